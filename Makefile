@@ -1,0 +1,53 @@
+# Each target works alone on a fresh clone: Python 3.11 or newer and make, nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= ../shared/data
+
+.PHONY: demo test check format examples curves train card clean
+
+demo: .venv/demo.done  ## score the example recordings and print the table
+	$(BIN)/mtqnet score examples/recordings
+
+test: .venv/dev.done  ## all tests
+	$(BIN)/python -m pytest
+
+check: .venv/dev.done  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev.done
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+examples: .venv/dev.done  ## make examples/recordings anew (needs flite)
+	$(BIN)/python examples/make_recordings.py examples/recordings
+
+curves: .venv/dev.done  ## fit the labeller's curves to the rated reference conditions
+	$(BIN)/mtqnet labels fit --rated $(DATA)/p835_csp835_refconditions \
+		--speech $(DATA)/speech_librispeech/train-clean-100
+
+train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: the shipped model (under 90 minutes on two cores)
+	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
+
+card: .venv/dev.done  ## MODEL_CARD.md from the shipped model's record and the rated sets
+	$(BIN)/python $(DATA)/../tools/rated_sets.py score-list > runs/rated.txt
+	$(BIN)/mtqnet score --quiet --output runs/rated_scores.csv $$(cat runs/rated.txt)
+	$(BIN)/python $(DATA)/../tools/rated_sets.py check runs/rated_scores.csv --csv runs/rated_sets.csv
+	$(BIN)/mtqnet card --rated runs/rated_sets.csv --output MODEL_CARD.md
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtqnet needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/demo.done: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	touch $@ .venv/demo.done

@@ -1,0 +1,65 @@
+"""Hears how good a recording of speech is, without a clean reference.
+
+>>> import mtqnet
+>>> print(mtqnet.score("call.wav"))                        # one recording          # doctest: +SKIP
+>>> predictor = mtqnet.load("base")                        # many: load once        # doctest: +SKIP
+>>> predictor.score(samples, rate=48000).s_mos             # an array needs its rate  # doctest: +SKIP
+
+Six scores in one pass: S-MOS, N-MOS, G-MOS and estimates of PESQ, STOI and SDI; `mtqnet.TARGETS` says what
+each means. Importing this costs nothing: the parts are loaded when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtqnet.errors import (
+        AudioError,
+        CorpusError,
+        MissingExtraError,
+        ModelError,
+        MtqnetError,
+        NoAudioFoundError,
+        UsageError,
+    )
+    from mtqnet.scoring.predictor import Predictor, load, score
+    from mtqnet.scoring.scores import Scores
+    from mtqnet.targets import TARGETS
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TARGETS",
+    "AudioError",
+    "CorpusError",
+    "MissingExtraError",
+    "ModelError",
+    "MtqnetError",
+    "NoAudioFoundError",
+    "Predictor",
+    "Scores",
+    "UsageError",
+    "__version__",
+    "load",
+    "score",
+]
+
+_HOMES = {
+    "TARGETS": "mtqnet.targets",
+    "Predictor": "mtqnet.scoring.predictor",
+    "Scores": "mtqnet.scoring.scores",
+    "load": "mtqnet.scoring.predictor",
+    "score": "mtqnet.scoring.predictor",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'mtqnet' has no attribute '{name}'")
+    return getattr(import_module(_HOMES.get(name, "mtqnet.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,211 @@
+"""The command line: verbs only, and each verb calls one function.
+
+Whatever a verb needs is imported inside it, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mtqnet import __version__
+from mtqnet.errors import MtqnetError
+
+
+class Verbs(TyperGroup):
+    """Turns every error of this package into one line on stderr and its exit code, for all verbs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from mtqnet.console import tell_error
+
+        try:
+            return super().invoke(ctx)
+        except MtqnetError as error:
+            tell_error(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `| head` has seen enough
+                raise
+            tell_error(str(error))
+            raise typer.Exit(MtqnetError.exit_code) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    rich_markup_mode="rich",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mtqnet {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+]
+Paths = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH", help="Recordings, or folders to search for them.", show_default=False),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write the table here: .csv, .jsonl or .parquet.", show_default=False),
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads to compute with; 0 is one per core.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+
+
+SCORE_HELP = (
+    "Score recordings: S-MOS, N-MOS, G-MOS and estimates of PESQ, STOI and SDI.\n\n"
+    "On a terminal this prints a table, in a pipe CSV. A recording that cannot be scored gets a reason in "
+    "place of scores; the others are scored all the same.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet score call.wav[/]\n\n"
+    "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
+    "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
+    "[bold]Exit codes[/]\n\n"
+    "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
+    "11 an optional part is not installed. When nothing was scored, all for one reason: 3 no such file, "
+    "4 not audio, 5 empty, 6 too short, 7 silent, 8 NaN or infinite samples."
+)
+"""Paragraphs in one piece: where the help is wrapped depends on the terminal."""
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Hear how good a recording of speech is, without a clean reference."""
+
+
+@app.command(help=SCORE_HELP)
+def score(
+    paths: Paths, output: Output = None, model: Model = "base", threads: Threads = 0, quiet: Quiet = False
+) -> None:
+    """Score files and folders into a table; the exit code says whether all could be scored."""
+    from mtqnet.console import score_paths
+
+    raise typer.Exit(score_paths(paths, output, model, threads, quiet))
+
+
+@app.command()
+def targets() -> None:
+    """Say what the six scores mean: range, direction, unit, standard."""
+    from mtqnet.console import show_targets
+
+    show_targets()
+
+
+Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the run or corpus; an unfinished one is resumed.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
+Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
+
+TRAIN_HELP = (
+    "Train a model by multi-task pseudo-label learning: corpus, MOSA-Net, pseudo labels, MTQ-Net, ONNX.\n\n"
+    "One configuration and its seed give the whole model. Called again on the same folder, it goes on where "
+    "it stopped. The result is RUN/model, which [cyan]mtqnet score --model[/] takes. Needs mtqnet\\[train].\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]"
+)
+
+
+@app.command(help=TRAIN_HELP)
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/base.toml.")],
+    data: Data = Path(),
+    out: Out = Path("runs/model"),
+    jobs: Jobs = 0,
+) -> None:
+    """Run all stages of training."""
+    from mtqnet.training.console import train_model
+
+    train_model(config, data, out, jobs)
+
+
+corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
+app.add_typer(corpus, name="corpus")
+
+BUILD_HELP = (
+    "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
+    "ratings).\n\nAny folder of audio will do, with or without an index.csv. Speakers, noise files and rooms "
+    "are split between train, validation and test. The same seed gives the same clips. Needs mtqnet\\[train].\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]"
+)
+
+
+@corpus.command("build", help=BUILD_HELP)
+def corpus_build(
+    speech: Folders,
+    noise: Folders,
+    out: Out = Path("corpus"),
+    rooms: Annotated[list[Path] | None, typer.Option(help="Folder of room impulse responses.")] = None,
+    train: Annotated[int, typer.Option(min=0, help="Clips to train on.")] = 1000,
+    validation: Annotated[int, typer.Option(min=0, help="Clips to validate on.")] = 100,
+    test: Annotated[int, typer.Option(min=0, help="Clips to test on.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the clips.")] = 1,
+    jobs: Jobs = 0,
+) -> None:
+    """Build a corpus."""
+    from mtqnet.corpus.console import build_corpus
+
+    clips = {"train": train, "validation": validation, "test": test}
+    build_corpus(speech, noise, rooms or [], clips, seed, out, jobs)
+
+
+labels = typer.Typer(no_args_is_help=True, help="The labeller of S-, N- and G-MOS.")
+app.add_typer(labels, name="labels")
+
+FIT_HELP = (
+    "Fit the labeller's curves to rated P.835 reference conditions.\n\nThe folder of ratings needs a labels.csv "
+    "with clean_ref, mnru_q_db, snr_db, sig_mos, bak_mos and ovrl_mos. Needs mtqnet\\[train].\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet labels fit --rated p835_csp835_refconditions --speech LibriSpeech/train-clean-100[/]"
+)
+
+
+@labels.command("fit", help=FIT_HELP)
+def labels_fit(
+    rated: Annotated[Path, typer.Option(help="Folder of rated reference conditions.")],
+    speech: Annotated[Path, typer.Option(help="Clean speech to measure PESQ against MNRU Q on.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here instead of into the package.")
+    ] = None,
+) -> None:
+    """Fit the curves and say how well they pass through the ratings."""
+    from mtqnet.labels.console import fit_curves
+
+    fit_curves(rated, speech, output)
+
+
+@app.command()
+def card(
+    model: Model = "base",
+    rated: Annotated[
+        Path | None,
+        typer.Option(help="Agreement with rated sets, as tools/rated_sets.py check --csv writes it."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path(
+        "MODEL_CARD.md"
+    ),
+) -> None:
+    """Write the model card from the record that training left beside the weights."""
+    from mtqnet.scoring.card import write
+    from mtqnet.scoring.models import find
+
+    write(find(model), rated, output)
+
+
+def main() -> None:
+    """Entry point of the command `mtqnet`."""
+    app(prog_name="mtqnet")

@@ -1,0 +1,93 @@
+"""The recordings that one split may draw from, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.corpus.sources import Item, Split, of_split, scan
+from mtqnet.errors import CorpusError
+from mtqnet.signal import audio
+from mtqnet.signal.level import FLOOR_DB, rms_level
+
+MIN_SPEECH_S = 2.0
+"""Seconds. Shorter recordings are not used as clean references."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One split's speech, noise and rooms, each ordered by path."""
+
+    speech: tuple[Item, ...]
+    noise: tuple[Item, ...]
+    rooms: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders to build from."""
+
+    speech: tuple[Path, ...]
+    noise: tuple[Path, ...]
+    rooms: tuple[Path, ...] = ()
+
+
+def pools(sources: Sources, split_seed: int) -> dict[Split, Pool]:
+    """Scan the folders and split them by speaker, by noise file and by room.
+
+    Raises CorpusError where a split would be left without speech or noise.
+    """
+    speech = [item for item in scan(sources.speech, by_speaker=True) if item.seconds >= MIN_SPEECH_S]
+    noise = scan(sources.noise, by_speaker=False)
+    rooms = scan(sources.rooms, by_speaker=False)
+    made: dict[Split, Pool] = {}
+    for split in ("train", "validation", "test"):
+        made[split] = Pool(
+            tuple(of_split(speech, split, split_seed)),
+            tuple(of_split(noise, split, split_seed)),
+            tuple(of_split(rooms, split, split_seed)),
+        )
+        if not made[split].speech or not made[split].noise:
+            raise CorpusError(
+                f"too few speakers or noise files: none falls into the {split} split. "
+                f"There are {len({i.group for i in speech})} speakers and {len(noise)} noise files; add some."
+            )
+    return made
+
+
+def pick(items: Sequence[Item], rng: np.random.Generator) -> Item:
+    """One item: first a group, then one of its recordings, so that no speaker drowns the others."""
+    groups = sorted({item.group for item in items})
+    group = groups[int(rng.integers(len(groups)))]
+    members = [item for item in items if item.group == group]
+    return members[int(rng.integers(len(members)))]
+
+
+@lru_cache(maxsize=256)
+def load(path: str) -> NDArray[np.float32]:
+    """Samples at 16 kHz, kept for the next clip that uses them. Read-only."""
+    samples = audio.read(path).samples
+    samples.setflags(write=False)
+    return samples
+
+
+def looped(path: str, start: int, length: int) -> NDArray[np.float32]:
+    """`length` samples from `start`, begun again where the recording ends, with a 20 ms cross-fade.
+
+    An all-silent stretch is replaced by the recording's beginning.
+    """
+    samples = load(path)
+    fade = min(320, len(samples) // 4)
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    period = np.array(samples[: len(samples) - fade])
+    if fade:
+        period[:fade] = period[:fade] * np.sqrt(ramp) + samples[len(samples) - fade :] * np.sqrt(1 - ramp)
+    take = period[np.arange(start, start + length) % len(period)]
+    if rms_level(take) <= FLOOR_DB + 10:
+        take = period[np.arange(length) % len(period)]
+    return take

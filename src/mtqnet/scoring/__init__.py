@@ -1,0 +1,1 @@
+"""From samples to scores, with onnxruntime. Nothing in here imports torch."""

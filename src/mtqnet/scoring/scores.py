@@ -1,0 +1,99 @@
+"""What a recording got: six scores or a reason, and where they came from. The columns of every table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.errors import AudioError
+from mtqnet.targets import KEYS, TARGETS, Target
+
+COLUMNS: tuple[str, ...] = (
+    "file", *KEYS, "duration_s", "model", "model_sha256", "version", "flags", "error",
+)  # fmt: skip
+"""Order of every table that is written."""
+
+Cell = str | float | None
+
+
+def spoken(target: Target, value: float) -> str:
+    """A score for people, such as "S-MOS 3.42": two decimals, or two figures where the scale is a ratio."""
+    return f"{target.name.split()[0]} {digits(target, value)}"
+
+
+def digits(target: Target, value: float) -> str:
+    return f"{value:.2g}" if target.log else f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Track:
+    """Scores along the time axis, clipped to the range of each target."""
+
+    times_s: NDArray[np.float64]
+    """(frames,) middle of each frame, seconds from the beginning of the recording"""
+    values: NDArray[np.float64]
+    """(frames, targets)"""
+    targets: tuple[str, ...]
+    """Keys of the second axis"""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One row: a score per target, each in its own unit and range, or `error`.
+
+    A score is None when there is an error, or when the model does not have that target. `targets.py` says
+    what each means; on `sdi_est` less is better, on all others more.
+    """
+
+    s_mos: float | None = None
+    n_mos: float | None = None
+    g_mos: float | None = None
+    pesq_est: float | None = None
+    stoi_est: float | None = None
+    sdi_est: float | None = None
+    file: str | None = None
+    """The path as it was given; None for an array."""
+    duration_s: float | None = None
+    """Seconds; None when the recording could not be read."""
+    model: str = ""
+    model_sha256: str = ""
+    version: str = ""
+    """Of this package"""
+    flags: tuple[str, ...] = ()
+    """What to keep in mind: see signal/checks.py."""
+    error: str | None = None
+    """Why there is no score."""
+    track: Track | None = field(default=None, repr=False, compare=False)
+    exception: Exception | None = field(default=None, repr=False, compare=False)
+    """What `error` was before it became text."""
+
+    def raise_for_error(self) -> Self:
+        """Raise what kept the recording from being scored (an AudioError, mostly); else return the scores."""
+        if self.exception is not None:
+            raise self.exception
+        if self.error is not None:
+            raise AudioError(self.error)
+        return self
+
+    def value(self, key: str) -> float | None:
+        """The score of the target `key`."""
+        if key not in KEYS:
+            raise KeyError(key)
+        number: float | None = getattr(self, key)
+        return number
+
+    def as_row(self) -> dict[str, Cell]:
+        """One cell per column, in the order of COLUMNS, not rounded. Flags become one text, with blanks."""
+        cells: dict[str, Cell] = {name: getattr(self, name) for name in COLUMNS}
+        return cells | {"flags": " ".join(self.flags)}
+
+    def __str__(self) -> str:
+        name = self.file or "recording"
+        if self.error is not None:
+            return f"{name}: not scored: {self.error}"
+        numbers = ((target, self.value(target.key)) for target in TARGETS)
+        told = "  ".join(spoken(target, number) for target, number in numbers if number is not None)
+        return f"{name}: {told}" + (f"  ({', '.join(self.flags)})" if self.flags else "")

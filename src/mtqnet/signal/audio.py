@@ -1,0 +1,120 @@
+"""Any file or array -> mono float32 at 16 kHz."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import soxr
+from numpy.typing import ArrayLike, NDArray
+
+from mtqnet.errors import EmptyAudioError, MissingFileError, NotFiniteError, UnreadableError, UsageError
+
+SAMPLE_RATE = 16_000
+"""Hz. Every feature, label and weight of this package lives at this rate."""
+MIN_RATE, MAX_RATE = 4_000, 768_000
+"""Hz. Rates outside are typing errors, not recordings."""
+MAX_CHANNELS = 64
+"""A second axis longer than this is time, not channels."""
+
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
+    | {".w64", ".rf64", ".wve", ".sph", ".nist", ".voc", ".avr"}
+)
+"""What a folder is searched for. A file that is named outright is read whatever its name."""
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Mono samples at SAMPLE_RATE, and what they came from."""
+
+    samples: Samples
+    """Shape (samples,), full scale is 1."""
+    source_rate: int
+    """Hz"""
+    source_channels: int
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+def read(path: str | Path) -> Recording:
+    """Read any file that libsndfile reads.
+
+    Raises MissingFileError, UnreadableError, EmptyAudioError or NotFiniteError.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError("no such file: check the path")
+    if path.is_dir():
+        raise UnreadableError("is a folder: name its files, or give the folder to `mtqnet score`")
+    if path.stat().st_size == 0:
+        raise EmptyAudioError("the file is empty (0 bytes): record or copy it again")
+    try:
+        samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, OSError, RuntimeError) as error:
+        raise UnreadableError(f"not an audio file that libsndfile reads ({_short(error)})") from error
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise UnreadableError(f"its header says {rate} Hz, expected {MIN_RATE} to {MAX_RATE}: mend it")
+    return _record(samples, rate)
+
+
+def from_array(array: ArrayLike, rate: float | None) -> Recording:
+    """Take samples, shape (samples,) or (samples, channels), at `rate` Hz.
+
+    Integer arrays are scaled by their full scale (int16 by 32768), float arrays are taken as they are.
+    Raises UsageError for a missing or impossible rate or a shape that is no recording, EmptyAudioError or
+    NotFiniteError for what is in it.
+    """
+    if rate is None:
+        raise UsageError("an array needs its rate in Hz: score(array, rate=16000)")
+    if not np.isfinite(rate) or not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(f"rate {rate!r} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
+    samples = _as_float(np.asarray(array))
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.ndim != 2:
+        raise UsageError(f"expected (samples,) or (samples, channels), got shape {np.shape(array)}")
+    if samples.shape[1] > MAX_CHANNELS or 0 < len(samples) < samples.shape[1]:
+        raise UsageError(f"shape {np.shape(array)} looks like (channels, samples): give array.T")
+    return _record(samples, rate)
+
+
+def _record(samples: Samples, rate: float) -> Recording:
+    if samples.size == 0:
+        raise EmptyAudioError("holds no samples: the header is there, the sound is not")
+    if not np.isfinite(samples).all():
+        bad = int(np.count_nonzero(~np.isfinite(samples).all(axis=1)))
+        raise NotFiniteError(f"{bad} samples are NaN or infinite: mend what wrote the recording")
+    mono = samples.mean(axis=1, dtype=np.float32)
+    return Recording(resample(mono, rate, SAMPLE_RATE), round(rate), samples.shape[1])
+
+
+def resample(samples: Samples, source: float, target: float) -> Samples:
+    """Shape (samples,) at `source` Hz -> (samples * target / source,) at `target` Hz, by soxr (HQ)."""
+    if source == target:
+        return np.ascontiguousarray(samples, dtype=np.float32)
+    return np.asarray(soxr.resample(samples, source, target, quality="HQ"), dtype=np.float32)
+
+
+def _as_float(array: NDArray[Any]) -> Samples:
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # becomes infinite, which _record refuses in words
+            return array.astype(np.float32)
+    if array.dtype.kind == "i":
+        scaled: Samples = (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
+        return scaled
+    if array.dtype == np.uint8:  # unsigned PCM, zero at 128
+        return ((array.astype(np.float32)) - 128.0) / 128.0
+    raise UsageError(f"samples of type {array.dtype} are not audio: give float or signed integer samples")
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[-1].split(": ")[-1].rstrip(".") if text else type(error).__name__

@@ -1,0 +1,162 @@
+"""One TOML file -> frozen dataclasses. An unknown key is an error, so a typing mistake trains nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from mtqnet.errors import UsageError
+from mtqnet.targets import KEYS
+
+LossKind = Literal["huber", "mse", "mae"]
+FrontEnd = Literal["logmel", "spectrum", "sinc", "encoder"]
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What to build. Folders are relative to the data folder given on the command line."""
+
+    speech: tuple[str, ...]
+    noise: tuple[str, ...]
+    rooms: tuple[str, ...] = ()
+    train: int = 10_000
+    validation: int = 800
+    test: int = 800
+    """Clips of each split"""
+    seed: int = 1
+    split_seed: int = 0
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The frozen speech encoder of the front end."""
+
+    name: str = "whisper-tiny.en"
+    """`whisper-tiny.en`, or a folder (or hub name) of a HuBERT, WavLM or wav2vec 2.0 model."""
+    layers: tuple[int, ...] = (1, 2)
+    """Outputs that are taken: 0 is the convolutional stem, n the n-th transformer layer."""
+    pool: int = 2
+    """Encoder frames (20 ms) that are averaged into one."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The family's dimensions. MOSA-Net and MTQ-Net differ in their targets alone."""
+
+    front_ends: tuple[FrontEnd, ...] = ("logmel", "encoder")
+    merge: Literal["channel", "time"] = "channel"
+    """How branches meet: side by side at one frame rate, or one after the other along time (the paper)."""
+    peak_normalise: bool = False
+    """Divide each clip by its peak first, as MOSA-Net does; off: the absolute level stays."""
+    conv_channels: tuple[int, ...] = (8, 16, 32, 32)
+    conv_depth: int = 1
+    """Convolutions at each of these widths; the last of them has the strides."""
+    time_strides: tuple[int, ...] = (2, 2, 1, 1)
+    band_strides: tuple[int, ...] = (2, 2, 2, 2)
+    adapter: int = 128
+    """Width of an encoder frame after its dense layer"""
+    lstm: int = 96
+    """Units a direction"""
+    dense: int = 128
+    dropout: float = 0.2
+    sigmoid: tuple[str, ...] = ()
+    """Targets whose frame scores pass a sigmoid over their range (MOSA-Net: STOI)."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """paper.md 1.2: which distance, and the weights of the sums."""
+
+    kind: LossKind = "huber"
+    delta: float = 1.0
+    """Where Huber turns from square to straight, on the training scale: 1 is one MOS point"""
+    frame_weight: float = 1.0
+    """alpha: weight of the frame scores"""
+    pseudo_weight: float = 1.0
+    """gamma of the semi-supervised part"""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """One run of the loop."""
+
+    epochs: int = 15
+    batch: int = 32
+    learning_rate: float = 1e-3
+    """Peak; rises over the first tenth and falls as a cosine."""
+    weight_decay: float = 1e-2
+    level_db: float = 10.0
+    """Each training clip's level is moved by up to so much, up or down."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole model."""
+
+    name: str
+    corpus: CorpusConfig
+    seed: int = 1
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    teacher: FitConfig = field(default_factory=FitConfig)
+    student: FitConfig = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        widths = len(self.network.conv_channels)
+        if not len(self.network.time_strides) == len(self.network.band_strides) == widths:
+            raise UsageError("conv_channels, time_strides and band_strides need one entry each per block")
+        if unknown := set(self.network.sigmoid) - set(KEYS):
+            raise UsageError(f"unknown target {sorted(unknown)} in network.sigmoid")
+
+
+def load(path: Path) -> Config:
+    """Read a configuration. UsageError for a missing file, bad TOML, an unknown key or a wrong type."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"no configuration {path}: try configs/base.toml") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    return build(Config, table, path.name)
+
+
+Built = TypeVar("Built")
+
+
+def build(kind: type[Built], table: dict[str, Any], where: str) -> Built:
+    """A dataclass from a table, all the way down. Raises UsageError."""
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(table) - set(fields)):
+        raise UsageError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(fields)}")
+    needed = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in table]:
+        raise UsageError(f"{where}: {missing[0]!r} is missing")
+    values = {name: _convert(hints[name], value, f"{where}, {name}") for name, value in table.items()}
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise UsageError(f"{where} must be a table")
+        return build(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UsageError(f"{where} must be a list")
+        return tuple(_convert(typing.get_args(hint)[0], entry, where) for entry in value)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise UsageError(f"{where}: {value!r} is none of {', '.join(typing.get_args(hint))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+    return value

@@ -1,0 +1,49 @@
+"""What a person sees of `mtqnet train`: bars with the time left, a line an epoch, the figures at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mtqnet.bars import Stage, stages
+from mtqnet.targets import BY_KEY
+from mtqnet.training import config as configs
+from mtqnet.training import pipeline
+from mtqnet.training.evaluate import Figure
+from mtqnet.training.loop import Epoch
+from mtqnet.training.mpl import Report
+
+
+def train_model(config: Path, data: Path, out: Path, jobs: int) -> None:
+    """Train what a configuration file says and print the figures. Raises MtqnetError."""
+    settings = configs.load(config)
+    console = Console(stderr=True)
+    with stages(console) as stage:
+        listener = pipeline.Listener(stage, epoch_lines(console, stage))
+        run = pipeline.train(settings, data, out, listener, jobs)
+    Console().print(table(run.figures))
+    console.print(f"{run.exported.model} in {run.minutes} minutes, seed {settings.seed}", highlight=False)
+
+
+def epoch_lines(console: Console, stage: Stage) -> Report:
+    """Prints each epoch's losses and correlations, and moves its network's bar."""
+
+    def report(network: str, result: Epoch, total: int) -> None:
+        stage(network, result.epoch, total)
+        lcc = "  ".join(f"{BY_KEY[key].name.split()[0]} {value:.3f}" for key, value in result.lcc.items())
+        losses = f"loss {result.train_loss:.3f}, validation {result.validation_loss:.3f}"
+        console.print(f"{network} {result.epoch:>3}/{total}  {losses}, LCC {lcc}", highlight=False)
+
+    return report
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    """Figures as a table for a terminal."""
+    made = Table("split", "score", "clips", "LCC", "SRCC", "RMSE", title="Per clip, held out")
+    for f in figures:
+        numbers = (f"{value:.3f}" for value in (f.lcc, f.srcc, f.rmse))
+        made.add_row(f.split, BY_KEY[f.target].name, str(f.clips), *numbers)
+    return made

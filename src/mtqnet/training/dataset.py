@@ -1,0 +1,96 @@
+"""Label table + features -> masked batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtqnet.signal.windows import pad
+from mtqnet.targets import named
+from mtqnet.training.frontend import Clip
+
+BUCKET = 20
+"""Batches whose clips are sorted by length together: little padding, still a random order."""
+
+Labels = Mapping[str, NDArray[np.float64]]
+"""Values by target key in the target's own unit, (clips,) each; NaN where unknown."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Clips and their labels, in one order."""
+
+    clips: Sequence[Clip]
+    labels: Labels
+
+    def with_labels(self, labels: Labels) -> Dataset:
+        """The same clips with other labels added or in place."""
+        return Dataset(self.clips, {**self.labels, **labels})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded features, sample counts (batch,), labels (batch, targets) on the training scale."""
+
+    inputs: dict[str, Tensor]
+    samples: Tensor
+    labels: Tensor
+
+
+def labels_of(rows: Sequence[Mapping[str, str]], keys: Sequence[str]) -> Labels:
+    """Columns of a label table -> values; an empty or absent cell is NaN."""
+    return {
+        target.key: np.array([float(row.get(target.label) or "nan") for row in rows])
+        for target in named(list(keys))
+    }
+
+
+def training_batches(
+    data: Dataset, targets: Sequence[str], size: int, level_db: float, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Every clip once, in random order, in batches of like length, each clip's level moved at random."""
+    order = rng.permutation(len(data.clips))
+    groups = [order[i : i + size * BUCKET] for i in range(0, len(order), size * BUCKET)]
+    lengths = np.array([clip.samples for clip in data.clips])
+    ordered = [group[np.argsort(lengths[group], kind="stable")] for group in groups]
+    batches = [group[i : i + size] for group in ordered for i in range(0, len(group), size)]
+    for number in rng.permutation(len(batches)):
+        batch = collate(data, batches[number], targets)
+        yield _moved(batch, level_db, rng)
+
+
+def plain_batches(data: Dataset, targets: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Every clip once, as it is, by length; with the places of its clips."""
+    order = np.argsort([clip.samples for clip in data.clips], kind="stable")
+    for start in range(0, len(order), size):
+        places = order[start : start + size]
+        yield places, collate(data, places, targets)
+
+
+def collate(data: Dataset, places: NDArray[np.int64], targets: Sequence[str]) -> Batch:
+    """Clips at these places -> one padded batch."""
+    clips = [data.clips[place] for place in places]
+    inputs: dict[str, Tensor] = {}
+    for name in clips[0].features:
+        rows, counts = pad([clip.features[name].astype(np.float32) for clip in clips])
+        inputs[name] = torch.from_numpy(rows)
+        if name == "encoder":
+            inputs["encoder_counts"] = torch.from_numpy(counts)
+    labels = np.empty((len(clips), len(targets)), dtype=np.float32)
+    for column, target in enumerate(named(list(targets))):
+        labels[:, column] = target.to_training(data.labels[target.key][places])
+    return Batch(inputs, torch.tensor([clip.samples for clip in clips]), torch.from_numpy(labels))
+
+
+def _moved(batch: Batch, level_db: float, rng: np.random.Generator) -> Batch:
+    """Another playback level: an offset on log-mel (its floor aside). The encoder does not hear the level."""
+    if level_db <= 0 or "logmel" not in batch.inputs:
+        return batch
+    offset = rng.uniform(-level_db, level_db, len(batch.samples)).astype(np.float32) / 10
+    moved = batch.inputs["logmel"] + torch.from_numpy(offset)[:, None, None]
+    return Batch({**batch.inputs, "logmel": moved.clamp(min=-10.0)}, batch.samples, batch.labels)

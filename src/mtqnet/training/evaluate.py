@@ -1,0 +1,65 @@
+"""How near scores are to labels: LCC, SRCC and RMSE per target, per clip, through the exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from mtqnet.errors import ModelError
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.targets import Target, named
+from mtqnet.training.dataset import labels_of
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of a table of results."""
+
+    split: str
+    target: str
+    clips: int
+    lcc: float
+    """Pearson; of log10 for SDI"""
+    srcc: float
+    """Spearman"""
+    rmse: float
+    """In the target's own unit; of log10 for SDI"""
+
+
+def figures(
+    model: Path, rows: Sequence[dict[str, str]], root: Path, progress: Progress | None = None
+) -> list[Figure]:
+    """Score the clips of these label rows (files relative to `root`) and compare, split by split."""
+    predictor = Predictor(str(model))
+    keys = predictor.record.targets
+    scored: list[list[float]] = []
+    for done, score in enumerate(predictor.score_files([root / row["file"] for row in rows]), start=1):
+        if score.error is not None:
+            raise ModelError(f"{score.file} could not be scored: {score.error}")
+        scored.append([getattr(score, key) for key in keys])
+        if progress:
+            progress(done, len(rows))
+    values = np.array(scored)
+    labels = labels_of(rows, keys)
+    splits = np.array([row["split"] for row in rows])
+    return [
+        compare(split, target, labels[target.key][splits == split], values[splits == split, place])
+        for split in dict.fromkeys(splits.tolist())
+        for place, target in enumerate(named(list(keys)))
+    ]
+
+
+def compare(split: str, target: Target, truth: NDArray[np.float64], score: NDArray[np.float64]) -> Figure:
+    """Labels and scores (clips,) -> their figure; clips without a label are left out."""
+    known = ~np.isnan(truth)
+    y, x = target.compress(truth[known]), target.compress(score[known])
+    lcc, srcc = stats.pearsonr(y, x)[0], stats.spearmanr(y, x)[0]
+    rmse = np.sqrt(np.mean((y - x) ** 2))
+    return Figure(split, target.key, int(known.sum()), *(round(float(v), 4) for v in (lcc, srcc, rmse)))

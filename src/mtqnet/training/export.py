@@ -1,0 +1,189 @@
+"""From a trained network to one ONNX file that scores without torch, with a parity check.
+
+The graph takes features (numpy makes them, signal/features.py) and sample counts, holds the speech encoder
+and the network, and gives scores in each target's own unit. The large weights are stored as 16-bit floats
+and widened when the file is loaded: half the size, and far less error than PARITY allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mtqnet.errors import ModelError
+from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.signal.features import FEATURES
+from mtqnet.targets import named
+from mtqnet.training.encoder import SpeechEncoder
+from mtqnet.training.network import Network
+
+PARITY = 1e-3
+"""Largest difference between torch and the exported file, in each target's own unit"""
+HALF_FROM = 4096
+"""Numbers: larger weights are stored as 16-bit floats"""
+OPSET = 17
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far it is from torch at most."""
+
+    model: Path
+    record: Path
+    difference: dict[str, float]
+    """Largest absolute difference over the check's clips, by target, in its own unit"""
+
+
+class Scorer(nn.Module):
+    """Encoder and network as one: features by name and sample counts in, scores in their own units out."""
+
+    def __init__(self, network: Network, encoder: SpeechEncoder | None) -> None:
+        super().__init__()
+        self.network, self.encoder = network, encoder
+        views = [name for name in network.features if name != "encoder"]
+        if encoder is not None:
+            views.append(encoder.feature)
+        self.features = tuple(dict.fromkeys(views))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(batch, rows, columns) for each of `features`, then samples (batch,) ->
+        values (batch, targets), frames (batch, frames, targets), counts (batch,)."""
+        samples = inputs[-1]
+        views: dict[str, Tensor] = dict(zip(self.features, inputs[:-1], strict=True))
+        if self.encoder is not None:
+            views["encoder"], views["encoder_counts"] = self.encoder(views[self.encoder.feature], samples)
+        output = self.network(views, samples)
+        return self._own_units(output.values), self._own_units(output.frames), output.counts
+
+    def _own_units(self, scores: Tensor) -> Tensor:
+        columns = []
+        for place, target in enumerate(named(self.network.targets)):
+            slope, offset = target.affine
+            column = scores[..., place] * slope + offset
+            columns.append(torch.exp(column * float(np.log(10.0))) if target.log else column)
+        return torch.stack(columns, dim=-1)
+
+
+def export(
+    network: Network, encoder: SpeechEncoder | None, name: str, folder: Path, about: Mapping[str, Any]
+) -> Exported:
+    """Write NAME.onnx and NAME.json into `folder`. Raises ModelError if the file scores unlike torch."""
+    scorer = Scorer(network, encoder).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.onnx"
+    partial = folder / f"{name}.partial.onnx"
+    _to_onnx(scorer, partial)
+    difference = parity(scorer, partial)
+    if bad := {k: round(d, 5) for k, d in difference.items() if d > PARITY}:
+        raise ModelError(f"the exported graph scores unlike torch, beyond {PARITY}: {bad}")
+    partial.replace(target)
+    record = {
+        "name": name,
+        "targets": list(network.targets),
+        "features": list(scorer.features),
+        "peak_normalise": network.config.peak_normalise,
+        "frame_rate_hz": _frame_rate(scorer),
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
+        **about,
+    }
+    record_file = folder / f"{name}.json"
+    record_file.write_text(json.dumps(record, indent=1) + "\n")
+    return Exported(target, record_file, difference)
+
+
+def parity(scorer: Scorer, model: Path) -> dict[str, float]:
+    """Largest difference by target between torch and the file, on batches of unlike lengths."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    worst = np.zeros(len(scorer.network.targets))
+    for seconds in ((0.7,), (3.0, 1.3), (8.0, 5.1, 2.2)):
+        inputs = _example(scorer.features, seconds)
+        with torch.inference_mode():
+            expected = scorer(*inputs)[0].numpy()
+        names = [*scorer.features, "samples"]
+        feed = {key: value.numpy() for key, value in zip(names, inputs, strict=True)}
+        (found,) = session.run(["values"], feed)
+        worst = np.maximum(worst, np.abs(np.asarray(found) - expected).max(axis=0))
+    return dict(zip(scorer.network.targets, worst.tolist(), strict=True))
+
+
+def _to_onnx(scorer: Scorer, path: Path) -> None:
+    inputs = _example(scorer.features, (2.0, 1.0))
+    axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
+    with _quiet():
+        torch.onnx.export(
+            scorer, inputs, path,
+            input_names=[*scorer.features, "samples"], output_names=["values", "frames", "frame_counts"],
+            dynamic_axes={
+                **axes, "samples": {0: "batch"}, "values": {0: "batch"},
+                "frames": {0: "batch", 1: "frames"}, "frame_counts": {0: "batch"},
+            },
+            opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    path.write_bytes(_halved(path.read_bytes()))
+
+
+def _halved(model: bytes) -> bytes:
+    """The same graph with its large float weights as fp16 and a Cast behind each."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    proto = onnx.load_from_string(model)
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < HALF_FROM:
+            continue
+        wide, name = tensor.name, tensor.name + "_half"
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name))
+        casts.append(helper.make_node("Cast", [name], [wide], to=TensorProto.FLOAT))
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend([*casts, *nodes])
+    onnx.checker.check_model(proto)
+    return bytes(proto.SerializeToString())
+
+
+def _example(features: tuple[str, ...], seconds: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Padded features of noise bursts of these lengths, and their sample counts."""
+    from mtqnet.signal.windows import pad
+
+    rng = np.random.default_rng(0)
+    clips = [
+        (0.1 * rng.standard_normal(round(s * SAMPLE_RATE)) * np.sin(np.arange(round(s * SAMPLE_RATE)) / 900))
+        for s in seconds
+    ]
+    views = [pad([FEATURES[name].compute(clip.astype(np.float32)) for clip in clips])[0] for name in features]
+    return (*map(torch.from_numpy, views), torch.tensor([len(clip) for clip in clips]))
+
+
+def _frame_rate(scorer: Scorer) -> float:
+    """Frames a second, to the next half."""
+    with torch.inference_mode():
+        counts = scorer(*_example(scorer.features, (20.0,)))[2]
+    return round(int(counts[0]) / 20.0 * 2) / 2
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The tracer's warnings about values it takes for constants; parity() is what checks them."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)

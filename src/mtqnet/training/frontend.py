@@ -1,0 +1,132 @@
+"""Features of all clips, computed once and kept on disk: what the frozen front end gives for each clip.
+
+DIR/KEY/SPLIT-K.npz is one chunk of clips; KEY names front end and encoder, so another one has its own folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtqnet.signal import audio
+from mtqnet.signal.features import FEATURES, peak_normalised
+from mtqnet.training import encoder as encoders
+from mtqnet.training.config import Config, EncoderConfig
+
+CHUNK = 100
+"""Clips a file"""
+STORED = np.float16
+"""Log-mel runs from -10 to 3 and encoder frames from -20 to 20: three digits are enough."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """What is computed for a clip."""
+
+    features: tuple[str, ...]
+    peak_normalise: bool
+    encoder: EncoderConfig | None
+
+    @classmethod
+    def of(cls, config: Config) -> FrontEnd:
+        names = {"sinc": "wave", "encoder": None}
+        views = tuple(dict.fromkeys(v for n in config.network.front_ends if (v := names.get(n, n)) is not None))
+        uses = "encoder" in config.network.front_ends
+        return cls(views, config.network.peak_normalise, config.encoder if uses else None)
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip's features: (rows, columns) each, by name; `encoder` among them if there is one."""
+
+    samples: int
+    features: dict[str, NDArray[np.float16]]
+
+
+def compute(
+    front_end: FrontEnd, files: Sequence[Path], store: Path, name: str, progress: Progress | None = None
+) -> list[Clip]:
+    """Features of these files, in order, from the store where it has them."""
+    folder = store / front_end.key
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(files), CHUNK)
+    missing = [s for s in starts if not _chunk_file(folder, name, s).exists()]
+    done = len(files) - sum(min(CHUNK, len(files) - s) for s in missing)
+    if progress:
+        progress(done, len(files))
+    if missing:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as workers:
+            tasks = {
+                workers.submit(_store_chunk, front_end, files[s : s + CHUNK], _chunk_file(folder, name, s)): s
+                for s in missing
+            }
+            for task in as_completed(tasks):
+                task.result()
+                done += min(CHUNK, len(files) - tasks[task])
+                if progress:
+                    progress(done, len(files))
+    return [clip for s in starts for clip in _read_chunk(_chunk_file(folder, name, s))]
+
+
+def of_file(front_end: FrontEnd, path: Path, encoder: encoders.SpeechEncoder | None) -> Clip:
+    """Features of one recording."""
+    samples = audio.read(path).samples
+    views = {name: FEATURES[name].compute(samples) for name in _needed(front_end, encoder)}
+    if front_end.peak_normalise:
+        scaled = peak_normalised(samples)
+        views.update({name: FEATURES[name].compute(scaled) for name in front_end.features})
+    kept = {name: views[name].astype(STORED) for name in front_end.features}
+    if encoder is not None:
+        with torch.inference_mode():
+            frames, _ = encoder(torch.from_numpy(views[encoder.feature])[None], torch.tensor([len(samples)]))
+        kept["encoder"] = frames[0].numpy().astype(STORED)
+    return Clip(len(samples), kept)
+
+
+def _needed(front_end: FrontEnd, encoder: encoders.SpeechEncoder | None) -> set[str]:
+    return set(front_end.features) | ({encoder.feature} if encoder is not None else set())
+
+
+def _store_chunk(front_end: FrontEnd, files: Sequence[Path], target: Path) -> None:
+    torch.set_num_threads(1)
+    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
+    arrays: dict[str, Any] = {}
+    for place, path in enumerate(files):
+        clip = of_file(front_end, path, encoder)
+        arrays[f"{place}/samples"] = np.int64(clip.samples)
+        arrays.update({f"{place}/{name}": view for name, view in clip.features.items()})
+    partial = target.with_suffix(".tmp.npz")
+    np.savez(partial, **arrays)
+    partial.replace(target)
+
+
+def _read_chunk(path: Path) -> list[Clip]:
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    clips: dict[int, dict[str, Any]] = {}
+    for name, value in arrays.items():
+        place, _, view = name.partition("/")
+        clips.setdefault(int(place), {})[view] = value
+    return [Clip(int(clips[i].pop("samples")), clips[i]) for i in sorted(clips)]
+
+
+def _chunk_file(folder: Path, name: str, start: int) -> Path:
+    return folder / f"{name}-{start:06d}.npz"

@@ -1,0 +1,184 @@
+"""One loop: epochs, validation, an atomic checkpoint after each, resume, and the best state at the end.
+
+A checkpoint is one safetensors file: weights, the optimiser's state and the best weights as tensors, the rest
+(epoch, history) as JSON in its header. It is written beside the old one and renamed, so a kill at any moment
+leaves a whole one. Epoch n draws from (seed, n) alone: a resumed run takes the very steps of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mtqnet.targets import named
+from mtqnet.training.config import FitConfig
+from mtqnet.training.dataset import Dataset, plain_batches, training_batches
+from mtqnet.training.network import Network, Output
+
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises"""
+MAX_NORM = 1.0
+"""Of the gradient"""
+EVALUATION_BATCH = 32
+
+Loss = Callable[[Output, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    lcc: dict[str, float]
+    """Per target, on the validation clips; log10 where the target says so"""
+
+
+Report = Callable[[Epoch, int], None]
+"""Called after each epoch, with the number of epochs in all."""
+
+
+def fit(
+    network: Network,
+    train: Dataset,
+    validation: Dataset,
+    loss: Loss,
+    config: FitConfig,
+    seed: int,
+    checkpoint: Path,
+    report: Report | None = None,
+) -> list[Epoch]:
+    """Train in place; leave the network at its best epoch (lowest validation loss). Resumes `checkpoint`."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    history, best = _restore(checkpoint, network, optimiser)
+    steps = math.ceil(len(train.clips) / config.batch) * config.epochs
+    for number in range(len(history), config.epochs):
+        train_loss = _epoch(network, train, loss, config, optimiser, seed, number, steps)
+        validation_loss = evaluate(network, validation, loss)
+        scores = correlations(network, validation)
+        history.append(Epoch(number + 1, train_loss, validation_loss, scores))
+        if validation_loss <= min(e.validation_loss for e in history):
+            best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        save(checkpoint, network, optimiser, best, history)
+        if report:
+            report(history[-1], config.epochs)
+    network.load_state_dict(best)
+    network.eval()
+    return history
+
+
+def predict(network: Network, data: Dataset) -> dict[str, NDArray[np.float64]]:
+    """Scores of all clips by target, in the target's own unit and not clipped, (clips,) each."""
+    raw = np.empty((len(data.clips), len(network.targets)))
+    network.eval()
+    with torch.inference_mode():
+        for places, batch in plain_batches(data, (), EVALUATION_BATCH):
+            raw[places] = network(batch.inputs, batch.samples).values.numpy()
+    return {t.key: t.from_training(raw[:, i]) for i, t in enumerate(named(network.targets))}
+
+
+def correlations(network: Network, data: Dataset) -> dict[str, float]:
+    """LCC per target between scores and known labels."""
+    scores = predict(network, data)
+    found = {}
+    for target in named(network.targets):
+        truth = target.compress(data.labels[target.key])
+        known = ~np.isnan(truth)
+        found[target.key] = float(np.corrcoef(truth[known], target.compress(scores[target.key])[known])[0, 1])
+    return found
+
+
+def evaluate(network: Network, data: Dataset, loss: Loss) -> float:
+    """Mean loss over all clips."""
+    network.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for places, batch in plain_batches(data, network.targets, EVALUATION_BATCH):
+            total += float(loss(network(batch.inputs, batch.samples), batch.labels)) * len(places)
+    return total / len(data.clips)
+
+
+def save(
+    path: Path,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    history: Sequence[Epoch],
+) -> None:
+    """Write a checkpoint, whole or not at all."""
+    tensors = {f"network/{k}": v.contiguous() for k, v in network.state_dict().items()}
+    tensors |= {f"best/{k}": v.contiguous() for k, v in best.items()}
+    for place, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{place}/{k}": v.contiguous() for k, v in state.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    save_file(tensors, partial, {"history": json.dumps([vars(epoch) for epoch in history])})
+    partial.replace(path)
+
+
+def _restore(
+    path: Path, network: Network, optimiser: torch.optim.Optimizer
+) -> tuple[list[Epoch], dict[str, Tensor]]:
+    """Load a checkpoint into network and optimiser, if there is one: its history and best weights."""
+    if not path.exists():
+        return [], {name: value.detach().clone() for name, value in network.state_dict().items()}
+    weights: dict[str, Tensor] = {}
+    best: dict[str, Tensor] = {}
+    state: dict[int, dict[str, Tensor]] = {}
+    with safe_open(path, "pt") as stored:
+        history = [Epoch(**epoch) for epoch in json.loads(stored.metadata()["history"])]
+        for name in stored.keys():  # noqa: SIM118 - not a dict
+            group, _, rest = name.partition("/")
+            if group == "optimiser":
+                place, _, field = rest.partition("/")
+                state.setdefault(int(place), {})[field] = stored.get_tensor(name)
+            else:
+                (weights if group == "network" else best)[rest] = stored.get_tensor(name)
+    network.load_state_dict(weights)
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    return history, best
+
+
+def _epoch(
+    network: Network,
+    train: Dataset,
+    loss: Loss,
+    config: FitConfig,
+    optimiser: torch.optim.Optimizer,
+    seed: int,
+    number: int,
+    steps: int,
+) -> float:
+    rng = np.random.default_rng([seed, number])
+    torch.manual_seed(seed * 1_000_003 + number)  # dropout
+    network.train()
+    total, step = 0.0, number * math.ceil(len(train.clips) / config.batch)
+    for batch in training_batches(train, network.targets, config.batch, config.level_db, rng):
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * schedule(step / steps)
+        value = loss(network(batch.inputs, batch.samples), batch.labels)
+        optimiser.zero_grad()
+        torch.autograd.backward(value)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
+        optimiser.step()
+        total += value.item() * len(batch.samples)
+        step += 1
+    return total / len(train.clips)
+
+
+def schedule(progress: float) -> float:
+    """Share of the peak learning rate at this share of all steps: up in a line, down as a cosine."""
+    if progress < WARM_UP:
+        return progress / WARM_UP + 1e-3
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))

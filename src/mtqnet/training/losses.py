@@ -1,0 +1,52 @@
+"""The loss of multi-task pseudo-label learning (paper.md 1.2).
+
+    L = L_sup + gamma L_semi
+    L_sup  = sum over S-, N-, G-MOS of L_m (true labels)
+    L_semi = sum over PESQ, STOI, SDI of L_m (the teacher's labels)
+    L_m    = mean over clips of d(y - y^) + alpha / F sum over frames of d(y - y^_f)
+
+d is Huber, or squared or absolute error for the comparison. Missing labels are NaN and count for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mtqnet.targets import OBJECTIVE
+from mtqnet.training.config import LossConfig
+from mtqnet.training.masks import frame_mask
+from mtqnet.training.network import Output
+
+PSEUDO = frozenset(target.key for target in OBJECTIVE)
+
+
+def distance(error: Tensor, config: LossConfig) -> Tensor:
+    """Elementwise. Huber: e^2/2 up to delta, delta (|e| - delta/2) beyond."""
+    if config.kind == "mse":
+        return error.square()
+    if config.kind == "mae":
+        return error.abs()
+    size = error.abs()
+    return torch.where(size <= config.delta, 0.5 * size.square(), config.delta * (size - 0.5 * config.delta))
+
+
+def multi_task(output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig) -> Tensor:
+    """Scores, labels (batch, targets) on the training scale with NaN where unknown -> the loss, a scalar."""
+    known = ~torch.isnan(labels)
+    truth = torch.where(known, labels, torch.zeros_like(labels))
+    whole = distance(output.values - truth, config)
+    mask = frame_mask(output.counts, output.frames.shape[1])[:, :, None]
+    framewise = distance(output.frames - truth[:, None, :], config) * mask
+    each = whole + config.frame_weight * framewise.sum(dim=1) / output.counts[:, None]
+    per_target = torch.where(known, each, torch.zeros_like(each)).sum(dim=0) / known.sum(dim=0).clamp(min=1)
+    weights = torch.tensor([config.pseudo_weight if key in PSEUDO else 1.0 for key in targets])
+    return (per_target * weights).sum()
+
+
+def supervised(output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig) -> Tensor:
+    """All targets alike: stage 1, where PESQ, STOI and SDI are true."""
+    plain = LossConfig(config.kind, config.delta, config.frame_weight, pseudo_weight=1.0)
+    return multi_task(output, labels, targets, plain)

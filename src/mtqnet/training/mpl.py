@@ -1,0 +1,106 @@
+"""Multi-task pseudo-label learning, in one page (Zezario et al., ICASSP 2024, arXiv 2308.09262).
+
+"MPL consists of two stages: obtaining pseudo-label scores from a pretrained model and performing multi-task
+learning" is what the abstract says in other words. Here:
+
+    teach     trains the pretrained model, MOSA-Net, on true PESQ, STOI and SDI
+    annotate  lets it score every training clip: the pseudo labels
+    learn     trains MTQ-Net on S-, N- and G-MOS (supervised) and the pseudo labels (semi-supervised) together
+
+The loss of `learn` is in losses.py. MTQ-Net never sees a true PESQ, STOI or SDI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from mtqnet.targets import KEYS, OBJECTIVE, named
+from mtqnet.training import loop, losses
+from mtqnet.training.config import Config
+from mtqnet.training.dataset import Dataset, Labels
+from mtqnet.training.network import Network
+
+TEACHER_TARGETS = tuple(target.key for target in OBJECTIVE)
+
+Report = Callable[[str, loop.Epoch, int], None]
+"""Called after each epoch: which network, what it gave, epochs in all."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Both networks at their best, and how they got there."""
+
+    teacher: Network
+    student: Network
+    teacher_history: list[loop.Epoch]
+    student_history: list[loop.Epoch]
+
+
+def run(
+    config: Config,
+    train: Dataset,
+    validation: Dataset,
+    encoder_width: int,
+    out: Path,
+    report: Report | None = None,
+) -> Trained:
+    """All of MPL. Checkpoints are kept in `out`; a second call goes on where the first stopped."""
+    teacher, teacher_history = teach(config, train, validation, encoder_width, out, report)
+    pseudo = annotate(teacher, train)
+    student, student_history = learn(config, train, pseudo, validation, encoder_width, out, report)
+    return Trained(teacher, student, teacher_history, student_history)
+
+
+def teach(
+    config: Config,
+    train: Dataset,
+    validation: Dataset,
+    encoder_width: int,
+    out: Path,
+    report: Report | None = None,
+) -> tuple[Network, list[loop.Epoch]]:
+    """Stage 1 a: MOSA-Net on true PESQ, STOI and SDI."""
+    network = new_network(config, TEACHER_TARGETS, encoder_width, config.seed)
+    loss = partial(losses.supervised, targets=TEACHER_TARGETS, config=config.loss)
+    history = loop.fit(
+        network, train, validation, loss, config.teacher, config.seed,
+        out / "mosa-net.safetensors", partial(report, "MOSA-Net") if report else None,
+    )  # fmt: skip
+    return network, history
+
+
+def annotate(teacher: Network, clips: Dataset) -> Labels:
+    """Stage 1 b: what the teacher says of every clip, within each target's range."""
+    scores = loop.predict(teacher, clips)
+    return {target.key: scores[target.key].clip(target.low, target.high) for target in named(TEACHER_TARGETS)}
+
+
+def learn(
+    config: Config,
+    train: Dataset,
+    pseudo: Labels,
+    validation: Dataset,
+    encoder_width: int,
+    out: Path,
+    report: Report | None = None,
+) -> tuple[Network, list[loop.Epoch]]:
+    """Stage 2: MTQ-Net on S/N/G labels and pseudo labels together."""
+    network = new_network(config, KEYS, encoder_width, config.seed + 1)
+    loss = partial(losses.multi_task, targets=KEYS, config=config.loss)
+    history = loop.fit(
+        network, train.with_labels(pseudo), validation, loss, config.student, config.seed + 1,
+        out / "mtq-net.safetensors", partial(report, "MTQ-Net") if report else None,
+    )  # fmt: skip
+    return network, history
+
+
+def new_network(config: Config, targets: tuple[str, ...], encoder_width: int, seed: int) -> Network:
+    """A network of the family with weights drawn from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Network(config.network, targets, encoder_width)

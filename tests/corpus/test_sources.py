@@ -1,0 +1,127 @@
+"""Which recordings belong together, and that a split never parts them."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mtqnet.corpus.sources import SHARES, SPLITS, of_split, scan, split_of
+from mtqnet.errors import CorpusError
+from mtqnet.signal.audio import SAMPLE_RATE
+
+
+def write(root: Path, *names: str, seconds: float = 0.1) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(root / name, np.full(round(seconds * SAMPLE_RATE), 0.1), SAMPLE_RATE)
+
+
+def groups(root: Path, *, by_speaker: bool = True) -> dict[str, str]:
+    return {Path(item.path).name: item.group for item in scan([root], by_speaker=by_speaker)}
+
+
+def test_librispeech_names_are_grouped_by_speaker(tmp_path: Path) -> None:
+    write(tmp_path, "1688/142285/1688-142285-0000.flac", "1688/9/1688-9-0003.flac", "7/1/7-1-0000.flac")
+    found = groups(tmp_path)
+    assert set(found.values()) == {"1688", "7"}
+    assert found["1688-142285-0000.flac"] == found["1688-9-0003.flac"]
+
+
+def test_vctk_names_are_grouped_by_speaker(tmp_path: Path) -> None:
+    write(tmp_path, "p232_003.wav", "p232_014.wav", "s5_001.wav", "p257_001_mic1.flac")
+    found = groups(tmp_path)
+    assert found["p232_003.wav"] == found["p232_014.wav"] == "p232"
+    assert found["p257_001_mic1.flac"] == "p257"
+
+
+def test_other_names_are_grouped_by_folder_or_stand_alone(tmp_path: Path) -> None:
+    write(tmp_path, "anna/one.wav", "anna/two.wav", "bert/one.wav", "loose.wav", "lost.wav")
+    assert {item.group for item in scan([tmp_path], by_speaker=True)} == {"anna", "bert", "loose", "lost"}
+
+
+@pytest.mark.parametrize("column", ["speaker", "talker"])
+def test_index_says_which_files_and_whose(column: str, tmp_path: Path) -> None:
+    write(tmp_path, "a/1.wav", "a/2.wav", "unlisted.wav")
+    with (tmp_path / "index.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["file", column, "seconds"], ["a/1.wav", "x", "9.5"], ["a/2.wav", "y", ""]])
+    items = scan([tmp_path], by_speaker=True)
+    assert [(Path(i.path).name, i.group, round(i.seconds, 3)) for i in items] == [
+        ("1.wav", "x", 9.5),
+        ("2.wav", "y", 0.1),
+    ]
+
+
+def test_index_without_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("name,speaker\n1.wav,x\n")
+    with pytest.raises(CorpusError, match="no column `file`"):
+        scan([tmp_path], by_speaker=True)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_every_noise_is_a_group_whatever_folder_holds_the_data(indexed: bool, tmp_path: Path) -> None:
+    seen = []
+    for home in ("here", "there/deep"):
+        root = tmp_path / home / "noise"
+        write(root, "street/1.wav", "street/2.wav", "1.wav")
+        if indexed:
+            (root / "index.csv").write_text("file\nstreet/1.wav\nstreet/2.wav\n1.wav\n")
+        seen.append({item.group for item in scan([root], by_speaker=False)})
+    assert seen[0] == seen[1] == {"noise/street/1.wav", "noise/street/2.wav", "noise/1.wav"}
+
+
+def test_items_come_in_one_order(tmp_path: Path) -> None:
+    write(tmp_path, "b/2.wav", "a/1.wav", "c.wav")
+    one, two = tmp_path / "a", tmp_path / "b"
+    assert scan([one, two], by_speaker=True) == scan([two, one], by_speaker=True)
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, "voice.wav")
+    (tmp_path / "README.md").write_text("words")
+    assert list(groups(tmp_path)) == ["voice.wav"]
+
+
+def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no audio below"):
+        scan([tmp_path], by_speaker=True)
+    with pytest.raises(CorpusError, match="not a folder"):
+        scan([tmp_path / "missing"], by_speaker=True)
+
+
+def test_nothing_asked_for_nothing_found() -> None:
+    assert scan([], by_speaker=False) == []
+
+
+def test_shares_are_about_right() -> None:
+    count = Counter(split_of(f"speaker{number}", 0) for number in range(5_000))
+    for split in SPLITS:
+        assert count[split] / 5_000 == pytest.approx(SHARES[split], abs=0.02)
+
+
+def test_another_seed_is_another_split() -> None:
+    names = [f"speaker{number}" for number in range(300)]
+    assert [split_of(name, 0) for name in names] == [split_of(name, 0) for name in names]
+    assert [split_of(name, 0) for name in names] != [split_of(name, 1) for name in names]
+
+
+def test_new_recordings_move_no_other(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{speaker}/{speaker}-1-0000.flac" for speaker in range(40)))
+    before = {split: of_split(scan([tmp_path], by_speaker=True), split, 3) for split in SPLITS}
+    write(tmp_path, *(f"{speaker}/{speaker}-1-{n:04d}.flac" for speaker in range(80) for n in range(2)))
+    after = {split: of_split(scan([tmp_path], by_speaker=True), split, 3) for split in SPLITS}
+    for split in SPLITS:
+        assert set(before[split]) <= set(after[split])
+
+
+def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{speaker}/{speaker}-1-{n:04d}.flac" for speaker in range(50) for n in range(2)))
+    items = scan([tmp_path], by_speaker=True)
+    parts = [of_split(items, split, 0) for split in SPLITS]
+    assert sum(map(len, parts)) == len(items)
+    speakers = [{item.group for item in part} for part in parts]
+    assert sum(map(len, speakers)) == 50

@@ -1,0 +1,124 @@
+"""The whole chain, small: generated voices and noise -> corpus -> labels -> MOSA-Net -> pseudo labels -> MTQ-Net ->
+ONNX -> scores. About a minute on two cores."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from numpy.typing import NDArray
+
+from mtqnet.corpus.build import read_table
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.targets import TARGETS
+from mtqnet.training import pipeline
+from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
+from mtqnet.training.dataset import labels_of
+
+SPEAKERS, NOISES = 30, 24
+
+CONFIG = Config(
+    name="tiny",
+    seed=3,
+    corpus=CorpusConfig(("speech",), ("noise",), train=220, validation=40, test=40, seed=5),
+    encoder=EncoderConfig(layers=(1,), pool=4),
+    network=NetworkConfig(
+        conv_channels=(8, 16), time_strides=(4, 2), band_strides=(4, 4), adapter=48, lstm=32, dense=48, dropout=0.0
+    ),
+    teacher=FitConfig(epochs=12, batch=8, learning_rate=3e-3),
+    student=FitConfig(epochs=12, batch=8, learning_rate=3e-3),
+)
+
+
+class Silent(pipeline.Listener):
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda *_: None, lambda *_: None)
+
+
+def speaker(seed: int, seconds: float = 5.0) -> NDArray[np.float32]:
+    """A voice of its own pitch and formants: voiced and voiceless syllables of random length, pauses between."""
+    rng = np.random.default_rng(seed)
+    pitch, shift = rng.uniform(90, 240), rng.uniform(0.85, 1.2)
+    out = np.zeros(round(seconds * SAMPLE_RATE))
+    place = 1600
+    while place < len(out) - 6400:
+        length = int(rng.integers(1600, 4800))
+        time = np.arange(length) / SAMPLE_RATE
+        envelope = np.hanning(length) ** 0.5
+        if rng.random() < 0.25:  # a fricative: noise above 3 kHz
+            sound = np.diff(rng.standard_normal(length + 2), 2) * 0.1
+        else:
+            formants = shift * np.array([rng.uniform(300, 800), rng.uniform(900, 2300), rng.uniform(2400, 3200)])
+            f0 = pitch * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(1, 4) * time + rng.uniform(0, 6)))
+            phase = 2 * np.pi * np.cumsum(f0) / SAMPLE_RATE
+            gains = [
+                sum(np.exp(-(((h * pitch - f) / 150) ** 2)) for f in formants) + 0.02 for h in range(1, 30)
+            ]
+            sound = sum(g * np.sin(h * phase) for h, g in enumerate(gains, start=1))
+        out[place : place + length] += envelope * sound * rng.uniform(0.5, 1)
+        place += length + (int(rng.integers(3200, 8000)) if rng.random() < 0.3 else 0)
+    return (0.1 * out / np.sqrt(np.mean(out**2))).astype(np.float32)
+
+
+def noise(seed: int, seconds: float = 8.0) -> NDArray[np.float32]:
+    """Coloured noise with its own slope and slow swell."""
+    rng = np.random.default_rng(1000 + seed)
+    length = round(seconds * SAMPLE_RATE)
+    hertz = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 60)
+    shape = np.fft.rfft(rng.standard_normal(length)) * hertz ** -rng.uniform(0, 1.2)
+    swell = 1 + 0.6 * np.sin(2 * np.pi * rng.uniform(0.2, 3) * np.arange(length) / SAMPLE_RATE)
+    sound = np.fft.irfft(shape, length) * swell
+    return (0.1 * sound / np.sqrt(np.mean(sound**2))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """speech/ and noise/ of generated sounds, and the run of the chain on them."""
+    root = tmp_path_factory.mktemp("chain")
+    for kind, make, count in (("speech", speaker, SPEAKERS), ("noise", noise, NOISES)):
+        (root / kind).mkdir()
+        for seed in range(count):
+            sf.write(root / kind / f"{kind}{seed:02d}.flac", make(seed), SAMPLE_RATE)
+    pipeline.train(CONFIG, root, root / "run", Silent())
+    return root
+
+
+def test_every_target_beats_the_mean_predictor_on_unseen_voices_and_noises(folder: Path) -> None:
+    rows = read_table(folder / "run/corpus/labels.csv")
+    train = labels_of([row for row in rows if row["split"] == "train"], [t.key for t in TARGETS])
+    held_out = [row for row in rows if row["split"] != "train"]
+    truth = labels_of(held_out, [t.key for t in TARGETS])
+    predictor = Predictor(folder / "run/model/tiny.onnx")
+    scores = list(predictor.score_files([folder / "run/corpus" / row["file"] for row in held_out]))
+    assert all(score.error is None for score in scores)
+    for target in TARGETS:
+        y = target.compress(truth[target.key])
+        by_mean = np.mean((y - target.compress(train[target.key]).mean()) ** 2)
+        by_model = np.mean((y - target.compress(np.array([getattr(s, target.key) for s in scores]))) ** 2)
+        assert by_model < 0.7 * by_mean, target.key
+
+
+def test_a_finished_run_is_found_again_and_gives_the_same_model(folder: Path) -> None:
+    model = folder / "run/model/tiny.onnx"
+    before = model.read_bytes()
+    os.remove(model)
+    pipeline.train(CONFIG, folder, folder / "run", Silent())
+    assert model.read_bytes() == before
+
+
+def test_the_record_holds_figures_of_both_held_out_splits_and_what_made_the_model(folder: Path) -> None:
+    record = json.loads((folder / "run/model/tiny.json").read_text())
+    assert {(f["split"], f["target"]) for f in record["figures"]} == {
+        (split, target.key) for split in ("validation", "test") for target in TARGETS
+    }
+    assert record["seed"] == CONFIG.seed
+    assert record["config"]["corpus"]["train"] == CONFIG.corpus.train
+    assert "never" not in record["labels"] and "3QUEST-style, anchored on public P.835 ratings" in record["labels"]
+    assert max(record["parity"].values()) < 1e-3

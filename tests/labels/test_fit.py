@@ -1,0 +1,108 @@
+"""Curves fitted to ratings: on ratings made from known curves, and on the rated recordings beside the checkout."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from numpy.typing import NDArray
+
+from mtqnet.errors import CorpusError
+from mtqnet.labels import fit
+from mtqnet.labels.three_signal import Curves, curves, general_mos, noise_mos, speech_mos
+from mtqnet.signal.audio import SAMPLE_RATE
+
+Samples = NDArray[np.float32]
+
+CONDITIONS = (
+    ("clean", "clean"), ("40", "8"), ("40", "16"), ("40", "24"), ("40", "32"), ("40", "40"), ("0", "40"),
+    ("10", "40"), ("20", "40"), ("30", "40"), ("10", "16"), ("20", "24"), ("30", "32"),
+)  # fmt: skip
+"""(SNR, Q) in dB, the conditions of CSP835"""
+LISTENERS = Curves(
+    q_db=(), pesq_at_q=(), speech=(1.0, 0.6, -2.0, 15.0, 6.0, 4.7), noise=(-2.5, 24.0, 12.0, 4.8),
+    general=(-0.5, 0.7, 0.4, 0.05, -0.03, -0.02),
+)  # fmt: skip
+"""Made-up listeners whose votes lie on curves"""
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., Samples]) -> Path:
+    """Two talkers in every condition; votes are what LISTENERS say of the nominal Q and SNR."""
+    folder = tmp_path_factory.mktemp("rated")
+    rows = []
+    for seed in range(2):
+        sf.write(folder / f"talker{seed}.wav", talker(2.5, seed=seed), SAMPLE_RATE)
+        for number, (snr, q) in enumerate(CONDITIONS):
+            rows.append(vote(f"c{number}", f"talker{seed}.wav", snr, q))
+    with (folder / "labels.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def vote(condition: str, clean: str, snr: str, q: str) -> dict[str, str]:
+    q_db = np.array(50.0 if q == "clean" else float(q))
+    snr_db = np.array(70.0 if snr == "clean" else float(snr))
+    s, n = speech_mos(q_db, snr_db, LISTENERS.speech), noise_mos(q_db, snr_db, LISTENERS.noise)
+    votes = {"sig": s, "bak": n, "ovrl": general_mos(s, n, LISTENERS.general)}
+    means = {f"{key}_mos": f"{float(value):.4f}" for key, value in votes.items()}
+    return {"condition": condition, "clean_ref": clean, "snr_db": snr, "mnru_q_db": q, **means}
+
+
+@pytest.fixture(scope="module")
+def fitted(rated: Path) -> fit.Fit:
+    return fit.fit(rated, sorted(rated.glob("*.wav")))
+
+
+def test_fit_passes_through_the_condition_means(fitted: fit.Fit) -> None:
+    assert fitted.clips == 2 * len(CONDITIONS)
+    assert fitted.talkers == 2
+    assert fitted.error_mos["s"] < 0.15
+    assert fitted.error_mos["n"] < 0.05
+    assert fitted.error_mos["g"] < 0.10
+    assert min(fitted.lcc_clip.values()) > 0.9  # PESQ differs from talker to talker, the votes do not
+
+
+def test_fit_finds_how_g_comes_from_s_and_n(fitted: fit.Fit) -> None:
+    s, n = np.array([2.0, 3.0, 4.0]), np.array([3.5, 3.0, 2.5])
+    expected = general_mos(s, n, LISTENERS.general)
+    np.testing.assert_allclose(general_mos(s, n, fitted.curves.general), expected, atol=0.05)
+
+
+def test_pesq_is_measured_at_rising_q(fitted: fit.Fit) -> None:
+    assert fitted.curves.q_db == fit.Q_GRID_DB
+    assert np.all(np.diff(fitted.curves.pesq_at_q) > 0)
+    assert fitted.curves.pesq_at_q[-1] - fitted.curves.pesq_at_q[0] > 2
+
+
+def test_same_seed_same_measurement(rated: Path, fitted: fit.Fit) -> None:
+    one, two, other = (fit.read_rated(rated, fitted.curves, seed).q_db.tolist() for seed in (0, 0, 1))
+    assert one == two
+    assert one != other
+
+
+def test_folder_without_ratings_is_refused(tmp_path: Path, rated: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no labels\.csv"):
+        fit.fit(tmp_path, sorted(rated.glob("*.wav")))
+
+
+def test_clean_speech_is_needed(rated: Path) -> None:
+    with pytest.raises(CorpusError, match="clean speech"):
+        fit.fit(rated, [])
+
+
+@pytest.mark.shared
+def test_shipped_curves_pass_through_real_ratings(shared_data: Path) -> None:
+    """Root mean square over the 13 conditions of CSP835, every clip measured anew."""
+    folder = shared_data / "p835_csp835_refconditions"
+    found = fit.judge(fit.read_rated(folder, curves(), seed=0), curves(), talkers=0)
+    assert found.clips == 78
+    assert found.error_mos["s"] <= 0.30
+    assert found.error_mos["n"] <= 0.20
+    assert found.error_mos["g"] <= 0.20

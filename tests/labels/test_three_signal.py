@@ -1,0 +1,178 @@
+"""The labeller hears damage of the speech on S, noise on N, and both on G; bounds are in MOS or dB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mtqnet.corpus.degrade.reducer import SpectralGain
+from mtqnet.corpus.tracks import Tracks
+from mtqnet.labels import fit
+from mtqnet.labels.intrusive import LabelError, pesq_wb
+from mtqnet.labels.three_signal import (
+    CURVES,
+    MAX_SNR_DB,
+    components,
+    curves,
+    equivalent_q,
+    equivalent_snr,
+    general_mos,
+    label,
+    label_three,
+    noise_mos,
+    speech_mos,
+)
+from mtqnet.signal.level import active_level
+from mtqnet.signal.mnru import mnru
+
+Samples = NDArray[np.float32]
+
+Q_DB, SNR_DB = np.arange(0.0, 45.0, 2.5), np.arange(-5.0, 50.0, 2.5)
+"""The practical range: what corpora draw from"""
+
+
+def white(speech: Samples, snr_db: float, seed: int = 5) -> Samples:
+    """White noise, snr_db below the active speech level."""
+    noise = np.random.default_rng(seed).standard_normal(len(speech))
+    return (noise * 10 ** ((active_level(speech) - snr_db) / 20)).astype(np.float32)
+
+
+def modulated(speech: Samples, q_db: float) -> Samples:
+    return mnru(speech, q_db, np.random.default_rng(6))
+
+
+def test_undamaged_speech_is_good_on_every_scale(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    perfect = label(speech, speech, np.zeros_like(speech))
+    assert perfect.equivalent_snr_db == MAX_SNR_DB
+    assert min(perfect.s_mos, perfect.n_mos, perfect.g_mos) > 4.3
+
+
+def test_distortion_lowers_s_much_and_n_little(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    noise = white(speech, 40)
+    good, middle, bad = (label(speech, modulated(speech, q), noise) for q in (40, 20, 5))
+    assert good.s_mos - 0.4 > middle.s_mos > bad.s_mos + 0.4
+    assert good.s_mos - bad.s_mos > 2 * (good.n_mos - bad.n_mos)
+    assert good.g_mos > middle.g_mos > bad.g_mos
+
+
+def test_noise_lowers_n_much_and_s_little(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    good, middle, bad = (label(speech, speech, white(speech, snr)) for snr in (45, 25, 10))
+    assert good.n_mos - 0.6 > middle.n_mos > bad.n_mos + 0.6
+    assert good.n_mos - bad.n_mos > 3 * (good.s_mos - bad.s_mos)
+    assert good.g_mos > middle.g_mos > bad.g_mos
+
+
+def test_g_is_between_the_worse_and_the_better_or_just_below() -> None:
+    """Listeners: G lies between S and N, or up to half a MOS below the worse of them (labels.md's table)."""
+    scale = np.linspace(1.5, 4.8, 12)
+    s, n = (axis.ravel() for axis in np.meshgrid(scale, scale))
+    g = general_mos(s, n, curves().general)
+    assert np.all(g <= np.maximum(s, n) + 0.1)
+    assert np.all(g >= np.minimum(s, n) - 0.6)
+
+
+def test_g_leans_to_the_worse() -> None:
+    scale = np.linspace(1.5, 4.8, 12)
+    s, n = (axis.ravel() for axis in np.meshgrid(scale, scale))
+    far = np.abs(s - n) > 1
+    assert np.mean((general_mos(s, n, curves().general) - (s + n) / 2)[far]) < -0.1
+
+
+def test_g_leans_to_speech() -> None:
+    """(S 2, N 4) is worse as a whole than (S 4, N 2): speech counts for more."""
+    worse, better = general_mos(np.array([2.0, 4.0]), np.array([4.0, 2.0]), curves().general)
+    assert worse < better
+
+
+@pytest.mark.parametrize("q_db", [12.0, 18.0, 24.0])
+def test_equivalent_q_is_the_q_of_modulated_noise(q_db: float, talker: Callable[..., Samples]) -> None:
+    """For talkers on average, as the curve is made; single talkers differ by several dB."""
+    talkers = [talker(3.0, seed=seed) for seed in range(4)]
+    heard = [equivalent_q(pesq_wb(speech, modulated(speech, q_db)), curves()) for speech in talkers]
+    assert np.mean(heard) == pytest.approx(q_db, abs=4.0)
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 10.0, 40.0])
+def test_equivalent_snr_is_the_snr_of_white_noise(snr_db: float, talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    assert equivalent_snr(speech, white(speech, snr_db)) == pytest.approx(snr_db, abs=0.5)
+
+
+def test_noise_that_is_hardly_heard_counts_less(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    time = np.arange(len(speech)) / 16_000
+    rumble = (0.01 * np.sin(2 * np.pi * 63 * time)).astype(np.float32)
+    whistle = (0.01 * np.sin(2 * np.pi * 2000 * time)).astype(np.float32)
+    assert equivalent_snr(speech, rumble) > equivalent_snr(speech, whistle) + 25
+
+
+def test_level_of_the_whole_changes_no_label(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    part, noise = modulated(speech, 25), white(speech, 20)
+    loud = label(speech, part, noise)
+    soft = label(speech, np.float32(0.2) * part, np.float32(0.2) * noise)
+    assert (soft.s_mos, soft.n_mos, soft.g_mos) == pytest.approx((loud.s_mos, loud.n_mos, loud.g_mos), abs=0.03)
+
+
+def test_components_of_an_untouched_mixture_are_its_parts(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    noise = white(speech, 10)
+    heard = components(speech, speech + noise, speech + noise)
+    np.testing.assert_allclose(heard[0], speech, atol=1e-4)
+    np.testing.assert_allclose(heard[1], noise, atol=1e-4)
+
+
+@pytest.mark.parametrize("snr_db", [5.0, 20.0])
+@pytest.mark.parametrize("sharpness", [0.5, 1.5])
+def test_black_box_labels_agree_with_those_of_the_exact_tracks(
+    snr_db: float, sharpness: float, talker: Callable[..., Samples]
+) -> None:
+    """For a processing that is a gain in time and frequency: within 0.3 MOS on every scale."""
+    speech = talker()
+    before = Tracks(speech, speech, white(speech, snr_db))
+    after = SpectralGain(1.5, -20.0, sharpness)(before)
+    exact = label(speech, after.speech, after.noise)
+    blind = label_three(speech, before.mixture, after.mixture)
+    assert (blind.s_mos, blind.n_mos, blind.g_mos) == pytest.approx(
+        (exact.s_mos, exact.n_mos, exact.g_mos), abs=0.3
+    )
+
+
+def test_unlike_lengths_have_no_label(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    with pytest.raises(LabelError, match="aligned and equally long"):
+        label_three(speech, speech, speech[:-1])
+
+
+def test_shipped_curves_are_what_the_fit_writes(tmp_path: Path) -> None:
+    shipped = json.loads(CURVES.read_text())
+    result = fit.Fit(
+        curves(), shipped["error_mos_per_condition"], shipped["lcc_per_clip"], shipped["clips"],
+        shipped["clean_talkers_for_pesq_at_q"],
+    )  # fmt: skip
+    fit.write(result, tmp_path / "curves.json", shipped["command"])
+    assert (tmp_path / "curves.json").read_text() == CURVES.read_text()
+
+
+def test_shipped_curves_rise_with_q_and_snr() -> None:
+    fitted = curves()
+    assert np.all(np.diff(fitted.q_db) > 0) and np.all(np.diff(fitted.pesq_at_q) > 0)
+    q, snr = np.meshgrid(Q_DB, SNR_DB, indexing="ij")
+    s, n = speech_mos(q, snr, fitted.speech), noise_mos(q, snr, fitted.noise)
+    assert np.all(np.diff(s, axis=0) > 0), "more Q, more S"
+    assert np.all(np.diff(n, axis=1) > 0), "more SNR, more N"
+    assert np.all(np.diff(n, axis=0) > 0), "more Q, more N"
+    assert np.all((s > 1) & (s < 5) & (n > 1) & (n < 5))
+    clean = speech_mos(np.full_like(SNR_DB, 50.0), SNR_DB, fitted.speech)
+    assert np.all(np.diff(clean) > 0), "more SNR, more S, where nothing is there to hide"
+    seen = (s > 1.5) & (n > 1.5)
+    general = general_mos(s, n, fitted.general)
+    assert np.all(np.diff(general, axis=1)[seen[:, 1:] & (q[:, 1:] >= 30)] > 0), "more SNR, more G"

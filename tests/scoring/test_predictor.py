@@ -1,0 +1,215 @@
+"""Recordings in, scores out: the same whichever way they come in, and never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import mtqnet
+from mtqnet import errors
+from mtqnet.errors import ModelError, UsageError
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.signal import audio
+from mtqnet.signal.audio import SAMPLE_RATE, Samples
+from mtqnet.targets import KEYS, TARGETS
+
+Voice = Callable[..., Samples]
+
+
+@pytest.fixture(scope="module")
+def predictor(toy_model: Path) -> Predictor:
+    return mtqnet.load(str(toy_model))
+
+
+def numbers(scores: mtqnet.Scores) -> list[float]:
+    found = [scores.value(key) for key in KEYS]
+    assert scores.error is None, scores.error
+    return [value for value in found if value is not None]
+
+
+def test_file_array_and_shortcut_agree(predictor: Predictor, toy_model: Path, good_file: Path) -> None:
+    array, rate = sf.read(good_file)
+    by_file, by_array = predictor.score(good_file), predictor.score(array, rate)
+    assert numbers(by_file) == numbers(by_array)
+    assert (by_file.file, by_array.file) == (str(good_file), None)
+    assert mtqnet.score(str(good_file), model=toy_model) == by_file
+    assert mtqnet.score(array, rate=rate, model=str(toy_model)) == by_array
+
+
+def test_a_row_says_where_it_comes_from(predictor: Predictor, good_file: Path) -> None:
+    scores = predictor.score(good_file)
+    assert (scores.model, scores.model_sha256) == ("toy", predictor.record.sha256)
+    assert scores.version == mtqnet.__version__
+    assert scores.duration_s == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_copies_at_other_rates_score_the_same(predictor: Predictor, voice: Voice, rate: int) -> None:
+    """Within a tenth: the toy hears the very top of the band, where the filter of a resampler falls."""
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype(np.float32)
+    here = voice(3.0) + noise
+    away = audio.resample(here, SAMPLE_RATE, rate)
+    np.testing.assert_allclose(
+        numbers(predictor.score(away, rate)), numbers(predictor.score(here, SAMPLE_RATE)), atol=0.1
+    )
+
+
+def test_stereo_and_integers_score_the_same(predictor: Predictor, voice: Voice) -> None:
+    integers = np.round(voice(2.0) * 32767).astype(np.int16)
+    mono = numbers(predictor.score(integers / 32768, SAMPLE_RATE))
+    assert numbers(predictor.score(integers, SAMPLE_RATE)) == mono
+    assert numbers(predictor.score(np.stack([integers, integers], axis=1), SAMPLE_RATE)) == mono
+
+
+def test_scores_stay_in_their_ranges(predictor: Predictor, voice: Voice) -> None:
+    noise = 0.3 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)
+    assert predictor.score(noise, SAMPLE_RATE).s_mos == 5.0  # the graph says more
+    for samples in (voice(2.0, level_db=-65), voice(2.0), noise):
+        scores = predictor.score(samples, SAMPLE_RATE)
+        for target in TARGETS:
+            value = scores.value(target.key)
+            assert value is not None
+            assert target.low <= value <= target.high
+
+
+def test_a_long_recording_is_the_mean_of_its_windows(predictor: Predictor, voice: Voice) -> None:
+    samples = np.concatenate([voice(25 / 3, level_db=level, seed=3) for level in (-40, -30, -20)])
+    whole = predictor.score(samples, SAMPLE_RATE)
+    pieces = [numbers(predictor.score(piece, SAMPLE_RATE)) for piece in np.array_split(samples, 3)]
+    np.testing.assert_allclose(numbers(whole), np.mean(pieces, axis=0), atol=1e-4)
+
+
+def test_track_runs_along_the_whole_recording(predictor: Predictor, voice: Voice) -> None:
+    scores = predictor.score(voice(61.0), SAMPLE_RATE)  # seven windows: more than one batch of them
+    track = scores.track
+    assert track is not None
+    assert track.values.shape == (len(track.times_s), 6)
+    assert (np.diff(track.times_s) > 0).all()
+    assert track.times_s[0] == pytest.approx(0.005)
+    assert track.times_s[-1] == pytest.approx(61.0, abs=0.03)
+    for target, column in zip(TARGETS, track.values.T, strict=True):
+        assert target.low <= column.min()
+        assert column.max() <= target.high
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "says"),
+    [
+        ("missing", errors.MissingFileError, "no such file"),
+        ("empty", errors.EmptyAudioError, "0 bytes"),
+        ("header", errors.EmptyAudioError, "no samples"),
+        ("text", errors.UnreadableError, "not an audio file"),
+        ("short", errors.TooShortError, "0.01 s"),
+        ("silent", errors.SilentError, "nothing to hear"),
+        ("constant", errors.SilentError, "nothing to hear"),
+        ("nan", errors.NotFiniteError, "NaN"),
+    ],
+)
+def test_bad_recordings_get_a_reason_and_no_score(
+    predictor: Predictor, bad_files: dict[str, Path], kind: str, error: type[Exception], says: str
+) -> None:
+    scores = predictor.score(bad_files[kind])
+    assert scores.error is not None
+    assert says in scores.error
+    assert [scores.value(key) for key in KEYS] == [None] * 6
+    assert scores.file == str(bad_files[kind])
+    with pytest.raises(error):
+        scores.raise_for_error()
+
+
+def test_bad_arrays_get_a_reason_too(predictor: Predictor) -> None:
+    for samples in (np.zeros(0), np.zeros(SAMPLE_RATE), np.full(SAMPLE_RATE, np.nan), np.ones(10)):
+        assert predictor.score(samples, SAMPLE_RATE).error
+
+
+def test_mistakes_of_the_caller_raise(predictor: Predictor, good_file: Path) -> None:
+    with pytest.raises(UsageError, match="rate"):
+        predictor.score(np.zeros(16_000))
+    with pytest.raises(UsageError, match=r"array\.T"):
+        predictor.score(np.zeros((2, 16_000)), 16_000)
+    with pytest.raises(UsageError, match="leave `rate` out"):
+        predictor.score(good_file, rate=16_000)
+    with pytest.raises(ModelError, match="no model named"):
+        mtqnet.score(good_file, model="nonesuch")
+
+
+def test_files_come_in_order_and_no_file_ends_them(
+    predictor: Predictor, bad_files: dict[str, Path], good_file: Path
+) -> None:
+    paths = [bad_files["text"], good_file, bad_files["missing"], good_file]
+    scores = list(predictor.score_files(paths))
+    assert [row.file for row in scores] == [str(path) for path in paths]
+    assert [row.error is None for row in scores] == [False, True, False, True]
+
+
+def test_files_are_scored_as_they_are_asked_for(predictor: Predictor, good_file: Path) -> None:
+    def paths() -> object:
+        yield good_file
+        raise RuntimeError("asked for too much")
+
+    assert next(predictor.score_files(paths())).error is None  # type: ignore[arg-type]
+
+
+def test_what_nobody_foresaw_becomes_an_error_named_by_its_kind(
+    predictor: Predictor, good_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise ZeroDivisionError("surprise\nin two lines")
+
+    monkeypatch.setattr(audio, "read", fail)
+    (row,) = predictor.score_files([good_file])
+    assert row.error == "ZeroDivisionError: surprise in two lines"
+
+
+def test_memory_and_keyboard_are_not_swallowed(
+    predictor: Predictor, good_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in (MemoryError, KeyboardInterrupt):
+
+        def fail(_: Path, kind: type[BaseException] = kind) -> None:
+            raise kind
+
+        monkeypatch.setattr(audio, "read", fail)
+        with pytest.raises(kind):
+            list(predictor.score_files([good_file]))
+
+
+def test_file_names_that_are_no_text_are_told_apart(predictor: Predictor) -> None:
+    scores = predictor.score("caf\udce9.wav")
+    assert scores.file is not None
+    assert scores.file.encode() == b"caf\\xe9.wav"
+
+
+def test_other_processes_and_thread_counts_get_the_same(toy_model: Path, good_file: Path) -> None:
+    def run(threads: int) -> str:
+        load = f"mtqnet.load({str(toy_model)!r}, threads={threads})"
+        code = f"import mtqnet; print(repr({load}.score({str(good_file)!r})))"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert run(1) == run(1) == run(2)
+
+
+def test_a_model_with_few_targets_leaves_the_others_empty(
+    make_model: Callable[..., Path], good_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtqnet.scoring import runtime
+
+    monkeypatch.setattr(runtime, "_check", lambda *_: None)  # the toy graph has six columns
+    narrow = Predictor(make_model(targets=["g_mos", "s_mos"]))
+    run = narrow._runtime.run
+
+    def first_two(clips: list[Samples]) -> runtime.Output:
+        output = run(clips)
+        return runtime.Output(output.values[:, :2], tuple(rows[:, :2] for rows in output.frames))
+
+    monkeypatch.setattr(narrow._runtime, "run", first_two)
+    scores = narrow.score(good_file)
+    six = Predictor(make_model()).score(good_file)
+    assert (scores.g_mos, scores.s_mos) == (six.s_mos, six.n_mos)
+    assert [scores.value(key) for key in ("n_mos", "pesq_est", "stoi_est", "sdi_est")] == [None] * 4

@@ -1,0 +1,126 @@
+"""Three formats, one content; and what is on disk when the work is cut short."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from mtqnet.errors import MissingExtraError, UsageError
+from mtqnet.scoring import tables
+from mtqnet.scoring.scores import COLUMNS, Scores
+from mtqnet.scoring.tables import NUMBERS, create
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+GOOD = Scores(
+    3.123456, 2.0, 2.5, 1.75, 0.98765432, 0.000123456, file="a, \"b\"\né.wav", duration_s=3.00049,
+    model="toy", model_sha256="ab", version="1", flags=("short", "clipped"),
+)  # fmt: skip
+BAD = Scores(file="b.wav", model="toy", model_sha256="ab", version="1", error="no such file: check the path")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table, as it would be read by anybody; an empty cell of a CSV is None, or "" for flags."""
+    if path.suffix == ".parquet":
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.split("\n") if line]
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{name: typed(name, cell) for name, cell in row.items()} for row in csv.DictReader(stream)]
+
+
+def typed(name: str, cell: str) -> str | float | None:
+    if cell == "":
+        return "" if name == "flags" else None
+    return float(cell) if name in NUMBERS else cell
+
+
+def written(path: Path, rows: list[Scores]) -> Path:
+    with create(path) as table:
+        for row in rows:
+            table.write(row)
+    return path
+
+
+def test_all_formats_hold_the_same(tmp_path: Path) -> None:
+    held = [read(written(tmp_path / f"t{suffix}", [GOOD, BAD])) for suffix in FORMATS]
+    assert held[0] == held[1] == held[2]
+    assert tuple(held[0][0]) == COLUMNS
+    assert held[0][1]["error"] == BAD.error
+    assert held[0][1]["s_mos"] is None
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_numbers_are_rounded_as_promised(tmp_path: Path, suffix: str) -> None:
+    (row,) = read(written(tmp_path / f"t{suffix}", [GOOD]))
+    assert (row["s_mos"], row["stoi_est"]) == (3.1235, 0.9877)
+    assert row["sdi_est"] == 0.0001235
+    assert row["duration_s"] == 3.0
+    assert row["file"] == GOOD.file
+    assert row["flags"] == "short clipped"
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_two_runs_write_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    first, second = (written(tmp_path / f"{run}{suffix}", [GOOD, BAD]).read_bytes() for run in "ab")
+    assert first == second
+
+
+def test_parquet_keeps_its_types_without_any_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = pq.read_schema(written(tmp_path / "full.parquet", [GOOD]))
+    assert pq.read_schema(written(tmp_path / "errors.parquet", [BAD])) == full
+    assert pq.read_schema(written(tmp_path / "none.parquet", [])) == full
+    monkeypatch.setattr(tables, "ROW_GROUP", 2)
+    many = written(tmp_path / "many.parquet", [BAD, BAD, GOOD, GOOD, BAD])
+    assert pq.ParquetFile(many).num_row_groups == 3
+    assert pq.read_table(many).num_rows == 5
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_rows_are_on_disk_as_soon_as_they_are_written(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    with create(path) as table:
+        table.write(GOOD)
+        assert len(read(path)) == 1
+
+
+def test_parquet_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    with pytest.raises(RuntimeError, match="power cut"), create(path) as table:
+        table.write(GOOD)
+        raise RuntimeError("power cut")
+    assert list(tmp_path.iterdir()) == []
+    with create(path) as table:
+        table.write(GOOD)
+        assert not path.exists()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t", "call.wav"])
+def test_other_suffixes_are_refused_with_the_three(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"\.csv, \.jsonl, \.parquet"):
+        create(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        create(tmp_path / "gone" / "t.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        create(tmp_path / "folder.csv")
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"mtqnet\[parquet\]"):
+        create(tmp_path / "t.parquet")

@@ -1,0 +1,104 @@
+"""A recording gets a score or a reason; flags come where they should and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtqnet.errors import SilentError, TooShortError
+from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples, from_array, read
+from mtqnet.signal.checks import facts, flags, refuse
+
+Voice = Callable[..., Samples]
+
+
+def recording(samples: Samples, rate: int = SAMPLE_RATE) -> Recording:
+    return from_array(samples, rate)
+
+
+def test_half_a_second_is_the_limit(voice: Voice) -> None:
+    refuse(recording(voice(0.5)))
+    with pytest.raises(TooShortError, match=r"0\.01 s"):
+        refuse(recording(voice(0.01)))
+    with pytest.raises(TooShortError):
+        refuse(recording(voice(0.5)[:-1]))
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("offset", [0.0, 0.5, -1.0])
+def test_silence_and_constant_dc_are_refused_at_every_rate(rate: int, offset: float) -> None:
+    with pytest.raises(SilentError, match="nothing to hear"):
+        refuse(recording(np.full(2 * rate, offset, np.float32), rate))
+
+
+def test_dither_alone_is_silence() -> None:
+    dither = np.random.default_rng(0).integers(-1, 2, 2 * SAMPLE_RATE).astype(np.int16)
+    with pytest.raises(SilentError):
+        refuse(from_array(dither, SAMPLE_RATE))
+
+
+def test_faint_speech_is_heard_and_flagged(voice: Voice) -> None:
+    faint = recording(voice(3.0, level_db=-65))
+    refuse(faint)
+    assert flags(faint) == ("low_level",)
+
+
+def test_one_word_in_a_long_silence_is_heard(voice: Voice) -> None:
+    samples = np.zeros(60 * SAMPLE_RATE, np.float32)
+    samples[SAMPLE_RATE : 2 * SAMPLE_RATE] = voice(1.0)
+    refuse(recording(samples))
+    assert flags(recording(samples)) == ()
+
+
+@pytest.mark.parametrize("level_db", [-45, -26, -15])
+def test_clean_speech_has_no_flags(voice: Voice, level_db: float) -> None:
+    assert flags(recording(voice(3.0, level_db=level_db))) == ()
+
+
+def test_short_and_loud(voice: Voice) -> None:
+    assert flags(recording(voice(1.9))) == ("short",)
+    assert flags(recording(voice(2.0))) == ()
+    assert flags(recording(voice(3.0, level_db=-5))) == ("high_level",)
+
+
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])
+@pytest.mark.parametrize("gain", [1.0, 0.3])
+def test_clipping_is_seen_at_any_level_and_after_resampling(voice: Voice, rate: int, gain: float) -> None:
+    loud = voice(3.0, rate=rate, level_db=-12)
+    ceiling = np.quantile(np.abs(loud), 0.97)  # 3 % of the samples are cut off
+    assert "clipped" not in flags(recording(loud, rate))
+    assert "clipped" in flags(recording(np.clip(loud, -ceiling, ceiling) * np.float32(gain), rate))
+
+
+def test_clipping_of_one_half_wave_is_enough(voice: Voice) -> None:
+    loud = voice(3.0)
+    assert "clipped" in flags(recording(np.minimum(loud, np.quantile(loud, 0.97))))
+
+
+@pytest.mark.parametrize("level_db", [-40.0, -20.0])
+def test_active_level_is_that_of_the_speech_whatever_the_dc(voice: Voice, level_db: float) -> None:
+    """A quarter of the voice is pause: the active level lies above the RMS, by less than 6 dB."""
+    plain = facts(recording(voice(4.0, level_db=level_db)))
+    shifted = facts(recording(voice(4.0, level_db=level_db) + np.float32(0.2)))
+    assert level_db <= plain.active_dbov <= level_db + 6
+    assert shifted.active_dbov == pytest.approx(plain.active_dbov, abs=0.1)
+
+
+def test_facts_of_a_known_signal() -> None:
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    found = facts(recording((0.5 * np.sin(2 * np.pi * 1_000 * time)).astype(np.float32)))
+    assert found.duration_s == 2.0
+    assert found.peak == pytest.approx(0.5, abs=1e-3)
+    assert found.loudest_dbov == pytest.approx(-9.03, abs=0.01)  # -6.02 for the half, -3.01 for the sine
+    assert found.active_dbov == pytest.approx(-9.03, abs=0.2)
+
+
+@pytest.mark.shared
+def test_real_clean_speech_is_hardly_ever_flagged(shared_data: Path) -> None:
+    files = sorted((shared_data / "speech_librispeech").rglob("*.flac"))[::20]
+    found = [flags(read(file)) for file in files]
+    assert files
+    assert sum("clipped" in one or "low_level" in one for one in found) <= len(files) / 20

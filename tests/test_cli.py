@@ -1,0 +1,195 @@
+"""The command line as it is used: in a process of its own, with pipes, files and bad recordings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtqnet import __version__
+from mtqnet.scoring.scores import COLUMNS
+from mtqnet.targets import TARGETS
+
+Done = subprocess.CompletedProcess[str]
+
+
+def mtqnet(*arguments: str | Path, **environment: str) -> Done:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "mtqnet", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"} | environment,
+        timeout=120,
+    )
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_version() -> None:
+    assert mtqnet("--version").stdout == f"mtqnet {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("score", "--help"), ("targets", "--help")])
+def test_help_helps(arguments: tuple[str, ...]) -> None:
+    done = mtqnet(*arguments)
+    assert done.returncode == 0
+    assert "Usage: mtqnet" in done.stdout
+    assert "[/" not in done.stdout  # markup is shown, not printed
+
+
+def test_help_of_score_names_formats_and_exit_codes() -> None:
+    text = mtqnet("score", "--help").stdout
+    for word in (".csv", ".jsonl", ".parquet", "Exit codes", "Examples", "--model", "--threads", "--quiet"):
+        assert word in text
+
+
+def test_targets_are_told_from_the_table() -> None:
+    text = mtqnet("targets").stdout
+    for target in TARGETS:
+        assert target.key in text
+        assert target.says in text
+
+
+def test_pipe_gets_csv_and_nothing_else(toy_model: Path, good_file: Path) -> None:
+    done = mtqnet("score", good_file, "--model", toy_model)
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = rows(done.stdout)
+    assert tuple(row) == COLUMNS
+    assert row["file"] == str(good_file)
+    assert 1 <= float(row["s_mos"]) <= 5
+    assert row["error"] == ""
+
+
+def test_two_runs_give_the_same_bytes(toy_model: Path, good_file: Path) -> None:
+    first, second = (mtqnet("score", good_file, "-m", toy_model, "--threads", threads) for threads in "12")
+    assert first.stdout == second.stdout
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_output_is_a_file_and_one_line(toy_model: Path, good_file: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"scores{suffix}"
+    done = mtqnet("score", good_file, "--model", toy_model, "--output", output)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"scored 1 of 1 recording -> {output}\n"
+    assert output.stat().st_size > 0
+    assert mtqnet("score", good_file, "-m", toy_model, "-o", output, "--quiet").stderr == ""
+
+
+EXIT_CODES = {
+    "missing": 3,
+    "text": 4,
+    "empty": 5,
+    "header": 5,
+    "short": 6,
+    "silent": 7,
+    "constant": 7,
+    "nan": 8,
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), EXIT_CODES.items())
+def test_each_kind_of_bad_recording_has_its_exit_code(
+    toy_model: Path, bad_files: dict[str, Path], kind: str, code: int
+) -> None:
+    done = mtqnet("score", bad_files[kind], "--model", toy_model)
+    assert done.returncode == code
+    (row,) = rows(done.stdout)
+    assert row["error"]
+    assert row["s_mos"] == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_good_file_among_bad_ones_is_scored(
+    toy_model: Path, bad_files: dict[str, Path], good_file: Path, tmp_path: Path
+) -> None:
+    done = mtqnet("score", *bad_files.values(), tmp_path, good_file, "--model", toy_model)
+    assert done.returncode == 1
+    found = {Path(row["file"]).name: row for row in rows(done.stdout)}
+    assert len(found) == len(bad_files) + 2
+    errors = {row["error"] for row in found.values() if row["error"]}
+    # Both empty kinds and both silent kinds say it in their own way, silence with its level.
+    assert len(errors) >= len(bad_files)
+    assert found["good.wav"]["error"] == ""
+    assert float(found["good.wav"]["s_mos"]) > 1
+    assert "Traceback" not in done.stderr
+    assert f"scored 1 of {len(found)} recordings" in done.stderr
+
+
+def test_different_reasons_without_any_score_are_a_plain_failure(
+    toy_model: Path, bad_files: dict[str, Path]
+) -> None:
+    assert mtqnet("score", bad_files["text"], bad_files["nan"], "-m", toy_model).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("score", "{empty_folder}"), 9, "no audio in"),
+        (("score", "{good}", "--model", "nonesuch"), 10, "no model named 'nonesuch'"),
+        (("score", "{good}", "--model", "gone.onnx"), 10, "no such model file"),
+        (("score", "{good}", "--output", "scores.xlsx"), 2, ".parquet"),
+        (("score", "{good}", "--output", "gone/scores.csv"), 2, "does not exist"),
+    ],
+)
+def test_other_errors_are_one_line_and_an_exit_code(
+    good_file: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    done = mtqnet(*(argument.format(good=good_file, empty_folder=tmp_path) for argument in arguments))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_wrong_options_are_wrong_use(good_file: Path) -> None:
+    assert mtqnet("score").returncode == 2
+    assert mtqnet("score", good_file, "--threads", "-1").returncode == 2
+    assert mtqnet("scroe").returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals are of Unix")
+def test_terminal_gets_a_table_and_the_reasons(
+    toy_model: Path, good_file: Path, bad_files: dict[str, Path]
+) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "mtqnet",
+        "score",
+        str(good_file),
+        str(bad_files["silent"]),
+        "-m",
+        str(toy_model),
+    ]
+    process = subprocess.Popen(
+        command, stdout=follower, stderr=follower, env=os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(leader)
+    text = shown.decode()
+    assert process.wait() == 1
+    assert "S-MOS" in text
+    assert "good.wav" in text
+    assert "not scored" in text
+    assert "nothing to hear" in text
+    assert "duration_s" not in text  # no CSV

@@ -1,0 +1,78 @@
+"""Batches: every clip once, labels on the training scale, unknown labels as NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+import tiny
+import torch
+
+from mtqnet.targets import KEYS, named
+from mtqnet.training.dataset import Batch, Dataset, collate, labels_of, plain_batches, training_batches
+
+
+def drawn(data: Dataset, seed: int, level_db: float = 0.0, size: int = 4) -> list[Batch]:
+    return list(training_batches(data, KEYS, size, level_db, np.random.default_rng(seed)))
+
+
+def test_columns_become_labels_and_empty_cells_are_unknown() -> None:
+    labels = labels_of([{"s_mos": "3.5", "pesq": "2.25"}, {"s_mos": "", "pesq": "1.5"}], KEYS)
+    np.testing.assert_array_equal(labels["s_mos"], [3.5, np.nan])
+    np.testing.assert_array_equal(labels["pesq_est"], [2.25, 1.5])
+    assert np.isnan(labels["sdi_est"]).all()
+
+
+def test_training_takes_every_clip_once() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 11)
+    batches = drawn(data, 1)
+    assert sorted(len(batch.samples) for batch in batches) == [3, 4, 4]
+    seen = sorted(int(n) for batch in batches for n in batch.samples)
+    assert seen == sorted(clip.samples for clip in data.clips)
+
+
+def test_order_is_the_generators() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 12)
+    one, two, other = ([batch.samples.tolist() for batch in drawn(data, seed)] for seed in (1, 1, 2))
+    assert one == two != other
+
+
+def test_labels_are_on_the_training_scale_beside_their_clips() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 7)
+    for places, batch in plain_batches(data, KEYS, 3):
+        for row, place in enumerate(places):
+            assert int(batch.samples[row]) == data.clips[place].samples
+            for column, target in enumerate(named(KEYS)):
+                value = target.from_training(np.array(float(batch.labels[row, column])))
+                np.testing.assert_allclose(value, data.labels[target.key][place], rtol=1e-5)
+
+
+def test_plain_batches_take_every_clip_once() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 7)
+    places = np.concatenate([places for places, _ in plain_batches(data, KEYS, 3)])
+    assert sorted(places.tolist()) == list(range(7))
+
+
+def test_unknown_labels_stay_unknown() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 3)
+    unknown = data.with_labels({"stoi_est": np.full(3, np.nan)})
+    labels = collate(unknown, np.arange(3), KEYS).labels
+    assert bool(labels[:, KEYS.index("stoi_est")].isnan().all())
+    assert int(labels.isnan().sum()) == 3
+
+
+def test_encoder_frames_come_with_their_counts() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 3)
+    batch = collate(data, np.arange(3), ())
+    assert batch.inputs["encoder_counts"].tolist() == [len(clip.features["encoder"]) for clip in data.clips]
+
+
+def test_level_is_moved_for_each_clip_by_no_more_than_asked() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 8)
+    plain, moved = drawn(data, 1, size=8)[0], drawn(data, 1, 6.0, size=8)[0]
+    torch.testing.assert_close(plain.inputs["encoder"], moved.inputs["encoder"])
+    offsets = []
+    for clip in range(8):
+        rows = int(plain.samples[clip]) // 160
+        shift = (moved.inputs["logmel"] - plain.inputs["logmel"])[clip, :rows]
+        assert float(shift.std()) < 1e-5, "one level for the clip"
+        offsets.append(10 * float(shift.mean()))
+    assert max(map(abs, offsets)) <= 6.0 and np.std(offsets) > 1.0

@@ -1,0 +1,91 @@
+"""Networks of a few hundred weights, and clips of random noise for them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from mtqnet.signal.features import FEATURES, peak_normalised
+from mtqnet.targets import KEYS, named
+from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
+from mtqnet.training.dataset import Dataset, collate
+from mtqnet.training.encoder import SpeechEncoder, load
+from mtqnet.training.frontend import Clip
+from mtqnet.training.network import Network, Output
+
+ENCODER_WIDTH = 5
+
+PLAIN = NetworkConfig(
+    front_ends=("logmel",), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4), lstm=6, dense=7
+)
+CHANNEL = NetworkConfig(
+    front_ends=("logmel", "encoder"), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4),
+    adapter=8, lstm=6, dense=7, sigmoid=("pesq_est",),
+)  # fmt: skip
+TIME = NetworkConfig(
+    front_ends=("spectrum", "sinc", "encoder"), merge="time", peak_normalise=True, conv_channels=(2, 4),
+    conv_depth=2, time_strides=(1, 1), band_strides=(8, 8), adapter=20, lstm=6, dense=7, sigmoid=("stoi_est",),
+)  # fmt: skip
+KINDS = {"plain": PLAIN, "channel": CHANNEL, "time": TIME}
+
+
+def config(network: NetworkConfig = CHANNEL, epochs: int = 4) -> Config:
+    fit = FitConfig(epochs=epochs, batch=4, level_db=3.0)
+    return Config("tiny", CorpusConfig((), ()), seed=5, network=network, teacher=fit, student=fit)
+
+
+def network(kind: NetworkConfig, targets: tuple[str, ...] = KEYS, seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return Network(kind, targets, ENCODER_WIDTH).eval()
+
+
+def clip(kind: NetworkConfig, samples: int, seed: int = 0, gain: float = 0.1) -> Clip:
+    """White noise at this gain; encoder frames are random, 50 a second, or 25 beside strides of 4."""
+    rng = np.random.default_rng(seed)
+    sound = (gain * rng.standard_normal(samples)).astype(np.float32)
+    sound = peak_normalised(sound) if kind.peak_normalise else sound
+    names = {"sinc": "wave"}
+    views = {
+        names.get(name, name): FEATURES[names.get(name, name)].compute(sound)
+        for name in kind.front_ends
+        if name != "encoder"
+    }
+    frames = -(-samples // 160 // (4 if kind.merge == "channel" else 2))
+    views["encoder"] = rng.standard_normal((frames, ENCODER_WIDTH)).astype(np.float32)
+    kept = {name: view.astype(np.float16) for name, view in views.items() if name in {*views} & used(kind)}
+    return Clip(samples, kept)
+
+
+def used(kind: NetworkConfig) -> set[str]:
+    return {"wave" if name == "sinc" else name for name in kind.front_ends}
+
+
+def dataset(kind: NetworkConfig, clips: int, seed: int = 0) -> Dataset:
+    """Clips of unlike length and level; every label rises (SDI: falls) with the level, over its whole range."""
+    rng = np.random.default_rng(seed)
+    place = rng.uniform(0, 1, clips)
+    made = [
+        clip(kind, int(rng.integers(5_000, 9_000)), 1_000 * seed + n, 10 ** (-3 + 2 * place[n]))
+        for n in range(clips)
+    ]
+    labels = {
+        target.key: target.from_training(4 * (place if target.higher_is_better else 1 - place) - 2)
+        for target in named(KEYS)
+    }
+    return Dataset(made, labels)
+
+
+def outputs(net: Network, clips: list[Clip]) -> Output:
+    """What the network says of these clips in one batch."""
+    batch = collate(Dataset(clips, {}), np.arange(len(clips)), ())
+    with torch.inference_mode():
+        said: Output = net(batch.inputs, batch.samples)
+    return said
+
+
+@lru_cache(maxsize=1)
+def whisper(layers: tuple[int, ...] = (1, 2), pool: int = 2) -> SpeechEncoder:
+    """The real encoder: reading and checking its 75 MB takes a second."""
+    return load(EncoderConfig("whisper-tiny.en", layers, pool))
