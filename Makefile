@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 .PHONY: demo test check format examples curves train card clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
-	$(BIN)/mtqnet score examples/recordings
+	$(BIN)/mtqnet score --table examples/recordings
 
 test: .venv/dev.done  ## all tests
 	$(BIN)/python -m pytest
@@ -45,9 +45,9 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/demo.done: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	touch $@
 
 .venv/dev.done: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	touch $@ .venv/demo.done

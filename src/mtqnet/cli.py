@@ -63,6 +63,7 @@ Output = Annotated[
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads to compute with; 0 is one per core.")]
+AsTable = Annotated[bool, typer.Option("--table", help="Print the table in a pipe too, where CSV would be.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
@@ -89,12 +90,17 @@ def options(version: Version = False) -> None:
 
 @app.command(help=SCORE_HELP)
 def score(
-    paths: Paths, output: Output = None, model: Model = "base", threads: Threads = 0, quiet: Quiet = False
+    paths: Paths,
+    output: Output = None,
+    model: Model = "base",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    table: AsTable = False,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
     from mtqnet.console import score_paths
 
-    raise typer.Exit(score_paths(paths, output, model, threads, quiet))
+    raise typer.Exit(score_paths(paths, output, model, threads, quiet, table))
 
 
 @app.command()

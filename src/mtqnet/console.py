@@ -41,8 +41,12 @@ POOR_GOOD = {
 """Where a score turns red and where it turns green. For the eye alone: no decision rests on it."""
 
 
-def score_paths(paths: Sequence[Path], output: Path | None, model: str, threads: int, quiet: bool) -> int:
+def score_paths(
+    paths: Sequence[Path], output: Path | None, model: str, threads: int, quiet: bool, table: bool = False
+) -> int:
     """Score files and folders into a table: on the screen, on stdout as CSV, or in `output`.
+
+    On the screen means a terminal; with `table` anything that is not a file of ours.
 
     Returns the exit code. Raises MtqnetError when nothing could be started.
     """
@@ -51,9 +55,9 @@ def score_paths(paths: Sequence[Path], output: Path | None, model: str, threads:
     jobs = batch.expand(paths)
     predictor = Predictor(model, threads)
     tally = Tally()
-    with _sink(output) as table, Bar(len(jobs), hidden=quiet) as bar:
+    with _sink(output, table) as sink, Bar(len(jobs), hidden=quiet) as bar:
         for scores in batch.score_jobs(predictor, jobs, bar.advance):
-            table.write(scores)
+            sink.write(scores)
             tally.add(scores)
     if not quiet and (output is not None or (tally.failed and not sys.stdout.isatty())):
         tell(tally.summary(output), style="yellow" if tally.failed else "green")
@@ -69,9 +73,13 @@ def show_targets() -> None:
         span = f"{target.low:g} to {target.high:g}"
         better = "more" if target.higher_is_better else "less"
         grid.add_row(target.key, target.name, span, better, target.unit, target.standard, target.says)
-    out = Console()
-    # A file or a pipe has no width of its own; cells must not be broken for one.
-    out.print(grid) if out.is_terminal else Console(width=200).print(grid)
+    _screen().print(grid)
+
+
+def _screen() -> Console:
+    """Stdout. A file or a pipe has no width of its own; cells must not be broken for one."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
 
 
 def tell(text: str, style: str = "") -> None:
@@ -151,7 +159,7 @@ class ScreenTable(tables.Table):
         self._rows.append(scores)
 
     def close(self, complete: bool) -> None:  # noqa: ARG002 what was scored is shown either way
-        console = Console()
+        console = _screen()
         scored = [row for row in self._rows if row.error is None]
         if scored:
             console.print(_grid(scored))
@@ -168,10 +176,10 @@ class _PipedCsv(tables.CsvTable):
         pass
 
 
-def _sink(output: Path | None) -> tables.Table:
+def _sink(output: Path | None, table: bool) -> tables.Table:
     if output is not None:
         return tables.create(output)
-    if sys.stdout.isatty():
+    if table or sys.stdout.isatty():
         return ScreenTable()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system

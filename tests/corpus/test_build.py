@@ -19,10 +19,12 @@ from mtqnet.corpus.recipe import Recipe, render
 from mtqnet.corpus.sources import SPLITS, Item
 from mtqnet.errors import CorpusError
 from mtqnet.labels.intrusive import objective
-from mtqnet.labels.three_signal import label
+from mtqnet.labels.three_signal import curves, label
 from mtqnet.targets import TARGETS
 
 Rows = list[dict[str, str]]
+
+OTHER_CURVES = replace(curves(), noise=())
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def test_two_processes_make_what_one_makes(built: Path, order: Order, tmp_path: 
 def test_interrupted_build_goes_on_to_the_same_end(built: Path, order: Order, tmp_path: Path) -> None:
     out = tmp_path / "again"
     shutil.copytree(built, out)
-    (out / "parts/train-000000.jsonl").unlink()
+    next((out / "parts").glob("train-000000*.jsonl")).unlink()
     (out / "audio/train/000002.flac").write_bytes(b"half a clip")
     (out / TABLE).unlink()
     seen: list[tuple[int, int]] = []
@@ -103,10 +105,9 @@ def test_finished_build_makes_nothing_anew(built: Path, order: Order) -> None:
     [
         lambda order: replace(order, seed=4),
         lambda order: replace(order, split_seed=1),
-        lambda order: replace(order, clips={**order.clips, "train": 5}),
         lambda order: replace(order, sources=replace(order.sources, rooms=())),
     ],
-    ids=["seed", "split", "clips", "sources"],
+    ids=["seed", "split", "sources"],
 )
 def test_folder_of_another_corpus_is_left_alone(
     change: Callable[[Order], Order], built: Path, order: Order, monkeypatch: pytest.MonkeyPatch
@@ -116,6 +117,30 @@ def test_folder_of_another_corpus_is_left_alone(
     with pytest.raises(CorpusError, match="other options"):
         build(change(order), built, jobs=1)
     assert content(built) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("mtqnet.corpus.build.curves", lambda: OTHER_CURVES), ("mtqnet.corpus.recipe.SCENES", {"clean": 1.0})],
+    ids=["labeller", "scenes"],
+)
+def test_folder_of_other_labels_or_recipes_is_left_alone(
+    part: str, value: object, built: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, value)
+    with pytest.raises(CorpusError, match="other options"):
+        build(order, built, jobs=1)
+
+
+def test_corpus_grows_and_keeps_its_clips(built: Path, order: Order, tmp_path: Path) -> None:
+    out = tmp_path / "more"
+    shutil.copytree(built, out)
+    grown = read_table(build(replace(order, clips={**order.clips, "train": 5}), out, jobs=1))
+    before = {row["file"]: row for row in read_table(built / TABLE)}
+    assert len(grown) == len(before) + 1
+    assert {row["file"]: row for row in grown if row["file"] in before} == before
+    digests = content(out)
+    assert all(digests[file] == content(built)[file] for file in before)
 
 
 def test_splits_share_no_speaker_and_no_noise(rows: Rows) -> None:

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.corpus.degrade.reducer import SpectralGain
+from mtqnet.corpus.degrade.room import DecayRoom
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.labels import fit
 from mtqnet.labels.intrusive import LabelError, pesq_wb
@@ -22,9 +23,11 @@ from mtqnet.labels.three_signal import (
     equivalent_q,
     equivalent_snr,
     general_mos,
+    heard_snr,
     label,
     label_three,
     noise_mos,
+    own_snr,
     speech_mos,
 )
 from mtqnet.signal.level import active_level
@@ -49,7 +52,7 @@ def modulated(speech: Samples, q_db: float) -> Samples:
 def test_undamaged_speech_is_good_on_every_scale(talker: Callable[..., Samples]) -> None:
     speech = talker()
     perfect = label(speech, speech, np.zeros_like(speech))
-    assert perfect.equivalent_snr_db == MAX_SNR_DB
+    assert perfect.equivalent_snr_db == pytest.approx(MAX_SNR_DB, abs=3.1)  # no noise, and no floor of its own
     assert min(perfect.s_mos, perfect.n_mos, perfect.g_mos) > 4.3
 
 
@@ -104,6 +107,28 @@ def test_equivalent_q_is_the_q_of_modulated_noise(q_db: float, talker: Callable[
 def test_equivalent_snr_is_the_snr_of_white_noise(snr_db: float, talker: Callable[..., Samples]) -> None:
     speech = talker()
     assert equivalent_snr(speech, white(speech, snr_db)) == pytest.approx(snr_db, abs=0.5)
+
+
+@pytest.mark.parametrize("floor_db", [25.0, 45.0])
+def test_background_of_the_recording_itself_is_heard(floor_db: float, talker: Callable[..., Samples]) -> None:
+    recorded = talker() + white(talker(), floor_db)
+    assert own_snr(recorded) == pytest.approx(floor_db, abs=1.5)
+    assert heard_snr(recorded, recorded, np.zeros_like(recorded)) == pytest.approx(floor_db, abs=1.5)
+    # Added noise 20 dB louder drowns it.
+    assert heard_snr(recorded, recorded, white(talker(), floor_db - 20)) == pytest.approx(floor_db - 20, abs=0.5)
+
+
+def test_background_that_a_reducer_takes_away_is_gone(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    recorded = speech + white(speech, 25)
+    assert heard_snr(recorded, speech, np.zeros_like(speech)) > 60
+
+
+def test_what_a_room_leaves_in_the_pauses_is_no_background(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    echoing = DecayRoom(0.8, 0.0, 1)(Tracks(speech, speech, np.zeros_like(speech))).speech
+    assert own_snr(echoing) < 40
+    assert heard_snr(speech, echoing, np.zeros_like(speech)) > 60
 
 
 def test_noise_that_is_hardly_heard_counts_less(talker: Callable[..., Samples]) -> None:

@@ -102,3 +102,16 @@ def test_real_clean_speech_is_hardly_ever_flagged(shared_data: Path) -> None:
     found = [flags(read(file)) for file in files]
     assert files
     assert sum("clipped" in one or "low_level" in one for one in found) <= len(files) / 20
+
+
+def test_a_channel_with_the_sign_turned_is_told_and_the_other_is_heard(voice: Callable[..., Samples]) -> None:
+    samples = voice(3.0)
+    turned = from_array(np.stack([samples, -samples], axis=1), SAMPLE_RATE)
+    assert "channels_cancel" in flags(turned)
+    np.testing.assert_array_equal(turned.samples, samples)
+
+
+def test_a_silent_second_channel_is_no_cancellation(voice: Callable[..., Samples]) -> None:
+    samples = voice(3.0)
+    one_sided = from_array(np.stack([samples, 0 * samples], axis=1), SAMPLE_RATE)
+    assert "channels_cancel" not in flags(one_sided)

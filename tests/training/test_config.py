@@ -75,7 +75,7 @@ def test_whole_number_stands_for_a_fraction(tmp_path: Path) -> None:
     ],
 )
 def test_mistake_is_named(text: str, named: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="own.toml|need one entry|unknown target") as caught:
+    with pytest.raises(UsageError, match=r"own\.toml|need one entry|unknown target") as caught:
         loaded(tmp_path, text)
     assert named in str(caught.value)
 

@@ -16,7 +16,7 @@ HUBER = LossConfig()
 
 
 def scored(frames: torch.Tensor, counts: list[int]) -> Output:
-    """Utterance scores are means of real frames, as in the network; padding is nonsense, to be seen if it counts."""
+    """Utterance scores are means of real frames, as in the network; padding is nonsense, so that it shows."""
     count = torch.tensor(counts)
     values = torch.stack([clip[:n].mean(dim=0) for clip, n in zip(frames, counts, strict=True)])
     return Output(values, frames, count)
@@ -66,7 +66,8 @@ def test_perfect_scores_cost_nothing(labels: torch.Tensor) -> None:
 def test_padding_counts_for_nothing(output: Output, labels: torch.Tensor) -> None:
     worse = output.frames.clone()
     worse[1, 2:] = 1e6
-    assert multi_task(output._replace(frames=worse), labels, KEYS, HUBER) == multi_task(output, labels, KEYS, HUBER)
+    padded = output._replace(frames=worse)
+    assert multi_task(padded, labels, KEYS, HUBER) == multi_task(output, labels, KEYS, HUBER)
 
 
 def test_unknown_labels_count_for_nothing(output: Output, labels: torch.Tensor) -> None:

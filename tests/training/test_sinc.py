@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,12 +24,23 @@ def edges(bank: SincBank) -> tuple[torch.Tensor, torch.Tensor]:
 
 def response(bank: SincBank) -> torch.Tensor:
     """(257, 8001) magnitude at every hertz."""
-    return torch.fft.rfft(bank.filters()[:, 0], SAMPLE_RATE).abs()
+    spectra: torch.Tensor = torch.fft.rfft(bank.filters()[:, 0], SAMPLE_RATE)
+    return spectra.abs()
 
 
 def test_two_numbers_a_filter_are_learnt(bank: SincBank) -> None:
     assert sum(p.numel() for p in SincBank().parameters() if p.requires_grad) == 2 * FILTERS == 514
     assert bank.filters().shape == (FILTERS, 1, LENGTH)
+
+
+def test_filters_are_those_of_the_paper(bank: SincBank) -> None:
+    """paper.md 2.1: two low-passes' difference, |edge| + 50 Hz and |band| + 50 Hz, Hamming, over its maximum."""
+    time = (np.arange(LENGTH) - LENGTH // 2) / SAMPLE_RATE
+    low = np.abs(bank.low_hz.double().numpy())[:, None] * SAMPLE_RATE + 50
+    high = low + np.abs(bank.band_hz.double().numpy())[:, None] * SAMPLE_RATE + 50
+    shape = (2 * high * np.sinc(2 * high * time) - 2 * low * np.sinc(2 * low * time)) * np.hamming(LENGTH)
+    expected = shape / shape.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(bank.filters()[:, 0].numpy(), expected, atol=1e-3)
 
 
 def test_every_filter_is_loudest_within_its_edges(bank: SincBank) -> None:
@@ -53,7 +65,8 @@ def test_bands_rise_in_equal_steps_of_mel(bank: SincBank) -> None:
     mel = 2595 * torch.log10(1 + first / 700)
     top = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
     assert float(mel[0]) == pytest.approx(80, abs=0.1)
-    torch.testing.assert_close(mel.diff(), torch.full((FILTERS - 2,), (top - 80) / (FILTERS - 1)), rtol=1e-2, atol=0)
+    steps = torch.full((FILTERS - 2,), (top - 80) / (FILTERS - 1))
+    torch.testing.assert_close(mel.diff(), steps, rtol=1e-2, atol=0)
 
 
 def test_each_filter_has_a_maximum_of_one(bank: SincBank) -> None:

@@ -52,7 +52,8 @@ def clip(kind: NetworkConfig, samples: int, seed: int = 0, gain: float = 0.1) ->
         for name in kind.front_ends
         if name != "encoder"
     }
-    frames = -(-samples // 160 // (4 if kind.merge == "channel" else 2))
+    rows, stride = samples // 160, 4 if kind.merge == "channel" else 2
+    frames = -(-rows // stride)
     views["encoder"] = rng.standard_normal((frames, ENCODER_WIDTH)).astype(np.float32)
     kept = {name: view.astype(np.float16) for name, view in views.items() if name in {*views} & used(kind)}
     return Clip(samples, kept)

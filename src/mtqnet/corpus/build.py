@@ -1,6 +1,6 @@
 """Clips, labels, one table: on all cores, resumed where it stopped.
 
-DIR/corpus.json          what was asked for (seed, sources, clips); a rebuild must ask the same
+DIR/corpus.json          what was asked for (seed, sources, labeller); a rebuild asks the same, but for the clips
 DIR/audio/SPLIT/N.flac   the degraded clip, 24 bit
 DIR/parts/SPLIT-K.jsonl  rows of one chunk, written when the chunk is whole
 DIR/labels.csv           all rows, in order: file, split, speaker, seconds, labels, reasons, recipe
@@ -26,7 +26,7 @@ from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.errors import CorpusError
 from mtqnet.labels.intrusive import LabelError, objective
-from mtqnet.labels.three_signal import label
+from mtqnet.labels.three_signal import curves, label
 from mtqnet.signal.audio import SAMPLE_RATE
 
 CHUNK = 50
@@ -70,7 +70,7 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
         for first in range(0, count, CHUNK)
     ]
     total = sum(order.clips.values())
-    missing = [chunk for chunk in chunks if not _part(out, chunk[0], chunk[1]).exists()]
+    missing = [chunk for chunk in chunks if not _part(out, *chunk).exists()]
     done = total - sum(stop - first for _, first, stop in missing)
     if progress:
         progress(done, total)
@@ -123,7 +123,7 @@ def _build_chunk(pool: Pool, seed: int, split: Split, first: int, stop: int, out
         file = folder / f"{clip:06d}.flac"
         row = make_clip(pool, split, clip, seed, file)
         lines.append(json.dumps({"file": file.relative_to(out).as_posix(), **row}))
-    _write_whole(_part(out, split, first), "\n".join(lines) + "\n")
+    _write_whole(_part(out, split, first, stop), "\n".join(lines) + "\n")
 
 
 def _merge(chunks: list[tuple[Split, int, int]], out: Path) -> Path:
@@ -132,20 +132,23 @@ def _merge(chunks: list[tuple[Split, int, int]], out: Path) -> Path:
     with partial.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
-        for split, first, _ in chunks:
-            writer.writerows(json.loads(line) for line in _part(out, split, first).read_text().splitlines())
+        for chunk in chunks:
+            writer.writerows(json.loads(line) for line in _part(out, *chunk).read_text().splitlines())
     partial.replace(table)
     return table
 
 
-def _part(out: Path, split: Split, first: int) -> Path:
-    return out / "parts" / f"{split}-{first:06d}.jsonl"
+def _part(out: Path, split: Split, first: int, stop: int) -> Path:
+    return out / "parts" / f"{split}-{first:06d}-{stop:06d}.jsonl"
 
 
 def _claim(order: Order, out: Path) -> None:
     """Write down what is built here, or refuse if it is something else."""
     (out / "parts").mkdir(parents=True, exist_ok=True)
-    asked = json.dumps(asdict(order), default=str, indent=1, sort_keys=True) + "\n"
+    wanted = {name: value for name, value in asdict(order).items() if name != "clips"}  # a corpus may grow
+    wanted["labeller"] = asdict(curves())
+    wanted["scenes"], wanted["chances"] = dict(recipes.SCENES), {k: dict(v) for k, v in recipes.CHANCES.items()}
+    asked = json.dumps(wanted, default=str, indent=1, sort_keys=True) + "\n"
     record = out / "corpus.json"
     if record.exists() and record.read_text() != asked:
         raise CorpusError(f"{out} holds a corpus built with other options: name another folder or remove it")

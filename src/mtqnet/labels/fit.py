@@ -23,8 +23,8 @@ from mtqnet.labels.three_signal import (
     MAX_SNR_DB,
     Curves,
     equivalent_q,
-    equivalent_snr,
     general_mos,
+    heard_snr,
     noise_mos,
     speech_mos,
 )
@@ -121,11 +121,9 @@ def _measure(clean_file: Path, q_db: float, snr_db: float, curves: Curves, seed:
     clean = audio.read(clean_file).samples
     rng = np.random.default_rng([seed, round(q_db), round(snr_db)])
     speech = clean if q_db >= Q_GRID_DB[-1] else mnru(clean, q_db, rng)
-    if snr_db >= MAX_SNR_DB:
-        return equivalent_q(pesq_wb(clean, speech), curves), MAX_SNR_DB
-    gain = 10 ** ((active_level(clean) - snr_db) / 20)
+    gain = 10 ** ((active_level(clean) - snr_db) / 20) if snr_db < MAX_SNR_DB else 0.0
     noise = (gain * rng.standard_normal(len(clean))).astype(np.float32)
-    return equivalent_q(pesq_wb(clean, speech), curves), equivalent_snr(speech, noise)
+    return equivalent_q(pesq_wb(clean, speech), curves), heard_snr(clean, speech, noise)
 
 
 def _pesq_at(clean: NDArray[np.float32], q_db: float, seed: int) -> float:

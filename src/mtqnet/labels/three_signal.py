@@ -3,8 +3,8 @@
 The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. The way (labels.md):
   1. S: how far the processed *speech component* is from clean, as an equivalent Q: the level of modulated
      noise (MNRU, ITU-T P.810) that PESQ would rate alike.
-  2. N: how loud the processed *noise component* is, as an equivalent SNR: active speech level (P.56) over the
-     A-weighted noise level.
+  2. N: how loud the processed *noise component* is, and the recording's own background with it, as an equivalent
+     SNR: active speech level (P.56) over the A-weighted noise level.
   3. Curves fitted to rated P.835 reference conditions turn (Q, SNR) into S and N, and (S, N) into G.
 The curves are numbers in curves.json beside this file, written by `mtqnet labels fit` (labels/fit.py).
 """
@@ -20,12 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.labels.intrusive import LabelError, pesq_wb
-from mtqnet.signal.level import a_weighted_power, active_level
+from mtqnet.signal.level import a_weighted, a_weighted_power, active_level, to_db
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
 CURVES = Path(__file__).with_name("curves.json")
 MAX_SNR_DB = 70.0
 """dB; a noise component below this is not there."""
+
+PAUSE_FRAME = 480
+"""Samples, 30 ms: shorter than the gaps between words"""
+PAUSE_SHARE = 0.03
+"""Share of frames that are taken for pauses; even fluent speech has so many"""
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -72,7 +77,7 @@ def label(clean: Samples, speech: Samples, noise: Samples, fitted: Curves | None
     """
     fitted = fitted or curves()
     q = equivalent_q(pesq_wb(clean, speech), fitted)
-    snr = equivalent_snr(speech, noise)
+    snr = heard_snr(clean, speech, noise)
     s = float(speech_mos(np.array(q), np.array(snr), fitted.speech))
     n = float(noise_mos(np.array(q), np.array(snr), fitted.noise))
     s, n = S_MOS.clip(s), N_MOS.clip(n)
@@ -115,10 +120,29 @@ def equivalent_q(pesq: float, fitted: Curves) -> float:
 
 def equivalent_snr(speech: Samples, noise: Samples) -> float:
     """dB: active level of the speech component over the A-weighted level of the noise component."""
-    power = a_weighted_power(noise)
-    if power <= 0:
+    return min(MAX_SNR_DB, active_level(speech) - to_db(a_weighted_power(noise)))
+
+
+def heard_snr(clean: Samples, speech: Samples, noise: Samples) -> float:
+    """`equivalent_snr` with the recording's own background counted in: dB, at most MAX_SNR_DB.
+
+    No reference is without noise of its own: read speech has its floor about 43 dB below the voice, the clean
+    files of the rated sets 57 dB and more, and listeners hear the difference. What a room adds to the pauses is
+    no background, and what a noise reducer takes away is gone: so the lower of the floors before and after.
+    """
+    own = max(own_snr(clean), own_snr(speech))
+    power = 10 ** (-equivalent_snr(speech, noise) / 10) + 10 ** (-own / 10)
+    return min(MAX_SNR_DB, -10 * float(np.log10(power)))
+
+
+def own_snr(speech: Samples) -> float:
+    """dB: active level of a recording over the A-weighted level of its quietest moments; MAX_SNR_DB at most."""
+    weighted = a_weighted(speech)
+    frames = weighted[: len(weighted) // PAUSE_FRAME * PAUSE_FRAME].reshape(-1, PAUSE_FRAME)
+    if len(frames) == 0:
         return MAX_SNR_DB
-    return min(MAX_SNR_DB, active_level(speech) - 10 * float(np.log10(power)))
+    quiet = to_db(float(np.quantile(np.mean(frames**2, axis=1), PAUSE_SHARE)))
+    return float(np.clip(active_level(speech) - quiet, 0.0, MAX_SNR_DB))
 
 
 def speech_mos(q_db: Array, snr_db: Array, p: tuple[float, ...] | Array) -> Array:

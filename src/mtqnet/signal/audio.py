@@ -19,6 +19,9 @@ MIN_RATE, MAX_RATE = 4_000, 768_000
 """Hz. Rates outside are typing errors, not recordings."""
 MAX_CHANNELS = 64
 """A second axis longer than this is time, not channels."""
+CANCEL_POWER = 1e-3
+"""-30 dB. Independent channels lose 10 log10(channels) when averaged, 18 dB for MAX_CHANNELS; one silent partner
+loses 6 dB. More is cancellation: a wire the wrong way round."""
 
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
@@ -38,6 +41,8 @@ class Recording:
     source_rate: int
     """Hz"""
     source_channels: int
+    channels_cancel: bool = False
+    """The mean of the channels would be next to nothing (one is the other's negative): these are the loudest's."""
 
     @property
     def duration_s(self) -> float:
@@ -93,7 +98,11 @@ def _record(samples: Samples, rate: float) -> Recording:
         bad = int(np.count_nonzero(~np.isfinite(samples).all(axis=1)))
         raise NotFiniteError(f"{bad} samples are NaN or infinite: mend what wrote the recording")
     mono = samples.mean(axis=1, dtype=np.float32)
-    return Recording(resample(mono, rate, SAMPLE_RATE), round(rate), samples.shape[1])
+    powers = np.mean(np.square(samples, dtype=np.float64), axis=0)
+    cancel = bool(np.mean(np.square(mono, dtype=np.float64)) < CANCEL_POWER * powers.max())
+    if cancel:
+        mono = samples[:, int(powers.argmax())]
+    return Recording(resample(mono, rate, SAMPLE_RATE), round(rate), samples.shape[1], cancel)
 
 
 def resample(samples: Samples, source: float, target: float) -> Samples:

@@ -82,7 +82,7 @@ def flags(recording: Recording) -> tuple[str, ...]:
     """What to keep in mind when reading the scores of a recording that `refuse` lets pass.
 
     short: less than SHORT_S; clipped: CLIPPED_SHARE or more of it lies at a flat top (a pure tone does, too);
-    low_level, high_level: active level outside LOW_DBOV to HIGH_DBOV.
+    low_level, high_level: active level outside LOW_DBOV to HIGH_DBOV; channels_cancel: see Recording.
     """
     found = facts(recording)
     raised = {
@@ -90,6 +90,7 @@ def flags(recording: Recording) -> tuple[str, ...]:
         "clipped": found.clipped_share > CLIPPED_SHARE,
         "low_level": found.active_dbov < LOW_DBOV,
         "high_level": found.active_dbov > HIGH_DBOV,
+        "channels_cancel": recording.channels_cancel,
     }
     return tuple(name for name, holds in raised.items() if holds)
 

@@ -71,14 +71,23 @@ def _smoother() -> NDArray[np.float64]:
     return np.asarray(kernel / kernel.sum())
 
 
-def a_weighted_power(samples: NDArray[np.floating]) -> float:
-    """Mean power of (samples,) at 16 kHz after A-weighting (IEC 61672-1, 0 dB at 1 kHz)."""
+def a_weighted(samples: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(samples,) at 16 kHz -> the same after A-weighting (IEC 61672-1, 0 dB at 1 kHz), without delay."""
     if len(samples) == 0:
-        return 0.0
-    spectrum = np.fft.rfft(samples.astype(np.float64))
-    power = np.abs(spectrum) ** 2 * _a_weights(len(samples))
-    # Parseval: every bin but the first and (for even lengths) the last stands for two.
-    return float((2 * power.sum() - power[0]) / len(samples) ** 2)
+        return np.zeros(0)
+    size = fast_length(len(samples))
+    weighted = np.fft.rfft(samples.astype(np.float64), size) * np.sqrt(_a_weights(size))
+    return np.fft.irfft(weighted, size)[: len(samples)]
+
+
+def fast_length(samples: int) -> int:
+    """A length of at least so many samples whose transform is quick: a multiple of 2048."""
+    return -(-samples // 2048) * 2048
+
+
+def a_weighted_power(samples: NDArray[np.floating]) -> float:
+    """Mean power of (samples,) at 16 kHz after A-weighting."""
+    return float(np.mean(a_weighted(samples) ** 2)) if len(samples) else 0.0
 
 
 @lru_cache(maxsize=64)

@@ -63,6 +63,9 @@ class NetworkConfig:
     """Units a direction"""
     dense: int = 128
     dropout: float = 0.2
+    """Of what the heads see"""
+    input_dropout: float = 0.0
+    """Of what the BLSTM sees"""
     sigmoid: tuple[str, ...] = ()
     """Targets whose frame scores pass a sigmoid over their range (MOSA-Net: STOI)."""
 

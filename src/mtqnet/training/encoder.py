@@ -71,6 +71,9 @@ class WhisperEncoder(SpeechEncoder):
 
     def __init__(self, weights: Mapping[str, NDArray[np.float32]], layers: tuple[int, ...], pool: int) -> None:
         super().__init__()
+        depth = sum(name.endswith("/ffn/layer_norm/gamma") for name in weights if name.startswith("encoder/"))
+        if max(layers) > depth:
+            raise ModelError(f"this Whisper encoder has {depth} layers, layer {max(layers)} was asked for")
         stem = weights["encoder/conv1/weight"]
         size, heads = stem.shape[0], int(weights["encoder/num_heads"])
         self.layers, self.pool, self.width = layers, pool, size * len(layers)

@@ -89,13 +89,14 @@ def predict(network: Network, data: Dataset) -> dict[str, NDArray[np.float64]]:
 
 
 def correlations(network: Network, data: Dataset) -> dict[str, float]:
-    """LCC per target between scores and known labels."""
+    """LCC per target between scores and known labels; NaN where fewer than two are known."""
     scores = predict(network, data)
     found = {}
     for target in named(network.targets):
         truth = target.compress(data.labels[target.key])
-        known = ~np.isnan(truth)
-        found[target.key] = float(np.corrcoef(truth[known], target.compress(scores[target.key])[known])[0, 1])
+        said, known = target.compress(scores[target.key]), ~np.isnan(truth)
+        enough = np.count_nonzero(known) > 1
+        found[target.key] = float(np.corrcoef(truth[known], said[known])[0, 1]) if enough else math.nan
     return found
 
 

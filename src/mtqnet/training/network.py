@@ -58,6 +58,7 @@ class Network(nn.Module):
         if config.merge == "time" and len(set(widths)) > 1:
             raise UsageError(f"branches merged along time must be equally wide, not {widths}")
         self.lstm = MaskedBiLSTM(sum(widths) if config.merge == "channel" else widths[0], config.lstm)
+        self.input_dropout = nn.Dropout(config.input_dropout)
         self.dense = nn.Linear(2 * config.lstm, config.dense)
         self.dropout = nn.Dropout(config.dropout)
         self.heads = nn.ModuleDict({key: Head(config.dense, key in config.sigmoid) for key in targets})
@@ -82,7 +83,7 @@ class Network(nn.Module):
         """What all targets share: (batch, frames, dense), (batch,)."""
         pieces = [self._piece(name, inputs, samples) for name in self.config.front_ends]
         x, counts = (_side_by_side if self.config.merge == "channel" else _along_time)(pieces)
-        x = torch.relu(self.dense(self.lstm(x, counts)))
+        x = torch.relu(self.dense(self.lstm(self.input_dropout(x), counts)))
         return self.dropout(x), counts
 
     def _piece(self, name: str, inputs: Mapping[str, Tensor], samples: Tensor) -> tuple[Tensor, Tensor]:

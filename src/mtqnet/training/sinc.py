@@ -52,8 +52,13 @@ class SincBank(nn.Module):
         return (shape / shape.amax(dim=1, keepdim=True))[:, None, :]
 
     def _low_pass(self, cut_hz: Tensor) -> Tensor:
-        """(filters,) -> (filters, length): ideal low-pass, 2 f sinc(2 f t)."""
-        return 2 * cut_hz[:, None] * torch.sinc(2 * cut_hz[:, None] * self.time)
+        """(filters,) -> (filters, length): ideal low-pass, sin(2 pi f t) / (pi t), 2 f in the middle.
+
+        Written out because ONNX has no sinc.
+        """
+        middle, twice = self.time == 0, 2 * cut_hz[:, None]
+        below = math.pi * torch.where(middle, 1.0, self.time)
+        return torch.where(middle, twice, torch.sin(math.pi * twice * self.time) / below)
 
 
 def _mel_bands() -> tuple[Tensor, Tensor]:

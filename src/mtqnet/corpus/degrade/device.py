@@ -27,9 +27,10 @@ class BandLimit:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> BandLimit:  # noqa: ARG003
         kind = rng.random()
-        if kind < 0.45:  # an 8 kHz chain: up to its Nyquist rate, or the telephone band
-            telephone = rng.random() < 0.5
-            return cls(300.0 if telephone else 0.0, 3400.0 if telephone else 3900.0, 12)
+        if kind < 0.25:  # an 8 kHz chain: nothing from its Nyquist rate on
+            return cls(0.0, 3800.0, 64)
+        if kind < 0.45:  # the telephone band
+            return cls(300.0, 3400.0, 12)
         low = uniform(rng, 80, 600) if kind > 0.7 else 0.0
         high = uniform(rng, 1200, 7500) if kind < 0.85 else 8000.0
         return cls(low, high, int(rng.integers(2, 9)))

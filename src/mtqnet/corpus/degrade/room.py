@@ -15,6 +15,7 @@ from mtqnet.corpus.pool import Pool, load, pick
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError
 from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.signal.level import fast_length
 
 MAX_RESPONSE_S = 2.0
 """Seconds of a response that are used."""
@@ -24,7 +25,7 @@ DIRECT_S = 0.0025
 
 def _reverberate(tracks: Tracks, response: NDArray[np.float64]) -> Tracks:
     length = len(tracks.clean)
-    size = length + len(response)
+    size = fast_length(length + len(response))
     wet = np.fft.irfft(np.fft.rfft(tracks.speech, size) * np.fft.rfft(response, size), size)[:length]
     return tracks.with_speech(wet)
 

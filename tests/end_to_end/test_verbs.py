@@ -1,0 +1,85 @@
+"""The verbs beyond `score`, as they are typed: help, results on disk, and errors that say what to do."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtqnet.corpus.build import COLUMNS, TABLE, read_table
+from mtqnet.targets import TARGETS
+
+Done = subprocess.CompletedProcess[str]
+
+
+def mtqnet(*arguments: str | Path) -> Done:
+    return subprocess.run(
+        [sys.executable, "-m", "mtqnet", *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [("train",), ("corpus", "build"), ("labels", "fit"), ("card",)])
+def test_every_verb_has_help_and_those_with_many_options_an_example(verb: tuple[str, ...]) -> None:
+    done = mtqnet(*verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: mtqnet" in done.stdout
+    assert verb == ("card",) or "Example" in done.stdout
+    assert "[/" not in done.stdout
+
+
+def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    options = ["--train", "3", "--validation", "1", "--test", "1", "--jobs", "1"]
+    done = mtqnet(
+        "corpus", "build", "--speech", material.speech, "--noise", material.noise, "--out", out, *options
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == out / TABLE
+    rows = read_table(out / TABLE)
+    assert len(rows) == 5 and tuple(rows[0]) == COLUMNS
+    for row in rows:
+        assert (out / row["file"]).is_file()
+        for target in TARGETS:
+            assert target.low <= float(row[target.label]) <= target.high
+
+
+def test_a_missing_folder_is_one_line_and_its_own_exit_code(tmp_path: Path) -> None:
+    done = mtqnet("corpus", "build", "--speech", tmp_path / "no", "--noise", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 12
+    assert "is not a folder" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_in_a_configuration_trains_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text('name = "x"\n[corpus]\nspeech = ["a"]\nnoise = ["b"]\nclips = 3\n')
+    done = mtqnet("train", config, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "unknown key 'clips'" in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_card_tells_the_figures_of_the_record_and_of_the_rated_sets(tmp_path: Path) -> None:
+    rated = tmp_path / "rated.csv"
+    columns = ["set", "target", "clips", "missing", "lcc", "srcc", "lcc_cond", "srcc_cond", "rmse"]
+    with rated.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerow(["some_set", "s_mos", 78, 0, 0.87654, 0.8, 0.98, 0.97, 0.4])
+        writer.writerow(["ranks_only", "g_mos", 64, 0, 0.3, 0.2, 0.5, 0.4, ""])
+    card = tmp_path / "CARD.md"
+    done = mtqnet("card", "--rated", rated, "--output", card)
+    assert done.returncode == 0, done.stderr
+    text = card.read_text()
+    record = json.loads((Path(__file__).parents[2] / "src/mtqnet/weights/base.json").read_text())
+    assert record["sha256"] in text
+    assert "| some_set | S-MOS | 78 | 0.877 | 0.800 | 0.980 | 0.40 |" in text
+    for figure in record["figures"]:
+        assert f"{figure['lcc']:.3f}" in text
+    assert "3QUEST-style, anchored on public P.835 ratings" in text

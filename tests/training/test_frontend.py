@@ -1,0 +1,86 @@
+"""Features of clips: computed once, found again, and the same as for scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import tiny
+from numpy.typing import NDArray
+
+from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.signal.features import log_mel, spectrum
+from mtqnet.training import frontend
+from mtqnet.training.config import EncoderConfig
+from mtqnet.training.frontend import FrontEnd
+
+Samples = NDArray[np.float32]
+
+PLAIN = FrontEnd.of(tiny.config(tiny.PLAIN))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., Samples]) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    made = [folder / f"{number}.wav" for number in range(5)]
+    for number, file in enumerate(made):
+        sf.write(file, voice(0.5 + 0.1 * number, seed=number), SAMPLE_RATE, "FLOAT")
+    return made
+
+
+def test_front_end_is_what_the_network_needs() -> None:
+    plain = FrontEnd.of(tiny.config(tiny.PLAIN))
+    assert plain == FrontEnd(("logmel",), False, None)
+    paper = FrontEnd.of(tiny.config(tiny.TIME))
+    assert paper == FrontEnd(("spectrum", "wave"), True, EncoderConfig())
+
+
+def test_another_front_end_has_another_folder() -> None:
+    base = FrontEnd.of(tiny.config(tiny.CHANNEL))
+    others = [
+        PLAIN,
+        replace(base, peak_normalise=True),
+        replace(base, encoder=EncoderConfig(layers=(1,))),
+        replace(base, features=("spectrum",)),
+    ]
+    assert len({front_end.key for front_end in (base, *others)}) == 5
+    assert replace(base).key == base.key
+
+
+def test_features_come_in_the_order_of_the_files_and_are_computed_once(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontend, "CHUNK", 2)
+    seen: list[tuple[int, int]] = []
+    first = frontend.compute(PLAIN, files, tmp_path, "train", lambda done, total: seen.append((done, total)))
+    assert [clip.samples for clip in first] == [sf.info(file).frames for file in files]
+    assert seen[0] == (0, 5) and seen[-1] == (5, 5)
+    np.testing.assert_array_equal(
+        first[4].features["logmel"], log_mel(sf.read(files[4], dtype="float32")[0]).astype(np.float16)
+    )
+    monkeypatch.setattr(frontend, "_store_chunk", None)  # whoever computed anew would fail
+    again = frontend.compute(PLAIN, files, tmp_path, "train")
+    for one, two in zip(first, again, strict=True):
+        assert one.samples == two.samples
+        np.testing.assert_array_equal(one.features["logmel"], two.features["logmel"])
+    assert not list(tmp_path.rglob("*.tmp*"))
+
+
+def test_peak_normalisation_moves_the_network_s_views(files: list[Path]) -> None:
+    samples = sf.read(files[0], dtype="float32")[0]
+    clip = frontend.of_file(FrontEnd(("spectrum",), True, None), files[0], None)
+    expected = spectrum(samples) / np.abs(samples).max()
+    np.testing.assert_allclose(clip.features["spectrum"], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_encoder_frames_lie_beside_the_features(files: list[Path]) -> None:
+    front_end = FrontEnd.of(tiny.config(tiny.CHANNEL))
+    clip = frontend.of_file(front_end, files[2], tiny.whisper())
+    rows = clip.samples // 160
+    assert clip.features["logmel"].shape == (rows, 80)
+    assert clip.features["encoder"].shape == (-(-rows // 4), tiny.whisper().width)
+    assert np.isfinite(clip.features["encoder"]).all()

@@ -1,0 +1,177 @@
+"""The loop: a killed run goes on as if nothing had been, and the best epoch is what is left."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from safetensors import safe_open
+
+from mtqnet.targets import KEYS, named
+from mtqnet.training import loop
+from mtqnet.training.config import FitConfig
+from mtqnet.training.dataset import Dataset
+from mtqnet.training.losses import multi_task
+from mtqnet.training.network import Network
+
+FIT = FitConfig(epochs=4, batch=4, learning_rate=1e-2, level_db=3.0)
+LOSS = partial(multi_task, targets=KEYS, config=tiny.config().loss)
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(scope="module")
+def train() -> Dataset:
+    return tiny.dataset(tiny.CHANNEL, 24, seed=1)
+
+
+@pytest.fixture(scope="module")
+def validation() -> Dataset:
+    return tiny.dataset(tiny.CHANNEL, 12, seed=2)
+
+
+def fit(train: Dataset, validation: Dataset, file: Path, kill_after: int = 99) -> tuple[Network, list[loop.Epoch]]:
+    net = tiny.network(tiny.CHANNEL)
+
+    def report(epoch: loop.Epoch, epochs: int) -> None:
+        assert epochs == FIT.epochs
+        if epoch.epoch == kill_after:
+            raise KilledError
+
+    return net, loop.fit(net, train, validation, LOSS, FIT, 7, file, report)
+
+
+def assert_same(one: Network, other: Network) -> None:
+    for (name, left), right in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(left, right), name
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    train: Dataset, validation: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Network, list[loop.Epoch]]:
+    return fit(train, validation, tmp_path_factory.mktemp("unbroken") / "net.safetensors")
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 3])
+def test_killed_run_goes_on_bit_for_bit(
+    kill_after: int,
+    unbroken: tuple[Network, list[loop.Epoch]],
+    train: Dataset,
+    validation: Dataset,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "net.safetensors"
+    with pytest.raises(KilledError):
+        fit(train, validation, file, kill_after)
+    torch.manual_seed(99)  # another process has another state
+    resumed, history = fit(train, validation, file)
+    assert history == unbroken[1]
+    assert_same(resumed, unbroken[0])
+
+
+def test_finished_run_trains_no_more(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    net, history = fit(train, validation, file)
+    before = file.read_bytes()
+    again, same = fit(train, validation, file, kill_after=1)
+    assert same == history and file.read_bytes() == before
+    assert_same(net, again)
+
+
+def test_network_learns(unbroken: tuple[Network, list[loop.Epoch]]) -> None:
+    history = unbroken[1]
+    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4]
+    assert history[-1].train_loss < 0.9 * history[0].train_loss
+    assert history[-1].lcc["n_mos"] > 0.5
+
+
+def test_best_epoch_is_what_is_left(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
+    """Training labels that contradict the validation labels: the first epoch is the best."""
+    wrong = train.with_labels({t.key: t.from_training(-t.to_training(train.labels[t.key])) for t in named(KEYS)})
+    net, history = fit(wrong, validation, tmp_path / "net.safetensors")
+    assert min(history, key=lambda epoch: epoch.validation_loss).epoch < FIT.epochs
+    found = loop.evaluate(net, validation, LOSS)
+    assert found == pytest.approx(min(epoch.validation_loss for epoch in history), rel=1e-6)
+    assert not net.training
+
+
+def test_best_epoch_survives_a_kill(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    net, _ = fit(train, validation, file)
+    with safe_open(file, "pt") as stored:
+        best = {name.removeprefix("best/"): stored.get_tensor(name)
+                for name in stored.keys() if name.startswith("best/")}  # noqa: SIM118  # fmt: skip
+    assert best.keys() == net.state_dict().keys()
+    assert all(torch.equal(best[name], value) for name, value in net.state_dict().items())
+
+
+def test_checkpoint_is_written_whole_or_not_at_all(
+    train: Dataset, validation: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "run" / "net.safetensors"
+    fit(train, validation, file)
+    assert [entry.name for entry in file.parent.iterdir()] == ["net.safetensors"]
+    before = file.read_bytes()
+
+    def half(_tensors: object, path: Path, _metadata: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise KilledError
+
+    monkeypatch.setattr(loop, "save_file", half)
+    net = tiny.network(tiny.CHANNEL)
+    with pytest.raises(KilledError):
+        loop.save(file, net, torch.optim.AdamW(net.parameters()), {}, [])
+    assert file.read_bytes() == before
+
+
+def test_evaluation_does_not_depend_on_the_batches(validation: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = tiny.network(tiny.CHANNEL)
+    whole = loop.evaluate(net, validation, LOSS), loop.predict(net, validation)
+    monkeypatch.setattr(loop, "EVALUATION_BATCH", 5)
+    assert loop.evaluate(net, validation, LOSS) == pytest.approx(whole[0], rel=1e-5)
+    for key, scores in loop.predict(net, validation).items():
+        np.testing.assert_allclose(scores, whole[1][key], rtol=1e-3)
+
+
+def test_correlation_leaves_out_clips_without_label(validation: Dataset) -> None:
+    net = tiny.network(tiny.CHANNEL)
+    values = validation.labels["s_mos"].copy()
+    kept = Dataset(validation.clips[3:], {key: labels[3:] for key, labels in validation.labels.items()})
+    values[:3] = np.nan
+    found = loop.correlations(net, validation.with_labels({"s_mos": values}))
+    assert found["s_mos"] == pytest.approx(loop.correlations(net, kept)["s_mos"], abs=1e-6)
+
+
+def test_target_without_labels_has_no_correlation(validation: Dataset) -> None:
+    net = tiny.network(tiny.CHANNEL)
+    unknown = validation.with_labels({"s_mos": np.full(len(validation.clips), np.nan)})
+    assert np.isnan(loop.correlations(net, unknown)["s_mos"])
+
+
+def test_learning_rate_follows_the_steps_of_all_epochs(
+    train: Dataset, validation: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def schedule(progress: float) -> float:
+        seen.append(progress)
+        return 0.1
+
+    monkeypatch.setattr(loop, "schedule", schedule)
+    fit(train, validation, tmp_path / "net.safetensors")
+    np.testing.assert_allclose(seen, np.arange(24) / 24)  # 4 epochs of 6 batches
+
+
+def test_learning_rate_rises_in_a_line_and_falls_to_nothing() -> None:
+    rates = [loop.schedule(step / 1000) for step in range(1001)]
+    assert np.argmax(rates) == pytest.approx(1000 * loop.WARM_UP, abs=1)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert np.all(np.diff(rates[:100]) > 0) and np.all(np.diff(rates[101:]) <= 0)
+    assert rates[0] > 0 and rates[-1] == pytest.approx(0.0, abs=1e-6)

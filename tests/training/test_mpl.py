@@ -1,0 +1,127 @@
+"""The method: MOSA-Net is taught true PESQ, STOI and SDI; MTQ-Net learns from what MOSA-Net says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from numpy.typing import NDArray
+
+from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE
+from mtqnet.training import mpl
+from mtqnet.training.dataset import Dataset
+from mtqnet.training.network import Network
+
+CONFIG = tiny.config(epochs=2)
+PSEUDO = tuple(target.key for target in OBJECTIVE)
+
+
+@pytest.fixture(scope="module")
+def train() -> Dataset:
+    return tiny.dataset(tiny.CHANNEL, 12, seed=1)
+
+
+@pytest.fixture(scope="module")
+def validation() -> Dataset:
+    return tiny.dataset(tiny.CHANNEL, 8, seed=2)
+
+
+@pytest.fixture(scope="module")
+def trained(train: Dataset, validation: Dataset, tmp_path_factory: pytest.TempPathFactory) -> mpl.Trained:
+    return mpl.run(CONFIG, train, validation, tiny.ENCODER_WIDTH, tmp_path_factory.mktemp("mpl"))
+
+
+def same(one: Network, other: Network) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def changed(data: Dataset, keys: tuple[str, ...]) -> Dataset:
+    """The same clips with these labels in reverse order."""
+    return data.with_labels({key: data.labels[key][::-1].copy() for key in keys})
+
+
+def labels(value: float, clips: int) -> dict[str, NDArray[np.float64]]:
+    return {key: np.full(clips, BY_KEY[key].from_training(np.array(value))) for key in PSEUDO}
+
+
+def test_teacher_scores_pesq_stoi_and_sdi_alone(trained: mpl.Trained) -> None:
+    assert trained.teacher.targets == ("pesq_est", "stoi_est", "sdi_est")
+    assert trained.student.targets == KEYS
+    assert set(trained.teacher_history[0].lcc) == set(PSEUDO)
+
+
+def test_teacher_does_not_hear_of_the_quest_labels(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    other, _ = mpl.teach(
+        CONFIG, changed(train, ("s_mos", "n_mos", "g_mos")), validation, tiny.ENCODER_WIDTH, tmp_path
+    )
+    assert same(other, trained.teacher)
+
+
+def test_pseudo_labels_are_the_teachers_scores_within_their_ranges(trained: mpl.Trained, train: Dataset) -> None:
+    pseudo = mpl.annotate(trained.teacher, train)
+    assert set(pseudo) == set(PSEUDO)
+    said = tiny.outputs(trained.teacher, [train.clips[3]]).values[0]
+    for place, key in enumerate(PSEUDO):
+        target = BY_KEY[key]
+        assert np.all((pseudo[key] >= target.low) & (pseudo[key] <= target.high))
+        alone = target.clip(float(target.from_training(np.array(float(said[place])))))
+        assert pseudo[key][3] == pytest.approx(alone, rel=1e-3)
+
+
+def test_student_does_not_learn_from_true_pesq_stoi_or_sdi(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    pseudo = mpl.annotate(trained.teacher, train)
+    other, history = mpl.learn(CONFIG, changed(train, PSEUDO), pseudo, validation, tiny.ENCODER_WIDTH, tmp_path)
+    assert same(other, trained.student)
+    assert history == trained.student_history
+
+
+def test_student_learns_from_pseudo_labels_and_from_quest_labels(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    pseudo = mpl.annotate(trained.teacher, train)
+    told = mpl.learn(CONFIG, train, labels(1.0, 12), validation, tiny.ENCODER_WIDTH, tmp_path / "pseudo")[0]
+    rated = changed(train, ("s_mos",))
+    heard = mpl.learn(CONFIG, rated, pseudo, validation, tiny.ENCODER_WIDTH, tmp_path / "real")[0]
+    assert not same(told, trained.student)
+    assert not same(heard, trained.student)
+
+
+def test_run_that_was_interrupted_comes_to_the_same_end(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(network: str, _epoch: object, _epochs: int) -> None:
+        if network == "MTQ-Net":
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        mpl.run(CONFIG, train, validation, tiny.ENCODER_WIDTH, tmp_path, kill)
+    resumed = mpl.run(CONFIG, train, validation, tiny.ENCODER_WIDTH, tmp_path)
+    assert same(resumed.teacher, trained.teacher) and same(resumed.student, trained.student)
+
+
+def test_epochs_are_reported_for_both_networks(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    mpl.run(CONFIG, train, validation, tiny.ENCODER_WIDTH, tmp_path,
+            lambda name, epoch, epochs: seen.append((name, epoch.epoch, epochs)))  # fmt: skip
+    assert seen == [("MOSA-Net", 1, 2), ("MOSA-Net", 2, 2), ("MTQ-Net", 1, 2), ("MTQ-Net", 2, 2)]
+
+
+def test_new_network_depends_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    one = mpl.new_network(CONFIG, KEYS, 5, 3)
+    state = torch.get_rng_state()
+    two = mpl.new_network(CONFIG, KEYS, 5, 3)
+    assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers are touched"
+    assert same(one, two)
+    assert not same(one, mpl.new_network(CONFIG, KEYS, 5, 4))
