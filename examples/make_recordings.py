@@ -48,7 +48,8 @@ def crowd(length: int) -> NDArray[np.float32]:
     """(length,): the other voices at once, each also half a second later."""
     voices = [voice(name, text) for name, text in CROWD.items()]
     levelled = [np.resize(v, length + 8000) * 10 ** (-active_level(v) / 20) for v in voices]
-    return np.sum([v[:length] + v[8000:] for v in levelled], axis=0).astype(np.float32)
+    mixed: NDArray[np.float32] = np.sum([v[:length] + v[8000:] for v in levelled], axis=0).astype(np.float32)
+    return mixed
 
 
 class Crowd:

@@ -48,7 +48,8 @@ def noise(seed: int, seconds: float = 8.0) -> NDArray[np.float32]:
     shape = np.fft.rfft(rng.standard_normal(length)) * hertz ** -rng.uniform(0, 1.2)
     swell = 1 + 0.6 * np.sin(2 * np.pi * rng.uniform(0.2, 3) * np.arange(length) / SAMPLE_RATE)
     sound = np.fft.irfft(shape, length) * swell
-    return (0.1 * sound / np.sqrt(np.mean(sound**2))).astype(np.float32)
+    levelled: NDArray[np.float32] = (0.1 * sound / np.sqrt(np.mean(sound**2))).astype(np.float32)
+    return levelled
 
 
 @pytest.fixture(scope="module")

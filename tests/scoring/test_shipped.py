@@ -87,9 +87,7 @@ def test_copies_at_other_rates_score_the_same(base: mtqnet.Predictor, voice: Voi
     assert np.abs(moved).max() < TRAINING_UNIT * 2
 
 
-def test_the_16_bit_file_scores_as_its_float_array(
-    base: mtqnet.Predictor, voice: Voice, tmp_path: Path
-) -> None:
+def test_the_16_bit_file_scores_as_its_float_array(base: mtqnet.Predictor, voice: Voice, tmp_path: Path) -> None:
     samples = with_noise(voice(3.0), 25)
     sf.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="PCM_16")
     by_file, by_array = base.score(tmp_path / "a.wav"), base.score(samples, SAMPLE_RATE)
@@ -101,9 +99,7 @@ def test_a_long_recording_scores_like_its_windows(base: mtqnet.Predictor, voice:
     pieces = [base.score(piece, SAMPLE_RATE) for piece in np.array_split(samples, 3)]
     whole = base.score(samples, SAMPLE_RATE)
     for key in KEYS:
-        assert whole.value(key) == pytest.approx(
-            np.mean([piece.value(key) or 0 for piece in pieces]), rel=1e-3
-        )
+        assert whole.value(key) == pytest.approx(np.mean([piece.value(key) or 0 for piece in pieces]), rel=1e-3)
 
 
 def test_two_predictors_agree_to_the_bit(base: mtqnet.Predictor, voice: Voice) -> None:

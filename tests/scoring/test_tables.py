@@ -118,9 +118,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         create(tmp_path / "folder.csv")
 
 
-def test_parquet_without_pyarrow_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"mtqnet\[parquet\]"):
         create(tmp_path / "t.parquet")

@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 from numpy.typing import NDArray
+from tiny import FAMILIES, model_folder
 from torch import Tensor
 
 from mtqnet.errors import ModelError
@@ -30,7 +31,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
 
 Samples = NDArray[np.float32]
-FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")
 
 
 def white(samples: int, level: float) -> Samples:
@@ -43,17 +43,6 @@ def hear(encoder: SpeechEncoder, clips: list[Samples]) -> tuple[Tensor, list[int
     with torch.inference_mode():
         frames, counts = encoder(torch.from_numpy(pad(views)[0]), torch.tensor([len(clip) for clip in clips]))
     return frames, counts.tolist()
-
-
-def model_folder(family: str, home: Path) -> Path:
-    """A tiny network with random weights, stored as `transformers` stores models."""
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{family}Config")(
-        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    getattr(transformers, f"{family}Model")(config).save_pretrained(home / family)
-    return home / family
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -90,3 +91,19 @@ def outputs(net: Network, clips: list[Clip]) -> Output:
 def whisper(layers: tuple[int, ...] = (1, 2), pool: int = 2) -> SpeechEncoder:
     """The real encoder: reading and checking its 75 MB takes a second."""
     return load(EncoderConfig("whisper-tiny.en", layers, pool))
+
+
+FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")
+
+
+def model_folder(family: str, home: Path) -> Path:
+    """A tiny network with random weights, stored as `transformers` stores models."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(
+        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    getattr(transformers, f"{family}Model")(config).save_pretrained(home / family)
+    return home / family

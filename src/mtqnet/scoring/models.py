@@ -45,6 +45,8 @@ class ModelRecord:
     """Frame scores a second"""
     sha256: str
     licence: str
+    one_at_a_time: bool = False
+    """Whether the graph takes a single clip only (some speech encoders know no padding)."""
 
     def weights(self) -> bytes:
         """The .onnx file, read once and held against `sha256`. Raises ModelError."""
@@ -116,6 +118,7 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         frame_rate_hz=_positive("frame_rate_hz", record["frame_rate_hz"]),
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
+        one_at_a_time=bool(record.get("one_at_a_time", False)),
     )
 
 

@@ -47,6 +47,9 @@ class Runtime:
 
     def run(self, clips: Sequence[Samples]) -> Output:
         """Clips (samples_i,) of 0.5 s or more -> values and frames. ModelError if they are not finite."""
+        if self.record.one_at_a_time and len(clips) > 1:
+            alone = [self.run([clip]) for clip in clips]
+            return Output(np.concatenate([a.values for a in alone]), tuple(a.frames[0] for a in alone))
         feed = _inputs(self.record, clips)
         values, frames, counts = self._session.run(OUTPUTS, feed)
         if not np.isfinite(values).all():

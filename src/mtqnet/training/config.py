@@ -95,6 +95,10 @@ class FitConfig:
     level_db: float = 10.0
     """Each training clip's level is moved by up to so much, up or down."""
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
+            raise UsageError("epochs and batch must be 1 or more, and learning_rate above 0")
+
 
 @dataclass(frozen=True)
 class Config:

@@ -44,6 +44,8 @@ class SpeechEncoder(nn.Module):
 
     feature: str
     width: int
+    one_at_a_time = False
+    """Whether its exported graph takes a single clip, without padding."""
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, rows, columns), (batch,) -> frames (batch, frames, width), frame counts (batch,)."""
@@ -161,6 +163,7 @@ class HuggingFaceEncoder(SpeechEncoder):
     """
 
     feature = "wave"
+    one_at_a_time = True
 
     def __init__(self, name: str, layers: tuple[int, ...], pool: int) -> None:
         super().__init__()
@@ -180,6 +183,9 @@ class HuggingFaceEncoder(SpeechEncoder):
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, samples, 1) at 16 kHz -> (batch, frames, width)."""
+        if torch.onnx.is_in_onnx_export():  # a loop over clips cannot be traced: the graph is for one
+            frames = self._one(feature[0, :, 0])[None]
+            return pooled(frames, torch._shape_as_tensor(frames)[1:2], self.pool)
         clips = [self._one(clip[: int(n), 0]) for clip, n in zip(feature, samples, strict=True)]
         counts = torch.tensor([len(clip) for clip in clips])
         return pooled(nn.utils.rnn.pad_sequence(clips, batch_first=True), counts, self.pool)

@@ -62,6 +62,7 @@ class Scorer(nn.Module):
         if encoder is not None:
             views.append(encoder.feature)
         self.features = tuple(dict.fromkeys(views))
+        self.one_at_a_time = encoder is not None and encoder.one_at_a_time
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(batch, rows, columns) for each of `features`, then samples (batch,) ->
@@ -104,6 +105,7 @@ def export(
         "features": list(scorer.features),
         "peak_normalise": network.config.peak_normalise,
         "frame_rate_hz": _frame_rate(scorer),
+        "one_at_a_time": scorer.one_at_a_time,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
         **about,
@@ -119,7 +121,8 @@ def parity(scorer: Scorer, model: Path) -> dict[str, float]:
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     worst = np.zeros(len(scorer.network.targets))
-    for seconds in ((0.7,), (3.001, 1.3), (8.0, 5.1234, 2.2)):  # whole frames and parts of frames
+    batches = ((0.7,), (3.001, 1.3), (8.0, 5.1234, 2.2))  # whole frames and parts of frames
+    for seconds in [(s,) for batch in batches for s in batch] if scorer.one_at_a_time else batches:
         inputs = _example(scorer.features, seconds)
         with torch.inference_mode():
             expected = scorer(*inputs)[0].numpy()
@@ -131,7 +134,7 @@ def parity(scorer: Scorer, model: Path) -> dict[str, float]:
 
 
 def _to_onnx(scorer: Scorer, path: Path) -> None:
-    inputs = _example(scorer.features, (2.0, 1.0))
+    inputs = _example(scorer.features, (2.0,) if scorer.one_at_a_time else (2.0, 1.0))
     axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
     with _quiet(), _explained():
         torch.onnx.export(

@@ -7,7 +7,8 @@ learning" is what the abstract says in other words. Here:
     annotate  lets it score every training clip: the pseudo labels
     learn     trains MTQ-Net on S-, N- and G-MOS (supervised) and the pseudo labels (semi-supervised) together
 
-The loss of `learn` is in losses.py. MTQ-Net never sees a true PESQ, STOI or SDI.
+The loss of `learn` is in losses.py. No step of MTQ-Net comes from a true PESQ, STOI or SDI: these
+only help to choose its best epoch, on the validation clips.
 """
 
 from __future__ import annotations

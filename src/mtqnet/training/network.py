@@ -192,9 +192,11 @@ def _bands(config: NetworkConfig) -> int:
 
 def _side_by_side(pieces: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Branches of one frame rate -> their channels next to each other, as many frames as the shortest has."""
-    frames = min(x.shape[1] for x, _ in pieces)
     counts = torch.stack([count for _, count in pieces]).amin(dim=0)
-    return torch.cat([x[:, :frames] for x, _ in pieces], dim=2), counts
+    xs = [x for x, _ in pieces]
+    for other in xs:  # a cut at each length in turn, as min() would be traced as a constant
+        xs = [x[:, : other.shape[1]] for x in xs]
+    return torch.cat(xs, dim=2), counts
 
 
 def _along_time(pieces: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
