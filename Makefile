@@ -32,6 +32,7 @@ train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: the shipped model (un
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
 
 card: .venv/dev.done  ## MODEL_CARD.md from the shipped model's record and the rated sets
+	mkdir -p runs
 	$(BIN)/python $(DATA)/../tools/rated_sets.py score-list > runs/rated.txt
 	$(BIN)/mtqnet score --quiet --output runs/rated_scores.csv $$(cat runs/rated.txt)
 	$(BIN)/python $(DATA)/../tools/rated_sets.py check runs/rated_scores.csv --csv runs/rated_sets.csv

@@ -160,13 +160,14 @@ def corpus_build(
     validation: Annotated[int, typer.Option(min=0, help="Clips to validate on.")] = 100,
     test: Annotated[int, typer.Option(min=0, help="Clips to test on.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the clips.")] = 1,
+    split_seed: Annotated[int, typer.Option(help="Of the split by speaker, noise file and room.")] = 0,
     jobs: Jobs = 0,
 ) -> None:
     """Build a corpus."""
     from mtqnet.corpus.console import build_corpus
 
     clips = {"train": train, "validation": validation, "test": test}
-    build_corpus(speech, noise, rooms or [], clips, seed, out, jobs)
+    build_corpus(speech, noise, rooms or [], clips, (seed, split_seed), out, jobs)
 
 
 labels = typer.Typer(no_args_is_help=True, help="The labeller of S-, N- and G-MOS.")

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mtqnet.corpus.degrade.noise import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import CLEAN_LEVEL_DBOV, Recipe, draw, render
 from mtqnet.corpus.sources import SPLITS
@@ -110,3 +111,17 @@ def test_step_of_another_version_is_refused(recipes: list[Recipe]) -> None:
     text = recipes[0].to_json().replace('"Playback"', '"Hologram"')
     with pytest.raises(CorpusError, match="Hologram"):
         Recipe.from_json(text)
+
+
+def test_babble_is_of_other_talkers_each_once(full_pool: Pool) -> None:
+    speaker_of = {item.path: item.group for item in full_pool.speech}
+    heard = 0
+    for clip in range(60):
+        recipe = draw(full_pool, "train", clip, seed=3)
+        for step in recipe.steps:
+            if isinstance(step, Babble):
+                talkers = [speaker_of[file] for file in step.files]
+                assert recipe.speaker not in talkers
+                assert len(set(talkers)) == len(talkers)
+                heard += 1
+    assert heard > 0

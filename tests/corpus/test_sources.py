@@ -125,3 +125,40 @@ def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     assert sum(map(len, parts)) == len(items)
     speakers = [{item.group for item in part} for part in parts]
     assert sum(map(len, speakers)) == 50
+
+
+@pytest.mark.parametrize(
+    ("names", "speaker"),
+    [
+        (("reader_06709_a/book_1_reader_06709_0_seg_0.wav", "book_2_reader_06709_3_seg_1.wav"), "06709"),  # DNS
+        (("1034/121119/1034_121119_000005_000001.wav", "1034/7/1034_7_000001_000000.wav"), "1034"),  # LibriTTS
+        (("id10001/abc/00001.wav", "id10001/xyz/00001.wav"), "id10001"),  # VoxCeleb
+        (("bdl/wav/a0001.wav", "bdl/wav/a0002.wav"), "bdl"),  # ARCTIC
+    ],
+)
+def test_layouts_of_public_corpora_keep_a_speaker_together(
+    names: tuple[str, ...], speaker: str, tmp_path: Path
+) -> None:
+    write(tmp_path, *names)
+    assert {item.group for item in scan([tmp_path], by_speaker=True)} == {speaker}
+
+
+def test_channels_of_one_room_go_together(tmp_path: Path) -> None:
+    write(tmp_path, "hall_ch1.wav", "hall_ch2.wav", "cave.wav")
+    found = groups(tmp_path, by_speaker=False)
+    assert found["hall_ch1.wav"] == found["hall_ch2.wav"] != found["cave.wav"]
+
+
+def test_an_index_may_group_noises(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "index.csv").write_text("file,group\na.wav,school\nb.wav,school\n")
+    assert set(groups(tmp_path, by_speaker=False).values()) == {"school"}
+
+
+def test_a_damaged_file_is_named_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "good.wav")
+    (tmp_path / "._good.wav").write_bytes(b"")
+    assert set(groups(tmp_path)) == {"good.wav"}
+    (tmp_path / "bad.wav").write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"bad\.wav"):
+        scan([tmp_path], by_speaker=True)

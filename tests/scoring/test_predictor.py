@@ -15,7 +15,7 @@ import mtqnet
 from mtqnet import errors
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal import audio
+from mtqnet.signal import audio, windows
 from mtqnet.signal.audio import SAMPLE_RATE, Samples
 from mtqnet.targets import KEYS, TARGETS
 
@@ -82,7 +82,15 @@ def test_a_long_recording_is_the_mean_of_its_windows(predictor: Predictor, voice
     samples = np.concatenate([voice(25 / 3, level_db=level, seed=3) for level in (-40, -30, -20)])
     whole = predictor.score(samples, SAMPLE_RATE)
     pieces = [numbers(predictor.score(piece, SAMPLE_RATE)) for piece in np.array_split(samples, 3)]
-    np.testing.assert_allclose(numbers(whole), np.mean(pieces, axis=0), atol=1e-4)
+    spoken = windows.weights(windows.cut(len(samples)), samples)
+    np.testing.assert_allclose(numbers(whole), np.average(pieces, axis=0, weights=spoken), atol=1e-4)
+
+
+def test_a_long_pause_changes_nothing(predictor: Predictor, voice: Voice) -> None:
+    speech = voice(10.0, seed=3)
+    with_pause = np.concatenate([speech, np.zeros(3 * len(speech), dtype=np.float32)])
+    apart = [numbers(predictor.score(samples, SAMPLE_RATE)) for samples in (speech, with_pause)]
+    np.testing.assert_allclose(apart[0], apart[1], atol=1e-2)
 
 
 def test_track_runs_along_the_whole_recording(predictor: Predictor, voice: Voice) -> None:

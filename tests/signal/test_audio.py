@@ -147,3 +147,9 @@ def test_arrays_with_what_is_no_number(bad: float) -> None:
 def test_an_empty_array_is_an_empty_recording() -> None:
     with pytest.raises(EmptyAudioError):
         from_array([], SAMPLE_RATE)
+
+
+def test_a_file_without_header_is_told_to_be_converted(tmp_path: Path) -> None:
+    (tmp_path / "call.raw").write_bytes(bytes(32_000))
+    with pytest.raises(UnreadableError, match="no header"):
+        read(tmp_path / "call.raw")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.windows import MAX_WINDOW_S, combine, cut, pad
+from mtqnet.signal.audio import SAMPLE_RATE, Samples
+from mtqnet.signal.windows import MAX_WINDOW_S, combine, cut, pad, weights
 
 LIMIT = round(MAX_WINDOW_S * SAMPLE_RATE)
 
@@ -35,12 +36,27 @@ def test_up_to_the_limit_a_recording_stays_whole() -> None:
     assert len(cut(LIMIT + 1)) == 2
 
 
-@given(st.integers(1, 5 * LIMIT), st.integers(1, 6))
-def test_combining_is_the_mean_over_time(samples: int, targets: int) -> None:
-    windows = cut(samples)
-    values = np.random.default_rng(samples).uniform(1, 5, (len(windows), targets))
-    by_sample = sum(window.samples * row for window, row in zip(windows, values, strict=True)) / samples
-    np.testing.assert_allclose(combine(windows, values), by_sample)
+def test_equally_lively_windows_weigh_the_same(voice: Callable[..., Samples]) -> None:
+    samples = np.tile(voice(4.0), 6)
+    weight = weights(cut(len(samples)), samples)
+    np.testing.assert_allclose(weight, weight.mean(), rtol=0.1)
+    values = np.array([[1.0, 3.0], [2.0, 4.0], [3.0, 5.0]])
+    np.testing.assert_allclose(combine(values, weight), [2.0, 4.0], atol=0.1)
+
+
+def test_a_pause_weighs_nothing_be_it_silent_or_noisy(voice: Callable[..., Samples]) -> None:
+    hiss = np.random.default_rng(0).standard_normal(2 * LIMIT).astype(np.float32) * np.float32(1e-3)
+    speech = np.resize(voice(4.0), LIMIT)
+    for pause in (0 * hiss, hiss):
+        samples = np.concatenate([speech, pause])
+        weight = weights(cut(len(samples)), samples)
+        assert weight[0] > 1.0
+        np.testing.assert_array_equal(weight[1:], 0.0)
+
+
+def test_without_any_active_sound_length_weighs() -> None:
+    windows = cut(2 * LIMIT)
+    np.testing.assert_allclose(weights(windows, np.zeros(2 * LIMIT, dtype=np.float32)), MAX_WINDOW_S)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 5))

@@ -84,3 +84,12 @@ def test_encoder_frames_lie_beside_the_features(files: list[Path]) -> None:
     assert clip.features["logmel"].shape == (rows, 80)
     assert clip.features["encoder"].shape == (-(-rows // 4), tiny.whisper().width)
     assert np.isfinite(clip.features["encoder"]).all()
+
+
+def test_other_recordings_under_the_same_name_are_computed_anew(files: list[Path], tmp_path: Path) -> None:
+    """A corpus that grew, or was built again: labels and features must not part."""
+    few = frontend.compute(PLAIN, files[:1], tmp_path, "train", jobs=1)
+    more = frontend.compute(PLAIN, files, tmp_path, "train", jobs=1)
+    assert (len(few), len(more)) == (1, len(files))
+    turned = frontend.compute(PLAIN, files[::-1], tmp_path, "train", jobs=1)
+    assert [clip.samples for clip in turned] == [clip.samples for clip in more][::-1]

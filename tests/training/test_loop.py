@@ -11,6 +11,7 @@ import tiny
 import torch
 from safetensors import safe_open
 
+from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, named
 from mtqnet.training import loop
 from mtqnet.training.config import FitConfig
@@ -127,7 +128,7 @@ def test_checkpoint_is_written_whole_or_not_at_all(
     monkeypatch.setattr(loop, "save_file", half)
     net = tiny.network(tiny.CHANNEL)
     with pytest.raises(KilledError):
-        loop.save(file, net, torch.optim.AdamW(net.parameters()), {}, [])
+        loop.save(file, "identity", net, torch.optim.AdamW(net.parameters()), {}, [])
     assert file.read_bytes() == before
 
 
@@ -175,3 +176,14 @@ def test_learning_rate_rises_in_a_line_and_falls_to_nothing() -> None:
     assert max(rates) == pytest.approx(1.0, abs=0.01)
     assert np.all(np.diff(rates[:100]) > 0) and np.all(np.diff(rates[101:]) <= 0)
     assert rates[0] > 0 and rates[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_checkpoint_of_other_options_or_labels_is_refused(tmp_path: Path) -> None:
+    train, validation = tiny.dataset(tiny.CHANNEL, 8), tiny.dataset(tiny.CHANNEL, 4, seed=1)
+    file = tmp_path / "net.safetensors"
+    fit(train, validation, file)
+    other = tiny.dataset(tiny.CHANNEL, 8, seed=2)
+    with pytest.raises(UsageError, match="name another folder"):
+        fit(other, validation, file)
+    with pytest.raises(UsageError, match="name another folder"):
+        loop.fit(tiny.network(tiny.CHANNEL), train, validation, LOSS, FIT, 8, file)

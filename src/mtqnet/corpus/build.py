@@ -1,6 +1,6 @@
 """Clips, labels, one table: on all cores, resumed where it stopped.
 
-DIR/corpus.json          what was asked for (seed, sources, labeller); a rebuild asks the same, but for the clips
+DIR/corpus.json          what was asked for and found; a resumed build must ask and find the same, clips aside
 DIR/audio/SPLIT/N.flac   the degraded clip, 24 bit
 DIR/parts/SPLIT-K.jsonl  rows of one chunk, written when the chunk is whole
 DIR/labels.csv           all rows, in order: file, split, speaker, seconds, labels, reasons, recipe
@@ -9,6 +9,7 @@ DIR/labels.csv           all rows, in order: file, split, speaker, seconds, labe
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import multiprocessing
 import os
@@ -62,8 +63,8 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
 
     `jobs` processes (0: one a core). CorpusError if `out` holds another corpus, or a pool is too small.
     """
-    made = pools(order.sources, order.split_seed)
-    _claim(order, out)
+    made = pools(order.sources, order.split_seed, [split for split, clips in order.clips.items() if clips])
+    _claim(order, made, out)
     chunks = [
         (split, first, min(first + CHUNK, count))
         for split, count in order.clips.items()
@@ -142,11 +143,13 @@ def _part(out: Path, split: Split, first: int, stop: int) -> Path:
     return out / "parts" / f"{split}-{first:06d}-{stop:06d}.jsonl"
 
 
-def _claim(order: Order, out: Path) -> None:
+def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
     """Write down what is built here, or refuse if it is something else."""
     (out / "parts").mkdir(parents=True, exist_ok=True)
     wanted = {name: value for name, value in asdict(order).items() if name != "clips"}  # a corpus may grow
     wanted["labeller"] = asdict(curves())
+    found = json.dumps({split: asdict(pool) for split, pool in made.items()}, sort_keys=True)
+    wanted["recordings"] = hashlib.sha256(found.encode()).hexdigest()
     wanted["scenes"], wanted["chances"] = dict(recipes.SCENES), {k: dict(v) for k, v in recipes.CHANCES.items()}
     asked = json.dumps(wanted, default=str, indent=1, sort_keys=True) + "\n"
     record = out / "corpus.json"

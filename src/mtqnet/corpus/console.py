@@ -18,13 +18,13 @@ def build_corpus(
     noise: Sequence[Path],
     rooms: Sequence[Path],
     clips: Mapping[str, int],
-    seed: int,
+    seeds: tuple[int, int],
     out: Path,
     jobs: int,
 ) -> None:
-    """Build with a bar, and print where the table is. Raises MtqnetError."""
+    """Build with a bar, and print where the table is. `seeds`: of the clips, of the split. Raises MtqnetError."""
     sources = Sources(tuple(speech), tuple(noise), tuple(rooms))
-    order = Order(sources, {split: clips[split] for split in SPLITS}, seed)
+    order = Order(sources, {split: clips[split] for split in SPLITS}, *seeds)
     with stages(Console(stderr=True)) as stage:
         table = build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
     print(table)

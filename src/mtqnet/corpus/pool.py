@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.corpus.sources import Item, Split, of_split, scan
-from mtqnet.errors import CorpusError
+from mtqnet.corpus.sources import SPLITS, Item, Split, of_split, scan
+from mtqnet.errors import AudioError, CorpusError
 from mtqnet.signal import audio
 from mtqnet.signal.level import FLOOR_DB, rms_level
 
@@ -37,25 +37,26 @@ class Sources:
     rooms: tuple[Path, ...] = ()
 
 
-def pools(sources: Sources, split_seed: int) -> dict[Split, Pool]:
+def pools(sources: Sources, split_seed: int, needed: Sequence[Split] = SPLITS) -> dict[Split, Pool]:
     """Scan the folders and split them by speaker, by noise file and by room.
 
-    Raises CorpusError where a split would be left without speech or noise.
+    Raises CorpusError where a split that is needed would be left without speech or noise.
     """
     speech = [item for item in scan(sources.speech, by_speaker=True) if item.seconds >= MIN_SPEECH_S]
     noise = scan(sources.noise, by_speaker=False)
     rooms = scan(sources.rooms, by_speaker=False)
     made: dict[Split, Pool] = {}
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         made[split] = Pool(
             tuple(of_split(speech, split, split_seed)),
             tuple(of_split(noise, split, split_seed)),
             tuple(of_split(rooms, split, split_seed)),
         )
-        if not made[split].speech or not made[split].noise:
+        if split in needed and not (made[split].speech and made[split].noise):
             raise CorpusError(
                 f"too few speakers or noise files: none falls into the {split} split. "
-                f"There are {len({i.group for i in speech})} speakers and {len(noise)} noise files; add some."
+                f"There are {len({i.group for i in speech})} speakers and {len(noise)} noise files: add some, "
+                "or try another split seed."
             )
     return made
 
@@ -68,10 +69,13 @@ def pick(items: Sequence[Item], rng: np.random.Generator) -> Item:
     return members[int(rng.integers(len(members)))]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def load(path: str) -> NDArray[np.float32]:
     """Samples at 16 kHz, kept for the next clip that uses them. Read-only."""
-    samples = audio.read(path).samples
+    try:
+        samples = audio.read(path).samples
+    except AudioError as error:
+        raise CorpusError(f"{path}: {error}") from error
     samples.setflags(write=False)
     return samples
 

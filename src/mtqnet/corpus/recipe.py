@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ def draw(pool: Pool, split: Split, clip: int, seed: int, attempt: int = 0) -> Re
     samples = min(whole, round(rng.uniform(MIN_CLIP_S, MAX_CLIP_S) * SAMPLE_RATE))
     start = int(rng.integers(whole - samples + 1))
     scene = str(rng.choice(list(SCENES), p=list(SCENES.values())))
-    steps = _draw_steps(scene, pool, rng, samples)
+    others = tuple(other for other in pool.speech if other.group != item.group)  # no babble of one's own voice
+    steps = _draw_steps(scene, replace(pool, speech=others or pool.speech), rng, samples)
     return Recipe(split, clip, scene, item.path, item.group, start, samples, steps)
 
 

@@ -1,9 +1,10 @@
 """Folders of audio -> items with a group, and the split of groups into train, validation and test.
 
-Any folder works. If it has an index.csv with a column `file`, that is the list, and its column `speaker`
-(or `talker`) is the group. Otherwise the group comes from the name: LibriSpeech (`1688-142285-0000` -> 1688),
-VCTK and VoiceBank (`p232_003` -> p232), else the folder that holds the file, else the file itself. For noise
-and rooms each file is its own group.
+Any folder works. If it has an index.csv with a column `file`, that is the list; for speech its column `speaker`
+(or `talker`) is the group, for noise and rooms its column `group`. Without such a column the speaker comes from
+the name: LibriSpeech (`1688-142285-0000` -> 1688), LibriTTS, VCTK and VoiceBank (`p232_003` -> p232), the DNS
+challenge (`reader_06709`); else from the first folder below the root, else it is the file itself. Each noise or
+room file is its own group, but channels (`hall_ch1`, `hall_ch2`) go together.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
-_SPEAKER_IN_NAME = (re.compile(r"^(\d+)-\d+-\d+"), re.compile(r"^([ps]\d{3})_"))
+_SPEAKER_IN_NAME = (
+    re.compile(r"^(\d+)-\d+-\d+"),  # LibriSpeech
+    re.compile(r"^(\d+)_\d+_\d+_"),  # LibriTTS
+    re.compile(r"^([ps]\d{3})_"),  # VCTK, VoiceBank
+    re.compile(r"reader_(\d+)"),  # the DNS challenge's read speech
+)
+_CHANNEL_IN_NAME = re.compile(r"_ch\d+$")
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,9 @@ def _scan_one(folder: Path, by_speaker: bool) -> Iterable[Item]:
         yield from _from_index(folder, index, by_speaker)
         return
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            group = _speaker(path, folder) if by_speaker else path.relative_to(folder.parent).as_posix()
-            yield Item(path.as_posix(), group, sf.info(path).duration)
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            group = _speaker(path, folder) if by_speaker else _recording(path, folder)
+            yield Item(path.as_posix(), group, _seconds(path))
 
 
 def _from_index(folder: Path, index: Path, by_speaker: bool) -> Iterable[Item]:
@@ -82,14 +89,30 @@ def _from_index(folder: Path, index: Path, by_speaker: bool) -> Iterable[Item]:
         raise CorpusError(f"{index} has no column `file`")
     for row in rows:
         path = folder / row["file"]
-        named = row.get("speaker") or row.get("talker") or _speaker(path, folder)
-        group = named if by_speaker else path.relative_to(folder.parent).as_posix()
-        seconds = float(row["seconds"]) if row.get("seconds") else sf.info(path).duration
+        if by_speaker:
+            group = row.get("speaker") or row.get("talker") or _speaker(path, folder)
+        else:
+            group = row.get("group") or _recording(path, folder)
+        seconds = float(row["seconds"]) if row.get("seconds") else _seconds(path)
         yield Item(path.as_posix(), group, seconds)
 
 
 def _speaker(path: Path, root: Path) -> str:
     for pattern in _SPEAKER_IN_NAME:
-        if match := pattern.match(path.name):
+        if match := pattern.search(path.name):
             return match.group(1)
-    return path.stem if path.parent == root else path.parent.name
+    below = path.relative_to(root).parts
+    return below[0] if len(below) > 1 else path.stem
+
+
+def _recording(path: Path, root: Path) -> str:
+    """A noise or room file with its folder, without its channel number: channels are one recording."""
+    below = path.relative_to(root.parent)
+    return below.with_stem(_CHANNEL_IN_NAME.sub("", below.stem)).as_posix()
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return float(sf.info(path).duration)
+    except (sf.LibsndfileError, OSError, RuntimeError, TypeError) as error:
+        raise CorpusError(f"{path} cannot be read as audio: remove it or mend it") from error

@@ -119,7 +119,7 @@ def _db(text: str, clean: float) -> float:
 def _measure(clean_file: Path, q_db: float, snr_db: float, curves: Curves, seed: int) -> tuple[float, float]:
     """The labeller's (Q, SNR) of a condition made anew from its clean file."""
     clean = audio.read(clean_file).samples
-    rng = np.random.default_rng([seed, round(q_db), round(snr_db)])
+    rng = np.random.default_rng([seed, round(q_db) + 1000, round(snr_db) + 1000])
     speech = clean if q_db >= Q_GRID_DB[-1] else mnru(clean, q_db, rng)
     gain = 10 ** ((active_level(clean) - snr_db) / 20) if snr_db < MAX_SNR_DB else 0.0
     noise = (gain * rng.standard_normal(len(clean))).astype(np.float32)

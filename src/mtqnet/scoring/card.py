@@ -1,6 +1,7 @@
 """`mtqnet card`: MODEL_CARD.md from the record of a model and a table of its scores on rated sets.
 
-Every figure comes from a file that a command wrote; no figure is typed in.
+Every figure of the model's comes from a file that a command wrote. The words on data and limits are those of the
+shipped models.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mtqnet.errors import ModelError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import BY_KEY, TARGETS
 
 Record = dict[str, Any]
 
+NEEDED = frozenset(
+    ("parameters", "config", "seed", "minutes", "labels", "figures", "teacher_lcc_validation", "parity")
+)
+"""What training writes into a record beyond what scoring reads"""
+
 
 def write(model: ModelRecord, rated: Path | None, output: Path) -> None:
     """Write the card. `rated` is what `tools/rated_sets.py check --csv` wrote."""
     record: Record = json.loads(model.path.with_suffix(".json").read_text())
+    if missing := sorted(NEEDED - set(record)):
+        raise ModelError(f"the record of {model.name} lacks {', '.join(missing)}: train it anew")
     parts = [_head(record), _scores(), _labels(record), _accuracy(record)]
     if rated is not None:
         with rated.open(newline="") as stream:
@@ -29,18 +38,26 @@ def write(model: ModelRecord, rated: Path | None, output: Path) -> None:
 
 
 def _head(record: Record) -> str:
-    took = f"\n- trained in {record['minutes']} minutes, seed {record['seed']}" if "minutes" in record else ""
+    took = _took(record)
     return f"""# Model card: `{record["name"]}`
 
 Written by `mtqnet card`; edit the code, not this page.
 
 - MTQ-Net (Zezario et al., ICASSP 2024) with {record["parameters"]:,} trained parameters, behind frozen layers
   {record["config"]["encoder"]["layers"]} of {record["config"]["encoder"]["name"]}
-- trained by multi-task pseudo-label learning: MOSA-Net, taught true PESQ, STOI and SDI, gave pseudo labels{took}
+- trained by multi-task pseudo-label learning: MOSA-Net, taught true PESQ, STOI and SDI, gave pseudo labels
+- {took}
 - sha256 of the ONNX file: `{record["sha256"]}`
 - largest difference from torch at export: {max(record["parity"].values()):.1e}
 - licence: {record["licence"]}
 """
+
+
+def _took(record: Record) -> str:
+    """Minutes in all and by stage, on two cores, and the seed."""
+    minutes: dict[str, float] = record.get("minutes", {})
+    stages = ", ".join(f"{stage} {spent:g}" for stage, spent in minutes.items())
+    return f"seed {record['seed']}, {sum(minutes.values()):.0f} minutes on two cores ({stages})"
 
 
 def _scores() -> str:
@@ -86,7 +103,7 @@ def _rated(rows: Sequence[dict[str, str]]) -> str:
     return _table(title, "rated set | score | clips | LCC | SRCC | LCC per condition | RMSE", lines) + (
         "\nP.835 ratings of the talkers at hand (about 7 votes a file on CSP835: the votes' own spread limits\n"
         "LCC to about 0.90, 0.93, 0.92). NOIZEUS ratings are per condition. MUSHRA ratings are compared by\n"
-        "rank only. The labeller's curves were fitted to the condition means of the CSP835 talkers in this\n"
+        "rank only. The labeller's curves were fitted to the ratings of the CSP835 talkers in this\n"
         "table; the network never saw the clips, nor the ratings of the other two sets.\n"
     )
 
@@ -123,7 +140,3 @@ def _limits() -> str:
 def _table(title: str, head: str, rows: Sequence[str]) -> str:
     rule = "|".join("---" for _ in head.split("|"))
     return "\n".join([title, "", f"| {head} |", f"|{rule}|", *rows, ""])
-
-
-def _two(number: str) -> str:
-    return f"{float(number):.2f}" if number else ""

@@ -47,6 +47,8 @@ class ModelRecord:
     licence: str
     one_at_a_time: bool = False
     """Whether the graph takes a single clip only (some speech encoders know no padding)."""
+    track: bool = True
+    """Whether its frame scores follow each other in time."""
 
     def weights(self) -> bytes:
         """The .onnx file, read once and held against `sha256`. Raises ModelError."""
@@ -119,6 +121,7 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
         one_at_a_time=bool(record.get("one_at_a_time", False)),
+        track=bool(record.get("track", True)),
     )
 
 

@@ -95,7 +95,7 @@ class Predictor:
         cut = windows.cut(len(recording.samples))
         output = self._run(recording, cut)
         targets = list(named(self.record.targets))
-        means = windows.combine(cut, output.values)
+        means = windows.combine(output.values, windows.weights(cut, recording.samples))
         values: dict[str, Any] = {
             target.key: target.clip(float(mean)) for target, mean in zip(targets, means, strict=True)
         }
@@ -107,7 +107,7 @@ class Predictor:
             model_sha256=self.record.sha256,
             version=__version__,
             flags=checks.flags(recording),
-            track=self._track(cut, output),
+            track=self._track(cut, output) if self.record.track else None,
         )
 
     def _run(self, recording: Recording, cut: list[Window]) -> Output:

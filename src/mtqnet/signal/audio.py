@@ -63,6 +63,8 @@ def read(path: str | Path) -> Recording:
         raise EmptyAudioError("the file is empty (0 bytes): record or copy it again")
     try:
         samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    except TypeError as error:  # soundfile wants to be told rate and channels of a .raw file
+        raise UnreadableError("has no header: convert it to WAV, or give its samples and rate") from error
     except (sf.LibsndfileError, OSError, RuntimeError) as error:
         raise UnreadableError(f"not an audio file that libsndfile reads ({_short(error)})") from error
     if not MIN_RATE <= rate <= MAX_RATE:

@@ -20,6 +20,8 @@ HANGOVER = 200
 """Steps of 1 ms: speech stays active this long after the envelope fell below the threshold (P.56)."""
 MARGIN_DB = 15.9
 """dB between the active level and the threshold that decides what is active (P.56)."""
+FRAME = SAMPLE_RATE // 50
+"""Samples, 20 ms"""
 FLOOR_DB = -100.0
 """dBov; stands for silence."""
 
@@ -53,6 +55,17 @@ def active_level(samples: NDArray[np.floating]) -> float:
     margins = levels - 20 * np.log10(thresholds[heard])
     # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
     return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
+
+
+def active_frames(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(samples,) at 16 kHz -> (samples // FRAME,): which frames of 20 ms hold the recording's active sound.
+
+    P.56's threshold, MARGIN_DB below the active level, on the power of each frame.
+    """
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
+    powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME
+    threshold = 10 ** ((active_level(samples) - MARGIN_DB) / 10)
+    return np.asarray(powers >= max(threshold, 10 ** (FLOOR_DB / 10)))
 
 
 def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:

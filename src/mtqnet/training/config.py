@@ -30,6 +30,10 @@ class CorpusConfig:
     seed: int = 1
     split_seed: int = 0
 
+    def __post_init__(self) -> None:
+        if min(self.train, self.validation, self.test) < 2:
+            raise UsageError("corpus.train, validation and test need 2 clips or more each")
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -41,6 +45,10 @@ class EncoderConfig:
     """Outputs that are taken: 0 is the convolutional stem, n the n-th transformer layer."""
     pool: int = 2
     """Encoder frames (20 ms) that are averaged into one."""
+
+    def __post_init__(self) -> None:
+        if not self.layers or min(self.layers) < 0 or self.pool < 1:
+            raise UsageError("encoder.layers needs one layer or more, from 0 on, and encoder.pool 1 or more")
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,9 @@ class FitConfig:
     epochs: int = 15
     batch: int = 32
     learning_rate: float = 1e-3
-    """Peak; rises over the first tenth and falls as a cosine."""
+    """As `schedule` says"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """cosine: up in the first tenth of all steps, then down to nothing; constant: as the paper's group trains"""
     weight_decay: float = 1e-2
     level_db: float = 10.0
     """Each training clip's level is moved by up to so much, up or down."""
@@ -110,6 +120,7 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    teacher_loss: LossConfig = field(default_factory=LossConfig)
     teacher: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
 

@@ -25,7 +25,9 @@ def train_model(config: Path, data: Path, out: Path, jobs: int) -> None:
         listener = pipeline.Listener(stage, epoch_lines(console, stage))
         run = pipeline.train(settings, data, out, listener, jobs)
     Console().print(table(run.figures))
-    console.print(f"{run.exported.model} in {run.minutes} minutes, seed {settings.seed}", highlight=False)
+    took = ", ".join(f"{stage} {minutes:g}" for stage, minutes in run.minutes.items())
+    total = sum(run.minutes.values())
+    console.print(f"{run.exported.model}, seed {settings.seed}; {total:.0f} minutes: {took}", highlight=False)
 
 
 def epoch_lines(console: Console, stage: Stage) -> Report:

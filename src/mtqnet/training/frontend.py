@@ -1,6 +1,7 @@
 """Features of all clips, computed once and kept on disk: what the frozen front end gives for each clip.
 
-DIR/KEY/SPLIT-K.npz is one chunk of clips; KEY names front end and encoder, so another one has its own folder.
+DIR/KEY/SPLIT-K-DIGEST.npz is one chunk of clips. KEY names front end and encoder, DIGEST the chunk's recordings:
+other ones have files of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.errors import UsageError
 from mtqnet.signal import audio
 from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.training import encoder as encoders
@@ -61,34 +63,41 @@ class Clip:
 
 
 def compute(
-    front_end: FrontEnd, files: Sequence[Path], store: Path, name: str, progress: Progress | None = None
+    front_end: FrontEnd,
+    files: Sequence[Path],
+    store: Path,
+    name: str,
+    progress: Progress | None = None,
+    jobs: int = 0,
 ) -> list[Clip]:
-    """Features of these files, in order, from the store where it has them."""
+    """Features of these files, in order, from the store where it has them. `jobs` processes; 0 is one a core."""
     folder = store / front_end.key
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(files), CHUNK)
-    missing = [s for s in starts if not _chunk_file(folder, name, s).exists()]
-    done = len(files) - sum(min(CHUNK, len(files) - s) for s in missing)
+    chunks = {_chunk_file(folder, name, s, files[s : s + CHUNK]): s for s in range(0, len(files), CHUNK)}
+    missing = [path for path in chunks if not path.exists()]
+    done = len(files) - sum(min(CHUNK, len(files) - chunks[path]) for path in missing)
     if progress:
         progress(done, len(files))
     if missing:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as workers:
+        with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=context) as workers:
             tasks = {
-                workers.submit(_store_chunk, front_end, files[s : s + CHUNK], _chunk_file(folder, name, s)): s
-                for s in missing
+                workers.submit(_store_chunk, front_end, files[chunks[path] : chunks[path] + CHUNK], path): path
+                for path in missing
             }
             for task in as_completed(tasks):
                 task.result()
-                done += min(CHUNK, len(files) - tasks[task])
+                done += min(CHUNK, len(files) - chunks[tasks[task]])
                 if progress:
                     progress(done, len(files))
-    return [clip for s in starts for clip in _read_chunk(_chunk_file(folder, name, s))]
+    return [clip for path in chunks for clip in _read_chunk(path)]
 
 
 def of_file(front_end: FrontEnd, path: Path, encoder: encoders.SpeechEncoder | None) -> Clip:
     """Features of one recording."""
     samples = audio.read(path).samples
+    if encoder is not None and len(samples) > encoders.MAX_SECONDS * audio.SAMPLE_RATE:
+        raise UsageError(f"{path} is longer than {encoders.MAX_SECONDS} s: cut it")
     views = {name: FEATURES[name].compute(samples) for name in _needed(front_end, encoder)}
     if front_end.peak_normalise:
         scaled = peak_normalised(samples)
@@ -128,5 +137,7 @@ def _read_chunk(path: Path) -> list[Clip]:
     return [Clip(int(clips[i].pop("samples")), clips[i]) for i in sorted(clips)]
 
 
-def _chunk_file(folder: Path, name: str, start: int) -> Path:
-    return folder / f"{name}-{start:06d}.npz"
+def _chunk_file(folder: Path, name: str, start: int, files: Sequence[Path]) -> Path:
+    """Where a chunk is kept. Its name tells its recordings: other or newer ones have another file."""
+    facts = [(path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return folder / f"{name}-{start:06d}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}.npz"

@@ -7,6 +7,8 @@ leaves a whole one. Epoch n draws from (seed, n) alone: a resumed run takes the 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mtqnet.errors import UsageError
 from mtqnet.targets import named
 from mtqnet.training.config import FitConfig
 from mtqnet.training.dataset import Dataset, plain_batches, training_batches
@@ -59,9 +62,13 @@ def fit(
     checkpoint: Path,
     report: Report | None = None,
 ) -> list[Epoch]:
-    """Train in place; leave the network at its best epoch (lowest validation loss). Resumes `checkpoint`."""
+    """Train in place; leave the network at its best epoch (lowest validation loss). Resumes `checkpoint`.
+
+    Raises UsageError if the checkpoint is of other clips, labels, options, loss or dimensions.
+    """
+    identity = _identity(network, train, validation, loss, config, seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    history, best = _restore(checkpoint, network, optimiser)
+    history, best = _restore(checkpoint, identity, network, optimiser)
     steps = math.ceil(len(train.clips) / config.batch) * config.epochs
     for number in range(len(history), config.epochs):
         train_loss = _epoch(network, train, loss, config, optimiser, seed, number, steps)
@@ -70,7 +77,7 @@ def fit(
         history.append(Epoch(number + 1, train_loss, validation_loss, scores))
         if validation_loss <= min(e.validation_loss for e in history):
             best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        save(checkpoint, network, optimiser, best, history)
+        save(checkpoint, identity, network, optimiser, best, history)
         if report:
             report(history[-1], config.epochs)
     network.load_state_dict(best)
@@ -112,6 +119,7 @@ def evaluate(network: Network, data: Dataset, loss: Loss) -> float:
 
 def save(
     path: Path,
+    identity: str,
     network: Network,
     optimiser: torch.optim.Optimizer,
     best: dict[str, Tensor],
@@ -124,12 +132,13 @@ def save(
         tensors |= {f"optimiser/{place}/{k}": v.contiguous() for k, v in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
-    save_file(tensors, partial, {"history": json.dumps([vars(epoch) for epoch in history])})
+    about = {"identity": identity, "history": json.dumps([vars(epoch) for epoch in history])}
+    save_file(tensors, partial, about)
     partial.replace(path)
 
 
 def _restore(
-    path: Path, network: Network, optimiser: torch.optim.Optimizer
+    path: Path, identity: str, network: Network, optimiser: torch.optim.Optimizer
 ) -> tuple[list[Epoch], dict[str, Tensor]]:
     """Load a checkpoint into network and optimiser, if there is one: its history and best weights."""
     if not path.exists():
@@ -138,6 +147,8 @@ def _restore(
     best: dict[str, Tensor] = {}
     state: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, "pt") as stored:
+        if stored.metadata().get("identity") != identity:
+            raise UsageError(f"{path} is of other clips or other options: name another folder for this run")
         history = [Epoch(**epoch) for epoch in json.loads(stored.metadata()["history"])]
         for name in stored.keys():  # noqa: SIM118 - not a dict
             group, _, rest = name.partition("/")
@@ -149,6 +160,19 @@ def _restore(
     network.load_state_dict(weights)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     return history, best
+
+
+def _identity(
+    network: Network, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int
+) -> str:
+    """A digest of all that a run's steps depend on: dimensions, options, loss, and the clips with their labels."""
+    terms = (loss.func.__qualname__, sorted(loss.keywords.items())) if isinstance(loss, functools.partial) else ()
+    digest = hashlib.sha256(repr((network.targets, network.config, config, seed, terms)).encode())
+    for data in (train, validation):
+        digest.update(np.array([clip.samples for clip in data.clips]).tobytes())
+        for key in network.targets:
+            digest.update(np.ascontiguousarray(data.labels[key]).tobytes())
+    return digest.hexdigest()
 
 
 def _epoch(
@@ -167,7 +191,7 @@ def _epoch(
     total, step = 0.0, number * math.ceil(len(train.clips) / config.batch)
     for batch in training_batches(train, network.targets, config.batch, config.level_db, rng):
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * schedule(step / steps)
+            group["lr"] = config.learning_rate * (schedule(step / steps) if config.schedule == "cosine" else 1.0)
         value = loss(network(batch.inputs, batch.samples), batch.labels)
         optimiser.zero_grad()
         torch.autograd.backward(value)

@@ -67,7 +67,7 @@ def teach(
 ) -> tuple[Network, list[loop.Epoch]]:
     """Stage 1 a: MOSA-Net on true PESQ, STOI and SDI."""
     network = new_network(config, TEACHER_TARGETS, encoder_width, config.seed)
-    loss = partial(losses.supervised, targets=TEACHER_TARGETS, config=config.loss)
+    loss = partial(losses.supervised, targets=TEACHER_TARGETS, config=config.teacher_loss)
     history = loop.fit(
         network, train, validation, loss, config.teacher, config.seed,
         out / "mosa-net.safetensors", partial(report, "MOSA-Net") if report else None,

@@ -6,13 +6,13 @@ Every stage leaves whole files in the run's folder and finds them again, so a ki
     RUN/corpus/      clips and labels (corpus/build.py)
     RUN/features/    what the frozen front end gives for each clip
     RUN/*.safetensors  checkpoints of both networks
+    RUN/time.json    seconds of each stage
     RUN/model/       NAME.onnx, NAME.json (with the figures) and NAME.safetensors: what `--model` takes
 """
 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from mtqnet.corpus.sources import SPLITS
 from mtqnet.targets import KEYS, OBJECTIVE
 from mtqnet.training import encoder as encoders
 from mtqnet.training import evaluate, frontend, loop, mpl
+from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config, CorpusConfig
 from mtqnet.training.dataset import Dataset, labels_of
 from mtqnet.training.export import Exported, export
@@ -48,21 +49,36 @@ class Run:
 
     exported: Exported
     figures: list[evaluate.Figure]
-    minutes: float
-    """Of this call; what an earlier one had done is not in it."""
+    minutes: dict[str, float]
+    """By stage, over all calls that made it: a resumed run adds up."""
 
 
 def train(config: Config, data: Path, out: Path, listener: Listener, jobs: int = 0) -> Run:
     """Run all stages. `data` is the folder that the configuration's sources lie in."""
-    began = time.monotonic()
+    clock = Clock(out / "time.json")
+    listener = timed(listener, clock)
     table = build_corpus(config.corpus, data, out / "corpus", listener, jobs)
     rows = corpus.read_table(table)
     front_end = frontend.FrontEnd.of(config)
-    sets = {split: _dataset(front_end, rows, split, out, listener) for split in ("train", "validation")}
+    sets = {split: _dataset(front_end, rows, split, out, listener, jobs) for split in ("train", "validation")}
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder is not None else 0
     trained = mpl.run(config, sets["train"], sets["validation"], width, out, listener.epoch)
-    return _finish(config, trained, encoder, rows, out, listener, began)
+    return _finish(config, trained, encoder, rows, out, listener, clock)
+
+
+def timed(listener: Listener, clock: Clock) -> Listener:
+    """The same listener, with the time between its calls written down."""
+
+    def stage(name: str, done: int, total: int) -> None:
+        clock.tick(name)
+        listener.stage(name, done, total)
+
+    def epoch(network: str, result: loop.Epoch, total: int) -> None:
+        clock.tick(network)
+        listener.epoch(network, result, total)
+
+    return Listener(stage, epoch)
 
 
 def build_corpus(config: CorpusConfig, data: Path, out: Path, listener: Listener, jobs: int = 0) -> Path:
@@ -78,12 +94,12 @@ def build_corpus(config: CorpusConfig, data: Path, out: Path, listener: Listener
 
 
 def _dataset(
-    front_end: frontend.FrontEnd, rows: list[dict[str, str]], split: str, out: Path, listener: Listener
+    front_end: frontend.FrontEnd, rows: list[dict[str, str]], split: str, out: Path, listener: Listener, jobs: int
 ) -> Dataset:
     of_split = [row for row in rows if row["split"] == split]
     files = [out / "corpus" / row["file"] for row in of_split]
     clips = frontend.compute(
-        front_end, files, out / "features", split, lambda a, b: listener.stage(f"features, {split}", a, b)
+        front_end, files, out / "features", split, lambda a, b: listener.stage(f"features, {split}", a, b), jobs
     )
     return Dataset(clips, labels_of(of_split, KEYS))
 
@@ -95,7 +111,7 @@ def _finish(
     rows: list[dict[str, str]],
     out: Path,
     listener: Listener,
-    began: float,
+    clock: Clock,
 ) -> Run:
     """Export, evaluate through the exported file, and write what is known of the model beside it."""
     folder = out / "model"
@@ -104,7 +120,7 @@ def _finish(
     figures = evaluate.figures(
         made.model, held_out, out / "corpus", lambda a, b: listener.stage("evaluation", a, b)
     )
-    minutes = round((time.monotonic() - began) / 60, 1)
+    minutes = clock.minutes()
     record = json.loads(made.record.read_text())
     record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
     made.record.write_text(json.dumps(record, indent=1) + "\n")
@@ -117,7 +133,7 @@ def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:
     teacher = min(trained.teacher_history, key=lambda e: e.validation_loss)
     return {
         "version": __version__,
-        "licence": "MIT; contains layers of OpenAI's Whisper tiny.en (MIT), see NOTICE",
+        "licence": _licence(config),
         "labels": LABELS_ARE,
         "seed": config.seed,
         "config": asdict(config),
@@ -126,6 +142,14 @@ def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:
         "best_epochs": {"teacher": teacher.epoch, "student": _best(trained.student_history)},
         "torch": torch.__version__,
     }
+
+
+def _licence(config: Config) -> str:
+    if "encoder" not in config.network.front_ends:
+        return "MIT"
+    if config.encoder.name == encoders.WHISPER:
+        return "MIT; contains layers of OpenAI's Whisper tiny.en (MIT), see NOTICE"
+    return f"contains layers of {config.encoder.name}, under the licence of that model"
 
 
 def _best(history: list[loop.Epoch]) -> int:

@@ -86,7 +86,7 @@ class ColouredNoise:
 
 @dataclass(frozen=True)
 class Babble:
-    """Several talkers of the same split at once, at equal active levels."""
+    """Several other talkers of the same split at once, each once, at equal active levels."""
 
     files: tuple[str, ...]
     starts: tuple[int, ...]
@@ -94,7 +94,9 @@ class Babble:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Babble:  # noqa: ARG003
-        talkers = [pick(pool.speech, rng) for _ in range(int(rng.integers(3, 9)))]
+        names = sorted({item.group for item in pool.speech})
+        heard = rng.permutation(names)[: int(rng.integers(3, 9))]
+        talkers = [pick([item for item in pool.speech if item.group == name], rng) for name in heard]
         starts = [int(rng.integers(round(item.seconds * SAMPLE_RATE))) for item in talkers]
         return cls(tuple(item.path for item in talkers), tuple(starts), draw_snr(rng))
 

@@ -1,0 +1,21 @@
+"""Time adds up over the calls that a run was resumed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mtqnet.training.clock import Clock
+
+
+def test_ticks_of_two_calls_add_up_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 60.0, 90.0, 1000.0, 1030.0])
+    monkeypatch.setattr("mtqnet.training.clock.time.monotonic", lambda: next(now))
+    first = Clock(tmp_path / "run/time.json", last=next(now))
+    first.tick("corpus")
+    first.tick("features")
+    again = Clock(tmp_path / "run/time.json", last=next(now))
+    again.tick("features")
+    assert again.seconds() == {"corpus": 60.0, "features": 60.0}
+    assert again.minutes() == {"corpus": 1.0, "features": 1.0}
