@@ -27,13 +27,13 @@ SPEAKERS, NOISES = 30, 24
 CONFIG = Config(
     name="tiny",
     seed=3,
-    corpus=CorpusConfig(("speech",), ("noise",), train=220, validation=40, test=40, seed=5),
+    corpus=CorpusConfig(("speech",), ("noise",), train=160, validation=24, test=24, seed=5),
     encoder=EncoderConfig(layers=(1,), pool=4),
     network=NetworkConfig(
         conv_channels=(8, 16), time_strides=(4, 2), band_strides=(4, 4), adapter=48, lstm=32, dense=48, dropout=0.0
     ),
-    teacher=FitConfig(epochs=12, batch=8, learning_rate=3e-3),
-    student=FitConfig(epochs=12, batch=8, learning_rate=3e-3),
+    teacher=FitConfig(epochs=10, batch=8, learning_rate=3e-3),
+    student=FitConfig(epochs=10, batch=8, learning_rate=3e-3),
 )
 
 

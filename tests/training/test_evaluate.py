@@ -55,3 +55,9 @@ def test_every_split_and_target_has_a_row(toy_model: Path, tmp_path: Path) -> No
 def test_clip_that_cannot_be_scored_is_named(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.wav"):
         evaluate.figures(toy_model, [{"file": "gone.wav", "split": "test"}], tmp_path)
+
+
+def test_correlation_with_a_constant_is_not_defined_and_not_an_error() -> None:
+    found = evaluate.compare("test", S_MOS, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
+    assert np.isnan(found.lcc) and np.isnan(found.srcc)
+    assert found.rmse > 0

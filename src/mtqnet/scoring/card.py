@@ -72,8 +72,9 @@ def _scores() -> str:
 def _labels(record: Record) -> str:
     return f"""## What the labels are, and what they are not
 
-{record["labels"]}. The licensed 3QUEST instrument was not used, and no score of this model is a 3QUEST
-score. `pesq_est`, `stoi_est` and `sdi_est` are estimates of what PESQ (P.862.2, package `pesq` 0.0.4), STOI
+{record["labels"]}.
+
+The licensed 3QUEST instrument was not used, and no score of this model is a 3QUEST score. `pesq_est`, `stoi_est` and `sdi_est` are estimates of what PESQ (P.862.2, package `pesq` 0.0.4), STOI
 and SDI would say with a clean reference. SDI is taken after the level of the speech was aligned; its figures
 are of log10.
 """
@@ -104,7 +105,8 @@ def _rated(rows: Sequence[dict[str, str]]) -> str:
         "\nP.835 ratings of the talkers at hand (about 7 votes a file on CSP835: the votes' own spread limits\n"
         "LCC to about 0.90, 0.93, 0.92). NOIZEUS ratings are per condition. MUSHRA ratings are compared by\n"
         "rank only. The labeller's curves were fitted to the ratings of the CSP835 talkers in this\n"
-        "table; the network never saw the clips, nor the ratings of the other two sets.\n"
+        "table; the network never saw the clips, nor the ratings of the other two sets. CSP835's sentences\n"
+        "are from VoiceBank, as two of the training talkers are.\n"
     )
 
 
@@ -118,7 +120,8 @@ def _data(record: Record) -> str:
     folders = ", ".join(f"`{f}`" for kind in ("speech", "noise", "rooms") for f in sources[kind])
     return f"""## Training data
 
-{sources["train"]:,} clips of 3 to 7 s, drawn from {folders}: LibriSpeech (CC BY 4.0), Asterisk core sounds
+{sources["train"]:,} clips of 3 to 7 s, drawn from {folders}:
+LibriSpeech (CC BY 4.0), Asterisk core sounds
 (CC BY-SA 3.0, CC BY 3.0), VoiceBank (CC BY 4.0), noise recordings and room responses under mixed open
 licences. Degraded by rooms, noise, MNRU, a spectral-gain noise reducer, band limits, clipping, frame loss
 and level. Split by speaker and by noise file.

@@ -14,6 +14,7 @@ from mtqnet.errors import ModelError
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import Target, named
 from mtqnet.training.dataset import labels_of
+from mtqnet.training.loop import lcc
 
 Progress = Callable[[int, int], None]
 
@@ -57,9 +58,11 @@ def figures(
 
 
 def compare(split: str, target: Target, truth: NDArray[np.float64], score: NDArray[np.float64]) -> Figure:
-    """Labels and scores (clips,) -> their figure; clips without a label are left out."""
+    """Labels and scores (clips,) -> their figure; clips without a label are left out.
+
+    A correlation that is not defined (one side the same throughout) is NaN.
+    """
     known = ~np.isnan(truth)
     y, x = target.compress(truth[known]), target.compress(score[known])
-    lcc, srcc = stats.pearsonr(y, x)[0], stats.spearmanr(y, x)[0]
-    rmse = np.sqrt(np.mean((y - x) ** 2))
-    return Figure(split, target.key, int(known.sum()), *(round(float(v), 4) for v in (lcc, srcc, rmse)))
+    figures = (lcc(y, x), lcc(stats.rankdata(y), stats.rankdata(x)), float(np.sqrt(np.mean((y - x) ** 2))))
+    return Figure(split, target.key, int(known.sum()), *(round(value, 4) for value in figures))

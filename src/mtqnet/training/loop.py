@@ -96,15 +96,21 @@ def predict(network: Network, data: Dataset) -> dict[str, NDArray[np.float64]]:
 
 
 def correlations(network: Network, data: Dataset) -> dict[str, float]:
-    """LCC per target between scores and known labels; NaN where fewer than two are known."""
+    """LCC per target between scores and known labels; NaN where it is not defined (see `lcc`)."""
     scores = predict(network, data)
     found = {}
     for target in named(network.targets):
         truth = target.compress(data.labels[target.key])
         said, known = target.compress(scores[target.key]), ~np.isnan(truth)
-        enough = np.count_nonzero(known) > 1
-        found[target.key] = float(np.corrcoef(truth[known], said[known])[0, 1]) if enough else math.nan
+        found[target.key] = lcc(truth[known], said[known])
     return found
+
+
+def lcc(truth: NDArray[np.float64], said: NDArray[np.float64]) -> float:
+    """Pearson correlation of (clips,); NaN for fewer than two, or where one side is the same throughout."""
+    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(said) == 0:
+        return math.nan
+    return float(np.corrcoef(truth, said)[0, 1])
 
 
 def evaluate(network: Network, data: Dataset, loss: Loss) -> float:
