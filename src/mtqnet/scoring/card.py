@@ -74,9 +74,9 @@ def _labels(record: Record) -> str:
 
 {record["labels"]}.
 
-The licensed 3QUEST instrument was not used, and no score of this model is a 3QUEST score. `pesq_est`, `stoi_est` and `sdi_est` are estimates of what PESQ (P.862.2, package `pesq` 0.0.4), STOI
-and SDI would say with a clean reference. SDI is taken after the level of the speech was aligned; its figures
-are of log10.
+The licensed 3QUEST instrument was not used, and no score of this model is a 3QUEST score. `pesq_est`, `stoi_est`
+and `sdi_est` are estimates of what PESQ (P.862.2, package `pesq` 0.0.4), STOI and SDI would say with a clean
+reference. SDI is taken after the level of the speech was aligned; its figures are of log10.
 """
 
 
