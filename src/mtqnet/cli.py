@@ -112,7 +112,7 @@ def targets() -> None:
 
 
 Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder of the run or corpus; an unfinished one is resumed.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
 Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
 
@@ -186,7 +186,8 @@ def labels_fit(
     rated: Annotated[Path, typer.Option(help="Folder of rated reference conditions.")],
     speech: Annotated[Path, typer.Option(help="Clean speech to measure PESQ against MNRU Q on.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write here instead of into the package.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write here instead of into this package."),
     ] = None,
 ) -> None:
     """Fit the curves and say how well they pass through the ratings."""
@@ -195,22 +196,32 @@ def labels_fit(
     fit_curves(rated, speech, output)
 
 
-@app.command()
+CARD_HELP = (
+    "Write the model card from the record that training left beside the weights: on stdout, or into --output.\n\n"
+    "Without --rated the card has no table of agreement with listeners.\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet card --rated rated_sets.csv -o MODEL_CARD.md[/]"
+)
+
+
+@app.command(help=CARD_HELP)
 def card(
     model: Model = "base",
     rated: Annotated[
         Path | None,
-        typer.Option(help="Agreement with rated sets, as tools/rated_sets.py check --csv writes it."),
+        typer.Option(help="Agreement with rated sets, as rated_sets.py check --csv writes it.", exists=True),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path(
-        "MODEL_CARD.md"
-    ),
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file to write.")] = None,
 ) -> None:
-    """Write the model card from the record that training left beside the weights."""
-    from mtqnet.scoring.card import write
+    """Write the model card."""
+    from mtqnet.scoring.card import text
     from mtqnet.scoring.models import find
 
-    write(find(model), rated, output)
+    words = text(find(model), rated)
+    if output is None:
+        typer.echo(words, nl=False)
+    else:
+        output.write_text(words, encoding="utf-8")
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ from mtqnet.targets import TARGETS, Target
 
 MOMENT_S = 0.7
 """Seconds of work before a progress bar appears."""
+LONGEST_NAME = 40
+"""Characters of a file's name in the table; longer ones lose their beginning."""
 POOR_GOOD = {
     "s_mos": (2.5, 3.5),
     "n_mos": (2.5, 3.5),
@@ -71,7 +73,7 @@ def show_targets() -> None:
         grid.add_column(heading, no_wrap=heading in ("column", "range", "better"))
     for target in TARGETS:
         span = f"{target.low:g} to {target.high:g}"
-        better = "more" if target.higher_is_better else "less"
+        better = "higher" if target.higher_is_better else "lower"
         grid.add_row(target.key, target.name, span, better, target.unit, target.standard, target.says)
     _screen().print(grid)
 
@@ -197,9 +199,14 @@ def _grid(rows: Sequence[Scores]) -> Grid:
     if flagged:
         grid.add_column("flags", style="yellow")
     for row in rows:
-        name = Text(os.path.relpath(row.file or "", folder) if folder else row.file or "")
+        name = Text(_shortened(os.path.relpath(row.file or "", folder) if folder else row.file or ""))
         grid.add_row(name, *(_cell(target, row) for target in shown), *([" ".join(row.flags)] if flagged else []))
     return grid
+
+
+def _shortened(path: str) -> str:
+    """A long path without its beginning: its end is what tells files apart."""
+    return path if len(path) <= LONGEST_NAME else "..." + path[3 - LONGEST_NAME :]
 
 
 def _cell(target: Target, row: Scores) -> Text:

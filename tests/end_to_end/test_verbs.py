@@ -26,11 +26,11 @@ def mtqnet(*arguments: str | Path) -> Done:
 
 
 @pytest.mark.parametrize("verb", [("train",), ("corpus", "build"), ("labels", "fit"), ("card",)])
-def test_every_verb_has_help_and_those_with_many_options_an_example(verb: tuple[str, ...]) -> None:
+def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
     done = mtqnet(*verb, "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage: mtqnet" in done.stdout
-    assert verb == ("card",) or "Example" in done.stdout
+    assert "Example" in done.stdout
     assert "[/" not in done.stdout
 
 

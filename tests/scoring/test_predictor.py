@@ -88,8 +88,9 @@ def test_a_long_recording_is_the_mean_of_its_windows(predictor: Predictor, voice
 
 def test_a_long_pause_changes_nothing(predictor: Predictor, voice: Voice) -> None:
     speech = voice(10.0, seed=3)
-    with_pause = np.concatenate([speech, np.zeros(3 * len(speech), dtype=np.float32)])
-    apart = [numbers(predictor.score(samples, SAMPLE_RATE)) for samples in (speech, with_pause)]
+    pause = np.zeros(3 * len(speech), dtype=np.float32)
+    with_pause = np.concatenate([speech, pause, speech])
+    apart = [numbers(predictor.score(samples, SAMPLE_RATE)) for samples in (np.tile(speech, 2), with_pause)]
     np.testing.assert_allclose(apart[0], apart[1], atol=1e-2)
 
 
@@ -221,3 +222,14 @@ def test_a_model_with_few_targets_leaves_the_others_empty(
     six = Predictor(make_model()).score(good_file)
     assert (scores.g_mos, scores.s_mos) == (six.s_mos, six.n_mos)
     assert [scores.value(key) for key in ("n_mos", "pesq_est", "stoi_est", "sdi_est")] == [None] * 4
+
+
+def test_silence_at_the_ends_is_left_out_and_times_are_those_of_the_recording(predictor: Predictor) -> None:
+    sound = 0.1 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE)
+    padded = np.concatenate([np.zeros(2 * SAMPLE_RATE), sound, np.zeros(5 * SAMPLE_RATE)])
+    alone, longer = predictor.score(sound, SAMPLE_RATE), predictor.score(padded, SAMPLE_RATE)
+    np.testing.assert_allclose(numbers(longer), numbers(alone), atol=0.02)
+    assert longer.duration_s == 10.0
+    assert longer.track is not None
+    assert longer.track.times_s[0] == pytest.approx(2.0, abs=0.05)
+    assert longer.track.times_s[-1] == pytest.approx(5.0, abs=0.05)

@@ -116,3 +116,13 @@ def test_real_speech_in_noise_is_ordered(base: mtqnet.Predictor, shared_data: Pa
         drops.append(pair[0] - pair[1])
     assert np.mean(drops, axis=0)[:5].min() > 0.5
     assert np.mean(drops, axis=0)[5] < 0  # SDI: less is better
+
+
+@pytest.mark.parametrize("pause_s", [1.0, 5.0, 30.0])
+def test_padding_a_recording_with_zeros_moves_no_score(base: mtqnet.Predictor, pause_s: float) -> None:
+    recording = Path(__file__).parents[2] / "examples/recordings/3_crowd.flac"
+    samples, rate = sf.read(recording, dtype="float32")
+    padded = np.concatenate([samples, np.zeros(round(pause_s * rate), dtype=np.float32)])
+    alone, longer = base.score(samples, rate), base.score(padded, rate)
+    for target in TARGETS:
+        assert getattr(longer, target.key) == pytest.approx(getattr(alone, target.key), abs=0.1)

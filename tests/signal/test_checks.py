@@ -10,7 +10,7 @@ import pytest
 
 from mtqnet.errors import SilentError, TooShortError
 from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples, from_array, read
-from mtqnet.signal.checks import facts, flags, refuse
+from mtqnet.signal.checks import facts, flags, heard, refuse
 
 Voice = Callable[..., Samples]
 
@@ -115,3 +115,23 @@ def test_a_silent_second_channel_is_no_cancellation(voice: Callable[..., Samples
     samples = voice(3.0)
     one_sided = from_array(np.stack([samples, 0 * samples], axis=1), SAMPLE_RATE)
     assert "channels_cancel" not in flags(one_sided)
+
+
+def test_silence_at_the_ends_is_not_heard_but_short_pauses_stay(voice: Callable[..., Samples]) -> None:
+    samples, second = voice(3.0) + np.float32(1e-2) * white(3 * SAMPLE_RATE), np.zeros(SAMPLE_RATE, np.float32)
+    start, stop = heard(from_array(np.concatenate([second, samples, second]), SAMPLE_RATE))
+    assert start == pytest.approx(SAMPLE_RATE, abs=400) and stop == pytest.approx(4 * SAMPLE_RATE, abs=400)
+    short = second[: SAMPLE_RATE // 4]
+    whole = from_array(np.concatenate([short, samples, short]), SAMPLE_RATE)
+    assert heard(whole) == (0, len(whole.samples))
+
+
+def test_a_click_in_silence_is_too_short() -> None:
+    samples = np.zeros(4 * SAMPLE_RATE, np.float32)
+    samples[2 * SAMPLE_RATE : 2 * SAMPLE_RATE + 1600] = 0.1 * white(1600)
+    with pytest.raises(TooShortError, match="of sound"):
+        heard(from_array(samples, SAMPLE_RATE))
+
+
+def white(samples: int) -> Samples:
+    return np.random.default_rng(0).standard_normal(samples, dtype=np.float32)

@@ -24,8 +24,8 @@ NEEDED = frozenset(
 """What training writes into a record beyond what scoring reads"""
 
 
-def write(model: ModelRecord, rated: Path | None, output: Path) -> None:
-    """Write the card. `rated` is what `tools/rated_sets.py check --csv` wrote."""
+def text(model: ModelRecord, rated: Path | None) -> str:
+    """The card in Markdown. `rated` is what `tools/rated_sets.py check --csv` wrote."""
     record: Record = json.loads(model.path.with_suffix(".json").read_text())
     if missing := sorted(NEEDED - set(record)):
         raise ModelError(f"the record of {model.name} lacks {', '.join(missing)}: train it anew")
@@ -34,7 +34,7 @@ def write(model: ModelRecord, rated: Path | None, output: Path) -> None:
         with rated.open(newline="") as stream:
             parts.append(_rated(list(csv.DictReader(stream))))
     parts += [_data(record), _limits()]
-    output.write_text("\n".join(parts))
+    return "\n".join(parts)
 
 
 def _head(record: Record) -> str:
@@ -136,6 +136,9 @@ def _limits() -> str:
 - English read speech dominates; four further languages have one or two voices each.
 - Speech at 16 kHz: what lies above 8 kHz is not heard. Music and noise without speech get scores that mean
   nothing.
+- A synthetic voice is marked down even when it is clean: training speech was natural.
+- Frame scores follow the whole window and hardly show where in it a fault is. Long pauses inside a window of
+  10 s raise N-MOS.
 - Scores carry no interval yet.
 """
 

@@ -17,7 +17,7 @@ from mtqnet.scoring import models
 from mtqnet.scoring.runtime import Output, Runtime
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.signal import audio, checks, windows
-from mtqnet.signal.audio import SAMPLE_RATE, Recording
+from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples
 from mtqnet.signal.windows import Window
 from mtqnet.targets import named
 
@@ -90,12 +90,14 @@ class Predictor:
     def _score_recording(self, recording: Recording, file: PathLike | None) -> Scores:
         try:
             checks.refuse(recording)
+            start, stop = checks.heard(recording)
         except AudioError as error:
             return self.failed(error, file, recording.duration_s)
-        cut = windows.cut(len(recording.samples))
-        output = self._run(recording, cut)
+        samples = recording.samples[start:stop]
+        cut = windows.cut(len(samples))
+        output = self._run(samples, cut)
         targets = list(named(self.record.targets))
-        means = windows.combine(output.values, windows.weights(cut, recording.samples))
+        means = windows.combine(output.values, windows.weights(cut, samples))
         values: dict[str, Any] = {
             target.key: target.clip(float(mean)) for target, mean in zip(targets, means, strict=True)
         }
@@ -107,22 +109,22 @@ class Predictor:
             model_sha256=self.record.sha256,
             version=__version__,
             flags=checks.flags(recording),
-            track=self._track(cut, output) if self.record.track else None,
+            track=self._track(cut, output, start) if self.record.track else None,
         )
 
-    def _run(self, recording: Recording, cut: list[Window]) -> Output:
+    def _run(self, samples: Samples, cut: list[Window]) -> Output:
         batches = [cut[start : start + WINDOW_BATCH] for start in range(0, len(cut), WINDOW_BATCH)]
         outputs = [
-            self._runtime.run([recording.samples[window.start : window.stop] for window in batch])
-            for batch in batches
+            self._runtime.run([samples[window.start : window.stop] for window in batch]) for batch in batches
         ]
         values = np.concatenate([output.values for output in outputs])
         return Output(values, tuple(rows for output in outputs for rows in output.frames))
 
-    def _track(self, cut: list[Window], output: Output) -> Track:
+    def _track(self, cut: list[Window], output: Output, start: int) -> Track:
+        """Frame scores in the time of the recording, whose first `start` samples were left out."""
         rate = self.record.frame_rate_hz
         times = [
-            window.start / SAMPLE_RATE + (np.arange(len(rows), dtype=np.float64) + 0.5) / rate
+            (start + window.start) / SAMPLE_RATE + (np.arange(len(rows), dtype=np.float64) + 0.5) / rate
             for window, rows in zip(cut, output.frames, strict=True)
         ]
         targets = list(named(self.record.targets))

@@ -19,6 +19,8 @@ MIN_DURATION_S = 0.5
 """Seconds. Less holds no whole word, and no rater of P.835 was ever asked about so little."""
 SILENT_DBOV = -70.0
 """dBov. Speech this faint lies under the noise of any microphone; dither of 16-bit PCM is at about -95."""
+TRIM_S = 0.5
+"""Seconds. Shorter silence at an end is the pause before a word, and stays."""
 SHORT_S = 2.0
 """Seconds. The training clips are 3 s and longer, P.835 rates sentences of about that length."""
 LOW_DBOV = -50.0
@@ -76,6 +78,24 @@ def refuse(recording: Recording) -> None:
         raise SilentError(
             f"nothing to hear: its loudest 20 ms have {loudest:.0f} dBov, a score needs {SILENT_DBOV:.0f}"
         )
+
+
+def heard(recording: Recording) -> tuple[int, int]:
+    """First sample and the sample behind the last of what is there to hear.
+
+    Silence below SILENT_DBOV of TRIM_S or more at either end is left out: a file padded with zeros is no
+    recording with a quieter background. Raises TooShortError where too little is left.
+    """
+    powers = _frame_powers(recording.samples)
+    loud = np.flatnonzero(10 * np.log10(np.maximum(powers, 1e-12)) >= SILENT_DBOV)
+    start, stop = (int(loud[0]) + 1) * FRAME, (int(loud[-1]) + 2) * FRAME  # the first frame has no power here
+    start = start if start >= TRIM_S * SAMPLE_RATE else 0
+    stop = stop if len(recording.samples) - stop >= TRIM_S * SAMPLE_RATE else len(recording.samples)
+    if stop - start < MIN_DURATION_S * SAMPLE_RATE:
+        raise TooShortError(
+            f"{(stop - start) / SAMPLE_RATE:.2f} s of sound, the rest is silent: {MIN_DURATION_S:g} s are needed"
+        )
+    return start, stop
 
 
 def flags(recording: Recording) -> tuple[str, ...]:
