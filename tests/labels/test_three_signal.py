@@ -76,7 +76,7 @@ def test_noise_lowers_n_much_and_s_little(talker: Callable[..., Samples]) -> Non
 
 
 def test_g_is_between_the_worse_and_the_better_or_just_below() -> None:
-    """Listeners: G lies between S and N, or up to half a MOS below the worse of them (labels.md's table)."""
+    """Listeners: G lies between S and N, or up to half a MOS below the worse of them."""
     scale = np.linspace(1.5, 4.8, 12)
     s, n = (axis.ravel() for axis in np.meshgrid(scale, scale))
     g = general_mos(s, n, curves().general)

@@ -95,7 +95,7 @@ def test_every_weight_learns(kind: NetworkConfig) -> None:
     batch = collate(data, np.arange(3), KEYS)
     torch.autograd.backward(multi_task(net(batch.inputs, batch.samples), batch.labels, KEYS, tiny.config().loss))
     still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    # A head's bias moves all energies of a frame alike, which its softmax does not see (paper.md 2.2 has it).
+    # A head's bias moves all energies of a frame alike, which its softmax does not see (the released code has it).
     assert all(name.startswith("heads.") and name.endswith(".bias") and "score" not in name for name in still)
 
 
@@ -124,7 +124,7 @@ def test_branches_that_do_not_fit_are_refused() -> None:
 
 
 def test_paper_network_has_the_size_of_mosa_net() -> None:
-    """paper.md 2.2, part by part: HuBERT-large gives 1024 numbers a frame, and there are three targets."""
+    """The released network, part by part: HuBERT-large gives 1024 numbers a frame, and there are three targets."""
     net = Network(load(CONFIGS / "paper.toml").network, tuple(target.key for target in OBJECTIVE), 1024)
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in net.named_children()}
     size = {name: numbers for name, numbers in parts.items() if numbers}

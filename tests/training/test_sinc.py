@@ -34,7 +34,7 @@ def test_two_numbers_a_filter_are_learnt(bank: SincBank) -> None:
 
 
 def test_filters_are_those_of_the_paper(bank: SincBank) -> None:
-    """paper.md 2.1: two low-passes' difference, |edge| + 50 Hz and |band| + 50 Hz, Hamming, over its maximum."""
+    """As released: difference of two low-passes, |edge| + 50 Hz and |band| + 50 Hz, Hamming, over its maximum."""
     time = (np.arange(LENGTH) - LENGTH // 2) / SAMPLE_RATE
     low = np.abs(bank.low_hz.double().numpy())[:, None] * SAMPLE_RATE + 50
     high = low + np.abs(bank.band_hz.double().numpy())[:, None] * SAMPLE_RATE + 50

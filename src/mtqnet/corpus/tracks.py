@@ -1,7 +1,7 @@
 """Speech and noise side by side: what every step of a recipe takes and gives.
 
 Listeners keep SIG high while noise is added and lower it only when the speech itself is damaged. A label that
-says so needs the speech in the degraded clip apart from the noise (labels.md), so both are carried through
+says so needs the speech in the degraded clip apart from the noise, so both are carried through
 every step. Filters are linear and gains are products: applied to each track, their sum is exactly what the
 step does to the mixture.
 """

@@ -1,6 +1,6 @@
 """S-, N- and G-MOS from three signals: clean, unprocessed and processed (the inputs of 3QUEST).
 
-The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. The way (labels.md):
+The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. The way:
   1. S: how far the processed *speech component* is from clean, as an equivalent Q: the level of modulated
      noise (MNRU, ITU-T P.810) that PESQ would rate alike.
   2. N: how loud the processed *noise component* is, and the recording's own background with it, as an equivalent
@@ -97,7 +97,7 @@ def components(clean: Samples, unprocessed: Samples, processed: Samples) -> tupl
     """(speech, noise) of `processed`, by the gain that the black box shows in time and frequency.
 
     |gain| = |P| / |U| in frames of 32 ms, at most GAIN_LIMIT; applied to clean and to unprocessed - clean
-    ("shadow filtering", labels.md).
+    ("shadow filtering").
     """
     if not len(clean) == len(unprocessed) == len(processed):
         raise LabelError("clean, unprocessed and processed must be aligned and equally long")

@@ -3,7 +3,7 @@
 Three views of the same samples, each named in FEATURES:
   logmel    (frames, 80)   absolute log10 mel power at 100 frames a second. 25 ms Hann windows on the mel axis
             of Whisper (Radford et al. 2022), but never divided by the clip's peak: the level stays in it.
-  spectrum  (frames, 257)  STFT magnitude, 512-point Hamming window, hop 256 (MOSA-Net, paper.md 2.1).
+  spectrum  (frames, 257)  STFT magnitude, 512-point Hamming window, hop 256 (MOSA-Net, released code).
   wave      (samples, 1)   the samples, for the learnable sinc filter bank.
 """
 
@@ -78,7 +78,7 @@ FEATURES: dict[str, Feature] = {
 
 
 def peak_normalised(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The waveform divided by its peak, as MOSA-Net takes it (paper.md 2.1). Silence stays silence."""
+    """The waveform divided by its peak, as MOSA-Net's released code takes it. Silence stays silence."""
     peak = float(np.abs(samples).max(initial=0.0))
     return samples / np.float32(peak) if peak > 0 else samples
 

@@ -80,7 +80,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """paper.md 1.2: which distance, and the weights of the sums."""
+    """Which distance, and the weights of the sums."""
 
     kind: LossKind = "huber"
     delta: float = 1.0

@@ -1,4 +1,4 @@
-"""The loss of multi-task pseudo-label learning (paper.md 1.2).
+"""The loss of multi-task pseudo-label learning, after its abstract and MOSA-Net's code.
 
     L = L_sup + gamma L_semi
     L_sup  = sum over S-, N-, G-MOS of L_m (true labels)

@@ -5,8 +5,8 @@
     BLSTM, dense
     for each target: self-attention -> a score for each frame -> their mean is the utterance's score
 
-Sources: Zezario et al., MOSA-Net, IEEE TASLP 31, 2023, and its released code (paper.md 2.1, 2.2); MTQ-Net,
-ICASSP 2024 (paper.md 1.2). The two differ in their targets alone: MOSA-Net has PESQ, STOI and SDI, MTQ-Net
+Sources: Zezario et al., MOSA-Net, IEEE TASLP 31, 2023, and its released code; MTQ-Net,
+ICASSP 2024. The two differ in their targets alone: MOSA-Net has PESQ, STOI and SDI, MTQ-Net
 these and S-, N- and G-MOS. Scores live on the training scale of targets.py.
 
 Padding: every layer sees zeros beyond a clip's end, as it would see beyond the clip itself; attention and
@@ -151,7 +151,7 @@ class MaskedBiLSTM(nn.Module):
 
 
 class Head(nn.Module):
-    """One target: multiplicative self-attention, then a score for each frame (paper.md 2.2, step 6).
+    """One target: multiplicative self-attention, then a score for each frame, as in MOSA-Net's code.
 
     e = X W X^T + b, softmax over the frames attended to, V = A X, score = dense(V).
     """

@@ -1,4 +1,4 @@
-"""The learnable sinc filter bank of MOSA-Net (paper.md 2.1; Ravanelli and Bengio, SincNet, SLT 2018)."""
+"""The learnable sinc filter bank of MOSA-Net's released code (Ravanelli and Bengio, SincNet, SLT 2018)."""
 
 from __future__ import annotations
 
