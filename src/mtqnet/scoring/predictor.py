@@ -89,7 +89,6 @@ class Predictor:
 
     def _score_recording(self, recording: Recording, file: PathLike | None) -> Scores:
         try:
-            checks.refuse(recording)
             start, stop = checks.heard(recording)
         except AudioError as error:
             return self.failed(error, file, recording.duration_s)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import SilentError, TooShortError
 from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples
-from mtqnet.signal.level import active_level, to_db
+from mtqnet.signal.level import FRAME, active_level, to_db
 
 MIN_DURATION_S = 0.5
 """Seconds. Less holds no whole word, and no rater of P.835 was ever asked about so little."""
@@ -36,8 +36,6 @@ FLAT_TOP_QUANTILE = 0.999
 """Where the top is looked for, on each side of zero: not at the very peak, which may be the ringing."""
 FLAT_TOP_TOLERANCE = 0.05
 """Share of the top's height within which a sample belongs to it."""
-FRAME = SAMPLE_RATE // 50
-"""Samples, 20 ms"""
 _BLOCK = 3_000
 """Frames (one minute) that are held in double precision at a time."""
 
@@ -71,22 +69,29 @@ def facts(recording: Recording) -> Facts:
 
 def refuse(recording: Recording) -> None:
     """Raise TooShortError or SilentError for a recording that no score can rest on."""
+    _audible_powers(recording)
+
+
+def _audible_powers(recording: Recording) -> NDArray[np.float64]:
+    """`_frame_powers` of a recording, or the reason to refuse it."""
     if recording.duration_s < MIN_DURATION_S:
         raise TooShortError(f"{recording.duration_s:.2f} s long: a score needs {MIN_DURATION_S:g} s or more")
-    loudest = to_db(float(_frame_powers(recording.samples).max()))
+    powers = _frame_powers(recording.samples)
+    loudest = to_db(float(powers.max()))
     if loudest < SILENT_DBOV:
         raise SilentError(
             f"nothing to hear: its loudest 20 ms have {loudest:.0f} dBov, a score needs {SILENT_DBOV:.0f}"
         )
+    return powers
 
 
 def heard(recording: Recording) -> tuple[int, int]:
     """First sample and the sample behind the last of what is there to hear.
 
     Silence below SILENT_DBOV of TRIM_S or more at either end is left out: a file padded with zeros is no
-    recording with a quieter background. Raises TooShortError where too little is left.
+    recording with a quieter background. Raises what `refuse` raises, and TooShortError where too little is left.
     """
-    powers = _frame_powers(recording.samples)
+    powers = _audible_powers(recording)
     loud = np.flatnonzero(10 * np.log10(np.maximum(powers, 1e-12)) >= SILENT_DBOV)
     start, stop = (int(loud[0]) + 1) * FRAME, (int(loud[-1]) + 2) * FRAME  # the first frame has no power here
     start = start if start >= TRIM_S * SAMPLE_RATE else 0

@@ -77,6 +77,11 @@ class NetworkConfig:
     sigmoid: tuple[str, ...] = ()
     """Targets whose frame scores pass a sigmoid over their range (MOSA-Net: STOI)."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the front ends take: names of signal.features, and `encoder` for its frames."""
+        return tuple(dict.fromkeys("wave" if name == "sinc" else name for name in self.front_ends))
+
 
 @dataclass(frozen=True)
 class LossConfig:

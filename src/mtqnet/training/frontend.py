@@ -44,9 +44,8 @@ class FrontEnd:
 
     @classmethod
     def of(cls, config: Config) -> FrontEnd:
-        names = {"sinc": "wave", "encoder": None}
-        views = tuple(dict.fromkeys(v for n in config.network.front_ends if (v := names.get(n, n)) is not None))
-        uses = "encoder" in config.network.front_ends
+        views = tuple(name for name in config.network.inputs if name != "encoder")
+        uses = "encoder" in config.network.inputs
         return cls(views, config.network.peak_normalise, config.encoder if uses else None)
 
     @property

@@ -11,6 +11,7 @@ d is Huber, or squared or absolute error for the comparison. Missing labels are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -48,5 +49,4 @@ def multi_task(output: Output, labels: Tensor, targets: Sequence[str], config: L
 
 def supervised(output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig) -> Tensor:
     """All targets alike: stage 1, where PESQ, STOI and SDI are true."""
-    plain = LossConfig(config.kind, config.delta, config.frame_weight, pseudo_weight=1.0)
-    return multi_task(output, labels, targets, plain)
+    return multi_task(output, labels, targets, replace(config, pseudo_weight=1.0))

@@ -66,8 +66,7 @@ class Network(nn.Module):
     @property
     def features(self) -> tuple[str, ...]:
         """Inputs that `forward` needs: names of signal.features, and `encoder` for its frames."""
-        names = {"sinc": "wave"}
-        return tuple(dict.fromkeys(names.get(name, name) for name in self.config.front_ends))
+        return self.config.inputs
 
     def forward(self, inputs: Mapping[str, Tensor], samples: Tensor) -> Output:
         """Features (batch, rows, columns) each and sample counts (batch,) -> scores.
