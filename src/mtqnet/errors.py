@@ -12,6 +12,7 @@ MtqnetError
 ├── UsageError                arguments that cannot be meant (also a ValueError)
 ├── ModelError                a model that is missing, damaged or does not fit
 ├── CorpusError               speech, noise or rooms that a corpus cannot be built from
+├── LabelError                signals that have no label: silent, too short, or of unlike length
 └── MissingExtraError         an optional part that is not installed (also an ImportError)
 
 `exit_code` is what the command line returns: one number a kind, so that a script can tell them apart.
@@ -68,6 +69,10 @@ class MissingExtraError(MtqnetError, ImportError):
 
 class CorpusError(MtqnetError):
     exit_code = 12
+
+
+class LabelError(MtqnetError):
+    exit_code = 13
 
 
 class UsageError(MtqnetError, ValueError):

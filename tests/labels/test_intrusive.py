@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtqnet.labels.intrusive import LabelError, align, delay, objective, pesq_wb, sdi, stoi
+from mtqnet.errors import LabelError
+from mtqnet.labels.intrusive import align, delay, objective, pesq_wb, sdi, stoi
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import PESQ, SDI
 

@@ -14,24 +14,14 @@ from mtqnet.corpus.degrade.network import FrameLoss
 from mtqnet.corpus.degrade.reducer import SpectralGain
 from mtqnet.corpus.degrade.room import DecayRoom
 from mtqnet.corpus.tracks import Tracks
+from mtqnet.errors import LabelError
 from mtqnet.labels import fit
-from mtqnet.labels.intrusive import LabelError, pesq_wb
-from mtqnet.labels.three_signal import (
-    CURVES,
-    MAX_SNR_DB,
-    components,
-    curves,
-    equivalent_q,
-    equivalent_snr,
-    general_mos,
-    heard_snr,
-    label,
-    label_three,
-    noise_mos,
-    own_snr,
-    pause_frames,
-    speech_mos,
-)
+from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
+from mtqnet.labels.components import components
+from mtqnet.labels.curves import CURVES, curves
+from mtqnet.labels.rated import Agreement
+from mtqnet.labels.speech import equivalent_q, look
+from mtqnet.labels.three_signal import general_mos, label, label_three, label_two, noise_mos, speech_mos
 from mtqnet.signal.level import active_level
 from mtqnet.signal.mnru import mnru
 
@@ -101,7 +91,7 @@ def test_g_leans_to_speech() -> None:
 def test_equivalent_q_is_the_q_of_modulated_noise(q_db: float, talker: Callable[..., Samples]) -> None:
     """For talkers on average, as the curve is made; single talkers differ by several dB."""
     talkers = [talker(3.0, seed=seed) for seed in range(4)]
-    heard = [equivalent_q(pesq_wb(speech, modulated(speech, q_db)), curves()) for speech in talkers]
+    heard = [equivalent_q(look(speech, modulated(speech, q_db)), curves()) for speech in talkers]
     assert np.mean(heard) == pytest.approx(q_db, abs=4.0)
 
 
@@ -182,18 +172,69 @@ def test_black_box_labels_agree_with_those_of_the_exact_tracks(
     )
 
 
-def test_unlike_lengths_have_no_label(talker: Callable[..., Samples]) -> None:
+def test_unlike_lengths_have_no_components(talker: Callable[..., Samples]) -> None:
     speech = talker()
     with pytest.raises(LabelError, match="aligned and equally long"):
-        label_three(speech, speech, speech[:-1])
+        components(speech, speech, speech[:-1])
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 15.0, 40.0])
+def test_components_add_up_to_what_the_box_gave(snr_db: float, talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    mixture = speech + white(speech, snr_db)
+    processed = np.tanh(6 * mixture) / 6 + white(speech, 30, seed=8)
+    parts = components(speech, mixture, processed)
+    np.testing.assert_allclose(parts[0] + parts[1], processed, atol=1e-6)
+
+
+def test_speech_alone_comes_back_whole(talker: Callable[..., Samples]) -> None:
+    """Without noise everything that the box does is done to the speech, new sound included."""
+    speech = talker()
+    processed = np.roll(speech, 3) + white(speech, 12)
+    parts = components(speech, speech, processed)
+    np.testing.assert_allclose(parts[0], processed, atol=1e-5)
+
+
+def test_files_of_a_set_may_be_late_and_of_any_level(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    mixture = speech + white(speech, 15)
+    processed = SpectralGain(1.5, -20.0, 1.0)(Tracks(speech, speech, white(speech, 15))).mixture
+    at_once = label_three(speech, mixture, processed)
+    late = label_three(
+        speech, np.float32(0.3) * np.pad(mixture, (700, 0)), np.float32(0.5) * np.pad(processed, (1900, 0))
+    )
+    assert (late.s_mos, late.n_mos, late.g_mos) == pytest.approx(
+        (at_once.s_mos, at_once.n_mos, at_once.g_mos), abs=0.05
+    )
+
+
+def test_recordings_of_unlike_talks_are_no_set(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    with pytest.raises(LabelError, match="none of the clean speech"):
+        label_three(speech, -speech, speech)
+
+
+def test_two_signals_are_as_good_as_three_without_background(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    damaged = modulated(speech, 18)
+    two, three = label_two(speech, damaged), label_three(speech, speech, damaged)
+    assert two.s_mos == pytest.approx(three.s_mos, abs=0.05)
+
+
+def test_two_signals_hold_background_against_s_and_say_so(talker: Callable[..., Samples]) -> None:
+    speech = talker(6.0)
+    mixture = speech + white(speech, 20)
+    two, three = label_two(speech, mixture), label_three(speech, mixture, mixture)
+    assert two.s_mos < three.s_mos - 0.3
+    assert two.n_mos > three.n_mos + 0.5
+    assert "cannot be told from damage" in two.caution and not three.caution
+    assert not label_two(speech, modulated(speech, 18)).caution
 
 
 def test_shipped_curves_are_what_the_fit_writes(tmp_path: Path) -> None:
     shipped = json.loads(CURVES.read_text())
-    result = fit.Fit(
-        curves(), shipped["error_mos_per_condition"], shipped["lcc_per_clip"], shipped["clips"],
-        shipped["clean_talkers_for_pesq_at_q"],
-    )  # fmt: skip
+    found = [{k: Agreement(**v) for k, v in shipped[part].items()} for part in ("fitted", "left_one_talker_out")]
+    result = fit.Fit(curves(), *found, shipped["clips"], shipped["clean_talkers_for_calibration"])
     fit.write(result, tmp_path / "curves.json", shipped["command"])
     assert (tmp_path / "curves.json").read_text() == CURVES.read_text()
 

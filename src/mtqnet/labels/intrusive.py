@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.errors import MtqnetError, missing_extra
+from mtqnet.errors import LabelError, missing_extra
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import PESQ, SDI, STOI
 
@@ -15,12 +15,6 @@ MAX_DELAY_S = 0.5
 """Seconds. Longer delays are not searched for: they are other recordings."""
 
 Samples = NDArray[np.float32]
-
-
-class LabelError(MtqnetError):
-    """A pair of signals that has no label: silent, too short, or of unlike length."""
-
-    exit_code = 13
 
 
 @dataclass(frozen=True)
@@ -46,17 +40,18 @@ def delay(clean: Samples, processed: Samples) -> int:
     return best if best <= reach else best - len(lags)
 
 
-def align(clean: Samples, processed: Samples) -> tuple[Samples, Samples]:
-    """Two recordings of one utterance -> the stretch that both cover, equally long and without delay.
+def align(clean: Samples, *others: Samples) -> tuple[Samples, ...]:
+    """Recordings of one utterance -> the stretch that all cover, equally long and without delay; clean first.
 
     Raises LabelError where nothing is left.
     """
-    lag = delay(clean, processed)
-    clean, processed = clean[max(0, -lag) :], processed[max(0, lag) :]
-    length = min(len(clean), len(processed))
+    lags = [0, *(delay(clean, other) for other in others)]
+    start = max(-lag for lag in lags)
+    cut = [signal[start + lag :] for signal, lag in zip((clean, *others), lags, strict=True)]
+    length = min(map(len, cut))
     if length == 0:
-        raise LabelError("clean and processed do not overlap")
-    return clean[:length], processed[:length]
+        raise LabelError("the recordings do not overlap: are they of one utterance?")
+    return tuple(signal[:length] for signal in cut)
 
 
 def objective(clean: Samples, processed: Samples) -> Objective:

@@ -1,0 +1,123 @@
+"""How far a speech component is from clean: three looks at it, and the equivalent Q that they give together.
+
+    pesq      wideband PESQ: hears short faults, noise in the speech, distortion, missing bands
+    envelope  distance of the slow spectrum: balance and movement of the bands, deaf to fine structure and phase
+    kept      whether the waveform is still there at all (coherence below 2 kHz)
+
+PESQ compares waveforms' fine structure. A vocoder that makes the speech anew (neural codecs) keeps none of it:
+there PESQ ranks such codecs backwards, and the slow spectrum decides. Where the waveform is kept both count. What
+else was tried, and the figures: docs/labeller.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.labels.curves import Curves
+from mtqnet.labels.intrusive import pesq_wb
+from mtqnet.signal.features import log_mel
+from mtqnet.signal.level import FLOOR_DB, active_level
+from mtqnet.signal.stft import stft
+
+PESQ_WEIGHT = 0.6
+"""Share of PESQ in the equivalent Q where the waveform is kept; the envelope has the rest. From 0.5 to 0.7 the
+figures of docs/labeller.md hardly move."""
+LOST, KEPT = 0.3, 0.6
+"""Coherence at which PESQ stops and at which it fully counts. Neural vocoders have 0.15 to 0.2; Lyra, low-rate
+CELP and large rooms 0.5 to 0.7; everything that only distorts the waveform more."""
+
+SLOW_FRAMES = 25
+"""Frames of 10 ms, 0.25 s: the envelope's window, about a syllable (Houtgast and Steeneken 1985: speech lives on
+modulations below 8 Hz)."""
+SLOW_BANDS = 5
+"""Mel bands that are averaged together, about one critical band and a half"""
+DEPTH_DB = 60.0
+"""dB below the loudest bins; what lies deeper is silence for the envelope"""
+ACTIVE_DB = 30.0
+"""dB below the loudest frame; quieter frames are pauses and are left out"""
+MOST_DB = 6.0
+"""dB: a band that is gone altogether counts no more than this, or one filter would outweigh everything"""
+
+COHERENCE_FRAMES, COHERENCE_BINS = 5, 3
+"""Frames of 16 ms and bins of 31 Hz over which coherence is averaged"""
+COHERENCE_BAND = slice(4, 64)
+"""Bins, 125 Hz to 2 kHz, where voiced speech has its waveform"""
+COHERENCE_DEPTH = 1e-6
+"""Power below the loudest bin (-60 dB) at which there is nothing to compare"""
+
+Samples = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What is measured on a speech component."""
+
+    pesq: float
+    """MOS-LQO, P.862.2"""
+    envelope_db: float
+    """0 to MOST_DB"""
+    kept: float
+    """0 to 1"""
+
+
+def look(clean: Samples, speech: Samples) -> Looks:
+    """Aligned (samples,) at 16 kHz each -> the three looks. Raises LabelError where PESQ is not defined."""
+    return Looks(pesq_wb(clean, speech), envelope_distance(clean, speech), coherence(clean, speech))
+
+
+def equivalent_q(looks: Looks, fitted: Curves) -> float:
+    """dB of MNRU Q (ITU-T P.810) at which clean talkers look like this; the range's ends beyond it."""
+    by_pesq = float(np.interp(looks.pesq, fitted.pesq_at_q, fitted.q_db))
+    by_envelope = float(np.interp(-_scale(looks.envelope_db), -_scale(fitted.envelope_at_q), fitted.q_db))
+    weight = PESQ_WEIGHT * min(1.0, max(0.0, (looks.kept - LOST) / (KEPT - LOST)))
+    return weight * by_pesq + (1 - weight) * by_envelope
+
+
+def envelope_distance(clean: Samples, speech: Samples) -> float:
+    """Mean distance in dB of the slow log-mel spectra, 0 to MOST_DB, of aligned (samples,) at 16 kHz.
+
+    Both at the same active level (P.56); averaged over SLOW_FRAMES and SLOW_BANDS, over active frames.
+    """
+    level = active_level(speech)
+    if level <= FLOOR_DB:
+        return MOST_DB
+    reference = 10 * log_mel(clean).astype(np.float64)
+    heard = 10 * log_mel(speech).astype(np.float64) + active_level(clean) - level
+    floor = np.quantile(reference, 0.999) - DEPTH_DB
+    difference = np.abs(_slow(np.maximum(reference, floor)) - _slow(np.maximum(heard, floor)))
+    loudness = 10 * np.log10(np.mean(10 ** (reference / 10), axis=1))
+    active = loudness > loudness.max() - ACTIVE_DB
+    return float(np.mean(np.minimum(difference[active], MOST_DB)))
+
+
+def coherence(clean: Samples, speech: Samples) -> float:
+    """How much of the waveform is kept: mean in-phase coherence in COHERENCE_BAND, 0 to 1, of aligned (samples,).
+
+    1 for a gain, about 0.2 for speech made anew from its spectrum.
+    """
+    from scipy.ndimage import uniform_filter
+
+    x, y = stft(clean)[:, COHERENCE_BAND], stft(speech)[:, COHERENCE_BAND]
+    window = (COHERENCE_FRAMES, COHERENCE_BINS)
+    power = np.abs(x) ** 2
+    shared = np.maximum(uniform_filter((np.conj(x) * y).real, window), 0)
+    whole = np.maximum(uniform_filter(power, window), 0) * np.maximum(uniform_filter(np.abs(y) ** 2, window), 0)
+    there = power > power.max() * COHERENCE_DEPTH
+    if not there.any():
+        return 0.0
+    return float(np.mean((shared / np.sqrt(whole + 1e-20))[there]))
+
+
+def _slow(spectrum: Array) -> Array:
+    from scipy.ndimage import uniform_filter
+
+    return np.asarray(uniform_filter(spectrum, (SLOW_FRAMES, SLOW_BANDS), mode="nearest"))
+
+
+def _scale(distance_db: float | tuple[float, ...]) -> Array:
+    """Distances on a scale that is about straight in Q; 0.01 dB is as good as none."""
+    return np.log(np.asarray(distance_db) + 0.01)

@@ -1,0 +1,94 @@
+"""Three looks at damaged speech: each hears its own, and together they hold for codecs that keep no waveform."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mtqnet.corpus.degrade.device import BandLimit
+from mtqnet.corpus.tracks import start
+from mtqnet.labels.curves import curves
+from mtqnet.labels.speech import KEPT, LOST, MOST_DB, Looks, coherence, envelope_distance, equivalent_q, look
+from mtqnet.signal.mnru import mnru
+from mtqnet.signal.stft import istft, stft
+
+Samples = NDArray[np.float32]
+
+
+def vocoded(speech: Samples, seed: int = 3) -> Samples:
+    """Magnitudes kept, phases drawn anew: what a vocoder without pitch phase does."""
+    spectra = stft(speech)
+    phases = np.random.default_rng(seed).uniform(-np.pi, np.pi, spectra.shape)
+    return istft(np.abs(spectra) * np.exp(1j * phases), len(speech))
+
+
+def modulated(speech: Samples, q_db: float) -> Samples:
+    return mnru(speech, q_db, np.random.default_rng(6))
+
+
+def test_undamaged_speech_looks_perfect(talker: Callable[..., Samples]) -> None:
+    seen = look(talker(), talker())
+    assert seen.pesq == pytest.approx(4.64, abs=0.01)
+    assert seen.envelope_db == pytest.approx(0.0, abs=1e-9)
+    assert seen.kept == pytest.approx(1.0, abs=1e-3)
+    assert equivalent_q(seen, curves()) == pytest.approx(50.0, abs=0.1)
+
+
+@pytest.mark.parametrize("gain", [0.05, 3.0])
+def test_level_changes_no_look(gain: float, talker: Callable[..., Samples]) -> None:
+    speech, damaged = talker(), modulated(talker(), 20)
+    one, other = look(speech, damaged), look(speech, np.float32(gain) * damaged)
+    assert other.pesq == pytest.approx(one.pesq, abs=0.02)
+    assert other.envelope_db == pytest.approx(one.envelope_db, abs=0.02)
+    assert other.kept == pytest.approx(one.kept, abs=1e-3)
+
+
+def test_more_modulated_noise_is_further_away_by_every_look(talker: Callable[..., Samples]) -> None:
+    looks = [look(talker(), modulated(talker(), q)) for q in (40, 30, 20, 10)]
+    for before, after in itertools.pairwise(looks):
+        assert after.pesq < before.pesq and after.envelope_db > before.envelope_db and after.kept < before.kept
+
+
+def test_waveform_is_kept_by_filters_and_noise_and_lost_by_a_vocoder(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    filtered = BandLimit(300.0, 3400.0, 12)(start(speech)).speech
+    assert coherence(speech, filtered) > 0.9
+    assert coherence(speech, modulated(speech, 15)) > KEPT
+    assert coherence(speech, vocoded(speech)) < 0.35
+    assert coherence(speech, -speech) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_envelope_is_deaf_to_phase(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    assert envelope_distance(speech, vocoded(speech)) < 0.5 * envelope_distance(speech, modulated(speech, 10))
+
+
+def test_lost_band_counts_no_more_than_the_most(talker: Callable[..., Samples]) -> None:
+    speech = talker()
+    narrow = BandLimit(0.0, 1500.0, 64)(start(speech)).speech
+    assert 1.0 < envelope_distance(speech, narrow) < MOST_DB
+    assert envelope_distance(speech, np.zeros_like(speech)) == MOST_DB
+
+
+def test_pesq_has_no_say_where_the_waveform_is_lost() -> None:
+    good, bad = (equivalent_q(Looks(pesq, 0.5, LOST), curves()) for pesq in (4.0, 1.2))
+    assert good == bad
+    good, bad = (equivalent_q(Looks(pesq, 0.5, KEPT), curves()) for pesq in (4.0, 1.2))
+    assert good > bad + 10
+
+
+@pytest.mark.shared
+def test_neural_codecs_rank_as_listeners_rank_them(shared_data: Path) -> None:
+    """MUSHRA of seven codec conditions and the reference: at least 0.80 per condition, of G from two signals."""
+    from mtqnet.labels.tried import codec_ranks, rate_codecs
+
+    rated = rate_codecs(shared_data / "mushra_neural_codec")
+    per_condition, per_clip = codec_ranks(rated, np.array([clip.g_mos for clip in rated]))
+    assert len(rated) == 64
+    assert per_condition >= 0.80
+    assert per_clip >= 0.50
