@@ -49,6 +49,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	touch $@
 
-.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt
+.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt reducers.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement reducers.txt
 	touch $@ .venv/demo.done

@@ -15,7 +15,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.corpus.pool import Pool, Sources, pools
-from mtqnet.corpus.sources import SPLITS, Split, split_of
+from mtqnet.corpus.sources import SHARES, Split, split_of
 from mtqnet.signal.audio import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -239,7 +239,7 @@ def split_pools(sources: Sources) -> dict[Split, Pool]:
 def full_pool(split_pools: dict[Split, Pool]) -> Pool:
     """Everything at once, the only room among it."""
     speech, noise, rooms = (
-        tuple(item for pool in split_pools.values() for item in getattr(pool, part))
+        tuple(item for split in SHARES for item in getattr(split_pools[split], part))
         for part in ("speech", "noise", "rooms")
     )
     return Pool(speech, noise, rooms)
@@ -247,7 +247,7 @@ def full_pool(split_pools: dict[Split, Pool]) -> Pool:
 
 def _two_of_each_split(pattern: str, numbers: range) -> list[str]:
     names: list[str] = []
-    for split in SPLITS:
+    for split in SHARES:
         inside = (n for n in map(pattern.format, numbers) if split_of(n, 0) == split)
         names += [next(inside), next(inside)]
     return names

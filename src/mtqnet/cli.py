@@ -144,9 +144,12 @@ app.add_typer(corpus, name="corpus")
 BUILD_HELP = (
     "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
     "ratings).\n\nAny folder of audio will do, with or without an index.csv. Speakers, noise files and rooms "
-    "are split between train, validation and test. The same seed gives the same clips. Needs mtqnet\\[train].\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]"
+    "are split between train, validation and test; a fourth split, unseen, goes through coders and noise reducers "
+    "that no other clip has heard. The same seed gives the same clips. Called again on the same folder, it goes "
+    "on where it stopped, or adds what --clips asks beyond it. Needs mtqnet\\[corpus] and the packages of "
+    "reducers.txt.\n\n[bold]Examples[/]\n\n"
+    "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
+    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]"
 )
 
 
@@ -156,9 +159,13 @@ def corpus_build(
     noise: Folders,
     out: Out = Path("corpus"),
     rooms: Annotated[list[Path] | None, typer.Option(help="Folder of room impulse responses.")] = None,
-    train: Annotated[int, typer.Option(min=0, help="Clips to train on.")] = 1000,
-    validation: Annotated[int, typer.Option(min=0, help="Clips to validate on.")] = 100,
-    test: Annotated[int, typer.Option(min=0, help="Clips to test on.")] = 100,
+    clips: Annotated[int, typer.Option(min=0, help="Clips in all: 80 % train, the rest shared alike.")] = 1000,
+    train: Annotated[int | None, typer.Option(min=0, help="Clips to train on, whatever --clips says.")] = None,
+    validation: Annotated[int | None, typer.Option(min=0, help="Clips to validate on.")] = None,
+    test: Annotated[int | None, typer.Option(min=0, help="Clips to test on.")] = None,
+    unseen: Annotated[
+        int | None, typer.Option(min=0, help="Clips through coders and reducers that no other split has.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the clips.")] = 1,
     split_seed: Annotated[int, typer.Option(help="Of the split by speaker, noise file and room.")] = 0,
     jobs: Jobs = 0,
@@ -166,8 +173,80 @@ def corpus_build(
     """Build a corpus."""
     from mtqnet.corpus.console import build_corpus
 
-    clips = {"train": train, "validation": validation, "test": test}
-    build_corpus(speech, noise, rooms or [], clips, (seed, split_seed), out, jobs)
+    asked: dict[Any, int | None]
+    asked = {"train": train, "validation": validation, "test": test, "unseen": unseen}
+    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs)
+
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="Only such clips, as 's_mos<2', 'steps=Opus', 'Opus.kbps<12'; give again for more."),
+]
+Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="A corpus that `mtqnet corpus build` made.")]
+
+DESCRIBE_HELP = (
+    "Say what is in a corpus: distribution of each label and each degradation, correlation between labels. "
+    "A hole in S, N or G is marked.\n\n[bold]Examples[/]\n\n"
+    "[cyan]mtqnet corpus describe corpus[/]\n\n"
+    "[cyan]mtqnet corpus describe corpus --picture corpus.png --where split=unseen[/]"
+)
+
+
+@corpus.command("describe", help=DESCRIBE_HELP)
+def corpus_describe(
+    corpus: Corpus,
+    where: Where = None,
+    picture: Annotated[Path | None, typer.Option("--picture", "-p", help="Also draw it: .png or .svg.")] = None,
+) -> None:
+    """Print and draw what is in a corpus."""
+    from mtqnet.corpus.console import describe_corpus
+
+    describe_corpus(corpus, where or [], picture)
+
+
+LISTEN_HELP = (
+    "Write a page with players for a sample of a corpus: opens in any browser, offline.\n\n[bold]Example[/]\n\n"
+    "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus --count 20 -o opus.html[/]"
+)
+
+
+@corpus.command("listen", help=LISTEN_HELP)
+def corpus_listen(
+    corpus: Corpus,
+    where: Where = None,
+    count: Annotated[int, typer.Option(min=1, help="Clips on the page.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 1,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
+) -> None:
+    """Write a page with players."""
+    from mtqnet.corpus.console import listen_to_corpus
+
+    listen_to_corpus(corpus, where or [], count, seed, output)
+
+
+LABEL_HELP = (
+    "Label a recording whose clean speech is at hand: S-, N- and G-MOS from clean, unprocessed and processed "
+    "signals, with equivalent Q and SNR as their reasons; PESQ, STOI, SDI, Csig, Cbak and Covl beside them.\n\n"
+    "3QUEST-style, anchored on public P.835 ratings; not the licensed instrument. Delay and level are found. "
+    "Without --unprocessed it says what it cannot tell. Needs mtqnet\\[corpus].\n\n[bold]Examples[/]\n\n"
+    "[cyan]mtqnet label --clean c.wav --unprocessed u.wav --processed p.wav[/]\n\n"
+    "[cyan]mtqnet label --clean c.wav --processed coded.wav --json[/]"
+)
+
+
+@app.command("label", help=LABEL_HELP)
+def label_command(
+    clean: Annotated[Path, typer.Option("--clean", "-c", help="The clean speech.")],
+    processed: Annotated[Path, typer.Option("--processed", "-p", help="What the device or coder gave.")],
+    unprocessed: Annotated[
+        Path | None, typer.Option("--unprocessed", "-u", help="What it was given: speech and noise.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Label one set of files."""
+    from mtqnet.labels.console import label_files
+
+    label_files(clean, unprocessed, processed, as_json)
 
 
 labels = typer.Typer(no_args_is_help=True, help="The labeller of S-, N- and G-MOS.")
@@ -194,6 +273,28 @@ def labels_fit(
     from mtqnet.labels.console import fit_curves
 
     fit_curves(rated, speech, output)
+
+
+COMPARE_HELP = (
+    "Hold every measure that was tried for the labeller against ratings, and write the table as Markdown.\n\n"
+    "Needs mtqnet\\[corpus] and visqol-python\\[lattice].\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet labels compare --rated p835_csp835_refconditions --codecs mushra_neural_codec "
+    "--speech LibriSpeech/train-clean-100 -o docs/labeller.md[/]"
+)
+
+
+@labels.command("compare", help=COMPARE_HELP)
+def labels_compare(
+    rated: Annotated[Path, typer.Option(help="Folder of rated reference conditions.")],
+    codecs: Annotated[Path, typer.Option(help="Folder of coded speech rated by MUSHRA.")],
+    speech: Annotated[Path, typer.Option(help="Clean speech to measure each measure against MNRU Q on.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path("labeller.md"),
+) -> None:
+    """Write the table of measures that were tried."""
+    from mtqnet.labels.console import compare_measures
+
+    compare_measures(rated, codecs, speech, output)
 
 
 CARD_HELP = (

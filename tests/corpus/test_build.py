@@ -7,29 +7,34 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus.build import COLUMNS, TABLE, Order, build, make_clip, read_table
+from mtqnet.corpus import chain
+from mtqnet.corpus.build import Order, build, make_clip
 from mtqnet.corpus.pool import Pool, Sources
 from mtqnet.corpus.recipe import Recipe, render
-from mtqnet.corpus.sources import SPLITS, Item
-from mtqnet.errors import CorpusError
+from mtqnet.corpus.sources import SHARES, Item
+from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
+from mtqnet.errors import CorpusError, MissingExtraError
+from mtqnet.labels.curves import curves
 from mtqnet.labels.intrusive import objective
-from mtqnet.labels.three_signal import curves, label
+from mtqnet.labels.three_signal import label
 from mtqnet.targets import TARGETS
 
-Rows = list[dict[str, str]]
+Rows = list[dict[str, Any]]
 
 OTHER_CURVES = replace(curves(), noise=())
 
 
 @pytest.fixture(scope="module")
 def order(sources: Sources) -> Order:
-    return Order(sources, {"train": 4, "validation": 1, "test": 1}, seed=3)
+    return Order(sources, {"train": 4, "validation": 1, "test": 1, "unseen": 2}, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def built(order: Order, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(built: Path) -> Rows:
-    return read_table(built / TABLE)
+    return read_rows(built)
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -51,9 +56,30 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def test_table_has_a_row_for_each_clip_in_order(rows: Rows) -> None:
-    assert tuple(rows[0]) == COLUMNS
-    assert [row["split"] for row in rows] == ["train"] * 4 + ["validation", "test"]
-    assert [Path(row["file"]).stem for row in rows] == ["000000", "000001", "000002", "000003", "000000", "000000"]
+    assert tuple(rows[0]) == tuple(COLUMNS)
+    splits = ["train"] * 4 + ["validation", "test"] + ["unseen"] * 2
+    numbers = (0, 1, 2, 3, 0, 0, 0, 1)
+    assert [row["split"] for row in rows] == splits
+    assert [row["id"] for row in rows] == [f"{s}/{n:06d}" for s, n in zip(splits, numbers, strict=True)]
+
+
+def test_table_has_one_type_a_column(built: Path) -> None:
+    schema = pq.read_schema(built / TABLE)
+    assert {field.name: str(field.type).replace("element: ", "") for field in schema} == COLUMNS
+
+
+def test_shard_holds_the_clips_of_its_chunk_one_after_the_other(built: Path, rows: Rows) -> None:
+    train = [row for row in rows if row["split"] == "train"]
+    assert {row["shard"] for row in train} == {"audio/train/000000-000003.flac"}
+    assert [row["start"] for row in train] == np.cumsum([0, *(row["samples"] for row in train[:-1])]).tolist()
+    assert sf.info(built / train[0]["shard"]).frames == sum(row["samples"] for row in train)
+
+
+def test_steps_are_those_of_the_recipe(rows: Rows) -> None:
+    for row in rows:
+        recipe = Recipe.from_json(row["recipe"])
+        assert row["steps"] == [type(step).__name__ for step in recipe.steps]
+        assert (row["scene"], row["samples"]) == (recipe.scene, recipe.samples)
 
 
 def test_labels_lie_within_their_ranges(rows: Rows) -> None:
@@ -66,8 +92,8 @@ def test_row_is_what_its_recipe_makes(built: Path, rows: Rows) -> None:
     """The recipe in the table alone gives the audio of the file and its labels."""
     for row in rows[:3]:
         tracks = render(Recipe.from_json(row["recipe"]))
-        stored, rate = sf.read(built / row["file"], dtype="float32")
-        assert rate == 16_000 and len(stored) / rate == pytest.approx(float(row["seconds"]), abs=1e-3)
+        stored = read_clip(built, row)
+        assert len(stored) / 16_000 == pytest.approx(row["seconds"], abs=1e-3)
         np.testing.assert_allclose(stored, tracks.mixture, atol=2**-23)
         quest, measures = label(tracks.clean, tracks.speech, tracks.noise), objective(tracks.clean, tracks.mixture)
         assert float(row["s_mos"]) == pytest.approx(quest.s_mos, abs=1e-5)
@@ -85,12 +111,12 @@ def test_interrupted_build_goes_on_to_the_same_end(built: Path, order: Order, tm
     out = tmp_path / "again"
     shutil.copytree(built, out)
     next((out / "parts").glob("train-000000*.jsonl")).unlink()
-    (out / "audio/train/000002.flac").write_bytes(b"half a clip")
+    (out / "audio/train/000000-000003.flac").write_bytes(b"half a shard")
     (out / TABLE).unlink()
     seen: list[tuple[int, int]] = []
     build(order, out, jobs=1, progress=lambda done, total: seen.append((done, total)))
     assert content(out) == content(built)
-    assert seen == [(2, 6), (6, 6)], "only the missing part was made"
+    assert seen == [(4, 8), (8, 8)], "only the missing part was made"
     assert not list(out.rglob("*.tmp"))
 
 
@@ -121,7 +147,10 @@ def test_folder_of_another_corpus_is_left_alone(
 
 @pytest.mark.parametrize(
     ("part", "value"),
-    [("mtqnet.corpus.build.curves", lambda: OTHER_CURVES), ("mtqnet.corpus.recipe.SCENES", {"clean": 1.0})],
+    [
+        ("mtqnet.corpus.build.curves", lambda: OTHER_CURVES),
+        ("mtqnet.corpus.recipe.SCENES", {"clean": (1.0, (chain.PLAYBACK,))}),
+    ],
     ids=["labeller", "scenes"],
 )
 def test_folder_of_other_labels_or_recipes_is_left_alone(
@@ -135,23 +164,30 @@ def test_folder_of_other_labels_or_recipes_is_left_alone(
 def test_corpus_grows_and_keeps_its_clips(built: Path, order: Order, tmp_path: Path) -> None:
     out = tmp_path / "more"
     shutil.copytree(built, out)
-    grown = read_table(build(replace(order, clips={**order.clips, "train": 5}), out, jobs=1))
-    before = {row["file"]: row for row in read_table(built / TABLE)}
+    grown = read_rows(build(replace(order, clips={**order.clips, "train": 5}), out, jobs=1).table)
+    before = {row["id"]: row for row in read_rows(built)}
     assert len(grown) == len(before) + 1
-    assert {row["file"]: row for row in grown if row["file"] in before} == before
-    digests = content(out)
-    assert all(digests[file] == content(built)[file] for file in before)
+    place = ("shard", "start")  # a last shard that was not full is made anew, as part of a longer one
+    for row in grown:
+        if row["id"] in before:
+            old = before[row["id"]]
+            assert {k: v for k, v in row.items() if k not in place} == {
+                k: v for k, v in old.items() if k not in place
+            }
+            np.testing.assert_array_equal(read_clip(out, row), read_clip(built, old))
 
 
 def test_splits_share_no_speaker_and_no_noise(rows: Rows) -> None:
-    used: dict[str, set[str]] = {split: set() for split in SPLITS}
+    """`unseen` has the recordings of `test`."""
+    used: dict[str, set[str]] = {split: set() for split in SHARES}
     for row in rows:
         recipe = Recipe.from_json(row["recipe"])
         assert recipe.speaker == row["speaker"]
-        used[row["split"]].add(recipe.speaker)
+        mine = used["test" if row["split"] == "unseen" else row["split"]]
+        mine.add(recipe.speaker)
         for step in recipe.steps:
             files = [getattr(step, "file", None), *getattr(step, "files", ())]
-            used[row["split"]] |= {Path(file).name.split("-")[0] for file in files if file}
+            mine |= {Path(file).name.split("-")[0] for file in files if file}
     assert sum(map(len, used.values())) == len(set.union(*used.values()))
 
 
@@ -162,4 +198,20 @@ def test_silent_speech_ends_the_build_in_words(tmp_path: Path) -> None:
     sf.write(tmp_path / "noise.wav", noise, 16_000)
     pool = Pool((Item(str(silent), "a", 4.0),), (Item(str(tmp_path / "noise.wav"), "n", 4.0),), ())
     with pytest.raises(CorpusError, match="is the speech silent"):
-        make_clip(pool, "train", 0, 1, tmp_path / "clip.flac")
+        make_clip(pool, "train", 0, 1)
+
+
+def test_seconds_of_every_stage_are_added_up(built: Path, order: Order) -> None:
+    found = build(order, built, jobs=1).seconds
+    assert {"label: PESQ", "label: STOI", "label: S, N, G", "store", "step: Playback"} <= set(found)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert found["label: PESQ"] > 0
+
+
+def test_tool_that_is_missing_is_named_before_anything_is_built(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtqnet.corpus.degrade.packages.find_spec", lambda name: None if name == "av" else name)
+    with pytest.raises(MissingExtraError, match=r"needs av: pip install 'mtqnet\[corpus\]'$"):
+        build(order, tmp_path / "corpus", jobs=1)
+    assert not (tmp_path / "corpus").exists()

@@ -14,10 +14,11 @@ from mtqnet.corpus.degrade import STEPS
 from mtqnet.corpus.degrade.device import BandLimit, Playback
 from mtqnet.corpus.degrade.distortion import Clipping, Mnru
 from mtqnet.corpus.degrade.network import FrameLoss
-from mtqnet.corpus.degrade.noise import Babble, ColouredNoise, RecordedNoise, WhiteNoise
+from mtqnet.corpus.degrade.noise import ColouredNoise, RecordedNoise, WhiteNoise
 from mtqnet.corpus.degrade.reducer import SpectralGain
 from mtqnet.corpus.degrade.room import DecayRoom, MeasuredRoom
 from mtqnet.corpus.degrade.step import Step
+from mtqnet.corpus.degrade.talkers import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay

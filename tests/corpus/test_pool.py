@@ -13,7 +13,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.corpus.pool import Pool, Sources, load, looped, pick, pools
-from mtqnet.corpus.sources import SPLITS, Item, Split
+from mtqnet.corpus.sources import SHARES, Item, Split
 from mtqnet.errors import CorpusError
 from mtqnet.signal.audio import SAMPLE_RATE
 
@@ -22,7 +22,7 @@ Samples = NDArray[np.float32]
 
 @pytest.mark.parametrize("part", ["speech", "noise", "rooms"])
 def test_splits_share_no_speaker_noise_or_room(part: str, split_pools: dict[Split, Pool]) -> None:
-    groups = [{item.group for item in getattr(split_pools[split], part)} for split in SPLITS]
+    groups = [{item.group for item in getattr(split_pools[split], part)} for split in SHARES]
     assert sum(map(len, groups)) == len(set.union(*groups)) > 0
 
 

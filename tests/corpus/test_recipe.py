@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtqnet.corpus.degrade.noise import Babble
+from mtqnet.corpus import chain
+from mtqnet.corpus.degrade import STEPS
+from mtqnet.corpus.degrade.talkers import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import CLEAN_LEVEL_DBOV, Recipe, draw, render
 from mtqnet.corpus.sources import SPLITS
@@ -74,9 +76,9 @@ def test_recipe_alone_makes_the_clip_in_another_process(recipes: list[Recipe]) -
 
 
 def test_recipes_are_varied(recipes: list[Recipe]) -> None:
-    assert {recipe.scene for recipe in recipes} >= {"reference", "chain"}
+    assert {recipe.scene for recipe in recipes} >= {"reference", "coded", "chain"}
     seen = {type(step).__name__ for recipe in recipes for step in recipe.steps}
-    assert len(seen) >= 9
+    assert len(seen) >= 25
     assert len({recipe.speaker for recipe in recipes}) == 6
 
 
@@ -87,6 +89,46 @@ def test_reference_recipe_has_no_other_damage_than_its_scene_says(recipes: list[
             assert names <= {"Mnru", "WhiteNoise", "BandLimit", "Playback"}
         if recipe.scene == "clean":
             assert names == {"Playback"}
+
+
+def test_every_step_stands_somewhere_in_a_chain() -> None:
+    assert chain.names() == set(STEPS)
+    for scenes in (chain.SCENES, chain.UNSEEN_SCENES):
+        assert sum(chance for chance, _ in scenes.values()) == pytest.approx(1.0)
+
+
+def test_what_is_held_out_is_heard_in_unseen_clips_alone_and_in_each_of_them(full_pool: Pool) -> None:
+    for split in SPLITS:
+        for clip in range(150):
+            names = {type(step).__name__ for step in draw(full_pool, split, clip, seed=2).steps}
+            assert bool(names & chain.HELD_OUT) == (split == "unseen")
+    trained = {name for _, links in chain.SCENES.values() for link in links for name in link.kinds}
+    assert not trained & chain.HELD_OUT
+
+
+def test_no_other_coder_or_reducer_is_in_unseen_clips(full_pool: Pool) -> None:
+    others = {*chain.CODER.kinds, *chain.REDUCER.kinds}
+    for clip in range(150):
+        assert not others & {type(step).__name__ for step in draw(full_pool, "unseen", clip, seed=2).steps}
+
+
+def test_steps_come_in_the_order_of_a_call(full_pool: Pool) -> None:
+    order = [chain.ROOM, chain.NOISE, chain.REDUCER, chain.CODER, chain.NETWORK, chain.PLAYBACK]
+    for clip in range(100):
+        recipe = draw(full_pool, "train", clip, seed=4)
+        names = [type(step).__name__ for step in recipe.steps]
+        found = [place for name in names for place, link in enumerate(order) if name in link.kinds]
+        assert found == sorted(found), names
+
+
+def test_two_steps_of_one_link_differ(full_pool: Pool) -> None:
+    tandems = 0
+    for clip in range(300):
+        names = [type(s).__name__ for s in draw(full_pool, "train", clip, seed=4).steps]
+        coders = [name for name in names if name in chain.CODER.kinds]
+        assert len(coders) <= 2 and len(set(coders)) == len(coders)
+        tandems += len(coders) == 2
+    assert tandems > 5
 
 
 def test_rooms_are_asked_for_only_where_there_are_any(full_pool: Pool) -> None:

@@ -99,7 +99,7 @@ def test_nothing_asked_for_nothing_found() -> None:
 
 def test_shares_are_about_right() -> None:
     count = Counter(split_of(f"speaker{number}", 0) for number in range(5_000))
-    for split in SPLITS:
+    for split in SHARES:
         assert count[split] / 5_000 == pytest.approx(SHARES[split], abs=0.02)
 
 
@@ -121,7 +121,7 @@ def test_new_recordings_move_no_other(tmp_path: Path) -> None:
 def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     write(tmp_path, *(f"{speaker}/{speaker}-1-{n:04d}.flac" for speaker in range(50) for n in range(2)))
     items = scan([tmp_path], by_speaker=True)
-    parts = [of_split(items, split, 0) for split in SPLITS]
+    parts = [of_split(items, split, 0) for split in SHARES]
     assert sum(map(len, parts)) == len(items)
     speakers = [{item.group for item in part} for part in parts]
     assert sum(map(len, speakers)) == 50

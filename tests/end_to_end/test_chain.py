@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus.build import read_table
+from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS
@@ -27,7 +27,7 @@ SPEAKERS, NOISES = 30, 24
 CONFIG = Config(
     name="tiny",
     seed=3,
-    corpus=CorpusConfig(("speech",), ("noise",), train=400, validation=50, test=50, seed=5),
+    corpus=CorpusConfig(("speech",), ("noise",), train=400, validation=50, test=50, unseen=30, seed=5),
     encoder=EncoderConfig(layers=(1,), pool=4),
     network=NetworkConfig(
         conv_channels=(8, 16), time_strides=(4, 2), band_strides=(4, 4), adapter=48, lstm=32, dense=48, dropout=0.0
@@ -67,12 +67,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., NDArr
 
 
 def test_every_target_beats_the_mean_predictor_on_unseen_voices_and_noises(folder: Path) -> None:
-    rows = read_table(folder / "run/corpus/labels.csv")
+    rows = read_rows(folder / "run/corpus")
     train = labels_of([row for row in rows if row["split"] == "train"], [t.key for t in TARGETS])
     held_out = [row for row in rows if row["split"] != "train"]
     truth = labels_of(held_out, [t.key for t in TARGETS])
     predictor = Predictor(folder / "run/model/tiny.onnx")
-    scores = list(predictor.score_files([folder / "run/corpus" / row["file"] for row in held_out]))
+    scores = [predictor.score(read_clip(folder / "run/corpus", row), SAMPLE_RATE) for row in held_out]
     assert all(score.error is None for score in scores)
     for target in TARGETS:
         y = target.compress(truth[target.key])
@@ -92,7 +92,7 @@ def test_a_finished_run_is_found_again_and_gives_the_same_model(folder: Path) ->
 def test_the_record_holds_figures_of_both_held_out_splits_and_what_made_the_model(folder: Path) -> None:
     record = json.loads((folder / "run/model/tiny.json").read_text())
     assert {(f["split"], f["target"]) for f in record["figures"]} == {
-        (split, target.key) for split in ("validation", "test") for target in TARGETS
+        (split, target.key) for split in ("validation", "test", "unseen") for target in TARGETS
     }
     assert record["seed"] == CONFIG.seed
     assert record["config"]["corpus"]["train"] == CONFIG.corpus.train

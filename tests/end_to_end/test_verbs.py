@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 
-from mtqnet.corpus.build import COLUMNS, TABLE, read_table
+from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
 from mtqnet.targets import TARGETS
 
 Done = subprocess.CompletedProcess[str]
+
+
+VERBS = (
+    ("train",), ("corpus", "build"), ("corpus", "describe"), ("corpus", "listen"), ("label",), ("labels", "fit"),
+    ("labels", "compare"), ("card",),
+)  # fmt: skip
 
 
 def mtqnet(*arguments: str | Path) -> Done:
@@ -25,7 +31,7 @@ def mtqnet(*arguments: str | Path) -> Done:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", [("train",), ("corpus", "build"), ("labels", "fit"), ("card",)])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
     done = mtqnet(*verb, "--help")
     assert done.returncode == 0, done.stderr
@@ -36,16 +42,17 @@ def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
 
 def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    options = ["--train", "3", "--validation", "1", "--test", "1", "--jobs", "1"]
+    options = ["--clips", "10", "--train", "3", "--jobs", "1"]
     done = mtqnet(
         "corpus", "build", "--speech", material.speech, "--noise", material.noise, "--out", out, *options
     )
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == out / TABLE
-    rows = read_table(out / TABLE)
-    assert len(rows) == 5 and tuple(rows[0]) == COLUMNS
+    assert "label: PESQ" in done.stderr and "6 clips, this call" in done.stderr
+    rows = read_rows(out)
+    assert len(rows) == 6 and tuple(rows[0]) == tuple(COLUMNS)
     for row in rows:
-        assert (out / row["file"]).is_file()
+        assert len(read_clip(out, row)) == row["samples"]
         for target in TARGETS:
             assert target.low <= float(row[target.label]) <= target.high
 

@@ -16,13 +16,13 @@ from mtqnet.corpus.degrade.room import DecayRoom
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import LabelError
 from mtqnet.labels import fit
-from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
+from mtqnet.labels.background import MAX_SNR_DB, audible_power, equivalent_snr, heard_snr, own_snr, pause_frames
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import CURVES, curves
 from mtqnet.labels.rated import Agreement
 from mtqnet.labels.speech import equivalent_q, look
 from mtqnet.labels.three_signal import general_mos, label, label_three, label_two, noise_mos, speech_mos
-from mtqnet.signal.level import active_level
+from mtqnet.signal.level import a_weighted_power, active_level
 from mtqnet.signal.mnru import mnru
 
 Samples = NDArray[np.float32]
@@ -95,10 +95,26 @@ def test_equivalent_q_is_the_q_of_modulated_noise(q_db: float, talker: Callable[
     assert np.mean(heard) == pytest.approx(q_db, abs=4.0)
 
 
-@pytest.mark.parametrize("snr_db", [-5.0, 10.0, 40.0])
-def test_equivalent_snr_is_the_snr_of_white_noise(snr_db: float, talker: Callable[..., Samples]) -> None:
+@pytest.mark.parametrize(("snr_db", "most_hidden_db"), [(-5.0, 1.0), (10.0, 3.0), (40.0, 8.0)])
+def test_equivalent_snr_is_the_snr_less_what_the_speech_hides(
+    snr_db: float, most_hidden_db: float, talker: Callable[..., Samples]
+) -> None:
+    """Of white noise at 40 dB hardly more than what falls into the pauses is heard."""
     speech = talker()
-    assert equivalent_snr(speech, white(speech, snr_db)) == pytest.approx(snr_db, abs=0.5)
+    assert -0.5 <= equivalent_snr(speech, white(speech, snr_db)) - snr_db < most_hidden_db
+
+
+def test_noise_in_pauses_counts_more_than_the_same_noise_under_speech(talker: Callable[..., Samples]) -> None:
+    speech, noise = talker(6.0), white(talker(6.0), 20)
+    envelope = np.convolve(np.abs(speech), np.ones(1600) / 1600, mode="same")
+    under = np.where(envelope > np.quantile(envelope, 0.5), noise, 0).astype(np.float32)
+    pauses = noise - under
+    assert equivalent_snr(speech, under) > equivalent_snr(speech, pauses) + 1
+
+
+def test_without_speech_all_noise_is_heard(talker: Callable[..., Samples]) -> None:
+    noise = white(talker(), 20)
+    assert audible_power(np.zeros_like(noise), noise) == pytest.approx(a_weighted_power(noise), rel=1e-3)
 
 
 @pytest.mark.parametrize("floor_db", [25.0, 45.0])
@@ -107,7 +123,8 @@ def test_background_of_the_recording_itself_is_heard(floor_db: float, talker: Ca
     assert own_snr(recorded, pause_frames(recorded)) == pytest.approx(floor_db, abs=1.5)
     assert heard_snr(recorded, recorded, np.zeros_like(recorded)) == pytest.approx(floor_db, abs=1.5)
     # Added noise 20 dB louder drowns it.
-    assert heard_snr(recorded, recorded, white(talker(), floor_db - 20)) == pytest.approx(floor_db - 20, abs=0.5)
+    loud = white(talker(), floor_db - 20)
+    assert heard_snr(recorded, recorded, loud) == pytest.approx(equivalent_snr(recorded, loud), abs=0.5)
 
 
 def test_background_that_a_reducer_takes_away_is_gone(talker: Callable[..., Samples]) -> None:
@@ -233,8 +250,10 @@ def test_two_signals_hold_background_against_s_and_say_so(talker: Callable[..., 
 
 def test_shipped_curves_are_what_the_fit_writes(tmp_path: Path) -> None:
     shipped = json.loads(CURVES.read_text())
-    found = [{k: Agreement(**v) for k, v in shipped[part].items()} for part in ("fitted", "left_one_talker_out")]
-    result = fit.Fit(curves(), *found, shipped["clips"], shipped["clean_talkers_for_calibration"])
+    one, two = (
+        {k: Agreement(**v) for k, v in shipped[part].items()} for part in ("fitted", "left_one_talker_out")
+    )
+    result = fit.Fit(curves(), one, two, shipped["clips"], shipped["clean_talkers_for_calibration"])
     fit.write(result, tmp_path / "curves.json", shipped["command"])
     assert (tmp_path / "curves.json").read_text() == CURVES.read_text()
 

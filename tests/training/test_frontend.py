@@ -12,7 +12,7 @@ import soundfile as sf
 import tiny
 from numpy.typing import NDArray
 
-from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.signal.audio import SAMPLE_RATE, Excerpt
 from mtqnet.signal.features import log_mel, spectrum
 from mtqnet.training import frontend
 from mtqnet.training.config import EncoderConfig
@@ -24,12 +24,12 @@ PLAIN = FrontEnd.of(tiny.config(tiny.PLAIN))
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., Samples]) -> list[Path]:
+def clips(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., Samples]) -> list[Excerpt]:
     folder = tmp_path_factory.mktemp("clips")
     made = [folder / f"{number}.wav" for number in range(5)]
     for number, file in enumerate(made):
         sf.write(file, voice(0.5 + 0.1 * number, seed=number), SAMPLE_RATE, "FLOAT")
-    return made
+    return [Excerpt(file) for file in made]
 
 
 def test_front_end_is_what_the_network_needs() -> None:
@@ -52,44 +52,55 @@ def test_another_front_end_has_another_folder() -> None:
 
 
 def test_features_come_in_the_order_of_the_files_and_are_computed_once(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: list[Excerpt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frontend, "CHUNK", 2)
     seen: list[tuple[int, int]] = []
-    first = frontend.compute(PLAIN, files, tmp_path, "train", lambda done, total: seen.append((done, total)))
-    assert [clip.samples for clip in first] == [sf.info(file).frames for file in files]
+    first = frontend.compute(PLAIN, clips, tmp_path, "train", lambda done, total: seen.append((done, total)))
+    assert [clip.samples for clip in first] == [sf.info(clip.path).frames for clip in clips]
     assert seen[0] == (0, 5) and seen[-1] == (5, 5)
     np.testing.assert_array_equal(
-        first[4].features["logmel"], log_mel(sf.read(files[4], dtype="float32")[0]).astype(np.float16)
+        first[4].features["logmel"], log_mel(sf.read(clips[4].path, dtype="float32")[0]).astype(np.float16)
     )
     monkeypatch.setattr(frontend, "_store_chunk", None)  # whoever computed anew would fail
-    again = frontend.compute(PLAIN, files, tmp_path, "train")
+    again = frontend.compute(PLAIN, clips, tmp_path, "train")
     for one, two in zip(first, again, strict=True):
         assert one.samples == two.samples
         np.testing.assert_array_equal(one.features["logmel"], two.features["logmel"])
     assert not list(tmp_path.rglob("*.tmp*"))
 
 
-def test_peak_normalisation_moves_the_network_s_views(files: list[Path]) -> None:
-    samples = sf.read(files[0], dtype="float32")[0]
-    clip = frontend.of_file(FrontEnd(("spectrum",), True, None), files[0], None)
+def test_peak_normalisation_moves_the_network_s_views(clips: list[Excerpt]) -> None:
+    samples = sf.read(clips[0].path, dtype="float32")[0]
+    clip = frontend.of_clip(FrontEnd(("spectrum",), True, None), clips[0], None)
     expected = spectrum(samples) / np.abs(samples).max()
     np.testing.assert_allclose(clip.features["spectrum"], expected, rtol=2e-3, atol=2e-3)
 
 
-def test_encoder_frames_lie_beside_the_features(files: list[Path]) -> None:
+def test_encoder_frames_lie_beside_the_features(clips: list[Excerpt]) -> None:
     front_end = FrontEnd.of(tiny.config(tiny.CHANNEL))
-    clip = frontend.of_file(front_end, files[2], tiny.whisper())
+    clip = frontend.of_clip(front_end, clips[2], tiny.whisper())
     rows = clip.samples // 160
     assert clip.features["logmel"].shape == (rows, 80)
     assert clip.features["encoder"].shape == (-(-rows // 4), tiny.whisper().width)
     assert np.isfinite(clip.features["encoder"]).all()
 
 
-def test_other_recordings_under_the_same_name_are_computed_anew(files: list[Path], tmp_path: Path) -> None:
+def test_other_recordings_under_the_same_name_are_computed_anew(clips: list[Excerpt], tmp_path: Path) -> None:
     """A corpus that grew, or was built again: labels and features must not part."""
-    few = frontend.compute(PLAIN, files[:1], tmp_path, "train", jobs=1)
-    more = frontend.compute(PLAIN, files, tmp_path, "train", jobs=1)
-    assert (len(few), len(more)) == (1, len(files))
-    turned = frontend.compute(PLAIN, files[::-1], tmp_path, "train", jobs=1)
+    few = frontend.compute(PLAIN, clips[:1], tmp_path, "train", jobs=1)
+    more = frontend.compute(PLAIN, clips, tmp_path, "train", jobs=1)
+    assert (len(few), len(more)) == (1, len(clips))
+    turned = frontend.compute(PLAIN, clips[::-1], tmp_path, "train", jobs=1)
     assert [clip.samples for clip in turned] == [clip.samples for clip in more][::-1]
+
+
+def test_stretch_of_a_shard_is_a_clip_of_its_own(tmp_path: Path, voice: Callable[..., Samples]) -> None:
+    one, two = voice(0.6, seed=1), voice(0.8, seed=2)
+    shard = tmp_path / "shard.flac"
+    sf.write(shard, np.concatenate([one, two]), SAMPLE_RATE, "PCM_24")
+    made = frontend.compute(
+        PLAIN, [Excerpt(shard, len(one), len(two)), Excerpt(shard, 0, len(one))], tmp_path, "t"
+    )
+    assert [clip.samples for clip in made] == [len(two), len(one)]
+    np.testing.assert_allclose(made[0].features["logmel"], log_mel(two), atol=2e-2)

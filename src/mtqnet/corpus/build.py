@@ -1,47 +1,49 @@
 """Clips, labels, one table: on all cores, resumed where it stopped.
 
-DIR/corpus.json          what was asked for and found; a resumed build must ask and find the same, clips aside
-DIR/audio/SPLIT/N.flac   the degraded clip, 24 bit
-DIR/parts/SPLIT-K.jsonl  rows of one chunk, written when the chunk is whole
-DIR/labels.csv           all rows, in order: file, split, speaker, seconds, labels, reasons, recipe
+DIR/corpus.json                 what was asked for and found; a resumed build must ask the same, clips aside
+DIR/audio/SPLIT/FROM-TO.flac    a shard: the clips of one chunk one after the other, 16 kHz, 24 bit
+DIR/parts/SPLIT-FROM-TO.jsonl   rows of that chunk, written when its shard is whole
+DIR/parts/SPLIT-FROM-TO.time    seconds of that chunk by what was done
+DIR/labels.parquet              all rows, in order (table.py)
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile as sf
+from numpy.typing import NDArray
 
+from mtqnet.corpus import chain, degrade
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SPLITS, Split
-from mtqnet.errors import CorpusError
-from mtqnet.labels.intrusive import LabelError, objective
-from mtqnet.labels.three_signal import curves, label
+from mtqnet.corpus.stopwatch import Stopwatch, added
+from mtqnet.corpus.table import TABLE, write_rows
+from mtqnet.errors import CorpusError, LabelError
+from mtqnet.labels import intrusive
+from mtqnet.labels.curves import curves
+from mtqnet.labels.three_signal import label
 from mtqnet.signal.audio import SAMPLE_RATE
 
 CHUNK = 50
-"""Clips between two savings: half a minute of work."""
+"""Clips a shard, and between two savings: about half a minute of work and 9 MB."""
 MAX_ATTEMPTS = 20
 """Redraws of a clip that has no label (a stretch without speech) before the build gives up."""
-
-TABLE = "labels.csv"
-COLUMNS = (
-    "file", "split", "speaker", "seconds", "s_mos", "n_mos", "g_mos", "pesq", "stoi", "sdi",
-    "equivalent_q_db", "equivalent_snr_db", "recipe",
-)  # fmt: skip
 DECIMALS = 5
+"""Of labels in the table"""
 
+Samples = NDArray[np.float32]
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 """Called with clips done and clips in all."""
@@ -58,89 +60,141 @@ class Order:
     """Seed of the split by speaker and noise file, apart from `seed`: other clips, same split."""
 
 
-def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None = None) -> Path:
-    """Build what is missing of a corpus and return its table.
+@dataclass(frozen=True)
+class Built:
+    """What a build left."""
 
-    `jobs` processes (0: one a core). CorpusError if `out` holds another corpus, or a pool is too small.
+    table: Path
+    seconds: dict[str, float]
+    """Of all processes and all calls, by what was done, the most first"""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Clips that are built, stored and counted together."""
+
+    split: Split
+    first: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.first:06d}-{self.stop - 1:06d}"
+
+    @property
+    def shard(self) -> str:
+        """Relative to the corpus"""
+        return f"audio/{self.split}/{self.name}.flac"
+
+    def part(self, out: Path) -> Path:
+        return out / "parts" / f"{self.split}-{self.name}.jsonl"
+
+
+def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None = None) -> Built:
+    """Build what is missing of a corpus.
+
+    `jobs` processes (0: one a core). Raises CorpusError if `out` holds another corpus or a pool is too small, and
+    MissingExtraError if a tool that a clip may go through is not installed.
     """
+    degrade.require(chain.names())
     made = pools(order.sources, order.split_seed, [split for split, clips in order.clips.items() if clips])
     _claim(order, made, out)
     chunks = [
-        (split, first, min(first + CHUNK, count))
+        Chunk(split, first, min(first + CHUNK, count))
         for split, count in order.clips.items()
         for first in range(0, count, CHUNK)
     ]
     total = sum(order.clips.values())
-    missing = [chunk for chunk in chunks if not _part(out, *chunk).exists()]
-    done = total - sum(stop - first for _, first, stop in missing)
+    missing = [chunk for chunk in chunks if not chunk.part(out).exists()]
+    done = total - sum(chunk.stop - chunk.first for chunk in missing)
     if progress:
         progress(done, total)
     with _workers(jobs) as workers:
-        tasks = {
-            workers.submit(_build_chunk, made[split], order.seed, split, first, stop, out): stop - first
-            for split, first, stop in missing
-        }
+        tasks = {workers.submit(_build_chunk, made[c.split], order.seed, c, out): c for c in missing}
         for task in as_completed(tasks):
             task.result()
-            done += tasks[task]
+            done += tasks[task].stop - tasks[task].first
             if progress:
                 progress(done, total)
     return _merge(chunks, out)
 
 
-def make_clip(pool: Pool, split: Split, clip: int, seed: int, audio_file: Path) -> Row:
-    """Draw, render, label and store one clip; its row of the table, `file` not yet set."""
+def make_clip(
+    pool: Pool, split: Split, clip: int, seed: int, watch: Stopwatch | None = None
+) -> tuple[Row, Samples]:
+    """Draw, render and label one clip: its row of the table without its place in a shard, and its samples.
+
+    Raises CorpusError where no draw has a label.
+    """
+    watch = watch or Stopwatch()
     for attempt in range(MAX_ATTEMPTS):
         drawn = recipes.draw(pool, split, clip, seed, attempt)
         try:
-            tracks = recipes.render(drawn)
-            measures = objective(tracks.clean, tracks.mixture)
-            quest = label(tracks.clean, tracks.speech, tracks.noise)
+            tracks = recipes.render(drawn, watch)
+            labels = _labels(tracks.clean, tracks.speech, tracks.noise, watch)
         except (LabelError, CorpusError):
             continue  # a stretch of silence, or speech that a gap swallowed: draw again
-        sf.write(audio_file, tracks.mixture, SAMPLE_RATE, subtype="PCM_24")
-        numbers = {k: round(v, DECIMALS) for k, v in {**asdict(quest), **asdict(measures)}.items()}
-        return {
+        row = {
+            "id": f"{split}/{clip:06d}",
+            "samples": drawn.samples,
+            "seconds": round(drawn.samples / SAMPLE_RATE, 3),
             "split": split,
             "speaker": drawn.speaker,
-            "seconds": round(drawn.samples / SAMPLE_RATE, 3),
-            **numbers,
+            "scene": drawn.scene,
+            "steps": [type(step).__name__ for step in drawn.steps],
+            **{name: round(value, DECIMALS) for name, value in labels.items()},
             "recipe": drawn.to_json(),
         }
+        return row, tracks.mixture
     raise CorpusError(f"no label for {split} clip {clip} in {MAX_ATTEMPTS} draws: is the speech silent?")
 
 
-def read_table(table: Path) -> list[dict[str, str]]:
-    """Rows of labels.csv (or of any label table with these columns), as text."""
-    with table.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+def _labels(clean: Samples, speech: Samples, noise: Samples, watch: Stopwatch) -> dict[str, float]:
+    mixture = speech + noise
+    with watch.timed("label: PESQ"):
+        pesq = intrusive.pesq_wb(clean, mixture)
+    with watch.timed("label: STOI"):
+        stoi = intrusive.stoi(clean, mixture)
+    with watch.timed("label: SDI"):
+        sdi = intrusive.sdi(clean, mixture)
+    with watch.timed("label: S, N, G"):
+        quest = label(clean, speech, noise)
+    return {
+        "s_mos": quest.s_mos,
+        "n_mos": quest.n_mos,
+        "g_mos": quest.g_mos,
+        "pesq": pesq,
+        "stoi": stoi,
+        "sdi": sdi,
+        "equivalent_q_db": quest.equivalent_q_db,
+        "equivalent_snr_db": quest.equivalent_snr_db,
+    }
 
 
-def _build_chunk(pool: Pool, seed: int, split: Split, first: int, stop: int, out: Path) -> None:
-    folder = out / "audio" / split
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for clip in range(first, stop):
-        file = folder / f"{clip:06d}.flac"
-        row = make_clip(pool, split, clip, seed, file)
-        lines.append(json.dumps({"file": file.relative_to(out).as_posix(), **row}))
-    _write_whole(_part(out, split, first, stop), "\n".join(lines) + "\n")
+def _build_chunk(pool: Pool, seed: int, chunk: Chunk, out: Path) -> None:
+    watch = Stopwatch()
+    shard = out / chunk.shard
+    shard.parent.mkdir(parents=True, exist_ok=True)
+    partial = shard.with_name(shard.name + ".tmp")
+    lines, start = [], 0
+    with sf.SoundFile(partial, "w", SAMPLE_RATE, 1, "PCM_24", format="FLAC") as stream:
+        for clip in range(chunk.first, chunk.stop):
+            row, samples = make_clip(pool, chunk.split, clip, seed, watch)
+            with watch.timed("store"):
+                stream.write(samples)
+            lines.append(json.dumps({"shard": chunk.shard, "start": start, **row}))
+            start += len(samples)
+    partial.replace(shard)
+    part = chunk.part(out)
+    _write_whole(part.with_suffix(".time"), json.dumps(watch.record()))
+    _write_whole(part, "\n".join(lines) + "\n")
 
 
-def _merge(chunks: list[tuple[Split, int, int]], out: Path) -> Path:
-    table = out / TABLE
-    partial = table.with_suffix(".tmp")
-    with partial.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        for chunk in chunks:
-            writer.writerows(json.loads(line) for line in _part(out, *chunk).read_text().splitlines())
-    partial.replace(table)
-    return table
-
-
-def _part(out: Path, split: Split, first: int, stop: int) -> Path:
-    return out / "parts" / f"{split}-{first:06d}-{stop:06d}.jsonl"
+def _merge(chunks: list[Chunk], out: Path) -> Built:
+    parts = [chunk.part(out) for chunk in chunks]
+    rows: list[Mapping[str, Any]] = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+    write_rows(rows, out / TABLE)
+    return Built(out / TABLE, added([json.loads(part.with_suffix(".time").read_text()) for part in parts]))
 
 
 def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
@@ -150,7 +204,7 @@ def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
     wanted["labeller"] = asdict(curves())
     found = json.dumps({split: asdict(pool) for split, pool in made.items()}, sort_keys=True)
     wanted["recordings"] = hashlib.sha256(found.encode()).hexdigest()
-    wanted["scenes"], wanted["chances"] = dict(recipes.SCENES), {k: dict(v) for k, v in recipes.CHANCES.items()}
+    wanted["scenes"] = recipes.scenes_record()
     asked = json.dumps(wanted, default=str, indent=1, sort_keys=True) + "\n"
     record = out / "corpus.json"
     if record.exists() and record.read_text() != asked:
@@ -179,4 +233,4 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-__all__ = ["COLUMNS", "SPLITS", "TABLE", "Order", "build", "make_clip", "read_table"]
+__all__ = ["CHUNK", "SPLITS", "TABLE", "Built", "Order", "build", "make_clip"]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mtqnet.bars import stages
 from mtqnet.errors import CorpusError
-from mtqnet.labels import fit, tried
+from mtqnet.labels import fit, label_set, tried
 from mtqnet.labels.curves import CURVES
 from mtqnet.labels.rated import Agreement, read_rated
 from mtqnet.signal import audio
 from mtqnet.signal.audio import SUFFIXES
 
+LABELS_ARE = "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; they are not 3QUEST scores."
 AGREEMENT = ("error, MOS", "LCC", "error per talker", "LCC per clip")
 """Fields of labels.rated.Agreement, for people"""
 CODECS = ("codecs, rank per condition", "codecs, rank per clip")
@@ -101,3 +104,36 @@ def tried_page(rows: Sequence[tried.Row]) -> str:
 
 def _line(name: str, values: Sequence[float]) -> str:
     return "| " + " | ".join((name, *(f"{value:.3f}" for value in values))) + " |"
+
+
+def label_files(clean: Path, unprocessed: Path | None, processed: Path, as_json: bool) -> None:
+    """Label one recording from its files and print the labels with their reasons. Raises MtqnetError."""
+    found = label_set.label_files(clean, unprocessed, processed)
+    if as_json:
+        print(json.dumps(found.record(), indent=1))
+        return
+    for caution in found.cautions:
+        Console(stderr=True).print(Text(f"caution: {caution}", style="yellow"), soft_wrap=True)
+    console = Console()
+    console.print(quest_table(found))
+    console.print(LABELS_ARE, highlight=False, soft_wrap=True)
+
+
+def quest_table(found: label_set.LabelledSet) -> Table:
+    """Labels, reasons, and measures of the literature, for a terminal."""
+    table = Table("measure", "value", "what it says", box=None, pad_edge=False)
+    quest, measures, composite = found.quest, found.objective, found.composite
+    rows: list[tuple[str, str, str]] = [
+        ("S-MOS", f"{quest.s_mos:.2f}", f"the speech: as modulated noise at Q {quest.equivalent_q_db:.1f} dB"),
+        ("N-MOS", f"{quest.n_mos:.2f}", f"the background: {quest.equivalent_snr_db:.1f} dB below the speech"),
+        ("G-MOS", f"{quest.g_mos:.2f}", "the whole"),
+        ("PESQ", f"{measures.pesq:.2f}", "wideband, processed against clean"),
+        ("STOI", f"{measures.stoi:.3f}", "intelligibility, 0 to 1"),
+        ("SDI", f"{measures.sdi:.4f}", "speech distortion index, lower is better"),
+        ("Csig", f"{composite.csig:.2f}", "composite measures of Hu and Loizou, with wideband PESQ:"),
+        ("Cbak", f"{composite.cbak:.2f}", "for comparison with the literature; they fall with any noise"),
+        ("Covl", f"{composite.covl:.2f}", ""),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return table

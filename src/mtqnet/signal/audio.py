@@ -72,6 +72,34 @@ def read(path: str | Path) -> Recording:
     return _record(samples, rate)
 
 
+@dataclass(frozen=True)
+class Excerpt:
+    """A stretch of a file: where a corpus keeps one clip."""
+
+    path: Path
+    start: int = 0
+    """Sample, at the file's own rate"""
+    samples: int | None = None
+    """None: to the end"""
+
+
+def read_excerpt(excerpt: Excerpt) -> Samples:
+    """Mono samples at SAMPLE_RATE of a stretch. Raises what `read` raises, and UnreadableError beyond the end."""
+    if excerpt.start == 0 and excerpt.samples is None:
+        return read(excerpt.path).samples
+    if not excerpt.path.exists():
+        raise MissingFileError(f"no such file {excerpt.path}: was the corpus moved or cut?")
+    try:
+        samples, rate = sf.read(
+            excerpt.path, frames=excerpt.samples or -1, start=excerpt.start, dtype="float32", always_2d=True
+        )
+    except (sf.LibsndfileError, OSError, RuntimeError) as error:
+        raise UnreadableError(f"{excerpt.path} cannot be read ({_short(error)})") from error
+    if excerpt.samples is not None and len(samples) < excerpt.samples:
+        raise UnreadableError(f"{excerpt.path} ends before sample {excerpt.start + excerpt.samples}")
+    return _record(samples, rate).samples
+
+
 def from_array(array: ArrayLike, rate: float | None) -> Recording:
     """Take samples, shape (samples,) or (samples, channels), at `rate` Hz.
 

@@ -26,7 +26,8 @@ class CorpusConfig:
     train: int = 10_000
     validation: int = 800
     test: int = 800
-    """Clips of each split"""
+    unseen: int = 400
+    """Clips of each split; `unseen` went through coders and noise reducers that no other split has"""
     seed: int = 1
     split_seed: int = 0
 

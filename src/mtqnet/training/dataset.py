@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,12 +43,13 @@ class Batch:
     labels: Tensor
 
 
-def labels_of(rows: Sequence[Mapping[str, str]], keys: Sequence[str]) -> Labels:
-    """Columns of a label table -> values; an empty or absent cell is NaN."""
-    return {
-        target.key: np.array([float(row.get(target.label) or "nan") for row in rows])
-        for target in named(list(keys))
-    }
+def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
+    """Columns of a label table, as numbers or text -> values; an empty or absent cell is NaN."""
+    return {target.key: np.array([_number(row.get(target.label)) for row in rows]) for target in named(list(keys))}
+
+
+def _number(cell: float | str | None) -> float:
+    return float("nan") if cell is None or cell == "" else float(cell)
 
 
 def training_batches(

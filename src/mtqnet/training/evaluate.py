@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mtqnet.errors import ModelError
+from mtqnet.corpus.table import read_clip
+from mtqnet.errors import AudioError, ModelError
 from mtqnet.scoring.predictor import Predictor
+from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import Target, named
 from mtqnet.training.dataset import labels_of
 from mtqnet.training.loop import lcc
@@ -35,15 +38,18 @@ class Figure:
 
 
 def figures(
-    model: Path, rows: Sequence[dict[str, str]], root: Path, progress: Progress | None = None
+    model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
 ) -> list[Figure]:
-    """Score the clips of these label rows (files relative to `root`) and compare, split by split."""
+    """Score the clips of these label rows (of the corpus in `root`) and compare, split by split."""
     predictor = Predictor(str(model))
     keys = predictor.record.targets
     scored: list[list[float]] = []
-    for done, score in enumerate(predictor.score_files([root / row["file"] for row in rows]), start=1):
-        if score.error is not None:
-            raise ModelError(f"{score.file} could not be scored: {score.error}")
+    for done, row in enumerate(rows, start=1):
+        try:
+            score = predictor.score(read_clip(root, row), SAMPLE_RATE)
+            score.raise_for_error()
+        except AudioError as error:
+            raise ModelError(f"{row.get('id') or row.get('file')} could not be scored: {error}") from error
         scored.append([getattr(score, key) for key in keys])
         if progress:
             progress(done, len(rows))

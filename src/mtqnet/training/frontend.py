@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
 from mtqnet.signal import audio
+from mtqnet.signal.audio import Excerpt
 from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import Config, EncoderConfig
@@ -63,40 +64,40 @@ class Clip:
 
 def compute(
     front_end: FrontEnd,
-    files: Sequence[Path],
+    clips: Sequence[Excerpt],
     store: Path,
     name: str,
     progress: Progress | None = None,
     jobs: int = 0,
 ) -> list[Clip]:
-    """Features of these files, in order, from the store where it has them. `jobs` processes; 0 is one a core."""
+    """Features of these clips, in order, from the store where it has them. `jobs` processes; 0 is one a core."""
     folder = store / front_end.key
     folder.mkdir(parents=True, exist_ok=True)
-    chunks = {_chunk_file(folder, name, s, files[s : s + CHUNK]): s for s in range(0, len(files), CHUNK)}
+    chunks = {_chunk_file(folder, name, s, clips[s : s + CHUNK]): s for s in range(0, len(clips), CHUNK)}
     missing = [path for path in chunks if not path.exists()]
-    done = len(files) - sum(min(CHUNK, len(files) - chunks[path]) for path in missing)
+    done = len(clips) - sum(min(CHUNK, len(clips) - chunks[path]) for path in missing)
     if progress:
-        progress(done, len(files))
+        progress(done, len(clips))
     if missing:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=context) as workers:
             tasks = {
-                workers.submit(_store_chunk, front_end, files[chunks[path] : chunks[path] + CHUNK], path): path
+                workers.submit(_store_chunk, front_end, clips[chunks[path] : chunks[path] + CHUNK], path): path
                 for path in missing
             }
             for task in as_completed(tasks):
                 task.result()
-                done += min(CHUNK, len(files) - chunks[tasks[task]])
+                done += min(CHUNK, len(clips) - chunks[tasks[task]])
                 if progress:
-                    progress(done, len(files))
+                    progress(done, len(clips))
     return [clip for path in chunks for clip in _read_chunk(path)]
 
 
-def of_file(front_end: FrontEnd, path: Path, encoder: encoders.SpeechEncoder | None) -> Clip:
+def of_clip(front_end: FrontEnd, clip: Excerpt, encoder: encoders.SpeechEncoder | None) -> Clip:
     """Features of one recording."""
-    samples = audio.read(path).samples
+    samples = audio.read_excerpt(clip)
     if encoder is not None and len(samples) > encoders.MAX_SECONDS * audio.SAMPLE_RATE:
-        raise UsageError(f"{path} is longer than {encoders.MAX_SECONDS} s: cut it")
+        raise UsageError(f"{clip.path} is longer than {encoders.MAX_SECONDS} s: cut it")
     views = {name: FEATURES[name].compute(samples) for name in _needed(front_end, encoder)}
     if front_end.peak_normalise:
         scaled = peak_normalised(samples)
@@ -113,12 +114,12 @@ def _needed(front_end: FrontEnd, encoder: encoders.SpeechEncoder | None) -> set[
     return set(front_end.features) | ({encoder.feature} if encoder is not None else set())
 
 
-def _store_chunk(front_end: FrontEnd, files: Sequence[Path], target: Path) -> None:
+def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) -> None:
     torch.set_num_threads(1)
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     arrays: dict[str, Any] = {}
-    for place, path in enumerate(files):
-        clip = of_file(front_end, path, encoder)
+    for place, source in enumerate(clips):
+        clip = of_clip(front_end, source, encoder)
         arrays[f"{place}/samples"] = np.int64(clip.samples)
         arrays.update({f"{place}/{name}": view for name, view in clip.features.items()})
     partial = target.with_suffix(".tmp.npz")
@@ -136,7 +137,11 @@ def _read_chunk(path: Path) -> list[Clip]:
     return [Clip(int(clips[i].pop("samples")), clips[i]) for i in sorted(clips)]
 
 
-def _chunk_file(folder: Path, name: str, start: int, files: Sequence[Path]) -> Path:
+def _chunk_file(folder: Path, name: str, start: int, clips: Sequence[Excerpt]) -> Path:
     """Where a chunk is kept. Its name tells its recordings: other or newer ones have another file."""
-    facts = [(path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    states = {path: path.stat() for path in {clip.path for clip in clips}}
+    facts = [
+        (clip.path.as_posix(), clip.start, clip.samples, states[clip.path].st_size, states[clip.path].st_mtime_ns)
+        for clip in clips
+    ]
     return folder / f"{name}-{start:06d}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}.npz"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -24,6 +25,7 @@ from mtqnet.bars import Stage
 from mtqnet.corpus import build as corpus
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
+from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.targets import KEYS, OBJECTIVE
 from mtqnet.training import encoder as encoders
 from mtqnet.training import evaluate, frontend, loop, mpl
@@ -31,6 +33,8 @@ from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config, CorpusConfig
 from mtqnet.training.dataset import Dataset, labels_of
 from mtqnet.training.export import Exported, export
+
+Row = dict[str, Any]
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
 
@@ -58,7 +62,7 @@ def train(config: Config, data: Path, out: Path, listener: Listener, jobs: int =
     clock = Clock(out / "time.json")
     listener = timed(listener, clock)
     table = build_corpus(config.corpus, data, out / "corpus", listener, jobs)
-    rows = corpus.read_table(table)
+    rows = read_rows(table)
     front_end = frontend.FrontEnd.of(config)
     sets = {split: _dataset(front_end, rows, split, out, listener, jobs) for split in ("train", "validation")}
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
@@ -90,16 +94,16 @@ def build_corpus(config: CorpusConfig, data: Path, out: Path, listener: Listener
     )
     clips = {split: getattr(config, split) for split in SPLITS}
     order = corpus.Order(sources, clips, config.seed, config.split_seed)
-    return corpus.build(order, out, jobs=jobs, progress=lambda a, b: listener.stage("corpus", a, b))
+    return corpus.build(order, out, jobs=jobs, progress=lambda a, b: listener.stage("corpus", a, b)).table
 
 
 def _dataset(
-    front_end: frontend.FrontEnd, rows: list[dict[str, str]], split: str, out: Path, listener: Listener, jobs: int
+    front_end: frontend.FrontEnd, rows: list[Row], split: str, out: Path, listener: Listener, jobs: int
 ) -> Dataset:
     of_split = [row for row in rows if row["split"] == split]
-    files = [out / "corpus" / row["file"] for row in of_split]
+    sources = [excerpt(out / "corpus", row) for row in of_split]
     clips = frontend.compute(
-        front_end, files, out / "features", split, lambda a, b: listener.stage(f"features, {split}", a, b), jobs
+        front_end, sources, out / "features", split, lambda a, b: listener.stage(f"features, {split}", a, b), jobs
     )
     return Dataset(clips, labels_of(of_split, KEYS))
 
@@ -108,7 +112,7 @@ def _finish(
     config: Config,
     trained: mpl.Trained,
     encoder: encoders.SpeechEncoder | None,
-    rows: list[dict[str, str]],
+    rows: list[Row],
     out: Path,
     listener: Listener,
     clock: Clock,

@@ -1,10 +1,11 @@
-"""What a device does to the whole signal: band limits and level."""
+"""What a device does to the whole signal: band limits, tilted response, gaps, offset and level."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtqnet.corpus.degrade.step import uniform
 from mtqnet.corpus.pool import Pool
@@ -14,6 +15,35 @@ from mtqnet.signal.level import FLOOR_DB, active_level
 
 PEAK_LIMIT = 0.99
 """Full scale is 1. A level that would go beyond is lowered: clipping is a step of its own."""
+MIN_LEVEL_DBOV, MAX_LEVEL_DBOV = -45.0, -15.0
+"""dBov, active level of most recordings; nominal is -26 (ITU-T P.56, P.830)."""
+QUIET_DBOV, LOUD_DBOV = -60.0, -12.0
+"""dBov; a microphone across the room, and a gain that only just does not clip."""
+EXTREME_CHANCE = 0.07
+"""Chance of a recording that is too quiet, and of one that is too loud."""
+TILT_HZ = 1000.0
+"""Hz; where an equaliser's slope is 0 dB, and where telephone curves are referred to."""
+MAX_TILT_DB = 20.0
+"""dB; an equaliser neither lifts nor lowers anything further."""
+RAMP = 32
+"""Samples, 2 ms: into and out of a soft gap."""
+MAX_OFFSET = 0.2
+"""Largest direct current, relative to the signal's peak."""
+
+# fmt: off
+HANDSET_CURVES = (
+    (100, -42.1, -40.1, -28.1), (125, -32.4, -31.4, -21.0), (160, -21.9, -23.4, -13.5),
+    (200, -15.5, -15.3, -9.6), (250, -10.6, -9.9, -6.6), (315, -7.1, -5.4, -4.6),
+    (400, -4.7, -2.7, -3.3), (500, -3.2, -1.3, -2.6), (630, -2.4, -0.7, -2.2),
+    (800, -1.2, -0.3, -1.2), (1000, 0.0, 0.0, 0.0), (1250, 1.4, 0.0, 1.4),
+    (1600, 3.1, 0.4, 3.2), (2000, 4.0, 0.5, 3.6), (2500, 5.5, 0.5, 5.0),
+    (3150, 5.5, 0.0, 5.8), (3500, -3.6, -8.7, 3.4), (4000, -33.5, -44.2, 0.2),
+    (5000, -48.5, -67.5, -5.3), (6300, -69.9, -80.1, -20.0), (8000, -86.3, -90.0, -36.4),
+)
+# fmt: on
+"""Hz, and dB relative to 1 kHz of three responses. Sending and receiving end of the intermediate reference system,
+after the nominal values of ITU-T P.48 (1988); the modified sending end, without the filter of the old local line,
+after ITU-T P.830 (1996), Annex D: the response of the filter that ITU-T G.191 gives for it at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +66,110 @@ class BandLimit:
         return cls(low, high, int(rng.integers(2, 9)))
 
     def __call__(self, tracks: Tracks) -> Tracks:
-        hertz = np.fft.rfftfreq(len(tracks.clean), 1 / SAMPLE_RATE)
+        hertz = _hertz(tracks)
         response = np.ones_like(hertz)
         if self.low_hz > 0:
             response /= np.sqrt(1 + (self.low_hz / np.maximum(hertz, 1e-3)) ** (2 * self.order))
         if self.high_hz < SAMPLE_RATE / 2:
             response /= np.sqrt(1 + (hertz / self.high_hz) ** (2 * self.order))
         return tracks.filtered(response)
+
+
+@dataclass(frozen=True)
+class TelephoneBand:
+    """A handset's response, in dB between the points of a table over log frequency, without phase.
+
+    Sending end of the intermediate reference system, plain or `modified`; with its earpiece if `receiving`.
+    """
+
+    modified: bool
+    receiving: bool
+    strength: float
+    """What the curve's dB are multiplied by: handsets stray from the nominal one."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> TelephoneBand:  # noqa: ARG003
+        return cls(bool(rng.random() < 0.5), bool(rng.random() < 0.4), uniform(rng, 0.6, 1.2))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        hertz, sending, receiving, modified = np.array(HANDSET_CURVES).T
+        curve = (modified if self.modified else sending) + (receiving if self.receiving else 0.0)
+        level = np.interp(np.log2(np.maximum(_hertz(tracks), 1.0)), np.log2(hertz), curve)
+        return tracks.filtered(10 ** (self.strength * level / 20))
+
+
+@dataclass(frozen=True)
+class Equaliser:
+    """A response that tilts about 1 kHz, with a resonance if `resonance_db` is not 0."""
+
+    slope_db: float
+    """dB an octave: below 0 dull, above 0 sharp."""
+    resonance_db: float
+    resonance_hz: float
+    resonance_q: float
+    """Middle frequency over width, as of a resonant circuit."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Equaliser:  # noqa: ARG003
+        resonance = uniform(rng, -18, 18) if rng.random() < 0.5 else 0.0
+        centre = round(200 * 30 ** float(rng.random()), 1)  # 200 Hz to 6 kHz, equal chance for each octave
+        return cls(uniform(rng, -9, 9), resonance, centre, uniform(rng, 0.7, 6))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        hertz = np.maximum(_hertz(tracks), 1.0)
+        detuned = self.resonance_q * (hertz / self.resonance_hz - self.resonance_hz / hertz)
+        level = self.slope_db * np.log2(hertz / TILT_HZ) + self.resonance_db / (1 + detuned**2)
+        return tracks.filtered(10 ** (np.clip(level, -MAX_TILT_DB, MAX_TILT_DB) / 20))
+
+
+@dataclass(frozen=True)
+class Dropouts:
+    """Gaps of a device that could not keep up: at any place and of any length, not in a network's frames."""
+
+    places: tuple[float, ...]
+    """Beginning of each gap: share of the clip, 0 to 1."""
+    lengths_ms: tuple[float, ...]
+    hard: bool
+    """Cut within one sample (a click) or within 2 ms."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dropouts:  # noqa: ARG003
+        count = int(rng.integers(1, 7))
+        places = tuple(sorted(uniform(rng, 0, 0.97) for _ in range(count)))
+        return cls(places, tuple(uniform(rng, 5, 120) for _ in places), bool(rng.random() < 0.5))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        length = len(tracks.clean)
+        kept = np.ones(length)
+        for place, span in zip(self.places, self.lengths_ms, strict=True):
+            begins = round(place * length)
+            kept[begins : begins + round(span / 1000 * SAMPLE_RATE)] = 0.0
+        if not self.hard:
+            held = np.pad(kept, (RAMP // 2, RAMP - RAMP // 2 - 1), mode="edge")  # the clip's ends are no gaps
+            kept = np.convolve(held, np.full(RAMP, 1 / RAMP), mode="valid")
+        return tracks.gained(kept.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class DcOffset:
+    """A constant added by a converter. Nobody hears it: no speech, so it is on the noise track."""
+
+    share: float
+    """Of the mixture's peak, with sign; made smaller where the sum would go beyond full scale."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> DcOffset:  # noqa: ARG003
+        return cls(uniform(rng, -MAX_OFFSET, MAX_OFFSET))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        peak = float(np.abs(tracks.mixture).max(initial=0.0))
+        offset = min(abs(self.share) * peak, max(0.0, PEAK_LIMIT - peak))
+        return tracks.with_noise(np.full(len(tracks.clean), np.copysign(offset, self.share)))
+
+
+def _hertz(tracks: Tracks) -> NDArray[np.float64]:
+    """Frequency of each rfft bin of the clip."""
+    return np.asarray(np.fft.rfftfreq(len(tracks.clean), 1 / SAMPLE_RATE), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -53,7 +180,12 @@ class Playback:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Playback:  # noqa: ARG003
-        return cls(uniform(rng, -45, -15))
+        kind = rng.random()
+        if kind < EXTREME_CHANCE:
+            return cls(uniform(rng, QUIET_DBOV, MIN_LEVEL_DBOV))
+        if kind > 1 - EXTREME_CHANCE:
+            return cls(uniform(rng, MAX_LEVEL_DBOV, LOUD_DBOV))
+        return cls(uniform(rng, MIN_LEVEL_DBOV, MAX_LEVEL_DBOV))
 
     def __call__(self, tracks: Tracks) -> Tracks:
         mixture = tracks.mixture

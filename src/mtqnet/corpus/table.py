@@ -1,0 +1,91 @@
+"""The one table of a corpus, a row a clip; and the clip that a row tells of.
+
+DIR/labels.parquet holds where a clip is (shard, start, samples), what it is (split, speaker, scene, steps), its
+labels with their reasons, and its recipe: JSON from which the clip can be made again.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.errors import CorpusError, missing_extra
+from mtqnet.signal.audio import Excerpt, read_excerpt
+
+TABLE = "labels.parquet"
+
+TEXT, WHOLE, NUMBER, NAMES = "string", "int64", "double", "list<string>"
+COLUMNS: Mapping[str, str] = {
+    "id": TEXT,
+    "shard": TEXT,
+    "start": WHOLE,
+    "samples": WHOLE,
+    "seconds": NUMBER,
+    "split": TEXT,
+    "speaker": TEXT,
+    "scene": TEXT,
+    "steps": NAMES,
+    "s_mos": NUMBER,
+    "n_mos": NUMBER,
+    "g_mos": NUMBER,
+    "pesq": NUMBER,
+    "stoi": NUMBER,
+    "sdi": NUMBER,
+    "equivalent_q_db": NUMBER,
+    "equivalent_snr_db": NUMBER,
+    "recipe": TEXT,
+}
+"""Columns in order, with their types. `start` is the clip's first sample in its shard."""
+
+Row = Mapping[str, Any]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a corpus (its folder, or its table), or of any label table in Parquet or CSV.
+
+    Numbers of a CSV stay text. Raises CorpusError where there is no table.
+    """
+    table = path / TABLE if path.is_dir() else path
+    if not table.exists():
+        raise CorpusError(f"no table {table}: build the corpus first, or let its build end")
+    if table.suffix == ".csv":
+        with table.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise missing_extra("Parquet", "corpus") from error
+    rows: list[dict[str, Any]] = parquet.read_table(table).to_pylist()
+    return rows
+
+
+def write_rows(rows: Sequence[Row], table: Path) -> None:
+    """Write COLUMNS of these rows, whole or not at all."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise missing_extra("Parquet", "corpus") from error
+    types = {TEXT: pa.string(), WHOLE: pa.int64(), NUMBER: pa.float64(), NAMES: pa.list_(pa.string())}
+    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    partial = table.with_name(table.name + ".tmp")
+    parquet.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
+    partial.replace(table)
+
+
+def excerpt(root: Path, row: Row) -> Excerpt:
+    """Where a row's clip is. A table of single files (column `file`) works too."""
+    if row.get("shard"):
+        return Excerpt(root / row["shard"], int(row["start"]), int(row["samples"]))
+    return Excerpt(root / row["file"])
+
+
+def read_clip(root: Path, row: Row) -> NDArray[np.float32]:
+    """(samples,) at 16 kHz of a row of the corpus in `root`. Raises AudioError."""
+    return read_excerpt(excerpt(root, row))

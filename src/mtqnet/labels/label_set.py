@@ -1,0 +1,56 @@
+"""One set of files -> its labels: what `mtqnet label` does.
+
+A set is clean speech, the unprocessed signal (speech + noise, as a microphone gets it) and the processed signal
+(what came out of the device, coder or noise reducer): the three inputs of 3QUEST.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mtqnet.labels.composite import Composite, composite
+from mtqnet.labels.intrusive import Objective, align, objective
+from mtqnet.labels.three_signal import Quest, label_three, label_two
+from mtqnet.signal import audio
+
+WITHOUT_UNPROCESSED = (
+    "without --unprocessed all that differs from the clean speech is held to be damage to the speech, and N is "
+    "the clean recording's own background: good for coders, concealment and rooms, not for noise reduction"
+)
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """All labels of one set."""
+
+    quest: Quest
+    objective: Objective
+    """Processed against clean"""
+    composite: Composite
+    """Likewise, with wideband PESQ"""
+    cautions: tuple[str, ...]
+    """What the labels cannot tell"""
+
+    def record(self) -> dict[str, float | list[str]]:
+        """All numbers flat, by name."""
+        quest = {name: value for name, value in asdict(self.quest).items() if name != "caution"}
+        measures = asdict(self.objective) | {k: getattr(self.composite, k) for k in ("csig", "cbak", "covl")}
+        rounded = {name: round(float(value), 4) for name, value in (quest | measures).items()}
+        return {**rounded, "cautions": list(self.cautions)}
+
+
+def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> LabelledSet:
+    """Read, align and label a set; files of any rate, each up to 0.5 s late and of any level.
+
+    Raises AudioError for a file that cannot be read, LabelError for signals that have no label.
+    """
+    reference, heard = audio.read(clean).samples, audio.read(processed).samples
+    if unprocessed is None:
+        quest = label_two(reference, heard)
+    else:
+        quest = label_three(reference, audio.read(unprocessed).samples, heard)
+    cautions = (WITHOUT_UNPROCESSED,) if unprocessed is None else ()
+    begun, given = align(reference, heard)
+    said = (*cautions, quest.caution) if quest.caution else cautions
+    return LabelledSet(quest, objective(begun, given), composite(begun, given), said)
