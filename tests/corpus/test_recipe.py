@@ -14,11 +14,11 @@ from mtqnet.corpus import chain
 from mtqnet.corpus.degrade import STEPS
 from mtqnet.corpus.degrade.talkers import Babble
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.recipe import CLEAN_LEVEL_DBOV, Recipe, draw, render
+from mtqnet.corpus.recipe import Recipe, draw, render
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.errors import CorpusError
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import active_level
+from mtqnet.signal.level import NOMINAL_DBOV, active_level
 
 RENDER = """
 import hashlib, sys
@@ -141,7 +141,7 @@ def test_chain_starts_from_speech_at_its_nominal_level(recipes: list[Recipe]) ->
     for recipe in recipes[:5]:
         tracks = render(recipe)
         assert len(tracks.clean) == recipe.samples >= 2 * SAMPLE_RATE
-        assert active_level(tracks.clean) == pytest.approx(CLEAN_LEVEL_DBOV, abs=0.1)
+        assert active_level(tracks.clean) == pytest.approx(NOMINAL_DBOV, abs=0.1)
 
 
 def test_stretch_beyond_the_recording_is_refused(recipes: list[Recipe]) -> None:

@@ -26,12 +26,10 @@ from mtqnet.corpus.stopwatch import Stopwatch
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import FLOOR_DB, active_level
+from mtqnet.signal.level import FLOOR_DB, active_level, nominal_gain
 
 MIN_CLIP_S, MAX_CLIP_S = 3.0, 7.0
 """Seconds. Scores of a window have to hold for any length near it."""
-CLEAN_LEVEL_DBOV = -26.0
-"""dBov, the nominal active level of P.56 and P.830: where every chain starts."""
 PADDING = 0.05
 """Share of a clip that may be missing where a recording ends early."""
 QUIET_OVER = 2.0
@@ -99,7 +97,7 @@ def render(recipe: Recipe, watch: Stopwatch | None = None) -> Tracks:
         raise CorpusError(f"{recipe.speech} is silent or ends before sample {recipe.start + recipe.samples}")
     if recipe.quiet_db > 0:
         clean = SpectralGain(QUIET_OVER, -recipe.quiet_db, 1.0)(tracks.start(clean)).speech
-    made = tracks.start(clean * np.float32(10 ** ((CLEAN_LEVEL_DBOV - active_level(clean)) / 20)))
+    made = tracks.start(clean * np.float32(nominal_gain(clean)))
     for step in recipe.steps:
         with watch.timed(f"step: {type(step).__name__}"):
             made = step(made)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.signal.level import a_weighted, a_weighted_power, active_level, to_db
+from mtqnet.signal.level import NOMINAL_DBOV, a_weighted, a_weighted_power, nominal_gain, to_db
 from mtqnet.signal.stft import istft, stft
 
 MAX_SNR_DB = 70.0
@@ -35,14 +35,15 @@ Array = NDArray[np.float64]
 
 def equivalent_snr(speech: Samples, noise: Samples) -> float:
     """dB: active level of the speech component over the A-weighted level of the noise component that is heard."""
-    return min(MAX_SNR_DB, active_level(speech) - to_db(audible_power(speech, noise)))
+    gain = np.float32(nominal_gain(speech))  # soft recordings would meet the floor of `to_db`
+    return min(MAX_SNR_DB, NOMINAL_DBOV - to_db(audible_power(gain * speech, gain * noise)))
 
 
 def audible_power(speech: Samples, noise: Samples) -> float:
     """A-weighted mean power of (samples,) of noise, less what the speech masks. Without speech: all of it."""
     from scipy.ndimage import uniform_filter
 
-    spectra = stft(noise)
+    spectra = stft(noise - noise.mean())  # nobody hears direct current; its beginning and end would be clicks
     powers = np.abs(spectra) ** 2, np.abs(stft(speech)) ** 2
     around, mask = (np.maximum(uniform_filter(power, MASK, mode="nearest"), 0) for power in powers)
     share = around / np.maximum(around + 10 ** (-MASKED_DB / 10) * mask, TINY)
@@ -73,10 +74,10 @@ def own_snr(speech: Samples, pauses: NDArray[np.intp]) -> float:
 
     The median over the frames: gaps that a network tore into the pauses do not make a recording cleaner.
     """
-    powers = _frame_powers(speech)
+    powers = _frame_powers(speech * np.float32(nominal_gain(speech)))
     if len(powers) == 0:
         return MAX_SNR_DB
-    return float(np.clip(active_level(speech) - to_db(float(np.median(powers[pauses]))), 0.0, MAX_SNR_DB))
+    return float(np.clip(NOMINAL_DBOV - to_db(float(np.median(powers[pauses]))), 0.0, MAX_SNR_DB))
 
 
 def _frame_powers(samples: Samples) -> Array:

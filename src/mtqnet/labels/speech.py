@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.intrusive import pesq_wb
 from mtqnet.signal.features import log_mel
-from mtqnet.signal.level import FLOOR_DB, active_level
+from mtqnet.signal.level import nominal_gain
 from mtqnet.signal.stft import stft
 
 PESQ_WEIGHT = 0.6
@@ -80,13 +80,13 @@ def equivalent_q(looks: Looks, fitted: Curves) -> float:
 def envelope_distance(clean: Samples, speech: Samples) -> float:
     """Mean distance in dB of the slow log-mel spectra, 0 to MOST_DB, of aligned (samples,) at 16 kHz.
 
-    Both at the same active level (P.56); averaged over SLOW_FRAMES and SLOW_BANDS, over active frames.
+    Both at the nominal active level (P.56); averaged over SLOW_FRAMES and SLOW_BANDS, over active frames.
     """
-    level = active_level(speech)
-    if level <= FLOOR_DB:
+    if not np.any(speech):
         return MOST_DB
-    reference = 10 * log_mel(clean).astype(np.float64)
-    heard = 10 * log_mel(speech).astype(np.float64) + active_level(clean) - level
+    reference, heard = (
+        10 * log_mel(part * np.float32(nominal_gain(part))).astype(np.float64) for part in (clean, speech)
+    )
     floor = np.quantile(reference, 0.999) - DEPTH_DB
     difference = np.abs(_slow(np.maximum(reference, floor)) - _slow(np.maximum(heard, floor)))
     loudness = 10 * np.log10(np.mean(10 ** (reference / 10), axis=1))

@@ -42,6 +42,8 @@ class Quest:
     """What the labels cannot tell, in words; empty where there is nothing to say"""
 
 
+MOST_LEAK_Q_DB = 12.0
+"""dB of Q below which modulated noise lowers N no further: listeners said BAK 3.3 at Q 8, 3.1 at Q 16 (CSP835)"""
 PAUSES_LOUDER_DB = 10.0
 """dB by which the pauses may come out louder before it is said: of 64 coded recordings one is beyond, by 17 dB"""
 BACKGROUND_UNSEEN = (
@@ -117,10 +119,10 @@ def speech_mos(q_db: Array, snr_db: Array, p: tuple[float, ...] | Array) -> Arra
 def noise_mos(q_db: Array, snr_db: Array, p: tuple[float, ...] | Array) -> Array:
     """N-MOS: a logistic curve over the SNR, in which modulated noise counts a little as background (c).
 
-    p = (log10 c, middle in dB, width in dB, top).
+    No more of it than at MOST_LEAK_Q_DB. p = (log10 c, middle in dB, width in dB, top).
     """
     log_c, middle, width, top = p
-    heard = 10 ** (-snr_db / 10) + 10**log_c * 10 ** (-q_db / 10)
+    heard = 10 ** (-snr_db / 10) + 10**log_c * 10 ** (-np.maximum(q_db, MOST_LEAK_Q_DB) / 10)
     return _logistic(-10 * np.log10(heard), middle, width, top)
 
 

@@ -24,6 +24,8 @@ FRAME = SAMPLE_RATE // 50
 """Samples, 20 ms"""
 FLOOR_DB = -100.0
 """dBov; stands for silence."""
+NOMINAL_DBOV = -26.0
+"""dBov, the nominal active speech level of ITU-T P.56 and P.830"""
 
 
 def rms_level(samples: NDArray[np.floating]) -> float:
@@ -55,6 +57,12 @@ def active_level(samples: NDArray[np.floating]) -> float:
     margins = levels - 20 * np.log10(thresholds[heard])
     # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
     return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
+
+
+def nominal_gain(samples: NDArray[np.floating]) -> float:
+    """What brings the active level of (samples,) to NOMINAL_DBOV; 1 for silence."""
+    level = active_level(samples)
+    return float(10 ** ((NOMINAL_DBOV - level) / 20)) if level > FLOOR_DB else 1.0
 
 
 def active_frames(samples: NDArray[np.floating]) -> NDArray[np.bool_]:

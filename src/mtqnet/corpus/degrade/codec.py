@@ -18,14 +18,12 @@ from mtqnet.corpus.degrade.pyav import Coder, coded
 from mtqnet.corpus.degrade.step import uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks
-from mtqnet.signal.level import FLOOR_DB, active_level
+from mtqnet.signal.level import FLOOR_DB, NOMINAL_DBOV, active_level
 
 Samples = NDArray[np.float32]
 
 NARROWBAND = 8_000
 """Hz, sample rate of telephone coders"""
-NOMINAL_DBOV = -26.0
-"""dBov: nominal active level at a coder's input (ITU-T P.830)"""
 LOWEST_DBOV, HIGHEST_DBOV = -38.0, -16.0
 """dBov: P.830 has coders tested at levels on both sides of the nominal one."""
 

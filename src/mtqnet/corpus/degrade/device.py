@@ -174,7 +174,7 @@ def _hertz(tracks: Tracks) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Playback:
-    """Active level of the mixture, in dBov. The last step of every recipe."""
+    """Active level of the mixture, in dBov, a constant offset left out. The last step of every recipe."""
 
     level_dbov: float
 
@@ -189,7 +189,7 @@ class Playback:
 
     def __call__(self, tracks: Tracks) -> Tracks:
         mixture = tracks.mixture
-        level, peak = active_level(mixture), float(np.abs(mixture).max())
+        level, peak = active_level(mixture - mixture.mean(dtype=np.float64)), float(np.abs(mixture).max())
         if level <= FLOOR_DB:
             return tracks
         return tracks.gained(min(10 ** ((self.level_dbov - level) / 20), PEAK_LIMIT / peak))

@@ -32,6 +32,12 @@ MIN_SABINE_S = 24 * np.log(10) / SOUND_SPEED
 """s/m; times volume over surface it is the shortest reverberation time of Sabine's formula."""
 MIN_DISTANCE = 0.1
 """Metres between source and microphone, at least."""
+CRITICAL = 0.057
+"""Times sqrt(volume / reverberation time), in metres and seconds: the distance at which the direct sound is as
+strong as the reverberant (Kuttruff, Room Acoustics)."""
+NEAREST, FARTHEST = 0.3, 2.0
+"""Drawn distances: from 0.3 m to twice the critical one, 6 dB more reverberation than speech. Farther away single
+reflections are taken for the direct sound, and the speech seems to come late."""
 SWAY = 321
 """Samples, 20 ms: reflections are all positive, so their mean over this time is a pressure that no room holds."""
 
@@ -111,10 +117,11 @@ class SimulatedRoom:
         volume, surface = float(np.prod(size)), 2 * sum(size[i] * size[i - 1] for i in range(3))
         shortest = max(0.12, 1.3 * MIN_SABINE_S * volume / surface)
         longest = min(1.2, MAX_SABINE_ORDER * _free_path(size) / SOUND_SPEED)
-        source, microphone = (
-            (uniform(rng, 0.1, 0.9), uniform(rng, 0.1, 0.9), uniform(rng, 0.3, 0.7)) for _ in range(2)
-        )
-        return cls(size, uniform(rng, min(shortest, longest), longest), source, microphone)
+        rt60 = uniform(rng, min(shortest, longest), longest)
+        mouth, ear = (rng.uniform((0.1, 0.1, 0.3), (0.9, 0.9, 0.7)) for _ in range(2))
+        reach = uniform(rng, NEAREST, max(NEAREST, FARTHEST * CRITICAL * float(np.sqrt(volume / rt60))))
+        ear = mouth + (ear - mouth) * min(1.0, reach / float(np.linalg.norm((ear - mouth) * size)))
+        return cls(size, rt60, _place(mouth), _place(ear))
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return _reverberate(tracks, self._response())
@@ -151,6 +158,11 @@ class SimulatedRoom:
         direct = max(float(np.linalg.norm(mouth - ear)), MIN_DISTANCE)
         delays = np.maximum(np.round((metres - direct) / SOUND_SPEED * SAMPLE_RATE), 0).astype(np.intp)
         return delays, damping * direct / metres
+
+
+def _place(shares: NDArray[np.float64]) -> tuple[float, float, float]:
+    length, width, height = (round(float(share), 3) for share in shares)
+    return length, width, height
 
 
 def _free_path(size: tuple[float, float, float]) -> float:
