@@ -280,7 +280,7 @@ COMPARE_HELP = (
     "Needs mtqnet\\[corpus] and visqol-python\\[lattice].\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet labels compare --rated p835_csp835_refconditions --codecs mushra_neural_codec "
-    "--speech LibriSpeech/train-clean-100 -o docs/labeller.md[/]"
+    "--triples pairs_voicebank_demand_cmgan --speech LibriSpeech/train-clean-100 -o docs/labeller.md[/]"
 )
 
 
@@ -288,13 +288,14 @@ COMPARE_HELP = (
 def labels_compare(
     rated: Annotated[Path, typer.Option(help="Folder of rated reference conditions.")],
     codecs: Annotated[Path, typer.Option(help="Folder of coded speech rated by MUSHRA.")],
+    triples: Annotated[Path, typer.Option(help="Folder with clean/, noisy/ and one of enhanced recordings.")],
     speech: Annotated[Path, typer.Option(help="Clean speech to measure each measure against MNRU Q on.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path("labeller.md"),
 ) -> None:
     """Write the table of measures that were tried."""
     from mtqnet.labels.console import compare_measures
 
-    compare_measures(rated, codecs, speech, output)
+    compare_measures(rated, codecs, triples, speech, output)
 
 
 CARD_HELP = (

@@ -46,7 +46,9 @@ filters, clipping, rooms, MNRU), Distill-MOS, which was trained on listeners, ra
 0.90, as the slow spectrum alone with 0.75, and as the chosen pair with 0.89.
 
 The only noise of the ratings is white, and all measures of its level do alike; A-weighting is kept because rumble
-that nobody hears must not count. Levels in the pauses see what a recording brought along.
+that nobody hears must not count. Noise that the speech masks is left out although these ratings do not ask for it:
+a neural noise reducer leaves its rests under the words, where a level over all time holds them against N. How
+noise fluctuates is not measured: no rating at hand says what it does.
 """
 
 
@@ -77,7 +79,7 @@ def agreement_table(title: str, found: dict[str, Agreement]) -> Table:
     return table
 
 
-def compare_measures(rated: Path, codecs: Path, speech: Path, output: Path) -> None:
+def compare_measures(rated: Path, codecs: Path, triples: Path, speech: Path, output: Path) -> None:
     """Hold all measures that were tried against ratings, and write them down. Raises CorpusError."""
     talkers = [audio.read(path).samples[: 6 * audio.SAMPLE_RATE] for path in clean_files(speech)]
     with stages(Console(stderr=True)) as stage:
@@ -87,11 +89,11 @@ def compare_measures(rated: Path, codecs: Path, speech: Path, output: Path) -> N
             talkers,
             lambda done, total: stage("measures", done, total),
         )
-    output.write_text(tried_page(rows), encoding="utf-8")
+    output.write_text(tried_page(rows, tried.rate_triples(triples)), encoding="utf-8")
     print(output)
 
 
-def tried_page(rows: Sequence[tried.Row]) -> str:
+def tried_page(rows: Sequence[tried.Row], triples: tried.Triples) -> str:
     """docs/labeller.md."""
     lines = [TRIED_HEAD, "| speech component | " + " | ".join((*AGREEMENT, *CODECS)) + " |", "|---" * 7 + "|"]
     for row in rows:
@@ -99,6 +101,8 @@ def tried_page(rows: Sequence[tried.Row]) -> str:
             lines.append(_line(row.name, (*asdict(row.ratings).values(), *row.codecs)))
     lines += ["", "| background | " + " | ".join(AGREEMENT) + " |", "|---" * 5 + "|"]
     lines += [_line(row.name, tuple(asdict(row.ratings).values())) for row in rows if row.codecs is None]
+    lines += ["", f"| {triples.count} sentences, three signals | S-MOS | N-MOS | G-MOS |", "|---" * 4 + "|"]
+    lines += [_line("noisy (VoiceBank-DEMAND)", triples.noisy), _line("enhanced (CMGAN)", triples.enhanced)]
     return "\n".join((*lines, "", TRIED_TAIL))
 
 

@@ -26,10 +26,10 @@ from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align, pesq_wb, stoi
 from mtqnet.labels.rated import Agreement, Heard, Rated, agreement, left_out
 from mtqnet.labels.speech import PESQ_WEIGHT, Looks, coherence, envelope_distance, equivalent_q
-from mtqnet.labels.three_signal import label_two, noise_mos, quest, speech_mos
+from mtqnet.labels.three_signal import label_three, label_two, noise_mos, quest, speech_mos
 from mtqnet.signal import audio
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import active_level, rms_level
+from mtqnet.signal.level import a_weighted_power, active_level, rms_level, to_db
 from mtqnet.signal.mnru import mnru
 
 Samples = NDArray[np.float32]
@@ -50,6 +50,16 @@ class RatedCodec:
     background_db: float
     """Equivalent SNR"""
     g_mos: float
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Means over clean / noisy / enhanced triples, by the labeller."""
+
+    count: int
+    noisy: tuple[float, float, float]
+    """S, N and G of the noisy recordings, as if nothing had been done to them"""
+    enhanced: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,23 @@ def rate_codecs(folder: Path) -> list[RatedCodec]:
         heard = float(row["mushra_mean"])
         rated.append(RatedCodec(row["condition"], heard, clean, coded, made.equivalent_snr_db, made.g_mos))
     return rated
+
+
+def rate_triples(folder: Path) -> Triples:
+    """Folders clean/ and noisy/ and one more, with the same file names. Raises CorpusError without them."""
+    others = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in ("clean", "noisy"))
+    names = sorted(path.name for path in (folder / "clean").glob("*.flac"))
+    if not others or not names:
+        raise CorpusError(f"{folder} needs clean/, noisy/ and a folder of enhanced recordings")
+    parts = (folder / "clean", folder / "noisy", others[0])
+    scores: dict[str, list[tuple[float, float, float]]] = {"noisy": [], "enhanced": []}
+    for name in names:
+        clean, given, made = (audio.read(part / name).samples for part in parts)
+        for kind, processed in (("noisy", given), ("enhanced", made)):
+            quest = label_three(clean, given, processed)
+            scores[kind].append((quest.s_mos, quest.n_mos, quest.g_mos))
+    noisy, enhanced = (np.mean(found, axis=0).tolist() for found in scores.values())
+    return Triples(len(names), tuple(noisy), tuple(enhanced))
 
 
 def codec_ranks(rated: Sequence[RatedCodec], g: Array) -> tuple[float, float]:
@@ -166,11 +193,12 @@ def _speech_row(name: str, rated: Rated, codecs: Sequence[RatedCodec], q_db: Arr
 
 
 BACKGROUND: Mapping[str, Callable[[Heard], float]] = {
-    "level of the noise": lambda clip: active_level(clip.speech) - rms_level(clip.noise),
-    "A-weighted level of the noise": lambda clip: equivalent_snr(clip.speech, clip.noise),
-    "A-weighted level in the pauses": lambda clip: own_snr(clip.speech + clip.noise, pause_frames(clip.clean)),
-    "loudness in the pauses (Stevens, 0.3)": lambda clip: _loudness_ratio(clip),
-    "A-weighted noise and own background (chosen)": lambda clip: heard_snr(clip.clean, clip.speech, clip.noise),
+    "level": lambda c: active_level(c.speech) - rms_level(c.noise),
+    "A-weighted level": lambda c: active_level(c.speech) - to_db(a_weighted_power(c.noise)),
+    "loudness in the pauses (Stevens, 0.3)": lambda c: _loudness_ratio(c),
+    "A-weighted level in the pauses": lambda c: own_snr(c.speech + c.noise, pause_frames(c.clean)),
+    "A-weighted level, less what the speech masks": lambda c: equivalent_snr(c.speech, c.noise),
+    "that, and the recording's own background (chosen)": lambda c: heard_snr(c.clean, c.speech, c.noise),
 }
 
 

@@ -1,0 +1,66 @@
+"""The table of a corpus, and the clips that its rows tell of."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mtqnet.corpus.stopwatch import Stopwatch, added
+from mtqnet.corpus.table import COLUMNS, TABLE, excerpt, read_clip, read_rows, write_rows
+from mtqnet.errors import CorpusError, MissingFileError, UnreadableError
+from mtqnet.signal.audio import Excerpt
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    blank = {"string": "x", "int64": 0, "double": 1.5, "list<string>": ["Opus", "Playback"]}
+    return {name: blank[kind] for name, kind in COLUMNS.items()} | changes
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [row(id="train/000000", samples=7), row(id="train/000001", steps=[])]
+    write_rows(rows, tmp_path / TABLE)
+    assert read_rows(tmp_path) == rows == read_rows(tmp_path / TABLE)
+    assert [file.name for file in tmp_path.iterdir()] == [TABLE]
+
+
+def test_table_of_a_user_in_csv_is_read_too(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([["file", "s_mos"], ["a.wav", "3.5"]])
+    assert read_rows(table) == [{"file": "a.wav", "s_mos": "3.5"}]
+    assert excerpt(tmp_path, read_rows(table)[0]) == Excerpt(tmp_path / "a.wav")
+
+
+def test_folder_without_a_table_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="build the corpus first"):
+        read_rows(tmp_path)
+
+
+def test_clip_is_its_stretch_of_the_shard_and_nothing_else(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 9_000).astype(np.float32)
+    sf.write(tmp_path / "shard.flac", sound, 16_000, "PCM_24")
+    clip = read_clip(tmp_path, {"shard": "shard.flac", "start": 4_000, "samples": 3_000})
+    np.testing.assert_allclose(clip, sound[4_000:7_000], atol=2**-23)
+
+
+def test_shard_that_is_cut_or_gone_is_said(tmp_path: Path) -> None:
+    sf.write(tmp_path / "shard.flac", np.zeros(1_000), 16_000)
+    with pytest.raises(UnreadableError, match="ends before sample 1500"):
+        read_clip(tmp_path, {"shard": "shard.flac", "start": 500, "samples": 1_000})
+    with pytest.raises(MissingFileError, match="moved or cut"):
+        read_clip(tmp_path, {"shard": "other.flac", "start": 500, "samples": 1_000})
+
+
+def test_seconds_add_up_by_name_the_most_first() -> None:
+    watch = Stopwatch()
+    for _ in range(3):
+        with watch.timed("step: Opus"):
+            sum(range(20_000))
+    assert set(watch.record()) == {"step: Opus"} and watch.seconds["step: Opus"] > 0
+    assert list(added([{"a": 1.0, "b": 5.0}, {"a": 1.5}]).items()) == [("b", 5.0), ("a", 2.5)]
