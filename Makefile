@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test check format examples curves train card clean
+.PHONY: demo test check format examples curves measures corpus train card clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -27,6 +27,18 @@ examples: .venv/dev.done  ## make examples/recordings anew (needs flite)
 curves: .venv/dev.done  ## fit the labeller's curves to the rated reference conditions
 	$(BIN)/mtqnet labels fit --rated $(DATA)/p835_csp835_refconditions \
 		--speech $(DATA)/speech_librispeech/train-clean-100
+
+measures: .venv/dev.done  ## docs/labeller.md: the labeller's measures against ratings (ten minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'visqol-python[lattice]==3.8.0'
+	$(BIN)/mtqnet labels compare --rated $(DATA)/p835_csp835_refconditions --codecs $(DATA)/mushra_neural_codec \
+		--triples $(DATA)/pairs_voicebank_demand_cmgan --speech $(DATA)/speech_librispeech/train-clean-100 \
+		--output docs/labeller.md
+
+corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/corpus.md says of them
+	$(BIN)/mtqnet corpus build --speech $(DATA)/speech_librispeech/train-clean-100 --speech $(DATA)/speech_asterisk_5lang \
+		--speech $(DATA)/pairs_voicebank_demand_cmgan/clean --noise $(DATA)/noise_mixed_cc --rooms $(DATA)/rir_real \
+		--train 8200 --validation 600 --test 600 --unseen 600 --out runs/corpus
+	$(BIN)/mtqnet corpus describe runs/corpus --picture docs/corpus.png
 
 train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: the shipped model (under 90 minutes on two cores)
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base

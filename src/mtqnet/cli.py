@@ -119,7 +119,8 @@ Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the opt
 TRAIN_HELP = (
     "Train a model by multi-task pseudo-label learning: corpus, MOSA-Net, pseudo labels, MTQ-Net, ONNX.\n\n"
     "One configuration and its seed give the whole model. Called again on the same folder, it goes on where "
-    "it stopped. The result is RUN/model, which [cyan]mtqnet score --model[/] takes. Needs mtqnet\\[train].\n\n"
+    "it stopped. The result is RUN/model, which [cyan]mtqnet score --model[/] takes. Needs mtqnet\\[train] and "
+    "the packages of reducers.txt.\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]"
 )
@@ -254,7 +255,7 @@ app.add_typer(labels, name="labels")
 
 FIT_HELP = (
     "Fit the labeller's curves to rated P.835 reference conditions.\n\nThe folder of ratings needs a labels.csv "
-    "with clean_ref, mnru_q_db, snr_db, sig_mos, bak_mos and ovrl_mos. Needs mtqnet\\[train].\n\n"
+    "with speaker, clean_ref, mnru_q_db, snr_db, sig_mos, bak_mos and ovrl_mos. Needs mtqnet\\[corpus].\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet labels fit --rated p835_csp835_refconditions --speech LibriSpeech/train-clean-100[/]"
 )

@@ -117,8 +117,8 @@ def describe(rows: Sequence[Row]) -> Description:
     """Count what is in these clips. Raises CorpusError where there are none, or the table is not a corpus's."""
     if not rows:
         raise CorpusError("there are no clips to describe: relax the conditions, or build the corpus")
-    missing = [name for name in ("split", "speaker", "seconds", "steps", "recipe") if name not in rows[0]]
-    if missing:
+    needed = ("split", "speaker", "seconds", "recipe", *(target.label for target in TARGETS))
+    if missing := [name for name in needed if name not in rows[0]]:
         raise CorpusError(f"the table has no column {missing[0]}: only a corpus that was built can be described")
     values = {target.label: label_values(rows, target) for target in TARGETS}
     return Description(
@@ -209,21 +209,14 @@ def tables(description: Description) -> list[Table]:
     beside = Table.grid(padding=(0, 3, 1, 0))
     beside.add_row(*spreads[:3])
     beside.add_row(*spreads[3:])
-    return [
-        _part_table(description),
-        beside,
-        _hole_table(description),
-        _correlation_table(description),
-        _step_table(description),
-        _parameter_table(description),
-    ]
+    others = (_hole_table, _correlation_table, _step_table, _parameter_table)
+    return [_part_table(description), beside, *(made(description) for made in others)]
 
 
 def _part_table(description: Description) -> Table:
     table = _table("Clips", "split", "clips", "hours", "speakers")
     for part in description.parts:
-        style = "bold" if part.name == "all" else ""
-        table.add_row(part.name, str(part.clips), f"{part.hours:.2f}", str(part.speakers), style=style)
+        table.add_row(part.name, str(part.clips), f"{part.hours:.2f}", str(part.speakers))
     return table
 
 
@@ -234,10 +227,8 @@ def _spread_table(target: Target, intervals: Sequence[Interval]) -> Table:
     table.add_column(width=BAR, no_wrap=True)
     longest = max(interval.share for interval in intervals)
     for interval in intervals:
-        colour = "bold red" if interval.hole else "cyan"
-        drawn = Text(bar(interval.share / longest, BAR), colour)
-        if interval.hole:  # in words too: not everybody sees red
-            drawn = Text("hole " + bar(interval.share / longest, BAR - len("hole ")), colour)
+        colour, word = ("bold red", " hole") if interval.hole else ("cyan", "")  # not everybody sees red
+        drawn = Text(bar(interval.share / longest, BAR) + word, colour)
         name, share = f"{interval.low:g} to {interval.high:g}", f"{interval.share:.1%}"
         table.add_row(name, share, drawn, style="bold red" if interval.hole else "")
     return table
@@ -261,8 +252,7 @@ def _correlation_table(description: Description) -> Table:
 
 
 def _step_table(description: Description) -> Table:
-    heads = ("S-MOS", "N-MOS", "G-MOS")
-    table = _table("Steps: clips that have it, and their mean labels", "step", "clips", "share", *heads)
+    table = _table("Steps: clips that have it, and mean labels", "step", "clips", "share", *map(short, QUEST))
     table.add_column("", width=2 * BAR, no_wrap=True)
     longest = max((step.share for step in description.steps), default=1.0)
     for step in description.steps:
@@ -289,14 +279,7 @@ def _figure(value: float) -> str:
 
 
 def _table(title: str, first: str, *heads: str) -> Table:
-    table = Table(
-        title=title,
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title_style="bold",
-        title_justify="left",
-    )
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)

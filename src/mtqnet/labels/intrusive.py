@@ -67,7 +67,7 @@ def pesq_wb(clean: Samples, processed: Samples) -> float:
     try:
         import pesq
     except ImportError as error:
-        raise missing_extra("PESQ", "train") from error
+        raise missing_extra("PESQ", "corpus") from error
     _same_length(clean, processed)
     if not np.any(processed):
         raise LabelError("the processed signal is silent: PESQ is not defined")
@@ -83,7 +83,7 @@ def stoi(clean: Samples, processed: Samples) -> float:
     try:
         import pystoi
     except ImportError as error:
-        raise missing_extra("STOI", "train") from error
+        raise missing_extra("STOI", "corpus") from error
     import warnings
 
     _same_length(clean, processed)
