@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +123,38 @@ def test_interrupted_build_goes_on_to_the_same_end(built: Path, order: Order, tm
     assert content(out) == content(built)
     assert seen == [(4, 8), (8, 8)], "only the missing part was made"
     assert not list(out.rglob("*.tmp"))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from mtqnet.corpus import build
+from mtqnet.corpus.pool import Sources
+build.CHUNK = 1
+if __name__ == "__main__":
+    speech, noise, rooms, out = map(Path, sys.argv[1:])
+    clips = {"train": 8, "validation": 1, "test": 1, "unseen": 1}
+    build.build(build.Order(Sources((speech,), (noise,), (rooms,)), clips, 3), out, jobs=2)
+"""
+
+
+def test_killed_build_loses_nothing_and_doubles_nothing(material: Any, tmp_path: Path) -> None:
+    script = tmp_path / "build_it.py"
+    script.write_text(KILLED)
+    command = [sys.executable, script, material.speech, material.noise, material.rooms]
+    once, again = tmp_path / "once", tmp_path / "again"
+    subprocess.run([*command, once], check=True, timeout=120)
+    running = subprocess.Popen([*command, again], start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while len(list(again.glob("parts/*.jsonl"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (again / TABLE).exists(), "killed in the middle"
+    subprocess.run([*command, again], check=True, timeout=120)
+    assert content(again) == content(once)
+    assert len({row["id"] for row in read_rows(again)}) == 11
+    assert not list(again.rglob("*.tmp"))
 
 
 def test_finished_build_makes_nothing_anew(built: Path, order: Order) -> None:

@@ -57,6 +57,22 @@ def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_
             assert target.low <= float(row[target.label]) <= target.high
 
 
+def test_corpus_is_described_drawn_and_heard(material: Any, tmp_path: Path) -> None:
+    out, picture, page = tmp_path / "corpus", tmp_path / "corpus.png", tmp_path / "listen.html"
+    folders = ["--speech", material.speech, "--noise", material.noise, "--out", out]
+    mtqnet("corpus", "build", *folders, "--clips", "10", "--jobs", "2").check_returncode()
+    told = mtqnet("corpus", "describe", out, "--picture", picture)
+    assert told.returncode == 0, told.stderr
+    assert "S-MOS" in told.stdout and "hole" in told.stdout and "Playback" in told.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    heard = mtqnet("corpus", "listen", out, "--where", "split=train", "--count", "2", "-o", page)
+    assert heard.returncode == 0, heard.stderr
+    assert page.read_text().count("<audio") >= 2
+    none = mtqnet("corpus", "listen", out, "--where", "g_mos>4.99", "-o", page)
+    assert none.returncode == 12 and "Traceback" not in none.stderr
+    assert mtqnet("corpus", "describe", out, "--where", "loudness<3").returncode == 2
+
+
 def test_a_missing_folder_is_one_line_and_its_own_exit_code(tmp_path: Path) -> None:
     done = mtqnet("corpus", "build", "--speech", tmp_path / "no", "--noise", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 12

@@ -99,6 +99,7 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
     degrade.require(chain.names())
     made = pools(order.sources, order.split_seed, [split for split, clips in order.clips.items() if clips])
     _claim(order, made, out)
+    _sweep(out)
     chunks = [
         Chunk(split, first, min(first + CHUNK, count))
         for split, count in order.clips.items()
@@ -175,7 +176,7 @@ def _build_chunk(pool: Pool, seed: int, chunk: Chunk, out: Path) -> None:
     watch = Stopwatch()
     shard = out / chunk.shard
     shard.parent.mkdir(parents=True, exist_ok=True)
-    partial = shard.with_name(shard.name + ".tmp")
+    partial = _beside(shard)
     lines, start = [], 0
     with sf.SoundFile(partial, "w", SAMPLE_RATE, 1, "PCM_24", format="FLAC") as stream:
         for clip in range(chunk.first, chunk.stop):
@@ -213,9 +214,21 @@ def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".tmp")
+    partial = _beside(path)
     partial.write_text(text)
     partial.replace(path)
+
+
+def _beside(path: Path) -> Path:
+    """Where a file is written until it is whole: a place of this process alone, as a killed build may leave
+    workers behind that still write."""
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed build left half written."""
+    for left in out.rglob("*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

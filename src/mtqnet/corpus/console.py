@@ -15,10 +15,12 @@ from mtqnet.corpus.build import Built, Order, build
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.table import read_rows
-from mtqnet.corpus.where import parse
+from mtqnet.corpus.where import parse, select
 
 SHOWN = 14
 """Lines of the table of times; what is left is added up in the last"""
+PIPE_WIDTH = 100
+"""Characters of a line where output goes into a file"""
 TRAIN_SHARE = 0.8
 """Of --clips"""
 
@@ -73,9 +75,10 @@ def times(built: Built) -> Table:
 
 def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) -> None:
     """Print what is in a corpus, and draw it where asked. Raises MtqnetError."""
-    conditions = [parse(text) for text in where]
-    rows = [row for row in read_rows(corpus) if all(condition(row) for condition in conditions)]
+    rows = select(read_rows(corpus), [parse(text) for text in where])
     console = Console()
+    if not console.is_terminal:  # a pipe has no width of its own
+        console = Console(width=PIPE_WIDTH)
     for table in describe.tables(describe.describe(rows)):
         console.print(table)
     if picture is not None:
@@ -85,7 +88,6 @@ def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) ->
 
 def listen_to_corpus(corpus: Path, where: Sequence[str], count: int, seed: int, output: Path) -> None:
     """Write a page with players for a sample of the clips that fit. Raises MtqnetError."""
-    conditions = [parse(text) for text in where]
-    rows = [row for row in read_rows(corpus) if all(condition(row) for condition in conditions)]
+    rows = select(read_rows(corpus), [parse(text) for text in where])
     listen.page(corpus, rows, output, count, seed, " and ".join(where) or "a sample of all clips")
     print(output)
