@@ -42,7 +42,7 @@ def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
 
 def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    options = ["--clips", "10", "--train", "3", "--jobs", "1"]
+    options = ["--clips", "20", "--train", "3", "--jobs", "1"]
     done = mtqnet(
         "corpus", "build", "--speech", material.speech, "--noise", material.noise, "--out", out, *options
     )
