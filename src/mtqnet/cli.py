@@ -167,8 +167,8 @@ def corpus_build(
     unseen: Annotated[
         int | None, typer.Option(min=0, help="Clips through coders and reducers that no other split has.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the clips.")] = 1,
-    split_seed: Annotated[int, typer.Option(help="Of the split by speaker, noise file and room.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 1,
+    split_seed: Annotated[int, typer.Option(min=0, help="Of the split by speaker, noise file and room.")] = 0,
     jobs: Jobs = 0,
 ) -> None:
     """Build a corpus."""
@@ -216,7 +216,7 @@ def corpus_listen(
     corpus: Corpus,
     where: Where = None,
     count: Annotated[int, typer.Option(min=1, help="Clips on the page.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 1,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
 ) -> None:
     """Write a page with players."""
@@ -228,8 +228,9 @@ def corpus_listen(
 LABEL_HELP = (
     "Label a recording whose clean speech is at hand: S-, N- and G-MOS from clean, unprocessed and processed "
     "signals, with equivalent Q and SNR as their reasons; PESQ, STOI, SDI, Csig, Cbak and Covl beside them.\n\n"
-    "3QUEST-style, anchored on public P.835 ratings; not the licensed instrument. Delay and level are found. "
-    "Without --unprocessed it says what it cannot tell. Needs mtqnet\\[corpus].\n\n[bold]Examples[/]\n\n"
+    "3QUEST-style, anchored on public P.835 ratings; not the licensed instrument. Delay, up to 0.5 s, and "
+    "level are found. Without --unprocessed it says what it cannot tell. Needs mtqnet\\[corpus].\n\n"
+    "[bold]Examples[/]\n\n"
     "[cyan]mtqnet label --clean c.wav --unprocessed u.wav --processed p.wav[/]\n\n"
     "[cyan]mtqnet label --clean c.wav --processed coded.wav --json[/]"
 )
@@ -255,7 +256,8 @@ app.add_typer(labels, name="labels")
 
 FIT_HELP = (
     "Fit the labeller's curves to rated P.835 reference conditions.\n\nThe folder of ratings needs a labels.csv "
-    "with speaker, clean_ref, mnru_q_db, snr_db, sig_mos, bak_mos and ovrl_mos. Needs mtqnet\\[corpus].\n\n"
+    "with condition, speaker, clean_ref, mnru_q_db, snr_db, sig_mos, bak_mos and ovrl_mos. "
+    "Needs mtqnet\\[corpus].\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet labels fit --rated p835_csp835_refconditions --speech LibriSpeech/train-clean-100[/]"
 )

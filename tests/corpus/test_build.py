@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -33,6 +34,7 @@ from mtqnet.labels.three_signal import label
 from mtqnet.targets import TARGETS
 
 Rows = list[dict[str, Any]]
+Samples = NDArray[np.float32]
 
 OTHER_CURVES = replace(curves(), noise=())
 
@@ -84,7 +86,7 @@ def test_steps_are_those_of_the_recipe(rows: Rows) -> None:
     for row in rows:
         recipe = Recipe.from_json(row["recipe"])
         assert row["steps"] == [type(step).__name__ for step in recipe.steps]
-        assert (row["scene"], row["samples"]) == (recipe.scene, recipe.samples)
+        assert row["scene"] == recipe.scene
 
 
 def test_labels_lie_within_their_ranges(rows: Rows) -> None:
@@ -212,6 +214,7 @@ def test_corpus_grows_and_keeps_its_clips(built: Path, order: Order, tmp_path: P
                 k: v for k, v in old.items() if k not in place
             }
             np.testing.assert_array_equal(read_clip(out, row), read_clip(built, old))
+    assert {file.relative_to(out).as_posix() for file in out.rglob("*.flac")} == {row["shard"] for row in grown}
 
 
 def test_splits_share_no_speaker_and_no_noise(rows: Rows) -> None:
@@ -236,6 +239,44 @@ def test_silent_speech_ends_the_build_in_words(tmp_path: Path) -> None:
     pool = Pool((Item(str(silent), "a", 4.0),), (Item(str(tmp_path / "noise.wav"), "n", 4.0),), ())
     with pytest.raises(CorpusError, match="is the speech silent"):
         make_clip(pool, "train", 0, 1)
+
+
+def test_recording_that_ends_before_its_index_says_keeps_every_clip_in_its_place(
+    material: Any, tmp_path: Path, voice: Callable[..., Samples]
+) -> None:
+    """Indices round seconds up: the last samples of a clip are then not there."""
+    rows = ["file,speaker,seconds"]
+    for number in range(40):
+        sf.write(tmp_path / f"{number}.wav", voice(3.0, seed=number), 16_000)
+        rows.append(f"{number}.wav,{number},3.01")
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    out = tmp_path / "corpus"
+    made = read_rows(build(Order(Sources((tmp_path,), (material.noise,)), {"train": 5}, 1), out, jobs=1).table)
+    assert [row["start"] for row in made] == np.cumsum([0, *(row["samples"] for row in made[:-1])]).tolist()
+    assert sf.info(out / made[0]["shard"]).frames == sum(row["samples"] for row in made)
+    assert min(json.loads(row["recipe"])["samples"] - row["samples"] for row in made) > 0
+
+
+def test_recording_that_is_gone_is_named(material: Any, tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text(
+        "file,speaker,seconds\n" + "\n".join(f"{n}.wav,{n},4.0" for n in range(40))
+    )
+    order = Order(Sources((tmp_path,), (material.noise,)), {"train": 2}, 1)
+    with pytest.raises(CorpusError, match=r"\d+\.wav: no such file"):
+        build(order, tmp_path / "corpus", jobs=1)
+
+
+def test_folder_that_holds_something_else_is_left_alone(order: Order, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tmp").write_text("years of work")
+    with pytest.raises(CorpusError, match="no corpus"):
+        build(order, tmp_path, jobs=1)
+    assert (tmp_path / "thesis.tmp").read_text() == "years of work"
+
+
+def test_corpus_of_other_code_is_left_alone(built: Path, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtqnet.corpus.build.made_by", lambda: {"code": "other"})
+    with pytest.raises(CorpusError, match=r"made_by in corpus\.json"):
+        build(order, built, jobs=1)
 
 
 def test_seconds_of_every_stage_are_added_up(built: Path, order: Order) -> None:

@@ -16,7 +16,7 @@ from mtqnet.corpus.degrade.talkers import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import Recipe, draw, render
 from mtqnet.corpus.sources import SPLITS
-from mtqnet.errors import CorpusError
+from mtqnet.errors import CorpusError, LabelError
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.signal.level import NOMINAL_DBOV, active_level
 
@@ -145,7 +145,7 @@ def test_chain_starts_from_speech_at_its_nominal_level(recipes: list[Recipe]) ->
 
 
 def test_stretch_beyond_the_recording_is_refused(recipes: list[Recipe]) -> None:
-    with pytest.raises(CorpusError, match="silent or ends before"):
+    with pytest.raises(LabelError, match="silent or ends before"):
         render(replace(recipes[0], start=10**7))
 
 
@@ -167,3 +167,9 @@ def test_babble_is_of_other_talkers_each_once(full_pool: Pool) -> None:
                 assert len(set(talkers)) == len(talkers)
                 heard += 1
     assert heard > 0
+
+
+def test_lonely_talker_is_not_his_own_background(full_pool: Pool) -> None:
+    alone = replace(full_pool, speech=tuple(i for i in full_pool.speech if i.group == full_pool.speech[0].group))
+    names = {type(s).__name__ for clip in range(150) for s in draw(alone, "train", clip, seed=1).steps}
+    assert "RecordedNoise" in names and not names & {"Babble", "CompetingTalker"}

@@ -69,7 +69,7 @@ def test_without_unprocessed_it_says_what_it_cannot_tell(files: dict[str, Path])
 
 
 def test_missing_file_and_silence_are_said(files: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError):
+    with pytest.raises(MissingFileError, match=r"gone\.wav: no such file"):
         label_files(files["clean"], None, tmp_path / "gone.wav")
     sf.write(tmp_path / "silent.wav", np.zeros(64_000), SAMPLE_RATE)
     with pytest.raises(LabelError):

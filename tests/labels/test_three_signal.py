@@ -237,9 +237,22 @@ def test_files_of_a_set_may_be_late_and_of_any_level(talker: Callable[..., Sampl
 
 
 def test_recordings_of_unlike_talks_are_no_set(talker: Callable[..., Samples]) -> None:
-    speech = talker()
     with pytest.raises(LabelError, match="none of the clean speech"):
-        label_three(speech, -speech, speech)
+        label_three(talker(seed=1), white(talker(), 0.0), talker(seed=1))
+
+
+@pytest.mark.parametrize("gains", [(-1.0, 1.0), (1.0, -1.0), (1.0, 30.0), (1e-3, 1.0), (1.0, 3e-4)], ids=str)
+def test_polarity_and_level_of_any_file_change_nothing(
+    gains: tuple[float, float], talker: Callable[..., Samples]
+) -> None:
+    speech = talker()
+    mixture = speech + white(speech, 10)
+    processed = SpectralGain(1.5, -20.0, 1.0)(Tracks(speech, speech, white(speech, 10))).mixture
+    plain = label_three(speech, mixture, processed)
+    turned = label_three(speech, np.float32(gains[0]) * mixture, np.float32(gains[1]) * processed)
+    assert (turned.s_mos, turned.n_mos) == pytest.approx((plain.s_mos, plain.n_mos), abs=0.02)
+    two, other = (label_two(speech, np.float32(gain) * processed) for gain in (1.0, gains[1]))
+    assert other.s_mos == pytest.approx(two.s_mos, abs=0.02)
 
 
 def test_two_signals_are_as_good_as_three_without_background(talker: Callable[..., Samples]) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from mtqnet.corpus import chain, degrade
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.pool import Pool, Sources, pools
+from mtqnet.corpus.provenance import made_by
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.stopwatch import Stopwatch, added
 from mtqnet.corpus.table import TABLE, write_rows
@@ -112,12 +113,18 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
         progress(done, total)
     with _workers(jobs) as workers:
         tasks = {workers.submit(_build_chunk, made[c.split], order.seed, c, out): c for c in missing}
-        for task in as_completed(tasks):
-            task.result()
-            done += tasks[task].stop - tasks[task].first
-            if progress:
-                progress(done, total)
-    return _merge(chunks, out)
+        try:
+            for task in as_completed(tasks):
+                task.result()
+                done += tasks[task].stop - tasks[task].first
+                if progress:
+                    progress(done, total)
+        except BaseException:  # the others in the queue would be waited for
+            workers.shutdown(wait=True, cancel_futures=True)
+            raise
+    built = _merge(chunks, out)
+    _drop_outgrown(chunks, out)
+    return built
 
 
 def make_clip(
@@ -127,18 +134,20 @@ def make_clip(
 
     Raises CorpusError where no draw has a label.
     """
-    watch = watch or Stopwatch()
+    watch, reason = watch or Stopwatch(), ""
     for attempt in range(MAX_ATTEMPTS):
         drawn = recipes.draw(pool, split, clip, seed, attempt)
         try:
             tracks = recipes.render(drawn, watch)
             labels = _labels(tracks.clean, tracks.speech, tracks.noise, watch)
-        except (LabelError, CorpusError):
-            continue  # a stretch of silence, or speech that a gap swallowed: draw again
+        except LabelError as error:  # a stretch of silence, or speech that a gap swallowed: draw again
+            reason = str(error)
+            continue
+        samples = len(tracks.mixture)  # a recording may end a little before its index says
         row = {
             "id": f"{split}/{clip:06d}",
-            "samples": drawn.samples,
-            "seconds": round(drawn.samples / SAMPLE_RATE, 3),
+            "samples": samples,
+            "seconds": round(samples / SAMPLE_RATE, 3),
             "split": split,
             "speaker": drawn.speaker,
             "scene": drawn.scene,
@@ -147,7 +156,9 @@ def make_clip(
             "recipe": drawn.to_json(),
         }
         return row, tracks.mixture
-    raise CorpusError(f"no label for {split} clip {clip} in {MAX_ATTEMPTS} draws: is the speech silent?")
+    raise CorpusError(
+        f"no label for {split} clip {clip} in {MAX_ATTEMPTS} draws ({reason}): is the speech silent?"
+    )
 
 
 def _labels(clean: Samples, speech: Samples, noise: Samples, watch: Stopwatch) -> dict[str, float]:
@@ -198,18 +209,36 @@ def _merge(chunks: list[Chunk], out: Path) -> Built:
     return Built(out / TABLE, added([json.loads(part.with_suffix(".time").read_text()) for part in parts]))
 
 
+def _drop_outgrown(chunks: list[Chunk], out: Path) -> None:
+    """Remove the last shard of a smaller corpus, whose clips are in a longer one now."""
+    for chunk in chunks:
+        for shard in (out / chunk.shard).parent.glob(f"{chunk.first:06d}-*.flac"):
+            if shard.stem < chunk.name:
+                for suffix in (".jsonl", ".time"):
+                    (out / "parts" / f"{chunk.split}-{shard.stem}{suffix}").unlink(missing_ok=True)
+                shard.unlink()
+
+
 def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
     """Write down what is built here, or refuse if it is something else."""
+    record = out / "corpus.json"
+    if out.exists() and not record.exists() and any(out.iterdir()):
+        raise CorpusError(f"{out} holds something that is no corpus: name another folder, or an empty one")
     (out / "parts").mkdir(parents=True, exist_ok=True)
     wanted = {name: value for name, value in asdict(order).items() if name != "clips"}  # a corpus may grow
     wanted["labeller"] = asdict(curves())
     found = json.dumps({split: asdict(pool) for split, pool in made.items()}, sort_keys=True)
     wanted["recordings"] = hashlib.sha256(found.encode()).hexdigest()
     wanted["scenes"] = recipes.scenes_record()
+    wanted["made_by"] = made_by()
     asked = json.dumps(wanted, default=str, indent=1, sort_keys=True) + "\n"
-    record = out / "corpus.json"
     if record.exists() and record.read_text() != asked:
-        raise CorpusError(f"{out} holds a corpus built with other options: name another folder or remove it")
+        before, now = json.loads(record.read_text()), json.loads(asked)
+        differ = ", ".join(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+        raise CorpusError(
+            f"{out} holds a corpus built with other options ({differ} in corpus.json): "
+            "name another folder or remove it"
+        )
     _write_whole(record, asked)
 
 
@@ -226,9 +255,10 @@ def _beside(path: Path) -> Path:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what a killed build left half written."""
-    for left in out.rglob("*.tmp"):
-        left.unlink(missing_ok=True)
+    """Remove what a killed build left half written; nothing but what is named as `_beside` names it."""
+    for folder in ("parts", "audio/*"):
+        for left in out.glob(f"{folder}/*.[0-9]*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mtqnet.corpus.degrade import STEPS
 from mtqnet.corpus.describe import NOT_SPREAD
 from mtqnet.corpus.recipe import Recipe, render
-from mtqnet.corpus.table import Row, read_clip
+from mtqnet.corpus.table import COLUMNS, Row, read_clip
 from mtqnet.errors import CorpusError, UsageError, missing_extra
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS, Target
@@ -89,6 +89,8 @@ def page(root: Path, rows: Sequence[Row], out: Path, count: int, seed: int, titl
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
         raise missing_extra("a page to listen to", "corpus") from error
+    if missing := set(COLUMNS) - set(rows[0]):
+        raise CorpusError(f"{root} is no table of a corpus: it has no column {', '.join(sorted(missing))}")
     folder = root if root.is_dir() else root.parent
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])
     clips = [_clip(folder, rows[number]) for number in chosen]

@@ -24,12 +24,12 @@ from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.stopwatch import Stopwatch
 from mtqnet.corpus.tracks import Tracks
-from mtqnet.errors import CorpusError
+from mtqnet.errors import CorpusError, LabelError
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.signal.level import FLOOR_DB, active_level, nominal_gain
 
 MIN_CLIP_S, MAX_CLIP_S = 3.0, 7.0
-"""Seconds. Scores of a window have to hold for any length near it."""
+"""Seconds; a shorter recording is taken whole. Scores of a window have to hold for any length near it."""
 PADDING = 0.05
 """Share of a clip that may be missing where a recording ends early."""
 QUIET_OVER = 2.0
@@ -78,7 +78,7 @@ def draw(pool: Pool, split: Split, clip: int, seed: int, attempt: int = 0) -> Re
     start = int(rng.integers(whole - samples + 1))
     quiet_db = uniform(rng, *QUIET_DB) if rng.random() < QUIET_SHARE else 0.0
     others = tuple(other for other in pool.speech if other.group != item.group)  # no babble of one's own voice
-    around = replace(pool, speech=others or pool.speech)
+    around = replace(pool, speech=others)
     scenes = UNSEEN_SCENES if split == "unseen" else SCENES
     scene = str(rng.choice(list(scenes), p=[chance for chance, _ in scenes.values()]))
     steps = _draw_steps(scenes[scene][1], around, rng, samples)
@@ -86,7 +86,9 @@ def draw(pool: Pool, split: Split, clip: int, seed: int, attempt: int = 0) -> Re
 
 
 def render(recipe: Recipe, watch: Stopwatch | None = None) -> Tracks:
-    """The clip: (samples,) of clean, speech and noise at 16 kHz. Raises CorpusError for a silent stretch.
+    """The clip: (samples,) of clean, speech and noise at 16 kHz.
+
+    Raises LabelError for a silent stretch, CorpusError for a recording that is gone or cannot be read.
 
     `watch` is told how long each step took.
     """
@@ -94,7 +96,7 @@ def render(recipe: Recipe, watch: Stopwatch | None = None) -> Tracks:
     source = pools.load(recipe.speech)
     clean = source[recipe.start : recipe.start + recipe.samples]
     if len(clean) < (1 - PADDING) * recipe.samples or active_level(clean) <= FLOOR_DB:
-        raise CorpusError(f"{recipe.speech} is silent or ends before sample {recipe.start + recipe.samples}")
+        raise LabelError(f"{recipe.speech} is silent or ends before sample {recipe.start + recipe.samples}")
     if recipe.quiet_db > 0:
         clean = SpectralGain(QUIET_OVER, -recipe.quiet_db, 1.0)(tracks.start(clean)).speech
     made = tracks.start(clean * np.float32(nominal_gain(clean)))
@@ -122,7 +124,8 @@ def _draw_kinds(link: Link, pool: Pool, rng: np.random.Generator) -> list[str]:
     """None, one or two steps for one place in the chain."""
     if rng.random() >= link.chance:
         return []
-    weights = {name: w for name, w in link.kinds.items() if pool.rooms or name != "MeasuredRoom"}
+    needs = {"MeasuredRoom": pool.rooms, "Babble": pool.speech, "CompetingTalker": pool.speech}
+    weights = {name: weight for name, weight in link.kinds.items() if needs.get(name, True)}
     count = 2 if len(weights) > 1 and rng.random() < link.again else 1
     odds = np.array(list(weights.values()))
     return [str(kind) for kind in rng.choice(list(weights), count, replace=False, p=odds / odds.sum())]

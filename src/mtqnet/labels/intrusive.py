@@ -14,6 +14,13 @@ from mtqnet.targets import PESQ, SDI, STOI
 MAX_DELAY_S = 0.5
 """Seconds. Longer delays are not searched for: they are other recordings."""
 
+MAX_PESQ_S = 60
+"""Seconds. The reference code holds 50 utterances; two minutes of lively speech overrun them, and the process."""
+PESQ_SAYS = {
+    "NoUtterancesError": "the clean reference is silent, or too soft for PESQ to find an utterance in it",
+    "BufferTooShortError": "shorter than 0.25 s: PESQ is not defined",
+}
+
 Samples = NDArray[np.float32]
 
 
@@ -62,7 +69,8 @@ def objective(clean: Samples, processed: Samples) -> Objective:
 def pesq_wb(clean: Samples, processed: Samples) -> float:
     """Wideband PESQ (ITU-T P.862.2), MOS-LQO 1.04 to 4.64, of aligned (samples,) at 16 kHz.
 
-    Raises LabelError for a reference in which PESQ finds no utterance, or a silent processed signal.
+    Raises LabelError for a reference in which PESQ finds no utterance, a silent processed signal, and for more
+    than MAX_PESQ_S.
     """
     try:
         import pesq
@@ -71,10 +79,12 @@ def pesq_wb(clean: Samples, processed: Samples) -> float:
     _same_length(clean, processed)
     if not np.any(processed):
         raise LabelError("the processed signal is silent: PESQ is not defined")
+    if len(clean) > MAX_PESQ_S * SAMPLE_RATE:
+        raise LabelError(f"{len(clean) / SAMPLE_RATE:.0f} s are too long for PESQ: cut to {MAX_PESQ_S} s or less")
     try:
         value = float(pesq.pesq(SAMPLE_RATE, clean, processed, "wb"))
     except (pesq.PesqError, ValueError) as error:
-        raise LabelError(f"PESQ gives no value: {type(error).__name__}") from error
+        raise LabelError(PESQ_SAYS.get(type(error).__name__, f"PESQ gives no value: {error}")) from error
     return PESQ.clip(value)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mtqnet.errors import AudioError
 from mtqnet.labels.composite import Composite, composite
 from mtqnet.labels.intrusive import Objective, align, objective
 from mtqnet.labels.three_signal import Quest, label_three, label_two
 from mtqnet.signal import audio
+from mtqnet.signal.audio import Samples
 
 WITHOUT_UNPROCESSED = (
     "without --unprocessed all that differs from the clean speech is held to be damage to the speech, and N is "
@@ -45,12 +47,20 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
 
     Raises AudioError for a file that cannot be read, LabelError for signals that have no label.
     """
-    reference, heard = audio.read(clean).samples, audio.read(processed).samples
+    reference, heard = _read(clean), _read(processed)
     if unprocessed is None:
         quest = label_two(reference, heard)
     else:
-        quest = label_three(reference, audio.read(unprocessed).samples, heard)
+        quest = label_three(reference, _read(unprocessed), heard)
     cautions = (WITHOUT_UNPROCESSED,) if unprocessed is None else ()
     begun, given = align(reference, heard)
     said = (*cautions, quest.caution) if quest.caution else cautions
     return LabelledSet(quest, objective(begun, given), composite(begun, given), said)
+
+
+def _read(path: Path) -> Samples:
+    """Samples of a file; what is wrong with it is said with its name."""
+    try:
+        return audio.read(path).samples
+    except AudioError as error:
+        raise type(error)(f"{path}: {error}") from error

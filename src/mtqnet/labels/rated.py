@@ -24,6 +24,9 @@ from mtqnet.signal.mnru import mnru
 CLEAN_Q_DB = 50.0
 """dB: where speech is as good as clean, and stands for it"""
 
+NEEDED = {"condition", "clean_ref", "mnru_q_db", "snr_db", "sig_mos", "bak_mos", "ovrl_mos"}
+"""Columns of labels.csv; without `speaker` each clean file is a talker"""
+
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
@@ -68,6 +71,8 @@ def read_rated(folder: Path, seed: int) -> Rated:
         raise CorpusError(f"{folder} has no labels.csv: give a folder of rated reference conditions")
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
+    if missing := NEEDED - set(rows[0] if rows else ()):
+        raise CorpusError(f"{table} has no column {', '.join(sorted(missing))}")
     heard = tuple(
         make(audio.read(folder / row["clean_ref"]).samples, *_levels(row["mnru_q_db"], row["snr_db"]), seed)
         for row in rows

@@ -23,6 +23,7 @@ from mtqnet.labels.components import components
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align
 from mtqnet.labels.speech import equivalent_q, look
+from mtqnet.signal.level import nominal_gain
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
 Samples = NDArray[np.float32]
@@ -44,6 +45,8 @@ class Quest:
 
 MOST_LEAK_Q_DB = 12.0
 """dB of Q below which modulated noise lowers N no further: listeners said BAK 3.3 at Q 8, 3.1 at Q 16 (CSP835)"""
+LEAST_LIKENESS = 0.05
+"""Normalised correlation of clean and unprocessed: at -20 dB SNR it is 0.1, of unlike recordings about 0.01"""
 PAUSES_LOUDER_DB = 10.0
 """dB by which the pauses may come out louder before it is said: of 64 coded recordings one is beyond, by 17 dB"""
 BACKGROUND_UNSEEN = (
@@ -64,14 +67,18 @@ def label(clean: Samples, speech: Samples, noise: Samples, fitted: Curves | None
 def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
     """Clean, unprocessed (speech + noise) and processed, (samples,) at 16 kHz -> labels.
 
-    Delay and level are found and taken off: each may be up to 0.5 s late and of any gain. What `unprocessed` holds
-    beside the clean speech is noise here, the room's reverberation included. Raises LabelError where the signals
-    do not overlap or PESQ is not defined.
+    Delay, level and polarity are found and taken off: each may be up to 0.5 s late and of any gain. What
+    `unprocessed` holds beside the clean speech is noise here, the room's reverberation included. Raises LabelError
+    where the clean speech is not found in the unprocessed signal, or PESQ is not defined.
     """
-    clean, unprocessed, processed = align(clean, unprocessed, processed)
-    gain = float(clean.astype(np.float64) @ unprocessed) / max(float(clean.astype(np.float64) @ clean), 1e-20)
-    if gain <= 0:
-        raise LabelError("there is none of the clean speech in the unprocessed signal: are the files a set?")
+    clean, unprocessed, processed = (_nominal(signal) for signal in align(clean, unprocessed, processed))
+    if abs(_likeness(clean, unprocessed)) < LEAST_LIKENESS:
+        raise LabelError(
+            "there is none of the clean speech in the unprocessed signal: are the files a set, "
+            "less than 0.5 s apart?"
+        )
+    unprocessed, processed = (_upright(clean, signal) for signal in (unprocessed, processed))
+    gain = float(clean.astype(np.float64) @ unprocessed) / float(clean.astype(np.float64) @ clean)
     speech, noise = components(clean * np.float32(gain), unprocessed, processed)
     return label(clean, speech, noise, fitted)
 
@@ -86,11 +93,27 @@ def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) 
     """
     fitted = fitted or curves()
     clean, processed = align(clean, processed)
+    processed = _upright(clean, processed)
     pauses = pause_frames(clean)
     before, after = own_snr(clean, pauses), own_snr(processed, pauses)
     made = quest(equivalent_q(look(clean, processed), fitted), before, fitted)
     louder = before - after
     return replace(made, caution=BACKGROUND_UNSEEN.format(louder) if louder > PAUSES_LOUDER_DB else "")
+
+
+def _nominal(signal: Samples) -> Samples:
+    return signal * np.float32(nominal_gain(signal))
+
+
+def _upright(clean: Samples, signal: Samples) -> Samples:
+    """The signal, or its negative if that is what the clean speech came out as."""
+    return -signal if _likeness(clean, signal) < 0 else signal
+
+
+def _likeness(one: Samples, other: Samples) -> float:
+    """Normalised correlation, -1 to 1; 0 with silence."""
+    x, y = one.astype(np.float64), other.astype(np.float64)
+    return float(x @ y / np.sqrt(max(float((x @ x) * (y @ y)), 1e-30)))
 
 
 def quest(q_db: float, snr_db: float, fitted: Curves) -> Quest:

@@ -26,9 +26,13 @@ WITHOUT_DEPENDENCIES: Mapping[str, str] = {
 """Step -> module of a package in reducers.txt. Only weights are read from it; what it depends on is not wanted."""
 
 
+LABELS = ("pesq", "pystoi", "scipy", "pyarrow")
+"""Modules of the extra `corpus` that every clip needs"""
+
+
 def require(steps: Collection[str]) -> None:
     """Raise MissingExtraError, with all that is missing and how to get it, unless these steps can be applied."""
-    extra = _missing(EXTRA, steps)
+    extra = sorted({*_missing(EXTRA, steps), *(module for module in LABELS if find_spec(module) is None)})
     bare = _missing(WITHOUT_DEPENDENCIES, steps)
     if not extra and not bare:
         return
