@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -55,15 +54,6 @@ GAINS: tuple[Gain, ...] = (
 @pytest.fixture(scope="module")
 def noisy(talker: Callable[..., Samples]) -> Tracks:
     return ColouredNoise(3.0, 10.0, 3)(start(talker(4.0)))
-
-
-@pytest.fixture(autouse=True)
-def installed(request: pytest.FixtureRequest) -> None:
-    """Skips a test of a tool that is not there."""
-    step = getattr(request.node, "callspec", None) and request.node.callspec.params.get("step")
-    package = PACKAGES.get(type(step))
-    if package and find_spec(package) is None:
-        pytest.skip(f"no {package}")
 
 
 def labels(tracks: Tracks) -> Quest:
@@ -115,7 +105,6 @@ def test_silence_stays_silent_and_a_click_is_no_trouble(step: Tool) -> None:
 
 
 def test_gain_control_raises_the_level(noisy: Tracks) -> None:
-    pytest.importorskip("webrtc_noise_gain")
     plain, raised = WebRtc(2, 0, 1)(noisy), WebRtc(2, 3, 1)(noisy)
     assert active_level(raised.mixture) > active_level(plain.mixture) + 3
 
