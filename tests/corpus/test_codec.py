@@ -41,15 +41,15 @@ from mtqnet.signal.level import active_level, rms_level
 Samples = NDArray[np.float32]
 
 DELAYS: tuple[tuple[Coding, int], ...] = (
-    (Opus(6, 16_000, "voip", 20), 2),
-    (Opus(8, 16_000, "audio", 40), 2),
-    (Opus(9, 16_000, "voip", 60), 0),
-    (Opus(9, 16_000, "audio", 20), 0),
-    (Opus(32, 16_000, "voip", 20), 0),
-    (Opus(12, 8_000, "voip", 40), 2),
-    (Opus(17, 8_000, "audio", 20), 2),
+    (Opus(6, 16_000, "voip", 20), 1),
+    (Opus(8, 16_000, "audio", 40), 1),
+    (Opus(9, 16_000, "voip", 60), -1),
+    (Opus(9, 16_000, "audio", 20), -1),
+    (Opus(32, 16_000, "voip", 20), -1),
+    (Opus(12, 8_000, "voip", 40), 1),
+    (Opus(17, 8_000, "audio", 20), 1),
     (Opus(18, 8_000, "audio", 60), 0),
-    (Opus(32, 8_000, "voip", 20), 2),
+    (Opus(32, 8_000, "voip", 20), 1),
     *((AmrNb(kbps), 80) for kbps in AMR_NB_KBPS[::3]),
     (AmrNb(12.2), 80),
     (G711("A"), 0),

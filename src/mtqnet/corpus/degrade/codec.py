@@ -97,11 +97,12 @@ class Opus(Coding):
     def coder(self) -> Coder:
         narrow = self.rate_hz == NARROWBAND or self.kbps < OPUS_WIDEBAND_KBPS
         by_silk = self.application == "voip" or self.kbps < OPUS_SILK_KBPS
+        late = (1 if by_silk else 0) if narrow else -1
         options = (("application", self.application), ("frame_duration", str(self.frame_ms)))
         return Coder(
             "libopus",
-            "opus",
-            delay=2 if narrow and by_silk else 0,  # beyond the pre-skip, which the decoder takes off
+            "libopus",  # FFmpeg's own decoder gives other samples at every second call, in one clip of a hundred
+            delay=late,  # beyond the pre-skip, which the decoder takes off
             rate=self.rate_hz,
             sample_format="flt",
             bit_rate=1000 * self.kbps,
