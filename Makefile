@@ -40,7 +40,7 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/c
 		--train 8200 --validation 600 --test 600 --unseen 600 --out runs/corpus
 	$(BIN)/mtqnet corpus describe runs/corpus --picture docs/corpus.png
 
-train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: the shipped model (under 90 minutes on two cores)
+train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
 
 card: .venv/dev.done  ## MODEL_CARD.md from the shipped model's record and the rated sets

@@ -86,11 +86,9 @@ def draw(pool: Pool, split: Split, clip: int, seed: int, attempt: int = 0) -> Re
 
 
 def render(recipe: Recipe, watch: Stopwatch | None = None) -> Tracks:
-    """The clip: (samples,) of clean, speech and noise at 16 kHz.
+    """The clip: (samples,) of clean, speech and noise at 16 kHz; `watch` is told how long each step took.
 
     Raises LabelError for a silent stretch, CorpusError for a recording that is gone or cannot be read.
-
-    `watch` is told how long each step took.
     """
     watch = watch or Stopwatch()
     source = pools.load(recipe.speech)
