@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test check format examples curves measures corpus train card clean
+.PHONY: demo test check format examples curves measures corpus train card peers reproduce clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -50,8 +50,13 @@ card: .venv/dev.done  ## MODEL_CARD.md from the shipped model's record and the r
 	$(BIN)/python $(DATA)/../tools/rated_sets.py check runs/rated_scores.csv --csv runs/rated_sets.csv
 	$(BIN)/mtqnet card --rated runs/rated_sets.csv --output MODEL_CARD.md
 
+peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
+
+reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (three hours on two cores)
+	$(BIN)/mtqnet reproduce --data $(DATA)
+
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtqnet needs Python 3.11 or newer")'
@@ -65,3 +70,9 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement reducers.txt
 	touch $@ .venv/demo.done
+
+.venv-peers/peers.done: peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement peers.txt
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0
+	touch $@

@@ -139,6 +139,45 @@ def train(
     train_model(config, data, out, jobs)
 
 
+REPRODUCE_HELP = (
+    "Run the paper's experiments: tables of arms, each with several seeds, with intervals and paired tests.\n\n"
+    "training: MPL against training from scratch and knowledge transfer. loss: Huber against others. models: "
+    "MTQ-Net against plain rivals and peers. labels: how many clips need S/N/G labels. Without --table, all four. "
+    "Writes TABLE.csv, TABLE.summary.csv, TABLE.md and pictures into --results. Called again it goes on where it "
+    "stopped; arms that two tables share are run once. Needs mtqnet\\[train] and the packages of reducers.txt; "
+    "the table models also `make peers`.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet reproduce --table training --data ../shared/data[/]\n\n"
+    "[cyan]mtqnet reproduce --table training --data ../shared/data --results again --check docs/results[/]"
+)
+
+
+@app.command(help=REPRODUCE_HELP)
+def reproduce(
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="training, loss, models or labels; again for more.", show_default="all"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each arm.")] = 5,
+    data: Data = Path(),
+    out: Annotated[Path, typer.Option(help="Folder for corpus, features and runs.")] = Path("runs/reproduce"),
+    results: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("docs/results"),
+    configs: Annotated[Path, typer.Option(help="Folder of base.toml and the tables.")] = Path("configs/reproduce"),
+    peers: Annotated[
+        Path, typer.Option(help="Python that has speechmos and distillmos; `make peers` makes it.")
+    ] = Path(".venv-peers/bin/python"),
+    check: Annotated[
+        Path | None, typer.Option(help="Folder of earlier results: exit with 1 if a figure leaves its interval.")
+    ] = None,
+    jobs: Jobs = 0,
+) -> None:
+    """Run the paper's experiments."""
+    from mtqnet.experiments.console import Options, reproduce
+
+    options = Options(tuple(table or ()), seeds, configs, data, out, results, peers, check, jobs)
+    raise typer.Exit(0 if reproduce(options) else 1)
+
+
 corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
 app.add_typer(corpus, name="corpus")
 

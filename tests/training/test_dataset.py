@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tiny
 import torch
 
-from mtqnet.targets import KEYS, named
-from mtqnet.training.dataset import Batch, Dataset, collate, labels_of, plain_batches, training_batches
+from mtqnet.targets import KEYS, QUEST, named
+from mtqnet.training.config import FitConfig
+from mtqnet.training.dataset import Batch, Dataset, collate, labels_of, plain_batches, steps_of, training_batches
 
 
 def drawn(data: Dataset, seed: int, level_db: float = 0.0, size: int = 4) -> list[Batch]:
-    return list(training_batches(data, KEYS, size, level_db, np.random.default_rng(seed)))
+    fit = FitConfig(batch=size, level_db=level_db)
+    return list(training_batches(data, KEYS, fit, np.random.default_rng(seed)))
 
 
 def test_columns_become_labels_and_empty_cells_are_unknown() -> None:
@@ -76,3 +79,51 @@ def test_level_is_moved_for_each_clip_by_no_more_than_asked() -> None:
         assert float(shift.std()) < 1e-5, "one level for the clip"
         offsets.append(10 * float(shift.mean()))
     assert max(map(abs, offsets)) <= 6.0 and np.std(offsets) > 1.0
+
+
+def partly_labelled(clips: int, labelled: int) -> Dataset:
+    """Only the last clips carry S/N/G labels; every clip has a length of its own, and so can be told."""
+    data = tiny.dataset(tiny.CHANNEL, clips)
+    first = np.arange(clips) < clips - labelled
+    return data.with_labels({t.key: np.where(first, np.nan, data.labels[t.key]) for t in QUEST})
+
+
+def test_clips_with_any_quest_label_count_as_labelled() -> None:
+    data = partly_labelled(9, 4)
+    assert data.labelled.tolist() == [False] * 5 + [True] * 4
+    some = data.with_labels({"n_mos": np.where(np.arange(9) == 0, 3.0, np.nan)})
+    assert some.labelled.tolist() == [True, *[False] * 4, *[True] * 4]
+    assert not Dataset(data.clips, {}).labelled.any()
+
+
+def test_so_many_batches_are_drawn_as_an_epoch_has_steps() -> None:
+    data, fit = tiny.dataset(tiny.CHANNEL, 10), FitConfig(batch=4, steps=6, level_db=0.0)
+    batches = list(training_batches(data, KEYS, fit, np.random.default_rng(1)))
+    assert len(batches) == steps_of(data, fit) == 6
+    lengths = [int(n) for batch in batches for n in batch.samples]
+    often = [lengths.count(clip.samples) for clip in data.clips]
+    assert sum(often) == 24 and min(often) >= 2 and max(often) <= 3  # each clip as often as any other
+
+
+def test_share_of_each_batch_is_labelled() -> None:
+    data, fit = partly_labelled(40, 5), FitConfig(batch=8, steps=7, labelled_share=0.25, level_db=0.0)
+    batches = list(training_batches(data, KEYS, fit, np.random.default_rng(1)))
+    assert [len(batch.samples) for batch in batches] == [8] * 7
+    for batch in batches:
+        known = ~batch.labels[:, KEYS.index("s_mos")].isnan()
+        assert int(known.sum()) == 2
+        assert not batch.labels[:, KEYS.index("pesq_est")].isnan().any()
+
+
+@pytest.mark.parametrize("labelled", [0, 12])
+def test_share_means_nothing_where_all_clips_are_alike(labelled: int) -> None:
+    fit = FitConfig(batch=4, steps=3, labelled_share=0.5, level_db=0.0)
+    batches = list(training_batches(partly_labelled(12, labelled), KEYS, fit, np.random.default_rng(1)))
+    assert [len(batch.samples) for batch in batches] == [4, 4, 4]
+
+
+def test_chosen_clips_keep_their_labels() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 6)
+    some = data.take(np.array([4, 1]))
+    assert [clip.samples for clip in some.clips] == [data.clips[4].samples, data.clips[1].samples]
+    assert some.labels["g_mos"].tolist() == [data.labels["g_mos"][4], data.labels["g_mos"][1]]

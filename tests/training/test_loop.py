@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -97,9 +98,9 @@ def test_best_epoch_is_what_is_left(train: Dataset, validation: Dataset, tmp_pat
     """Training labels that contradict the validation labels: the first epoch is the best."""
     wrong = train.with_labels({t.key: t.from_training(-t.to_training(train.labels[t.key])) for t in named(KEYS)})
     net, history = fit(wrong, validation, tmp_path / "net.safetensors")
-    assert min(history, key=lambda epoch: epoch.validation_loss).epoch < FIT.epochs
-    found = loop.evaluate(net, validation, LOSS)
-    assert found == pytest.approx(min(epoch.validation_loss for epoch in history), rel=1e-6)
+    assert min(history, key=lambda epoch: epoch.validation_error).epoch < FIT.epochs
+    found = loop.judge(net, validation)[0]
+    assert found == pytest.approx(min(epoch.validation_error for epoch in history), rel=1e-6)
     assert not net.training
 
 
@@ -134,9 +135,9 @@ def test_checkpoint_is_written_whole_or_not_at_all(
 
 def test_evaluation_does_not_depend_on_the_batches(validation: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tiny.network(tiny.CHANNEL)
-    whole = loop.evaluate(net, validation, LOSS), loop.predict(net, validation)
+    whole = loop.judge(net, validation)[0], loop.predict(net, validation)
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 5)
-    assert loop.evaluate(net, validation, LOSS) == pytest.approx(whole[0], rel=1e-5)
+    assert loop.judge(net, validation)[0] == pytest.approx(whole[0], rel=1e-5)
     for key, scores in loop.predict(net, validation).items():
         np.testing.assert_allclose(scores, whole[1][key], rtol=1e-3)
 
@@ -146,14 +147,70 @@ def test_correlation_leaves_out_clips_without_label(validation: Dataset) -> None
     values = validation.labels["s_mos"].copy()
     kept = Dataset(validation.clips[3:], {key: labels[3:] for key, labels in validation.labels.items()})
     values[:3] = np.nan
-    found = loop.correlations(net, validation.with_labels({"s_mos": values}))
-    assert found["s_mos"] == pytest.approx(loop.correlations(net, kept)["s_mos"], abs=1e-6)
+    found = loop.judge(net, validation.with_labels({"s_mos": values}))[1]
+    assert found["s_mos"] == pytest.approx(loop.judge(net, kept)[1]["s_mos"], abs=1e-6)
 
 
 def test_target_without_labels_has_no_correlation(validation: Dataset) -> None:
     net = tiny.network(tiny.CHANNEL)
     unknown = validation.with_labels({"s_mos": np.full(len(validation.clips), np.nan)})
-    assert np.isnan(loop.correlations(net, unknown)["s_mos"])
+    assert np.isnan(loop.judge(net, unknown)[1]["s_mos"])
+
+
+def test_run_is_judged_by_the_quest_labels_where_there_are_any(validation: Dataset) -> None:
+    net = tiny.network(tiny.CHANNEL)
+    whole = loop.judge(net, validation)[0]
+    flat = {key: np.full(len(validation.clips), np.nan) for key in ("pesq_est", "stoi_est", "sdi_est")}
+    assert loop.judge(net, validation.with_labels(flat))[0] == whole
+    teacher = tiny.network(tiny.CHANNEL, ("pesq_est", "sdi_est"))
+    errors = []
+    for target in named(("pesq_est", "sdi_est")):
+        said = target.to_training(loop.predict(teacher, validation)[target.key])
+        errors.append(np.mean((said - target.to_training(validation.labels[target.key])) ** 2))
+    assert loop.judge(teacher, validation)[0] == pytest.approx(np.mean(errors), rel=1e-6)
+
+
+def test_without_labels_to_judge_by_the_last_epoch_is_left(train: Dataset, tmp_path: Path) -> None:
+    blind = Dataset(train.clips[:3], {})
+    net = tiny.network(tiny.CHANNEL)
+    before = {name: weight.clone() for name, weight in net.state_dict().items()}
+    history = loop.fit(net, train, blind, LOSS, FIT, 7, tmp_path / "net.safetensors")
+    assert all(np.isnan(epoch.validation_error) for epoch in history)
+    assert any(not torch.equal(before[name], weight) for name, weight in net.state_dict().items())
+
+
+def test_heads_learn_alone_while_the_trunk_is_frozen(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
+    def trunk_moves(frozen: int) -> tuple[bool, bool]:
+        net = tiny.network(tiny.CHANNEL)
+        before = {name: weight.clone() for name, weight in net.state_dict().items()}
+        config = replace(FIT, frozen_epochs=frozen)
+        loop.fit(net, train, validation, LOSS, config, 7, tmp_path / f"{frozen}.safetensors")
+        moved = [name for name, weight in net.state_dict().items() if not torch.equal(before[name], weight)]
+        assert all(weight.requires_grad for weight in net.parameters())
+        heads = {name.startswith("heads.") for name in moved}
+        return False in heads, True in heads
+
+    assert trunk_moves(FIT.epochs) == (False, True)
+    assert trunk_moves(1) == (True, True)
+
+
+def test_run_with_a_frozen_beginning_is_resumed_bit_for_bit(
+    train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    config = replace(FIT, frozen_epochs=2)
+
+    def run(file: Path, kill_after: int = 99) -> Network:
+        def report(epoch: loop.Epoch, _epochs: int) -> None:
+            if epoch.epoch == kill_after:
+                raise KilledError
+
+        net = tiny.network(tiny.CHANNEL)
+        loop.fit(net, train, validation, LOSS, config, 7, file, report)
+        return net
+
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed.safetensors", 1)
+    assert_same(run(tmp_path / "killed.safetensors"), run(tmp_path / "whole.safetensors"))
 
 
 def test_learning_rate_follows_the_steps_of_all_epochs(
@@ -187,3 +244,5 @@ def test_checkpoint_of_other_options_or_labels_is_refused(tmp_path: Path) -> Non
         fit(other, validation, file)
     with pytest.raises(UsageError, match="name another folder"):
         loop.fit(tiny.network(tiny.CHANNEL), train, validation, LOSS, FIT, 8, file)
+    with pytest.raises(UsageError, match="name another folder"):
+        loop.fit(tiny.network(tiny.CHANNEL, seed=1), train, validation, LOSS, FIT, 7, file)

@@ -117,3 +117,29 @@ def test_supervised_loss_weighs_all_targets_alike(output: Output, labels: torch.
 def test_frame_weight_of_zero_leaves_the_utterance_score(output: Output, labels: torch.Tensor) -> None:
     alone = multi_task(output, labels, KEYS, replace(HUBER, frame_weight=0.0))
     torch.testing.assert_close(alone, distance(output.values - labels, HUBER).mean(dim=0).sum())
+
+
+def test_pseudo_part_fades_over_the_run(output: Output, labels: torch.Tensor) -> None:
+    fading = replace(HUBER, pseudo_weight=2.0, pseudo_fade=True)
+
+    def at(progress: float) -> float:
+        return float(multi_task(output, labels, KEYS, fading, progress))
+
+    def with_weight(weight: float) -> float:
+        return float(multi_task(output, labels, KEYS, replace(HUBER, pseudo_weight=weight)))
+
+    assert at(0.0) == pytest.approx(with_weight(2.0), rel=1e-6)
+    assert at(0.5) == pytest.approx(with_weight(1.0), rel=1e-6)
+    assert at(1.0) == pytest.approx(with_weight(0.0), rel=1e-6)
+    steady = multi_task(output, labels, KEYS, HUBER, 0.7)
+    assert steady == multi_task(output, labels, KEYS, HUBER)
+    assert supervised(output, labels, KEYS, fading, 1.0) == steady
+
+
+def test_clips_without_quest_labels_still_teach_by_their_pseudo_labels(labels: torch.Tensor) -> None:
+    frames = torch.randn(3, 5, 6, requires_grad=True)
+    partly = labels.clone()
+    partly[1:, :3] = torch.nan
+    torch.autograd.backward(multi_task(scored(frames, [5, 5, 5]), partly, KEYS, HUBER))
+    assert frames.grad is not None
+    assert bool((frames.grad[1:, :, :3] == 0).all()) and bool((frames.grad[1:, :, 3:] != 0).any())

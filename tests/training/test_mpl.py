@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE
+from mtqnet.errors import UsageError
+from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST
 from mtqnet.training import mpl
 from mtqnet.training.dataset import Dataset
 from mtqnet.training.network import Network
@@ -125,3 +127,33 @@ def test_new_network_depends_on_the_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers are touched"
     assert same(one, two)
     assert not same(one, mpl.new_network(CONFIG, KEYS, 5, 4))
+
+
+def test_transfer_starts_from_the_teacher(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    moved = replace(CONFIG, transfer=True, student=replace(CONFIG.student, epochs=1, frozen_epochs=1))
+    quest = tuple(target.key for target in QUEST)
+    net, _ = mpl.student(
+        moved, quest, train, validation, tiny.ENCODER_WIDTH, tmp_path / "quest", teacher=trained.teacher
+    )
+    assert net.targets == quest
+    taught = trained.teacher.state_dict()
+    trunk = {name: weight for name, weight in net.state_dict().items() if not name.startswith("heads.")}
+    assert trunk and all(torch.equal(weight, taught[name]) for name, weight in trunk.items())
+
+
+def test_transfer_gives_the_shared_heads_too(trained: mpl.Trained) -> None:
+    net = mpl.new_network(CONFIG, KEYS, tiny.ENCODER_WIDTH, 3)
+    drawn = {name: weight.clone() for name, weight in net.state_dict().items()}
+    net.start_from(trained.teacher)
+    for name, weight in net.state_dict().items():
+        source = trained.teacher.state_dict().get(name, drawn[name])
+        assert torch.equal(weight, source), name
+    assert not torch.equal(net.state_dict()["heads.pesq_est.weight"], drawn["heads.pesq_est.weight"])
+    assert torch.equal(net.state_dict()["heads.s_mos.weight"], drawn["heads.s_mos.weight"])
+
+
+def test_transfer_without_a_teacher_is_refused(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs a teacher"):
+        mpl.student(replace(CONFIG, transfer=True), KEYS, train, validation, tiny.ENCODER_WIDTH, tmp_path)

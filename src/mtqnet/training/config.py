@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -95,6 +96,12 @@ class LossConfig:
     """alpha: weight of the frame scores"""
     pseudo_weight: float = 1.0
     """gamma of the semi-supervised part"""
+    pseudo_fade: bool = False
+    """gamma falls to nothing over the run, as a cosine: S/N/G labels have the last word"""
+
+    def gamma(self, progress: float) -> float:
+        """Weight of the semi-supervised part at this share of all steps, 0 to 1."""
+        return self.pseudo_weight * (0.5 * (1 + math.cos(math.pi * progress)) if self.pseudo_fade else 1.0)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,13 @@ class FitConfig:
     """One run of the loop."""
 
     epochs: int = 15
+    steps: int = 0
+    """Batches an epoch; 0: as many as show every clip once"""
     batch: int = 32
+    labelled_share: float = 0.0
+    """Share of each batch that carries S/N/G labels, where only some clips do; 0: as they come. Needs `steps`."""
+    frozen_epochs: int = 0
+    """First epochs in which the heads learn alone; for a trunk that starts from the teacher's"""
     learning_rate: float = 1e-3
     """As `schedule` says"""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -114,6 +127,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
             raise UsageError("epochs and batch must be 1 or more, and learning_rate above 0")
+        if not 0 <= self.labelled_share < 1 or (self.labelled_share and not self.steps):
+            raise UsageError("labelled_share must be 0 to 1, and needs steps")
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,8 @@ class Config:
     teacher_loss: LossConfig = field(default_factory=LossConfig)
     teacher: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
+    transfer: bool = False
+    """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 
     def __post_init__(self) -> None:
         widths = len(self.network.conv_channels)

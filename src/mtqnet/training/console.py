@@ -36,7 +36,7 @@ def epoch_lines(console: Console, stage: Stage) -> Report:
     def report(network: str, result: Epoch, total: int) -> None:
         stage(network, result.epoch, total)
         lcc = "  ".join(f"{BY_KEY[key].name.split()[0]} {value:.3f}" for key, value in result.lcc.items())
-        losses = f"loss {result.train_loss:.3f}, validation {result.validation_loss:.3f}"
+        losses = f"loss {result.train_loss:.3f}, validation error {result.validation_error:.3f}"
         console.print(f"{network} {result.epoch:>3}/{total}  {losses}, LCC {lcc}", highlight=False)
 
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtqnet.signal.windows import pad
-from mtqnet.targets import named
+from mtqnet.targets import QUEST, named
+from mtqnet.training.config import FitConfig
 from mtqnet.training.frontend import Clip
 
 BUCKET = 20
@@ -32,6 +34,18 @@ class Dataset:
     def with_labels(self, labels: Labels) -> Dataset:
         """The same clips with other labels added or in place."""
         return Dataset(self.clips, {**self.labels, **labels})
+
+    def take(self, places: NDArray[np.int64]) -> Dataset:
+        """The clips at these places, in that order."""
+        return Dataset(
+            [self.clips[p] for p in places], {key: labels[places] for key, labels in self.labels.items()}
+        )
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(clips,): which carry an S-, N- or G-MOS label."""
+        known = [~np.isnan(self.labels[target.key]) for target in QUEST if target.key in self.labels]
+        return np.any(known, axis=0) if known else np.zeros(len(self.clips), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -53,17 +67,48 @@ def _number(cell: float | str | None) -> float:
 
 
 def training_batches(
-    data: Dataset, targets: Sequence[str], size: int, level_db: float, rng: np.random.Generator
+    data: Dataset, targets: Sequence[str], fit: FitConfig, rng: np.random.Generator
 ) -> Iterator[Batch]:
-    """Every clip once, in random order, in batches of like length, each clip's level moved at random."""
-    order = rng.permutation(len(data.clips))
-    groups = [order[i : i + size * BUCKET] for i in range(0, len(order), size * BUCKET)]
+    """One epoch: random batches of clips of like length, each clip's level moved at random.
+
+    Every clip comes once; or, with `fit.steps`, so many batches are drawn, each clip as often as any other, or,
+    with `fit.labelled_share`, so that this share of each batch carries S/N/G labels.
+    """
+    for places in _drawn(data, fit, rng):
+        yield _moved(collate(data, places, targets), fit.level_db, rng)
+
+
+def steps_of(data: Dataset, fit: FitConfig) -> int:
+    """Batches of one epoch."""
+    return fit.steps or math.ceil(len(data.clips) / fit.batch)
+
+
+def _drawn(data: Dataset, fit: FitConfig, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Places of the clips of each batch of an epoch."""
     lengths = np.array([clip.samples for clip in data.clips])
+    everything, labelled = np.arange(len(lengths)), np.flatnonzero(data.labelled)
+    others = np.setdiff1d(everything, labelled)
+    if not fit.labelled_share or not len(labelled) or not len(others):
+        return _by_length(everything, lengths, fit.batch, fit.steps, rng)
+    share = min(max(1, round(fit.labelled_share * fit.batch)), fit.batch - 1)
+    first = _by_length(labelled, lengths, share, fit.steps, rng)
+    second = _by_length(others, lengths, fit.batch - share, fit.steps, rng)
+    first.sort(key=lambda places: int(lengths[places].max()))  # batches of like length meet
+    second.sort(key=lambda places: int(lengths[places].max()))
+    together = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
+    return [together[number] for number in rng.permutation(len(together))]
+
+
+def _by_length(
+    places: NDArray[np.int64], lengths: NDArray[np.int64], size: int, steps: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Batches of `size` of these clips, of like length, in random order: all clips once, or `steps` batches."""
+    rounds = math.ceil(steps * size / len(places)) if steps else 1
+    order = np.concatenate([rng.permutation(places) for _ in range(rounds)])[: steps * size or None]
+    groups = [order[i : i + size * BUCKET] for i in range(0, len(order), size * BUCKET)]
     ordered = [group[np.argsort(lengths[group], kind="stable")] for group in groups]
     batches = [group[i : i + size] for group in ordered for i in range(0, len(group), size)]
-    for number in rng.permutation(len(batches)):
-        batch = collate(data, batches[number], targets)
-        yield _moved(batch, level_db, rng)
+    return [batches[number] for number in rng.permutation(len(batches))]
 
 
 def plain_batches(data: Dataset, targets: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:

@@ -71,6 +71,18 @@ def compute(
     jobs: int = 0,
 ) -> list[Clip]:
     """Features of these clips, in order, from the store where it has them. `jobs` processes; 0 is one a core."""
+    return [clip for path in fill(front_end, clips, store, name, progress, jobs) for clip in _read_chunk(path)]
+
+
+def fill(
+    front_end: FrontEnd,
+    clips: Sequence[Excerpt],
+    store: Path,
+    name: str,
+    progress: Progress | None = None,
+    jobs: int = 0,
+) -> list[Path]:
+    """Compute what the store lacks of these clips; the files that hold them, in order."""
     folder = store / front_end.key
     folder.mkdir(parents=True, exist_ok=True)
     chunks = {_chunk_file(folder, name, s, clips[s : s + CHUNK]): s for s in range(0, len(clips), CHUNK)}
@@ -90,7 +102,7 @@ def compute(
                 done += min(CHUNK, len(clips) - chunks[tasks[task]])
                 if progress:
                     progress(done, len(clips))
-    return [clip for path in chunks for clip in _read_chunk(path)]
+    return list(chunks)
 
 
 def of_clip(front_end: FrontEnd, clip: Excerpt, encoder: encoders.SpeechEncoder | None) -> Clip:

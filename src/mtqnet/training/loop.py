@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,10 +24,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import named
+from mtqnet.targets import QUEST, named
 from mtqnet.training.config import FitConfig
-from mtqnet.training.dataset import Dataset, plain_batches, training_batches
-from mtqnet.training.network import Network, Output
+from mtqnet.training.dataset import Dataset, plain_batches, steps_of, training_batches
+from mtqnet.training.network import Output, Trainable
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises"""
@@ -34,7 +35,11 @@ MAX_NORM = 1.0
 """Of the gradient"""
 EVALUATION_BATCH = 32
 
-Loss = Callable[[Output, Tensor], Tensor]
+
+class Loss(Protocol):
+    """What a step comes down: of scores, labels (batch, targets), and the share of all steps that were made."""
+
+    def __call__(self, output: Output, labels: Tensor, *, progress: float) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ class Epoch:
 
     epoch: int
     train_loss: float
-    validation_loss: float
+    validation_error: float
+    """Mean squared error on the training scale, over the targets that a run is judged by: whatever the loss was,
+    its epochs, and those of another run, compare"""
     lcc: dict[str, float]
     """Per target, on the validation clips; log10 where the target says so"""
 
@@ -53,7 +60,7 @@ Report = Callable[[Epoch, int], None]
 
 
 def fit(
-    network: Network,
+    network: Trainable,
     train: Dataset,
     validation: Dataset,
     loss: Loss,
@@ -62,30 +69,32 @@ def fit(
     checkpoint: Path,
     report: Report | None = None,
 ) -> list[Epoch]:
-    """Train in place; leave the network at its best epoch (lowest validation loss). Resumes `checkpoint`.
+    """Train in place; leave the network at its best epoch (lowest validation error). Resumes `checkpoint`.
 
-    Raises UsageError if the checkpoint is of other clips, labels, options, loss or dimensions.
+    Judged by S-, N- and G-MOS, or, where the network has none of them, by all its targets. Raises UsageError if
+    the checkpoint is of other clips, labels, options, loss, dimensions or first weights.
     """
     identity = _identity(network, train, validation, loss, config, seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     history, best = _restore(checkpoint, identity, network, optimiser)
-    steps = math.ceil(len(train.clips) / config.batch) * config.epochs
     for number in range(len(history), config.epochs):
-        train_loss = _epoch(network, train, loss, config, optimiser, seed, number, steps)
-        validation_loss = evaluate(network, validation, loss)
-        scores = correlations(network, validation)
-        history.append(Epoch(number + 1, train_loss, validation_loss, scores))
-        if validation_loss <= min(e.validation_loss for e in history):
+        network.freeze_trunk(number < config.frozen_epochs)
+        train_loss = _epoch(network, train, loss, config, optimiser, seed, number)
+        history.append(Epoch(number + 1, train_loss, *judge(network, validation)))
+        if not history[-1].validation_error > min(
+            e.validation_error for e in history
+        ):  # NaN: no labels to judge by
             best = {name: value.detach().clone() for name, value in network.state_dict().items()}
         save(checkpoint, identity, network, optimiser, best, history)
         if report:
             report(history[-1], config.epochs)
     network.load_state_dict(best)
+    network.freeze_trunk(False)
     network.eval()
     return history
 
 
-def predict(network: Network, data: Dataset) -> dict[str, NDArray[np.float64]]:
+def predict(network: Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]:
     """Scores of all clips by target, in the target's own unit and not clipped, (clips,) each."""
     raw = np.empty((len(data.clips), len(network.targets)))
     network.eval()
@@ -95,15 +104,19 @@ def predict(network: Network, data: Dataset) -> dict[str, NDArray[np.float64]]:
     return {t.key: t.from_training(raw[:, i]) for i, t in enumerate(named(network.targets))}
 
 
-def correlations(network: Network, data: Dataset) -> dict[str, float]:
-    """LCC per target between scores and known labels; NaN where it is not defined (see `lcc`)."""
+def judge(network: Trainable, data: Dataset) -> tuple[float, dict[str, float]]:
+    """Mean squared error over the targets that count (see `fit`), and the LCC of each target that is labelled."""
     scores = predict(network, data)
-    found = {}
-    for target in named(network.targets):
-        truth = target.compress(data.labels[target.key])
-        said, known = target.compress(scores[target.key]), ~np.isnan(truth)
-        found[target.key] = lcc(truth[known], said[known])
-    return found
+    errors, found = {}, {}
+    for target in named([key for key in network.targets if key in data.labels]):
+        truth, said = data.labels[target.key], scores[target.key]
+        known = ~np.isnan(truth)
+        found[target.key] = lcc(target.compress(truth[known]), target.compress(said[known]))
+        distance = target.to_training(truth[known]) - target.to_training(said[known])
+        if known.any():
+            errors[target.key] = float(np.mean(distance**2))
+    quest = [target.key for target in QUEST if target.key in errors]
+    return float(np.mean([errors[key] for key in quest or errors])) if errors else math.nan, found
 
 
 def lcc(truth: NDArray[np.float64], said: NDArray[np.float64]) -> float:
@@ -113,20 +126,10 @@ def lcc(truth: NDArray[np.float64], said: NDArray[np.float64]) -> float:
     return float(np.corrcoef(truth, said)[0, 1])
 
 
-def evaluate(network: Network, data: Dataset, loss: Loss) -> float:
-    """Mean loss over all clips."""
-    network.eval()
-    total = 0.0
-    with torch.inference_mode():
-        for places, batch in plain_batches(data, network.targets, EVALUATION_BATCH):
-            total += float(loss(network(batch.inputs, batch.samples), batch.labels)) * len(places)
-    return total / len(data.clips)
-
-
 def save(
     path: Path,
     identity: str,
-    network: Network,
+    network: Trainable,
     optimiser: torch.optim.Optimizer,
     best: dict[str, Tensor],
     history: Sequence[Epoch],
@@ -144,7 +147,7 @@ def save(
 
 
 def _restore(
-    path: Path, identity: str, network: Network, optimiser: torch.optim.Optimizer
+    path: Path, identity: str, network: Trainable, optimiser: torch.optim.Optimizer
 ) -> tuple[list[Epoch], dict[str, Tensor]]:
     """Load a checkpoint into network and optimiser, if there is one: its history and best weights."""
     if not path.exists():
@@ -169,7 +172,7 @@ def _restore(
 
 
 def _identity(
-    network: Network, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int
+    network: Trainable, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int
 ) -> str:
     """A digest of all that a run's steps depend on: dimensions, options, loss, and the clips with their labels."""
     terms = (loss.func.__qualname__, sorted(loss.keywords.items())) if isinstance(loss, functools.partial) else ()
@@ -177,35 +180,38 @@ def _identity(
     for data in (train, validation):
         digest.update(np.array([clip.samples for clip in data.clips]).tobytes())
         for key in network.targets:
-            digest.update(np.ascontiguousarray(data.labels[key]).tobytes())
+            digest.update(np.ascontiguousarray(data.labels.get(key, ())).tobytes())
+    for weight in network.state_dict().values():
+        digest.update(weight.numpy().tobytes())
     return digest.hexdigest()
 
 
 def _epoch(
-    network: Network,
+    network: Trainable,
     train: Dataset,
     loss: Loss,
     config: FitConfig,
     optimiser: torch.optim.Optimizer,
     seed: int,
     number: int,
-    steps: int,
 ) -> float:
     rng = np.random.default_rng([seed, number])
     torch.manual_seed(seed * 1_000_003 + number)  # dropout
     network.train()
-    total, step = 0.0, number * math.ceil(len(train.clips) / config.batch)
-    for batch in training_batches(train, network.targets, config.batch, config.level_db, rng):
+    steps = steps_of(train, config)
+    total, clips = 0.0, 0
+    for step, batch in enumerate(training_batches(train, network.targets, config, rng), start=number * steps):
+        progress = step / (steps * config.epochs)
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * (schedule(step / steps) if config.schedule == "cosine" else 1.0)
-        value = loss(network(batch.inputs, batch.samples), batch.labels)
+            group["lr"] = config.learning_rate * (schedule(progress) if config.schedule == "cosine" else 1.0)
+        value = loss(network(batch.inputs, batch.samples), batch.labels, progress=progress)
         optimiser.zero_grad()
         torch.autograd.backward(value)
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
         optimiser.step()
         total += value.item() * len(batch.samples)
-        step += 1
-    return total / len(train.clips)
+        clips += len(batch.samples)
+    return total / clips
 
 
 def schedule(progress: float) -> float:

@@ -5,7 +5,8 @@
     L_semi = sum over PESQ, STOI, SDI of L_m (the teacher's labels)
     L_m    = mean over clips of d(y - y^) + alpha / F sum over frames of d(y - y^_f)
 
-d is Huber, or squared or absolute error for the comparison. Missing labels are NaN and count for nothing.
+d is Huber, or squared or absolute error for the comparison. Missing labels are NaN and count for nothing: each
+target's mean is over the clips of the batch that carry it. gamma may fade over the run (LossConfig.gamma).
 """
 
 from __future__ import annotations
@@ -34,8 +35,13 @@ def distance(error: Tensor, config: LossConfig) -> Tensor:
     return torch.where(size <= config.delta, 0.5 * size.square(), config.delta * (size - 0.5 * config.delta))
 
 
-def multi_task(output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig) -> Tensor:
-    """Scores, labels (batch, targets) on the training scale with NaN where unknown -> the loss, a scalar."""
+def multi_task(
+    output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig, progress: float = 0.0
+) -> Tensor:
+    """Scores, labels (batch, targets) on the training scale with NaN where unknown -> the loss, a scalar.
+
+    `progress` is the share of the run's steps that were made, 0 to 1.
+    """
     known = ~torch.isnan(labels)
     truth = torch.where(known, labels, torch.zeros_like(labels))
     whole = distance(output.values - truth, config)
@@ -43,10 +49,13 @@ def multi_task(output: Output, labels: Tensor, targets: Sequence[str], config: L
     framewise = distance(output.frames - truth[:, None, :], config) * mask
     each = whole + config.frame_weight * framewise.sum(dim=1) / output.counts[:, None]
     per_target = torch.where(known, each, torch.zeros_like(each)).sum(dim=0) / known.sum(dim=0).clamp(min=1)
-    weights = torch.tensor([config.pseudo_weight if key in PSEUDO else 1.0 for key in targets])
+    gamma = config.gamma(progress)
+    weights = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets])
     return (per_target * weights).sum()
 
 
-def supervised(output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig) -> Tensor:
+def supervised(
+    output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig, progress: float = 0.0
+) -> Tensor:
     """All targets alike: stage 1, where PESQ, STOI and SDI are true."""
-    return multi_task(output, labels, targets, replace(config, pseudo_weight=1.0))
+    return multi_task(output, labels, targets, replace(config, pseudo_weight=1.0, pseudo_fade=False), progress)

@@ -7,8 +7,8 @@ learning" is what the abstract says in other words. Here:
     annotate  lets it score every training clip: the pseudo labels
     learn     trains MTQ-Net on S-, N- and G-MOS (supervised) and the pseudo labels (semi-supervised) together
 
-The loss of `learn` is in losses.py. No step of MTQ-Net comes from a true PESQ, STOI or SDI: these
-only help to choose its best epoch, on the validation clips.
+The loss of `learn` is in losses.py. MTQ-Net sees no true PESQ, STOI or SDI: its steps come from S/N/G labels and
+the teacher's, its best epoch from the S/N/G labels of the validation clips. Clips may carry pseudo labels alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, OBJECTIVE, named
 from mtqnet.training import loop, losses
 from mtqnet.training.config import Config
@@ -53,8 +54,8 @@ def run(
     """All of MPL. Checkpoints are kept in `out`; a second call goes on where the first stopped."""
     teacher, teacher_history = teach(config, train, validation, encoder_width, out, report)
     pseudo = annotate(teacher, train)
-    student, student_history = learn(config, train, pseudo, validation, encoder_width, out, report)
-    return Trained(teacher, student, teacher_history, student_history)
+    learnt, history = learn(config, train, pseudo, validation, encoder_width, out, report, teacher)
+    return Trained(teacher, learnt, teacher_history, history)
 
 
 def teach(
@@ -89,12 +90,31 @@ def learn(
     encoder_width: int,
     out: Path,
     report: Report | None = None,
+    teacher: Network | None = None,
 ) -> tuple[Network, list[loop.Epoch]]:
-    """Stage 2: MTQ-Net on S/N/G labels and pseudo labels together."""
-    network = new_network(config, KEYS, encoder_width, config.seed + 1)
-    loss = partial(losses.multi_task, targets=KEYS, config=config.loss)
+    """Stage 2: MTQ-Net on S/N/G labels and pseudo labels together; from the teacher's weights if asked to."""
+    return student(config, KEYS, train.with_labels(pseudo), validation, encoder_width, out, report, teacher)
+
+
+def student(
+    config: Config,
+    targets: tuple[str, ...],
+    train: Dataset,
+    validation: Dataset,
+    encoder_width: int,
+    out: Path,
+    report: Report | None = None,
+    teacher: Network | None = None,
+) -> tuple[Network, list[loop.Epoch]]:
+    """A network with heads for these targets, on whatever labels the clips carry."""
+    network = new_network(config, targets, encoder_width, config.seed + 1)
+    if config.transfer:
+        if teacher is None:
+            raise UsageError("transfer = true needs a teacher to start from")
+        network.start_from(teacher)
+    loss = partial(losses.multi_task, targets=targets, config=config.loss)
     history = loop.fit(
-        network, train.with_labels(pseudo), validation, loss, config.student, config.seed + 1,
+        network, train, validation, loss, config.student, config.seed + 1,
         out / "mtq-net.safetensors", partial(report, "MTQ-Net") if report else None,
     )  # fmt: skip
     return network, history

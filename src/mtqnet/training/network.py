@@ -43,8 +43,29 @@ class Output(NamedTuple):
     """(batch,) real frames"""
 
 
-class Network(nn.Module):
+class Trainable(nn.Module):
+    """What the loop trains: `forward` gives an Output; what belongs to single targets is in `heads`."""
+
+    config: object
+    """Whatever tells it from others with the same targets"""
+    targets: tuple[str, ...]
+    heads: nn.ModuleDict
+
+    def start_from(self, other: Trainable) -> None:
+        """Take the trunk of a network of the same dimensions, and the heads of the targets that both have."""
+        mine = self.state_dict()
+        self.load_state_dict({**mine, **{name: w for name, w in other.state_dict().items() if name in mine}})
+
+    def freeze_trunk(self, frozen: bool) -> None:
+        """Whether the heads learn alone."""
+        for name, weight in self.named_parameters():
+            weight.requires_grad_(not frozen or name.startswith("heads."))
+
+
+class Network(Trainable):
     """MOSA-Net or MTQ-Net, by its targets."""
+
+    config: NetworkConfig
 
     def __init__(self, config: NetworkConfig, targets: Sequence[str], encoder_width: int = 0) -> None:
         super().__init__()
@@ -122,7 +143,8 @@ class ConvStack(nn.Module):
                 self.time_strides.append(stride[0])
                 before = channels
             bands = -(-bands // along_bands)
-        self.layers = nn.ModuleList(layers)
+        # channels beside each other in memory: these narrow layers take a third less time on a CPU
+        self.layers = nn.ModuleList(layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.width = bands * before
 
     def forward(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -134,7 +134,7 @@ def _finish(
 
 
 def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:
-    teacher = min(trained.teacher_history, key=lambda e: e.validation_loss)
+    teacher = min(trained.teacher_history, key=lambda e: e.validation_error)
     return {
         "version": __version__,
         "licence": _licence(config),
@@ -157,4 +157,4 @@ def _licence(config: Config) -> str:
 
 
 def _best(history: list[loop.Epoch]) -> int:
-    return min(history, key=lambda e: e.validation_loss).epoch
+    return min(history, key=lambda e: e.validation_error).epoch

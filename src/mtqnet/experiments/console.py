@@ -1,0 +1,119 @@
+"""`mtqnet reproduce`: runs the tables, writes their figures, pages and pictures, and says how it goes."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from mtqnet import __version__
+from mtqnet.bars import Stage, stages
+from mtqnet.errors import UsageError
+from mtqnet.experiments import pages, plots, schedule, study, summary
+from mtqnet.experiments.arms import SPLITS, Lab
+from mtqnet.experiments.material import TESTS, Material
+from mtqnet.experiments.pages import Facts
+from mtqnet.experiments.study import Study, Table
+from mtqnet.experiments.summary import MEAN, Summary
+from mtqnet.training.pipeline import Listener, build_corpus
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `mtqnet reproduce` was asked for."""
+
+    tables: tuple[str, ...]
+    seeds: int
+    configs: Path
+    data: Path
+    out: Path
+    results: Path
+    peers: Path
+    check: Path | None
+    jobs: int
+
+
+def reproduce(options: Options) -> bool:
+    """Run and write all tables; whether all figures lie within the intervals of `check`. Raises MtqnetError."""
+    if unknown := [name for name in options.tables if name not in study.TABLES]:
+        raise UsageError(f"no table {unknown[0]!r}: there are {', '.join(study.TABLES)}")
+    asked = study.load(options.configs, options.tables or study.TABLES)
+    console = Console(stderr=True)
+    with stages(console) as stage:
+        lab = _lab(options, asked, stage)
+        schedule.score_peers(lab, asked, options.peers, options.jobs, stage)
+
+        def told(name: str, seed: int, seconds: float) -> None:
+            console.print(f"{name}, seed {seed}: {seconds:.0f} s", highlight=False)
+
+        schedule.run_all(lab, asked, options.seeds, options.jobs, stage, told)
+    within = [_write(lab, table, options, console) for table in asked.tables.values()]
+    return all(within)
+
+
+def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
+    corpus = options.out / "corpus"
+    listener = Listener(stage, lambda _network, _epoch, _epochs: None)
+    build_corpus(asked.base.corpus, options.data, corpus, listener, options.jobs)
+    material = Material(corpus, options.data, options.out / "features")
+    return Lab(asked.base, material, options.out, material.digest())
+
+
+def _write(lab: Lab, table: Table, options: Options, console: Console) -> bool:
+    results = {name: schedule.results(lab, arm, options.seeds, options.peers) for name, arm in table.arms.items()}
+    tests = {split: lab.material.test(split) for split in SPLITS}
+    made = summary.summarise(table, results, tests)
+    summary.write(made, options.results, table.name)
+    page = pages.page(table, made, _facts(lab, table, options))
+    (options.results / f"{table.name}.md").write_text(page)
+    train = len(lab.material.test("train").clips)
+    labelled = {name: arm.labelled or train for name, arm in table.arms.items()}
+    plots.draw(table, made, results, tests, labelled, options.results)
+    Console().print(_overview(table, made))
+    console.print(f"written: {options.results / table.name}.md, .csv, .summary.csv, .svg", highlight=False)
+    return options.check is None or _compare(made, options.check / f"{table.name}.summary.csv", console)
+
+
+def _facts(lab: Lab, table: Table, options: Options) -> Facts:
+    clips = {split: len(lab.material.test(split).clips) for split in ("train", *SPLITS)}
+    minutes = schedule.seconds(lab, table, options.seeds) / 60
+    words = [
+        "mtqnet",
+        "reproduce",
+        "--table",
+        table.name,
+        "--seeds",
+        str(options.seeds),
+        "--data",
+        str(options.data),
+    ]
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return Facts(clips, options.seeds, minutes, shlex.join(words), today, __version__)
+
+
+def _overview(table: Table, made: Summary) -> RichTable:
+    """Mean LCC of each arm, for a terminal."""
+    shown = RichTable(
+        "arm", *(pages.SAYS[test] for test in TESTS[:-1]), title=f"{table.title}: mean LCC over S, N, G"
+    )
+    for arm in table.arms:
+        rows = [made.arm(arm, test, MEAN) for test in TESTS[:-1]]
+        shown.add_row(arm, *(f"{row.lcc.mean:.3f} ± {row.lcc.half:.3f}" if row else "" for row in rows))
+    return shown
+
+
+def _compare(made: Summary, committed: Path, console: Console) -> bool:
+    if not committed.exists():
+        raise UsageError(
+            f"no {committed} to check against: --check names a folder of results, such as docs/results"
+        )
+    compared, outside = summary.departures(made, committed)
+    for found in outside:
+        place = f"{found.arm}, {found.target}, {found.split}"
+        console.print(f"outside: {place}: LCC {found.now:.4f}, was {found.low:.4f} to {found.high:.4f}")
+    console.print(f"{compared - len(outside)} of {compared} figures within the intervals of {committed}")
+    return not outside

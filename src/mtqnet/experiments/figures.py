@@ -1,0 +1,141 @@
+"""LCC, SRCC and MSE of every run; means over seeds with 95 % intervals; paired differences between arms.
+
+Two things make a figure uncertain: another seed trains another network (and shows other labels), and another draw
+of test clips gives another correlation. With n seeds, s the spread of the figure between them, and v its variance
+under resampling of the test clips (the mean over seeds taken on the same clips),
+
+    variance = s^2 / n + v,    interval = mean +- t(df) sqrt(variance)
+
+with the degrees of freedom of Welch and Satterthwaite. For a difference between two arms both parts are paired:
+seed by seed, and on the same resampled clips. Sources: Satterthwaite 1946; Efron and Tibshirani, An Introduction
+to the Bootstrap, 1993.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from mtqnet.targets import Target
+
+RESAMPLES = 1000
+"""Of the test clips, with replacement"""
+RESAMPLE_SEED = 20
+LEVEL = 0.95
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How near a run's scores are to the truth."""
+
+    lcc: float
+    """Pearson; of log10 for SDI"""
+    srcc: float
+    """Spearman"""
+    mse: float
+    """In the target's own unit, squared; of log10 for SDI; NaN where truth is on another scale"""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and where it may lie."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """One arm less another."""
+
+    p: float
+    """Two-sided, of no difference"""
+
+
+def measure(target: Target, truth: Array, score: Array, is_mos: bool = True) -> Measure:
+    """(clips,) twice -> figures over the clips with a truth."""
+    known = ~np.isnan(truth)
+    y, x = truth[known], target.compress(score[known])
+    y = target.compress(y) if is_mos else y
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        lcc = srcc = float("nan")
+    else:
+        lcc, srcc = float(np.corrcoef(y, x)[0, 1]), float(stats.spearmanr(y, x)[0])
+    return Measure(lcc, srcc, float(np.mean((y - x) ** 2)) if is_mos else float("nan"))
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A figure of one arm: by seed, and under each resampling of the clips (mean over seeds)."""
+
+    by_seed: Array
+    """(seeds,)"""
+    by_draw: Array
+    """(RESAMPLES,)"""
+
+
+def mean_lcc(
+    targets: Sequence[Target], truth: Mapping[str, Array], runs: Sequence[Mapping[str, Array]], is_mos: bool = True
+) -> Resampled:
+    """LCC, averaged over the targets, of runs (one a seed) on the same clips."""
+    counts = _draws(len(truth[targets[0].key]))
+    seeds, draws = [], []
+    for run in runs:
+        pairs = [(t.compress(truth[t.key]) if is_mos else truth[t.key], t.compress(run[t.key])) for t in targets]
+        seeds.append(np.mean([np.corrcoef(y, x)[0, 1] for y, x in pairs]))
+        draws.append(np.mean([weighted_lcc(counts, y, x) for y, x in pairs], axis=0))
+    return Resampled(np.array(seeds), np.mean(draws, axis=0))
+
+
+def weighted_lcc(counts: Array, y: Array, x: Array) -> Array:
+    """(draws, clips) how often each clip was drawn, (clips,) twice -> (draws,) Pearson correlations."""
+    y, x = y - y.mean(), x - x.mean()
+    total = counts.sum(axis=1)
+    means = [counts @ term / total for term in (y, x, y * y, x * x, y * x)]
+    my, mx, myy, mxx, myx = means
+    lcc: Array = (myx - my * mx) / np.sqrt(np.maximum((myy - my**2) * (mxx - mx**2), 1e-30))
+    return lcc
+
+
+def interval(figure: Resampled) -> Interval:
+    """Of one arm."""
+    mean, half, _, _ = _spread(figure.by_seed, figure.by_draw)
+    return Interval(mean, mean - half, mean + half)
+
+
+def difference(one: Resampled, other: Resampled) -> Difference:
+    """`one` less `other`; both with the same seeds in the same order, or one of them with a single run for all."""
+    seeds, draws = one.by_seed - other.by_seed, one.by_draw - other.by_draw
+    mean, half, error, freedom = _spread(seeds, draws)
+    p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float("nan")
+    return Difference(mean, mean - half, mean + half, p)
+
+
+def _spread(seeds: Array, draws: Array) -> tuple[float, float, float, float]:
+    """Mean, half the interval, standard error, degrees of freedom."""
+    of_seeds = float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
+    of_clips = float(np.var(draws, ddof=1))
+    total = of_seeds + of_clips
+    if total == 0:
+        return float(np.mean(seeds)), 0.0, 0.0, np.inf
+    terms = of_clips**2 / (len(draws) - 1) + (of_seeds**2 / (len(seeds) - 1) if len(seeds) > 1 else 0.0)
+    freedom = total**2 / terms
+    error = float(np.sqrt(total))
+    return float(np.mean(seeds)), float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error, error, freedom
+
+
+def _draws(clips: int) -> Array:
+    """(RESAMPLES, clips): the same draws for every arm, so that differences are paired."""
+    rng = np.random.default_rng([RESAMPLE_SEED, clips])
+    return rng.multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES).astype(np.float64)

@@ -1,0 +1,133 @@
+"""All runs of some tables on all cores: teachers first, then every arm with every seed. Results on disk stay.
+
+A worker is a process with one math thread, and takes one run after another.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mtqnet.experiments import arms, peers
+from mtqnet.experiments.arms import Lab, Result
+from mtqnet.experiments.material import TESTS
+from mtqnet.experiments.study import PEERS, Arm, Study, Table
+
+TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
+
+Stage = Callable[[str, int, int], None]
+Told = Callable[[str, int, float], None]
+"""Called after each run: the arm's name, its seed, seconds"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed."""
+
+    name: str
+    arm: Arm
+    seed: int
+
+
+def run_all(lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told) -> None:
+    """Make every result that these tables need."""
+    wanted = [Run(f"{table.name}: {name}", arm, seed) for table, name, arm in _arms(study)
+              for seed in range(1, seeds + 1) if arm.kind not in PEERS]  # fmt: skip
+    _prepare(lab, wanted, jobs, stage)
+    _run(lab, _first(lab, _teachers(lab, wanted)), "teachers", jobs, stage, told)
+    _run(lab, _first(lab, wanted), "arms", jobs, stage, told)
+
+
+def score_peers(lab: Lab, study: Study, python: Path, jobs: int, stage: Stage) -> None:
+    """Let the peers that these tables name score the tests."""
+    if any(arm.kind in PEERS for _, _, arm in _arms(study)):
+        for test in TESTS:
+            peer_scores(lab, test, python, jobs, stage)
+
+
+def peer_scores(lab: Lab, test: str, python: Path, jobs: int, stage: Stage) -> peers.Scores:
+    clips = lab.material.test(test).clips
+    name = f"{test}-{lab.corpus_digest}"
+    return peers.score(
+        python, clips, lab.out / "peers", name, jobs, lambda done, total: stage(f"peers, {test}", done, total)
+    )
+
+
+def results(lab: Lab, arm: Arm, seeds: int, python: Path) -> list[Result]:
+    """The results of an arm, a seed each (one for a peer), from disk."""
+    if arm.kind not in PEERS:
+        return [arms.read(lab.result(arm, seed)) for seed in range(1, seeds + 1)]
+
+    def quiet(_name: str, _done: int, _total: int) -> None: ...
+
+    said = {test: peers.of_kind(arm.kind, peer_scores(lab, test, python, 1, quiet)) for test in TESTS}
+    return [Result(said, 0.0, [])]
+
+
+def seconds(lab: Lab, table: Table, seeds: int) -> float:
+    """Of one core, that the runs of a table took, teachers among them."""
+    wanted = [Run("", arm, seed) for arm in table.arms.values() for seed in range(1, seeds + 1)
+              if arm.kind not in PEERS]  # fmt: skip
+    runs = [*_teachers(lab, wanted), *wanted]
+    files = {lab.result(run.arm, run.seed) for run in runs}
+    return sum(arms.read(file).seconds for file in files)
+
+
+def teacher_of(arm: Arm) -> Arm:
+    """The teacher that an arm learns from: same network, same front end."""
+    return replace(TEACHER, change={k: v for k, v in arm.change.items() if k in ("network", "encoder", "teacher")})
+
+
+def _arms(study: Study) -> Iterable[tuple[Table, str, Arm]]:
+    return ((table, name, arm) for table in study.tables.values() for name, arm in table.arms.items())
+
+
+def _teachers(lab: Lab, wanted: Iterable[Run]) -> list[Run]:
+    needing = [r for r in wanted if r.arm.objective == "pseudo" or lab.config(r.arm, r.seed).transfer]
+    return [Run("MOSA-Net", teacher_of(run.arm), run.seed) for run in needing]
+
+
+def _first(lab: Lab, wanted: Iterable[Run]) -> list[Run]:
+    """Each result once, seed by seed, so that a table that is stopped early has all its arms."""
+    once = {lab.result(run.arm, run.seed): run for run in wanted}
+    return sorted(once.values(), key=lambda run: run.seed)
+
+
+def _prepare(lab: Lab, wanted: Iterable[Run], jobs: int, stage: Stage) -> None:
+    done = set()
+    for run in wanted:
+        config = lab.config(run.arm, run.seed)
+        front_end = (config.network.inputs, config.encoder, config.network.peak_normalise)
+        if front_end not in done:
+            done.add(front_end)
+            lab.material.prepare(config, ("train", "validation", *TESTS), jobs, stage)
+
+
+def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: Told) -> None:
+    missing = [run for run in wanted if not lab.result(run.arm, run.seed).exists()]
+    done = len(wanted) - len(missing)
+    stage(name, done, len(wanted))
+    if not missing:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs or os.cpu_count() or 1, context, initializer=_one_thread) as workers:
+        tasks = {workers.submit(arms.run, lab, run.arm, run.seed): run for run in missing}
+        try:
+            for task in as_completed(tasks):
+                run = tasks[task]
+                done += 1
+                told(run.name, run.seed, arms.read(task.result()).seconds)
+                stage(name, done, len(wanted))
+        except BaseException:  # the others in the queue would be waited for
+            workers.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,172 @@
+"""The figures of a table: one for each run, and means with intervals and differences for each arm.
+
+FOLDER/TABLE.csv           arm, split, target, seed, clips, lcc, srcc, mse
+FOLDER/TABLE.summary.csv   arm, split, target, lcc with its interval; less the arm it is held against, and p
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtqnet.experiments import figures
+from mtqnet.experiments.arms import SPLITS, Result
+from mtqnet.experiments.figures import Difference, Interval, Resampled
+from mtqnet.experiments.material import RATED, Test
+from mtqnet.experiments.study import Table
+from mtqnet.targets import BY_KEY, QUEST, TARGETS, Target
+
+MEAN = "mean"
+"""In place of a target: the mean over S-, N- and G-MOS"""
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One seed, one target, one split. `mse` is None where truth is on another scale."""
+
+    arm: str
+    split: str
+    target: str
+    seed: str
+    clips: int
+    lcc: float
+    srcc: float
+    mse: float | None
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm, one target (or their mean), one split; all of LCC."""
+
+    arm: str
+    split: str
+    target: str
+    lcc: Interval
+    against: str
+    less: Difference | None
+    """None for the arm that is held against nothing, and where the other has no such target"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of a table."""
+
+    runs: list[RunRow]
+    arms: list[ArmRow]
+
+    def arm(self, arm: str, split: str, target: str) -> ArmRow | None:
+        return next((r for r in self.arms if (r.arm, r.split, r.target) == (arm, split, target)), None)
+
+    def over_seeds(self, arm: str, split: str, target: str) -> list[RunRow]:
+        return [row for row in self.runs if (row.arm, row.split, row.target) == (arm, split, target)]
+
+
+def summarise(table: Table, results: Mapping[str, Sequence[Result]], tests: Mapping[str, Test]) -> Summary:
+    """Figures of a table. `results` holds those of each arm, a seed each."""
+    runs = [row for arm in table.arms for row in _runs(arm, results[arm], tests)]
+    arms = [row for split in SPLITS for row in _arms(table, split, results, tests[split])]
+    return Summary(runs, arms)
+
+
+def write(summary: Summary, folder: Path, name: str) -> None:
+    """Both files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _csv(folder / f"{name}.csv", [f.name for f in fields(RunRow)], (_told(asdict(r)) for r in summary.runs))
+    columns = ("arm", "split", "target", "lcc", "low", "high", "against", "less", "less_low", "less_high", "p")
+    _csv(folder / f"{name}.summary.csv", columns, (_told(_flat(row)) for row in summary.arms))
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A figure outside the interval of the one that was committed."""
+
+    arm: str
+    split: str
+    target: str
+    now: float
+    low: float
+    high: float
+
+
+def departures(summary: Summary, committed: Path) -> tuple[int, list[Departure]]:
+    """How many figures of a committed TABLE.summary.csv were compared, and which of today's lie outside."""
+    now = {(row.arm, row.split, row.target): row.lcc.mean for row in summary.arms}
+    with committed.open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if (row["arm"], row["split"], row["target"]) in now]
+    outside = []
+    for row in rows:
+        place, ends = (row["arm"], row["split"], row["target"]), (float(row["low"]), float(row["high"]))
+        if not ends[0] <= now[place] <= ends[1]:
+            outside.append(Departure(*place, now[place], *ends))
+    return len(rows), outside
+
+
+def _runs(arm: str, results: Sequence[Result], tests: Mapping[str, Test]) -> Iterable[RunRow]:
+    for split, test in tests.items():
+        is_mos = split not in RATED or RATED[split].is_mos
+        for number, result in enumerate(results, start=1):
+            for key, score in result.scores.get(split, {}).items():
+                if key not in test.truth:
+                    continue
+                found = figures.measure(BY_KEY[key], test.truth[key], score, is_mos)
+                seed = str(number) if len(results) > 1 else "all"
+                mse = found.mse if is_mos else None
+                yield RunRow(arm, split, key, seed, len(score), found.lcc, found.srcc, mse)
+
+
+def _arms(table: Table, split: str, results: Mapping[str, Sequence[Result]], test: Test) -> Iterable[ArmRow]:
+    for label, targets in (*((t.key, (t,)) for t in TARGETS), (MEAN, QUEST)):
+        made = {arm: _resampled(targets, test, split, found) for arm, found in results.items()}
+        for arm, figure in made.items():
+            if figure is None:
+                continue
+            against = table.against(arm)
+            other = made.get(against)
+            less = figures.difference(figure, other) if other is not None and against != arm else None
+            yield ArmRow(arm, split, label, figures.interval(figure), against, less)
+
+
+def _resampled(targets: Sequence[Target], test: Test, split: str, results: Sequence[Result]) -> Resampled | None:
+    """None where the arm does not score one of the targets, or the test has no truth for it."""
+    runs = [result.scores.get(split, {}) for result in results]
+    if any(t.key not in test.truth or t.key not in run for t in targets for run in runs):
+        return None
+    is_mos = split not in RATED or RATED[split].is_mos
+    return figures.mean_lcc(targets, test.truth, runs, is_mos)
+
+
+def _flat(row: ArmRow) -> dict[str, Any]:
+    less = row.less
+    return {
+        "arm": row.arm, "split": row.split, "target": row.target,
+        "lcc": row.lcc.mean, "low": row.lcc.low, "high": row.lcc.high, "against": row.against if less else "none",
+        "less": less.mean if less else None, "less_low": less.low if less else None,
+        "less_high": less.high if less else None, "p": less.p if less else None,
+    }  # fmt: skip
+
+
+def _told(row: Mapping[str, Any]) -> list[str]:
+    """Cells as text; `n/a` where there is no figure, so that no cell is empty."""
+    return [_cell(value) for value in row.values()]
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "n/a"
+    return f"{np.round(value, DECIMALS):.{DECIMALS}f}" if isinstance(value, float) else str(value)
+
+
+def _csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    partial = path.with_suffix(".tmp")
+    with partial.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+    partial.replace(path)
