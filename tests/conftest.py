@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SHARES, Split, split_of
 from mtqnet.signal.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from mtqnet.experiments.arms import Lab
 
 Samples = NDArray[np.float32]
 
@@ -243,6 +246,23 @@ def full_pool(split_pools: dict[Split, Pool]) -> Pool:
         for part in ("speech", "noise", "rooms")
     )
     return Pool(speech, noise, rooms)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., Samples]) -> Lab:
+    """Two dozen clips through the real chain, and made-up ratings: what the experiments run on."""
+    import laboratory  # lies beside the tests of experiments/
+
+    return laboratory.made(tmp_path_factory.mktemp("lab"), talker)
+
+
+@pytest.fixture(scope="session")
+def ran(lab: Lab) -> Lab:
+    """The same after every kind of arm was run with two seeds."""
+    import laboratory
+
+    laboratory.run_all(lab)
+    return lab
 
 
 def _two_of_each_split(pattern: str, numbers: range) -> list[str]:

@@ -74,11 +74,11 @@ def test_difference_is_paired_on_the_clips() -> None:
     """Two arms with the same errors but for a little: the difference is far surer than either figure."""
     truth, run = scored(300, 0.7, 4)
     rng = np.random.default_rng(5)
-    worse = {key: score + 0.15 * rng.standard_normal(300) for key, score in run.items()}
+    worse = {key: score + 0.3 * rng.standard_normal(300) for key, score in run.items()}
     one, other = (figures.mean_lcc(QUEST, truth, [r]) for r in (run, worse))
     less = figures.difference(one, other)
     assert less.mean == pytest.approx(one.by_seed[0] - other.by_seed[0])
-    assert less.half < 0.5 * figures.interval(one).half
+    assert less.half < 0.7 * figures.interval(one).half
     assert less.low > 0 and less.p < 0.05
 
 

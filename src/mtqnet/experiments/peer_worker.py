@@ -1,4 +1,4 @@
-"""Score recordings with DNSMOS and Distill-MOS, by their own code: python peer_worker.py LIST.csv SCORES.csv
+"""Score recordings with DNSMOS and Distill-MOS, by their own code: python peer_worker.py LIST.csv SCORES.csv CORE
 
 Run by the interpreter of an environment that has `speechmos` and `distillmos` (make peers); nothing of mtqnet is
 imported. LIST.csv: columns path, start, samples (empty: the whole file). Distill-MOS imports torchaudio, which it
@@ -6,6 +6,7 @@ needs for its command line alone; an empty module takes its place, as none fits 
 """
 
 import csv
+import os
 import sys
 import types
 from pathlib import Path
@@ -27,7 +28,10 @@ def read(row: dict[str, str]) -> Any:
     return samples.clip(-1.0, 1.0)
 
 
-def main(listing: str, target: str) -> None:
+def main(listing: str, target: str, core: str) -> None:
+    if hasattr(os, "sched_setaffinity"):  # one core each: their thread pools would wait for one another
+        usable = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {usable[int(core) % len(usable)]})
     sys.modules["torchaudio"] = types.ModuleType("torchaudio")
     import torch
     from distillmos import ConvTransformerSQAModel

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,12 @@ def score(python: Path, clips: Sequence[Excerpt], store: Path, name: str, jobs: 
         )
     done = len(clips) - sum(map(len, missing.values()))
     progress(done, len(clips))
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as threads:
-        tasks = {threads.submit(_one, python, chunk, path): len(chunk) for path, chunk in missing.items()}
+    workers = jobs or os.cpu_count() or 1
+    cores: SimpleQueue[int] = SimpleQueue()
+    for number in range(workers):
+        cores.put(number)
+    with ThreadPoolExecutor(workers) as threads:
+        tasks = {threads.submit(_one, python, chunk, path, cores): len(chunk) for path, chunk in missing.items()}
         for task in as_completed(tasks):
             task.result()
             done += tasks[task]
@@ -60,20 +65,18 @@ def of_kind(kind: Kind, scores: Scores) -> Scores:
     return {target: scores[column] for target, column in WHAT[kind].items()}
 
 
-def _one(python: Path, clips: Sequence[Excerpt], target: Path) -> None:
+def _one(python: Path, clips: Sequence[Excerpt], target: Path, cores: SimpleQueue[int]) -> None:
     listing, partial = target.with_suffix(".list"), target.with_suffix(".tmp")
     with listing.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(("path", "start", "samples"))
         writer.writerows((clip.path.resolve(), clip.start, clip.samples or "") for clip in clips)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    made = subprocess.run(
-        [python, WORKER, listing, partial],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **threads},
-    )
+    core = cores.get()
+    try:
+        command = [str(word) for word in (python, WORKER, listing, partial, core)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        cores.put(core)
     if made.returncode:
         last = (made.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(f"the peers could not be run by {python}: {last}. `make peers` installs them")

@@ -37,7 +37,8 @@ def draw(
     folder: Path,
 ) -> None:
     """TABLE.svg and TABLE_scatter.png. `labelled` says of each arm how many clips carry labels."""
-    figure = _over_labels(table, summary, labelled) if len(set(labelled.values())) > 1 else _bars(table, summary)
+    counts = {labelled[arm] for arm in table.arms if summary.arm(arm, "test", MEAN)}
+    figure = _over_labels(table, summary, labelled) if len(counts) > 1 else _bars(table, summary)
     figure.savefig(folder / f"{table.name}.svg", metadata={"Date": None})
     _scatter(table, results, tests["unseen"]).savefig(folder / f"{table.name}_scatter.png", dpi=DPI)
 
@@ -69,17 +70,18 @@ def _over_labels(table: Table, summary: Summary, labelled: Mapping[str, int]) ->
     """Lines of arms that share the first part of their name, over the number of labelled clips."""
     figure = _figure(3.2 * len(SPLITS) + 1.5, 4.0)
     axes = figure.subplots(1, len(SPLITS))
-    kinds = list(dict.fromkeys(arm.rsplit("_", 1)[0] for arm in table.arms))
+    arms = [arm for arm in table.arms if summary.arm(arm, "test", MEAN)]
+    kinds = list(dict.fromkeys(arm.rsplit("_", 1)[0] for arm in arms))
     for place, (axis, split) in enumerate(zip(axes, SPLITS, strict=True)):
         for kind, colour in zip(kinds, COLOURS, strict=False):
-            members = sorted((a for a in table.arms if a.rsplit("_", 1)[0] == kind), key=lambda a: labelled[a])
+            members = sorted((a for a in arms if a.rsplit("_", 1)[0] == kind), key=lambda a: labelled[a])
             rows = [row for row in (summary.arm(arm, split, MEAN) for arm in members) if row is not None]
             x = np.array([labelled[row.arm] for row in rows], dtype=float)
             y = np.array([(row.lcc.low, row.lcc.mean, row.lcc.high) for row in rows])
             axis.plot(x, y[:, 1], "o-", color=colour, label=kind, markersize=4)
             axis.fill_between(x, y[:, 0], y[:, 2], color=colour, alpha=0.13, linewidth=0)
         axis.set_xscale("log")
-        counts = sorted(set(labelled.values()))
+        counts = sorted({labelled[arm] for arm in arms})
         axis.set_xticks(counts, [f"{count:,}" for count in counts], fontsize=8)
         axis.minorticks_off()
         axis.set_title(SAYS[split], fontsize=9)

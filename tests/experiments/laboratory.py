@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
@@ -63,8 +62,10 @@ def write_rated(data: Path, talker: Callable[..., NDArray[np.float32]]) -> None:
         folder.mkdir(parents=True)
         rows = []
         for clip in range(3):
-            sf.write(folder / f"{clip}.flac", talker(2.0, 100 * number + clip), 8000 if number == 1 else SAMPLE_RATE)
-            votes = {column: 1 + clip if rated.is_mos else 20 + 30 * clip for column in rated.columns.values()}
+            sf.write(
+                folder / f"{clip}.flac", talker(2.0, 100 * number + clip), 8000 if number == 1 else SAMPLE_RATE
+            )
+            votes = dict.fromkeys(rated.columns.values(), 1 + clip if rated.is_mos else 20 + 30 * clip)
             rows.append({"file": f"{clip}.flac", **votes})
         with (folder / rated.table).open("w", newline="") as stream:
             writer = csv.DictWriter(stream, rows[0])
@@ -72,10 +73,8 @@ def write_rated(data: Path, talker: Callable[..., NDArray[np.float32]]) -> None:
             writer.writerows(rows)
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., NDArray[np.float32]]) -> Lab:
+def made(root: Path, talker: Callable[..., NDArray[np.float32]]) -> Lab:
     """The laboratory, nothing run yet."""
-    root = tmp_path_factory.mktemp("lab")
     (root / "data/speech").mkdir(parents=True)
     (root / "data/noise").mkdir()
     for seed in range(30):
@@ -88,8 +87,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., NDArray[
     return Lab(BASE, material, root / "out", material.digest())
 
 
-@pytest.fixture(scope="session")
-def ran(lab: Lab) -> Lab:
-    """The laboratory after all arms with two seeds."""
+def run_all(lab: Lab) -> None:
+    """All arms with SEEDS seeds."""
     schedule.run_all(lab, Study(BASE, {"tiny": TABLE}), SEEDS, 2, silent, lambda *_: None)
-    return lab

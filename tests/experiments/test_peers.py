@@ -1,0 +1,88 @@
+"""Peers run in an environment of their own: here a stand-in program that is started as theirs is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mtqnet.errors import UsageError
+from mtqnet.experiments import peers
+from mtqnet.experiments.peer_worker import COLUMNS, RATE, read
+from mtqnet.experiments.study import PEERS
+from mtqnet.signal.audio import Excerpt
+
+STAND_IN = """
+import csv, sys
+listing, target, core = sys.argv[1:]
+rows = list(csv.DictReader(open(listing)))
+with open(target, "w") as stream:
+    stream.write("dnsmos_sig,dnsmos_bak,dnsmos_ovrl,dnsmos_p808,distillmos\\n")
+    for row in rows:
+        stream.write(",".join([row["start"], "2", "3", "4", "5"]) + "\\n")
+print(len(rows), core, file=open(target + ".called", "a"))
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    script = tmp_path / "worker.py"
+    script.write_text(STAND_IN)
+    monkeypatch.setattr(peers, "WORKER", script)
+    monkeypatch.setattr(peers, "CHUNK", 4)
+    return tmp_path / "store"
+
+
+def score(store: Path, clips: int = 10, python: str = sys.executable) -> peers.Scores:
+    excerpts = [Excerpt(Path("shard.flac"), number, 100) for number in range(clips)]
+    told: list[tuple[int, int]] = []
+    scores = peers.score(Path(python), excerpts, store, "test", 2, lambda done, total: told.append((done, total)))
+    assert told[-1] == (clips, clips)
+    return scores
+
+
+def test_scores_come_back_in_the_order_of_the_clips(stand_in: Path) -> None:
+    scores = score(stand_in)
+    assert set(scores) == set(COLUMNS)
+    np.testing.assert_array_equal(scores["dnsmos_sig"], np.arange(10))
+    assert set(scores["distillmos"]) == {5.0}
+
+
+def test_what_is_stored_is_not_scored_again(stand_in: Path) -> None:
+    score(stand_in)
+    assert sum(1 for _ in stand_in.glob("*.called")) == 3
+    score(stand_in, python="no such python")
+
+
+def test_missing_environment_says_how_to_make_it(stand_in: Path) -> None:
+    with pytest.raises(UsageError, match="make peers"):
+        score(stand_in, python="no such python")
+
+
+def test_failing_peer_says_why_and_leaves_no_half_result(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = stand_in.parent / "broken.py"
+    broken.write_text("raise ImportError('No module named speechmos')")
+    monkeypatch.setattr(peers, "WORKER", broken)
+    with pytest.raises(UsageError, match="No module named speechmos"):
+        score(stand_in)
+    assert not list(stand_in.glob("*.csv"))
+
+
+def test_every_peer_has_its_columns() -> None:
+    assert set(peers.WHAT) == set(PEERS)
+    assert {column for columns in peers.WHAT.values() for column in columns.values()} == set(COLUMNS)
+    scores = {column: np.array([float(number)]) for number, column in enumerate(COLUMNS)}
+    assert peers.of_kind("dnsmos", scores) == {"s_mos": [0.0], "n_mos": [1.0], "g_mos": [2.0]}
+    assert peers.of_kind("distillmos", scores) == {"g_mos": [4.0]}
+
+
+def test_worker_reads_a_stretch_and_other_rates(tmp_path: Path) -> None:
+    sound = (0.1 * np.sin(np.arange(8000) / 5)).astype(np.float32)
+    sf.write(tmp_path / "wide.wav", sound, RATE, subtype="FLOAT")
+    sf.write(tmp_path / "narrow.wav", np.stack([sound, sound], axis=1), 8000, subtype="FLOAT")
+    part = read({"path": str(tmp_path / "wide.wav"), "start": "100", "samples": "50"})
+    np.testing.assert_array_equal(part, sound[100:150])
+    assert len(read({"path": str(tmp_path / "narrow.wav"), "start": "0", "samples": ""})) == 16_000
