@@ -142,7 +142,8 @@ def train(
 REPRODUCE_HELP = (
     "Run the paper's experiments: tables of arms, each with several seeds, with intervals and paired tests.\n\n"
     "training: MPL against training from scratch and knowledge transfer. loss: Huber against others. models: "
-    "MTQ-Net against plain rivals and peers. labels: how many clips need S/N/G labels. Without --table, all four. "
+    "MTQ-Net against plain rivals and peers. labels: how many clips need S/N/G labels. levers: what makes pseudo "
+    "labels pay. Without --table, all five. "
     "Writes TABLE.csv, TABLE.summary.csv, TABLE.md and pictures into --results. Called again it goes on where it "
     "stopped; arms that two tables share are run once. Needs mtqnet\\[train] and the packages of reducers.txt; "
     "the table models also `make peers`.\n\n"
@@ -156,7 +157,7 @@ REPRODUCE_HELP = (
 def reproduce(
     table: Annotated[
         list[str] | None,
-        typer.Option(help="training, loss, models or labels; again for more.", show_default="all"),
+        typer.Option(help="training, labels, models, loss or levers; again for more.", show_default="all"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each arm.")] = 5,
     data: Data = Path(),

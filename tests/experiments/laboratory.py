@@ -18,7 +18,7 @@ from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.pipeline import Listener, build_corpus
 
-FIT = FitConfig(epochs=2, steps=3, batch=4, labelled_share=0.5)
+FIT = FitConfig(epochs=2, steps=3, batch=4, unlabelled_batch=4)
 BASE = Config(
     "tiny",
     CorpusConfig(("speech",), ("noise",), train=12, validation=6, test=6, unseen=4),

@@ -105,8 +105,8 @@ def test_so_many_batches_are_drawn_as_an_epoch_has_steps() -> None:
     assert sum(often) == 24 and min(often) >= 2 and max(often) <= 3  # each clip as often as any other
 
 
-def test_share_of_each_batch_is_labelled() -> None:
-    data, fit = partly_labelled(40, 5), FitConfig(batch=8, steps=7, labelled_share=0.25, level_db=0.0)
+def test_unlabelled_clips_join_each_batch_of_labelled_ones() -> None:
+    data, fit = partly_labelled(40, 5), FitConfig(batch=2, steps=7, unlabelled_batch=6, level_db=0.0)
     batches = list(training_batches(data, KEYS, fit, np.random.default_rng(1)))
     assert [len(batch.samples) for batch in batches] == [8] * 7
     for batch in batches:
@@ -116,8 +116,8 @@ def test_share_of_each_batch_is_labelled() -> None:
 
 
 @pytest.mark.parametrize("labelled", [0, 12])
-def test_share_means_nothing_where_all_clips_are_alike(labelled: int) -> None:
-    fit = FitConfig(batch=4, steps=3, labelled_share=0.5, level_db=0.0)
+def test_batches_are_as_they_come_where_all_clips_are_alike(labelled: int) -> None:
+    fit = FitConfig(batch=4, steps=3, unlabelled_batch=2, level_db=0.0)
     batches = list(training_batches(partly_labelled(12, labelled), KEYS, fit, np.random.default_rng(1)))
     assert [len(batch.samples) for batch in batches] == [4, 4, 4]
 

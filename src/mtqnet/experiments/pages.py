@@ -75,7 +75,7 @@ Written by `{facts.command}`; edit the code, not this page.
 
 
 def _means(table: Table, summary: Summary) -> str:
-    splits = ("test", "unseen", "csp835", "noizeus")
+    splits = ("validation", "test", "unseen", "csp835", "noizeus")
     head = ["arm", *(SAYS[split] for split in splits)]
     rows = []
     for arm in table.arms:

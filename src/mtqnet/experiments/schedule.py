@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -21,6 +23,9 @@ from mtqnet.experiments.study import PEERS, Arm, Study, Table
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
 
+WATCH_S = 2.0
+"""Seconds between two looks whether the parent lives"""
+
 Stage = Callable[[str, int, int], None]
 Told = Callable[[str, int, float], None]
 """Called after each run: the arm's name, its seed, seconds"""
@@ -30,6 +35,7 @@ Told = Callable[[str, int, float], None]
 class Run:
     """One arm with one seed."""
 
+    table: str
     name: str
     arm: Arm
     seed: int
@@ -37,11 +43,13 @@ class Run:
 
 def run_all(lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told) -> None:
     """Make every result that these tables need."""
-    wanted = [Run(f"{table.name}: {name}", arm, seed) for table, name, arm in _arms(study)
+    wanted = [Run(table.name, name, arm, seed) for table, name, arm in _arms(study)
               for seed in range(1, seeds + 1) if arm.kind not in PEERS]  # fmt: skip
     _prepare(lab, wanted, jobs, stage)
     _run(lab, _first(lab, _teachers(lab, wanted)), "teachers", jobs, stage, told)
-    _run(lab, _first(lab, wanted), "arms", jobs, stage, told)
+    for table in study.tables:
+        runs = [run for run in wanted if run.table == table]
+        _run(lab, _first(lab, runs), f"arms of {table}", jobs, stage, told)
 
 
 def score_peers(lab: Lab, study: Study, python: Path, jobs: int, stage: Stage) -> None:
@@ -72,7 +80,7 @@ def results(lab: Lab, arm: Arm, seeds: int, python: Path) -> list[Result]:
 
 def seconds(lab: Lab, table: Table, seeds: int) -> float:
     """Of one core, that the runs of a table took, teachers among them."""
-    wanted = [Run("", arm, seed) for arm in table.arms.values() for seed in range(1, seeds + 1)
+    wanted = [Run(table.name, "", arm, seed) for arm in table.arms.values() for seed in range(1, seeds + 1)
               if arm.kind not in PEERS]  # fmt: skip
     runs = [*_teachers(lab, wanted), *wanted]
     files = {lab.result(run.arm, run.seed) for run in runs}
@@ -90,7 +98,7 @@ def _arms(study: Study) -> Iterable[tuple[Table, str, Arm]]:
 
 def _teachers(lab: Lab, wanted: Iterable[Run]) -> list[Run]:
     needing = [r for r in wanted if r.arm.objective == "pseudo" or lab.config(r.arm, r.seed).transfer]
-    return [Run("MOSA-Net", teacher_of(run.arm), run.seed) for run in needing]
+    return [Run(run.table, "MOSA-Net", teacher_of(run.arm), run.seed) for run in needing]
 
 
 def _first(lab: Lab, wanted: Iterable[Run]) -> list[Run]:
@@ -116,18 +124,26 @@ def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: 
     if not missing:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs or os.cpu_count() or 1, context, initializer=_one_thread) as workers:
+    with ProcessPoolExecutor(jobs or os.cpu_count() or 1, context, _start_worker, (os.getpid(),)) as workers:
         tasks = {workers.submit(arms.run, lab, run.arm, run.seed): run for run in missing}
         try:
             for task in as_completed(tasks):
                 run = tasks[task]
                 done += 1
-                told(run.name, run.seed, arms.read(task.result()).seconds)
+                told(f"{run.table}: {run.name}", run.seed, arms.read(task.result()).seconds)
                 stage(name, done, len(wanted))
         except BaseException:  # the others in the queue would be waited for
             workers.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _one_thread() -> None:
+def _start_worker(parent: int) -> None:
+    """One math thread; and an end when the parent was killed, as nobody would take what comes."""
     torch.set_num_threads(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -112,8 +112,8 @@ class FitConfig:
     steps: int = 0
     """Batches an epoch; 0: as many as show every clip once"""
     batch: int = 32
-    labelled_share: float = 0.0
-    """Share of each batch that carries S/N/G labels, where only some clips do; 0: as they come. Needs `steps`."""
+    unlabelled_batch: int = 0
+    """Clips without S/N/G labels that join each batch of clips with them; 0: both as they come. Needs `steps`."""
     frozen_epochs: int = 0
     """First epochs in which the heads learn alone; for a trunk that starts from the teacher's"""
     learning_rate: float = 1e-3
@@ -127,8 +127,10 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
             raise UsageError("epochs and batch must be 1 or more, and learning_rate above 0")
-        if not 0 <= self.labelled_share < 1 or (self.labelled_share and not self.steps):
-            raise UsageError("labelled_share must be 0 to 1, and needs steps")
+        if self.unlabelled_batch and not self.steps:
+            raise UsageError(
+                "unlabelled_batch needs steps: one epoch of two kinds of clips has no length of its own"
+            )
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """One epoch: random batches of clips of like length, each clip's level moved at random.
 
-    Every clip comes once; or, with `fit.steps`, so many batches are drawn, each clip as often as any other, or,
-    with `fit.labelled_share`, so that this share of each batch carries S/N/G labels.
+    Every clip comes once; or, with `fit.steps`, so many batches are drawn, each clip as often as any other. With
+    `fit.unlabelled_batch`, so many clips without S/N/G labels join each batch of clips with them.
     """
     for places in _drawn(data, fit, rng):
         yield _moved(collate(data, places, targets), fit.level_db, rng)
@@ -88,11 +88,10 @@ def _drawn(data: Dataset, fit: FitConfig, rng: np.random.Generator) -> list[NDAr
     lengths = np.array([clip.samples for clip in data.clips])
     everything, labelled = np.arange(len(lengths)), np.flatnonzero(data.labelled)
     others = np.setdiff1d(everything, labelled)
-    if not fit.labelled_share or not len(labelled) or not len(others):
+    if not fit.unlabelled_batch or not len(labelled) or not len(others):
         return _by_length(everything, lengths, fit.batch, fit.steps, rng)
-    share = min(max(1, round(fit.labelled_share * fit.batch)), fit.batch - 1)
-    first = _by_length(labelled, lengths, share, fit.steps, rng)
-    second = _by_length(others, lengths, fit.batch - share, fit.steps, rng)
+    first = _by_length(labelled, lengths, fit.batch, fit.steps, rng)
+    second = _by_length(others, lengths, fit.unlabelled_batch, fit.steps, rng)
     first.sort(key=lambda places: int(lengths[places].max()))  # batches of like length meet
     second.sort(key=lambda places: int(lengths[places].max()))
     together = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
