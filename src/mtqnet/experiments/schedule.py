@@ -20,6 +20,7 @@ from mtqnet.experiments import arms, peers
 from mtqnet.experiments.arms import Lab, Result
 from mtqnet.experiments.material import TESTS
 from mtqnet.experiments.study import PEERS, Arm, Study, Table
+from mtqnet.training.memory import keep_memory
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
 
@@ -140,6 +141,7 @@ def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: 
 def _start_worker(parent: int) -> None:
     """One math thread; and an end when the parent was killed, as nobody would take what comes."""
     torch.set_num_threads(1)
+    keep_memory()
 
     def watch() -> None:
         while os.getppid() == parent:

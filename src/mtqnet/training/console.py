@@ -14,12 +14,14 @@ from mtqnet.training import config as configs
 from mtqnet.training import pipeline
 from mtqnet.training.evaluate import Figure
 from mtqnet.training.loop import Epoch
+from mtqnet.training.memory import keep_memory
 from mtqnet.training.mpl import Report
 
 
 def train_model(config: Path, data: Path, out: Path, jobs: int) -> None:
     """Train what a configuration file says and print the figures. Raises MtqnetError."""
     settings = configs.load(config)
+    keep_memory()
     console = Console(stderr=True)
     with stages(console) as stage:
         listener = pipeline.Listener(stage, epoch_lines(console, stage))
