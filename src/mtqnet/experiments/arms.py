@@ -188,7 +188,7 @@ def _within(scores: Labels) -> Labels:
 
 def _write(path: Path, result: Result) -> None:
     arrays = {f"{split}/{key}": v for split, scores in result.scores.items() for key, v in scores.items()}
-    about = json.dumps({"seconds": round(result.seconds, 1), "history": result.history})
+    about = json.dumps({"seconds": round(result.seconds, 3), "history": result.history})
     _write_whole(path, {**arrays, "about": np.array(about)})
 
 
