@@ -114,6 +114,9 @@ def targets() -> None:
 Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
+PEERS_PYTHON = Path(".venv-peers/bin/python")
+"""corpus.peers.PYTHON, written again as that module would load numpy for a help text"""
+Peers = Annotated[Path, typer.Option(help="Python that has speechmos and distillmos; `make peers` makes it.")]
 Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
 
 TRAIN_HELP = (
@@ -132,11 +135,12 @@ def train(
     data: Data = Path(),
     out: Out = Path("runs/model"),
     jobs: Jobs = 0,
+    peers: Peers = PEERS_PYTHON,
 ) -> None:
     """Run all stages of training."""
     from mtqnet.training.console import train_model
 
-    train_model(config, data, out, jobs)
+    train_model(config, data, out, jobs, peers)
 
 
 REPRODUCE_HELP = (
@@ -164,9 +168,7 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder for corpus, features and runs.")] = Path("runs/reproduce"),
     results: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("docs/results"),
     configs: Annotated[Path, typer.Option(help="Folder of base.toml and the tables.")] = Path("configs/reproduce"),
-    peers: Annotated[
-        Path, typer.Option(help="Python that has speechmos and distillmos; `make peers` makes it.")
-    ] = Path(".venv-peers/bin/python"),
+    peers: Peers = PEERS_PYTHON,
     check: Annotated[
         Path | None, typer.Option(help="Folder of earlier results: exit with 1 if a figure leaves its interval.")
     ] = None,

@@ -107,6 +107,21 @@ BY_KEY: dict[str, Target] = {target.key: target for target in TARGETS}
 KEYS: tuple[str, ...] = tuple(BY_KEY)
 
 
+def _peer(key: str, name: str, says: str) -> Target:
+    return Target(key, name, 1.0, 5.0, True, "MOS", "another predictor", says)
+
+
+PEERS: tuple[Target, ...] = (
+    _peer("dnsmos_sig", "DNSMOS SIG", "what DNSMOS P.835 says of the speech"),
+    _peer("dnsmos_bak", "DNSMOS BAK", "what DNSMOS P.835 says of the background"),
+    _peer("dnsmos_ovrl", "DNSMOS OVRL", "what DNSMOS P.835 says of the whole"),
+    _peer("dnsmos_p808", "DNSMOS P.808", "what DNSMOS P.808 says of the whole"),
+    _peer("distillmos", "Distill-MOS", "what Distill-MOS says of the whole"),
+)
+"""Scores of predictors that learned from people: further pseudo labels in training. No model serves them."""
+_ALL: dict[str, Target] = {target.key: target for target in (*TARGETS, *PEERS)}
+
+
 def named(keys: tuple[str, ...] | list[str]) -> Iterator[Target]:
-    """Targets of these keys, in that order. KeyError for a key that does not exist."""
-    return (BY_KEY[key] for key in keys)
+    """Targets of these keys, those of peers too, in that order. KeyError for a key that does not exist."""
+    return (_ALL[key] for key in keys)

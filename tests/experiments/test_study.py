@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mtqnet.corpus.peer_worker import COLUMNS
 from mtqnet.errors import UsageError
 from mtqnet.experiments import study
+from mtqnet.experiments.schedule import of_kind
 
 CONFIGS = Path(__file__).parents[2] / "configs/reproduce"
 HEAD = 'title = "t"\nquestion = "q"\nreference = "one"\n'
@@ -94,3 +97,14 @@ def test_mistakes_say_where_they_are(text: str, says: str, tmp_path: Path) -> No
 def test_missing_table_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--configs"):
         study.load(tmp_path, ("training",))
+
+
+def test_what_stands_for_a_target_is_a_column_of_a_peer() -> None:
+    columns = {column for named in COLUMNS.values() for column in named}
+    assert {column for stands in study.PEERS.values() for column in stands.values()} == columns
+
+
+def test_the_columns_of_a_peer_come_by_target() -> None:
+    names = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
+    scores = {name: np.array([float(place)]) for place, name in enumerate(names)}
+    assert of_kind("dnsmos", scores) == {"s_mos": [0.0], "n_mos": [1.0], "g_mos": [2.0]}

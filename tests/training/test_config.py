@@ -9,7 +9,7 @@ import pytest
 
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, OBJECTIVE
-from mtqnet.training.config import Config, EncoderConfig, FitConfig, load
+from mtqnet.training.config import Config, EncoderConfig, FitConfig, PeersConfig, load
 from mtqnet.training.network import Network
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -85,3 +85,15 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "missing.toml")
     with pytest.raises(UsageError):
         load(tmp_path)
+
+
+def test_peers_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(UsageError, match="nisqa"):
+        PeersConfig(heads=("nisqa",))
+    with pytest.raises(UsageError, match="dnsmos_p808"):
+        PeersConfig(heads=("distillmos",), consensus=("dnsmos_p808",))
+
+
+def test_an_average_keeps_less_than_all_of_itself() -> None:
+    with pytest.raises(UsageError, match="average"):
+        FitConfig(average=1.0)

@@ -114,25 +114,6 @@ def test_best_epoch_survives_a_kill(train: Dataset, validation: Dataset, tmp_pat
     assert all(torch.equal(best[name], value) for name, value in net.state_dict().items())
 
 
-def test_checkpoint_is_written_whole_or_not_at_all(
-    train: Dataset, validation: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "run" / "net.safetensors"
-    fit(train, validation, file)
-    assert [entry.name for entry in file.parent.iterdir()] == ["net.safetensors"]
-    before = file.read_bytes()
-
-    def half(_tensors: object, path: Path, _metadata: object) -> None:
-        Path(path).write_bytes(b"half")
-        raise KilledError
-
-    monkeypatch.setattr(loop, "save_file", half)
-    net = tiny.network(tiny.CHANNEL)
-    with pytest.raises(KilledError):
-        loop.save(file, "identity", net, torch.optim.AdamW(net.parameters()), {}, [])
-    assert file.read_bytes() == before
-
-
 def test_evaluation_does_not_depend_on_the_batches(validation: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tiny.network(tiny.CHANNEL)
     whole = loop.judge(net, validation)[0], loop.predict(net, validation)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST
 from mtqnet.training import mpl
+from mtqnet.training.config import PeersConfig
 from mtqnet.training.dataset import Dataset
 from mtqnet.training.network import Network
 
@@ -157,3 +158,50 @@ def test_transfer_gives_the_shared_heads_too(trained: mpl.Trained) -> None:
 def test_transfer_without_a_teacher_is_refused(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a teacher"):
         mpl.student(replace(CONFIG, transfer=True), KEYS, train, validation, tiny.ENCODER_WIDTH, tmp_path)
+
+
+PEERS = PeersConfig(heads=("distillmos", "dnsmos_p808"), consensus=("distillmos",))
+
+
+def with_peers(data: Dataset, known: int | None = None) -> Dataset:
+    """The same clips, as a peer hears them: like G-MOS, on a narrower scale; unknown beyond the first `known`."""
+    said = 2.0 + 0.4 * data.labels["g_mos"]
+    if known is not None:
+        said[known:] = np.nan
+    return data.with_labels(dict.fromkeys(PEERS.heads, said))
+
+
+@pytest.fixture(scope="module")
+def taught_by_peers(train: Dataset, validation: Dataset, tmp_path_factory: pytest.TempPathFactory) -> mpl.Trained:
+    config = replace(CONFIG, peers=PEERS)
+    folder = tmp_path_factory.mktemp("peers")
+    return mpl.run(config, with_peers(train, 7), with_peers(validation), tiny.ENCODER_WIDTH, folder)
+
+
+def test_peers_are_heads_of_the_teacher_and_leave_no_head_behind(taught_by_peers: mpl.Trained) -> None:
+    assert taught_by_peers.teacher.targets == (*PSEUDO, *PEERS.heads)
+    assert taught_by_peers.student.targets == KEYS
+    assert {
+        name.split(".")[1] for name in taught_by_peers.student.state_dict() if name.startswith("heads.")
+    } == set(KEYS)
+
+
+def test_a_peers_own_word_goes_before_the_teachers(taught_by_peers: mpl.Trained, train: Dataset) -> None:
+    heard = with_peers(train, 7)
+    pseudo = mpl.annotate(taught_by_peers.teacher, heard)
+    alone = mpl.annotate(taught_by_peers.teacher, train)
+    for key in PEERS.heads:
+        np.testing.assert_array_equal(pseudo[key][:7], heard.labels[key][:7])
+        np.testing.assert_array_equal(pseudo[key][7:], alone[key][7:])
+
+
+def test_peers_change_what_the_student_learns(taught_by_peers: mpl.Trained, trained: mpl.Trained) -> None:
+    assert not same(taught_by_peers.student, trained.student)
+
+
+def test_a_network_without_some_heads_says_the_same_of_the_others(trained: mpl.Trained, train: Dataset) -> None:
+    some = trained.student.only(("g_mos", "stoi_est"))
+    whole = tiny.outputs(trained.student, list(train.clips[:2]))
+    part = tiny.outputs(some, list(train.clips[:2]))
+    torch.testing.assert_close(part.values, whole.values[:, [KEYS.index("g_mos"), KEYS.index("stoi_est")]])
+    assert trained.student.targets == KEYS

@@ -7,6 +7,7 @@ labels with their reasons, and its recipe: JSON from which the clip can be made 
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def excerpt(root: Path, row: Row) -> Excerpt:
     if row.get("shard"):
         return Excerpt(root / row["shard"], int(row["start"]), int(row["samples"]))
     return Excerpt(root / row["file"])
+
+
+def fingerprint(clips: Sequence[Excerpt]) -> str:
+    """12 hexadecimal digits that other or newer recordings do not have: what is computed of them is kept by it."""
+    states = {path: path.stat() for path in {clip.path for clip in clips}}
+    facts = [
+        (clip.path.as_posix(), clip.start, clip.samples, states[clip.path].st_size, states[clip.path].st_mtime_ns)
+        for clip in clips
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 def read_clip(root: Path, row: Row) -> NDArray[np.float32]:

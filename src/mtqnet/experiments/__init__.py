@@ -4,7 +4,6 @@ study.py       a table: its question, its arms, the configuration that they shar
 material.py    clips, features and labels of every split, and the rated sets
 arms.py        one arm, one seed -> what it says of every test clip
 pooled.py      the plain rivals: mean pooling over the encoder, ridge on log-mel statistics
-peers.py       DNSMOS and Distill-MOS, by their own code in an environment of their own
 schedule.py    all runs of a table on all cores, those on disk left out
 figures.py     LCC, SRCC, MSE of a run; intervals and paired tests
 pages.py, plots.py   CSV, Markdown, pictures

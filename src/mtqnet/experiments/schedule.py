@@ -16,10 +16,11 @@ from pathlib import Path
 
 import torch
 
-from mtqnet.experiments import arms, peers
+from mtqnet.corpus import peers
+from mtqnet.experiments import arms
 from mtqnet.experiments.arms import Lab, Result
 from mtqnet.experiments.material import TESTS
-from mtqnet.experiments.study import PEERS, Arm, Study, Table
+from mtqnet.experiments.study import PEERS, Arm, Kind, Study, Table
 from mtqnet.training.memory import keep_memory
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
@@ -62,9 +63,8 @@ def score_peers(lab: Lab, study: Study, python: Path, jobs: int, stage: Stage) -
 
 def peer_scores(lab: Lab, test: str, python: Path, jobs: int, stage: Stage) -> peers.Scores:
     clips = lab.material.test(test).clips
-    name = f"{test}-{lab.corpus_digest}"
     return peers.score(
-        python, clips, lab.out / "peers", name, jobs, lambda done, total: stage(f"peers, {test}", done, total)
+        python, clips, lab.out / "peers", test, jobs, lambda done, total: stage(f"peers, {test}", done, total)
     )
 
 
@@ -75,8 +75,13 @@ def results(lab: Lab, arm: Arm, seeds: int, python: Path) -> list[Result]:
 
     def quiet(_name: str, _done: int, _total: int) -> None: ...
 
-    said = {test: peers.of_kind(arm.kind, peer_scores(lab, test, python, 1, quiet)) for test in TESTS}
-    return [Result(said, 0.0, [])]
+    said = {test: peer_scores(lab, test, python, 1, quiet) for test in TESTS}
+    return [Result({test: of_kind(arm.kind, scores) for test, scores in said.items()}, 0.0, [])]
+
+
+def of_kind(kind: Kind, scores: peers.Scores) -> peers.Scores:
+    """The scores of one peer, by target."""
+    return {target: scores[column] for target, column in PEERS[kind].items()}
 
 
 def seconds(lab: Lab, table: Table, seeds: int) -> float:

@@ -19,8 +19,13 @@ TABLES = ("training", "labels", "models", "loss", "levers")
 """In the order in which they are run: later ones find many of their runs done"""
 
 Kind = Literal["network", "teacher", "mean_pool", "fine_tuned", "ridge", "dnsmos", "dnsmos_p808", "distillmos"]
-PEERS: tuple[Kind, ...] = ("dnsmos", "dnsmos_p808", "distillmos")
-"""Predictors as they come: nothing is trained, so one run stands for all seeds"""
+PEERS: Mapping[Kind, Mapping[str, str]] = {
+    "dnsmos": {"s_mos": "dnsmos_sig", "n_mos": "dnsmos_bak", "g_mos": "dnsmos_ovrl"},
+    "dnsmos_p808": {"g_mos": "dnsmos_p808"},
+    "distillmos": {"g_mos": "distillmos"},
+}
+"""Predictors as they come, and which of their scores (corpus/peers.py) stands for which target. Nothing is
+trained, so one run stands for all seeds"""
 
 
 @dataclass(frozen=True)

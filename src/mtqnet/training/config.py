@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import KEYS
+from mtqnet.targets import KEYS, PEERS
 
 LossKind = Literal["huber", "mse", "mae"]
 FrontEnd = Literal["logmel", "spectrum", "sinc", "encoder"]
@@ -123,14 +123,37 @@ class FitConfig:
     weight_decay: float = 1e-2
     level_db: float = 10.0
     """Each training clip's level is moved by up to so much, up or down."""
+    average: float = 0.0
+    """Share of the running average of the weights that a step keeps; the average is judged and kept. 0: none"""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
             raise UsageError("epochs and batch must be 1 or more, and learning_rate above 0")
+        if not 0 <= self.average < 1:
+            raise UsageError("average must be 0 or more and less than 1")
         if self.unlabelled_batch and not self.steps:
             raise UsageError(
                 "unlabelled_batch needs steps: one epoch of two kinds of clips has no length of its own"
             )
+
+
+@dataclass(frozen=True)
+class PeersConfig:
+    """Predictors that learned from people, as further teachers."""
+
+    heads: tuple[str, ...] = ()
+    """Keys of targets.PEERS: both networks learn these too; no model serves them"""
+    consensus: tuple[str, ...] = ()
+    """Those of `heads` that the G-MOS label is averaged with (training/consensus.py)"""
+    clips: int = 0
+    """Training clips that the predictors themselves score; MOSA-Net says it of the others. 0: all"""
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.heads) - {target.key for target in PEERS}:
+            known = ", ".join(target.key for target in PEERS)
+            raise UsageError(f"unknown score {sorted(unknown)[0]!r} in peers.heads; there are {known}")
+        if others := set(self.consensus) - set(self.heads):
+            raise UsageError(f"peers.consensus has {sorted(others)[0]!r}, which is not in peers.heads")
 
 
 @dataclass(frozen=True)
@@ -146,6 +169,7 @@ class Config:
     teacher_loss: LossConfig = field(default_factory=LossConfig)
     teacher: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
+    peers: PeersConfig = field(default_factory=PeersConfig)
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtqnet.bars import Stage, stages
-from mtqnet.targets import BY_KEY
+from mtqnet.targets import BY_KEY, named
 from mtqnet.training import config as configs
 from mtqnet.training import pipeline
 from mtqnet.training.evaluate import Figure
@@ -18,14 +18,14 @@ from mtqnet.training.memory import keep_memory
 from mtqnet.training.mpl import Report
 
 
-def train_model(config: Path, data: Path, out: Path, jobs: int) -> None:
+def train_model(config: Path, data: Path, out: Path, jobs: int, peers: Path) -> None:
     """Train what a configuration file says and print the figures. Raises MtqnetError."""
     settings = configs.load(config)
     keep_memory()
     console = Console(stderr=True)
     with stages(console) as stage:
         listener = pipeline.Listener(stage, epoch_lines(console, stage))
-        run = pipeline.train(settings, data, out, listener, jobs)
+        run = pipeline.train(settings, data, out, listener, jobs, peers)
     Console().print(table(run.figures))
     took = ", ".join(f"{stage} {minutes:g}" for stage, minutes in run.minutes.items())
     total = sum(run.minutes.values())
@@ -37,7 +37,8 @@ def epoch_lines(console: Console, stage: Stage) -> Report:
 
     def report(network: str, result: Epoch, total: int) -> None:
         stage(network, result.epoch, total)
-        lcc = "  ".join(f"{BY_KEY[key].name.split()[0]} {value:.3f}" for key, value in result.lcc.items())
+        names = [target.name.removesuffix(" (estimate)") for target in named(list(result.lcc))]
+        lcc = "  ".join(f"{name} {value:.3f}" for name, value in zip(names, result.lcc.values(), strict=True))
         losses = f"loss {result.train_loss:.3f}, validation error {result.validation_error:.3f}"
         console.print(f"{network} {result.epoch:>3}/{total}  {losses}, LCC {lcc}", highlight=False)
 

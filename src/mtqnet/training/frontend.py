@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
 from mtqnet.signal import audio
 from mtqnet.signal.audio import Excerpt
@@ -151,9 +152,4 @@ def _read_chunk(path: Path) -> list[Clip]:
 
 def _chunk_file(folder: Path, name: str, start: int, clips: Sequence[Excerpt]) -> Path:
     """Where a chunk is kept. Its name tells its recordings: other or newer ones have another file."""
-    states = {path: path.stat() for path in {clip.path for clip in clips}}
-    facts = [
-        (clip.path.as_posix(), clip.start, clip.samples, states[clip.path].st_size, states[clip.path].st_mtime_ns)
-        for clip in clips
-    ]
-    return folder / f"{name}-{start:06d}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}.npz"
+    return folder / f"{name}-{start:06d}-{fingerprint(clips)}.npz"

@@ -1,17 +1,14 @@
-"""One loop: epochs, validation, an atomic checkpoint after each, resume, and the best state at the end.
+"""One loop: epochs, validation, a checkpoint after each (checkpoint.py), resume, and the best state at the end.
 
-A checkpoint is one safetensors file: weights, the optimiser's state and the best weights as tensors, the rest
-(epoch, history) as JSON in its header. It is written beside the old one and renamed, so a kill at any moment
-leaves a whole one. Epoch n draws from (seed, n) alone: a resumed run takes the very steps of an unbroken one.
+Epoch n draws from (seed, n) alone: a resumed run takes the very steps of an unbroken one.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,12 +16,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mtqnet.errors import UsageError
 from mtqnet.targets import QUEST, named
+from mtqnet.training.checkpoint import State, averaged, restore, save
 from mtqnet.training.config import FitConfig
 from mtqnet.training.dataset import Dataset, plain_batches, steps_of, training_batches
 from mtqnet.training.network import Output, Trainable
@@ -76,19 +71,21 @@ def fit(
     """
     identity = _identity(network, train, validation, loss, config, seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    history, best = _restore(checkpoint, identity, network, optimiser)
+    state = State(network, optimiser, averaged(network, config.average))
+    stored = restore(checkpoint, identity, state)
+    history = [Epoch(**epoch) for epoch in stored]
     for number in range(len(history), config.epochs):
         network.freeze_trunk(number < config.frozen_epochs)
-        train_loss = _epoch(network, train, loss, config, optimiser, seed, number)
-        history.append(Epoch(number + 1, train_loss, *judge(network, validation)))
+        train_loss = _epoch(state, train, loss, config, seed, number)
+        history.append(Epoch(number + 1, train_loss, *judge(state.judged, validation)))
         if not history[-1].validation_error > min(
             e.validation_error for e in history
         ):  # NaN: no labels to judge by
-            best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        save(checkpoint, identity, network, optimiser, best, history)
+            state.keep()
+        save(checkpoint, identity, state, [vars(epoch) for epoch in history])
         if report:
             report(history[-1], config.epochs)
-    network.load_state_dict(best)
+    network.load_state_dict(state.best)
     network.freeze_trunk(False)
     network.eval()
     return history
@@ -126,51 +123,6 @@ def lcc(truth: NDArray[np.float64], said: NDArray[np.float64]) -> float:
     return float(np.corrcoef(truth, said)[0, 1])
 
 
-def save(
-    path: Path,
-    identity: str,
-    network: Trainable,
-    optimiser: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-    history: Sequence[Epoch],
-) -> None:
-    """Write a checkpoint, whole or not at all."""
-    tensors = {f"network/{k}": v.contiguous() for k, v in network.state_dict().items()}
-    tensors |= {f"best/{k}": v.contiguous() for k, v in best.items()}
-    for place, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{place}/{k}": v.contiguous() for k, v in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    about = {"identity": identity, "history": json.dumps([vars(epoch) for epoch in history])}
-    save_file(tensors, partial, about)
-    partial.replace(path)
-
-
-def _restore(
-    path: Path, identity: str, network: Trainable, optimiser: torch.optim.Optimizer
-) -> tuple[list[Epoch], dict[str, Tensor]]:
-    """Load a checkpoint into network and optimiser, if there is one: its history and best weights."""
-    if not path.exists():
-        return [], {name: value.detach().clone() for name, value in network.state_dict().items()}
-    weights: dict[str, Tensor] = {}
-    best: dict[str, Tensor] = {}
-    state: dict[int, dict[str, Tensor]] = {}
-    with safe_open(path, "pt") as stored:
-        if stored.metadata().get("identity") != identity:
-            raise UsageError(f"{path} is of other clips or other options: name another folder for this run")
-        history = [Epoch(**epoch) for epoch in json.loads(stored.metadata()["history"])]
-        for name in stored.keys():  # noqa: SIM118 - not a dict
-            group, _, rest = name.partition("/")
-            if group == "optimiser":
-                place, _, field = rest.partition("/")
-                state.setdefault(int(place), {})[field] = stored.get_tensor(name)
-            else:
-                (weights if group == "network" else best)[rest] = stored.get_tensor(name)
-    network.load_state_dict(weights)
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    return history, best
-
-
 def _identity(
     network: Trainable, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int
 ) -> str:
@@ -186,15 +138,8 @@ def _identity(
     return digest.hexdigest()
 
 
-def _epoch(
-    network: Trainable,
-    train: Dataset,
-    loss: Loss,
-    config: FitConfig,
-    optimiser: torch.optim.Optimizer,
-    seed: int,
-    number: int,
-) -> float:
+def _epoch(state: State, train: Dataset, loss: Loss, config: FitConfig, seed: int, number: int) -> float:
+    network, optimiser = state.network, state.optimiser
     rng = np.random.default_rng([seed, number])
     torch.manual_seed(seed * 1_000_003 + number)  # dropout
     network.train()
@@ -209,6 +154,7 @@ def _epoch(
         torch.autograd.backward(value)
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
         optimiser.step()
+        state.average_step()
         total += value.item() * len(batch.samples)
         clips += len(batch.samples)
     return total / clips

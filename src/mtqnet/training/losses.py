@@ -2,7 +2,7 @@
 
     L = L_sup + gamma L_semi
     L_sup  = sum over S-, N-, G-MOS of L_m (true labels)
-    L_semi = sum over PESQ, STOI, SDI of L_m (the teacher's labels)
+    L_semi = sum over PESQ, STOI, SDI of L_m (the teacher's labels), and over scores of peers where they are taught
     L_m    = mean over clips of d(y - y^) + alpha / F sum over frames of d(y - y^_f)
 
 d is Huber, or squared or absolute error for the comparison. Missing labels are NaN and count for nothing: each
@@ -17,12 +17,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mtqnet.targets import OBJECTIVE
+from mtqnet.targets import OBJECTIVE, PEERS
 from mtqnet.training.config import LossConfig
 from mtqnet.training.masks import frame_mask
 from mtqnet.training.network import Output
 
-PSEUDO = frozenset(target.key for target in OBJECTIVE)
+PSEUDO = frozenset(target.key for target in (*OBJECTIVE, *PEERS))
 
 
 def distance(error: Tensor, config: LossConfig) -> Tensor:

@@ -9,6 +9,9 @@ learning" is what the abstract says in other words. Here:
 
 The loss of `learn` is in losses.py. MTQ-Net sees no true PESQ, STOI or SDI: its steps come from S/N/G labels and
 the teacher's, its best epoch from the S/N/G labels of the validation clips. Clips may carry pseudo labels alone.
+
+Beyond the paper, other predictors can be teachers too (PeersConfig): what they say of some clips is a further
+target of MOSA-Net, which then says it of all, and a further head of MTQ-Net that is dropped in the end.
 """
 
 from __future__ import annotations
@@ -18,16 +21,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import KEYS, OBJECTIVE, named
-from mtqnet.training import loop, losses
+from mtqnet.targets import G_MOS, KEYS, OBJECTIVE, PEERS, named
+from mtqnet.training import consensus, loop, losses
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.network import Network
-
-TEACHER_TARGETS = tuple(target.key for target in OBJECTIVE)
 
 Report = Callable[[str, loop.Epoch, int], None]
 """Called after each epoch: which network, what it gave, epochs in all."""
@@ -58,6 +60,11 @@ def run(
     return Trained(teacher, learnt, teacher_history, history)
 
 
+def teacher_targets(config: Config) -> tuple[str, ...]:
+    """What MOSA-Net learns: PESQ, STOI, SDI, and scores of peers if they are teachers."""
+    return (*(target.key for target in OBJECTIVE), *config.peers.heads)
+
+
 def teach(
     config: Config,
     train: Dataset,
@@ -67,8 +74,9 @@ def teach(
     report: Report | None = None,
 ) -> tuple[Network, list[loop.Epoch]]:
     """Stage 1 a: MOSA-Net on true PESQ, STOI and SDI."""
-    network = new_network(config, TEACHER_TARGETS, encoder_width, config.seed)
-    loss = partial(losses.supervised, targets=TEACHER_TARGETS, config=config.teacher_loss)
+    targets = teacher_targets(config)
+    network = new_network(config, targets, encoder_width, config.seed)
+    loss = partial(losses.supervised, targets=targets, config=config.teacher_loss)
     history = loop.fit(
         network, train, validation, loss, config.teacher, config.seed,
         out / "mosa-net.safetensors", partial(report, "MOSA-Net") if report else None,
@@ -77,9 +85,14 @@ def teach(
 
 
 def annotate(teacher: Network, clips: Dataset) -> Labels:
-    """Stage 1 b: what the teacher says of every clip, within each target's range."""
+    """Stage 1 b: what the teacher says of every clip, within each target's range; a peer's own word goes first."""
     scores = loop.predict(teacher, clips)
-    return {target.key: scores[target.key].clip(target.low, target.high) for target in named(TEACHER_TARGETS)}
+    pseudo = {t.key: scores[t.key].clip(t.low, t.high) for t in named(teacher.targets)}
+    for target in PEERS:
+        if target.key in pseudo and target.key in clips.labels:
+            own = clips.labels[target.key]
+            pseudo[target.key] = np.where(np.isnan(own), pseudo[target.key], own)
+    return pseudo
 
 
 def learn(
@@ -92,8 +105,20 @@ def learn(
     report: Report | None = None,
     teacher: Network | None = None,
 ) -> tuple[Network, list[loop.Epoch]]:
-    """Stage 2: MTQ-Net on S/N/G labels and pseudo labels together; from the teacher's weights if asked to."""
-    return student(config, KEYS, train.with_labels(pseudo), validation, encoder_width, out, report, teacher)
+    """Stage 2: MTQ-Net on S/N/G labels and pseudo labels together; from the teacher's weights if asked to.
+
+    With a consensus, the G-MOS labels of both sets are that. The network that is left has the six heads alone.
+    """
+    train = train.with_labels(pseudo)
+    if config.peers.consensus:
+        agreed = consensus.fit(train.labels[G_MOS.key], train.labels, config.peers.consensus)
+        train, validation = (
+            data.with_labels({G_MOS.key: agreed.label(data.labels[G_MOS.key], data.labels)})
+            for data in (train, validation)
+        )
+    targets = (*KEYS, *config.peers.heads)
+    network, history = student(config, targets, train, validation, encoder_width, out, report, teacher)
+    return network.only(KEYS), history
 
 
 def student(

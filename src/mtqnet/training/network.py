@@ -15,8 +15,9 @@ LSTM see nothing there. So a clip's score does not depend on what it was batched
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,13 @@ class Trainable(nn.Module):
         """Take the trunk of a network of the same dimensions, and the heads of the targets that both have."""
         mine = self.state_dict()
         self.load_state_dict({**mine, **{name: w for name, w in other.state_dict().items() if name in mine}})
+
+    def only(self, targets: Sequence[str]) -> Self:
+        """A copy with the heads of these targets alone: what was learned beside them stays in the trunk."""
+        kept = copy.deepcopy(self)
+        kept.targets = tuple(targets)
+        kept.heads = nn.ModuleDict({key: kept.heads[key] for key in targets})
+        return kept
 
     def freeze_trunk(self, frozen: bool) -> None:
         """Whether the heads learn alone."""

@@ -5,6 +5,7 @@
 Every stage leaves whole files in the run's folder and finds them again, so a killed run goes on where it was:
     RUN/corpus/      clips and labels (corpus/build.py)
     RUN/features/    what the frozen front end gives for each clip
+    RUN/peers/       what other predictors say of clips, where they are teachers
     RUN/*.safetensors  checkpoints of both networks
     RUN/time.json    seconds of each stage
     RUN/model/       NAME.onnx, NAME.json (with the figures) and NAME.safetensors: what `--model` takes
@@ -17,12 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from mtqnet import __version__
 from mtqnet.bars import Stage
 from mtqnet.corpus import build as corpus
+from mtqnet.corpus import peers
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import excerpt, read_rows
@@ -31,7 +34,7 @@ from mtqnet.training import encoder as encoders
 from mtqnet.training import evaluate, frontend, loop, mpl
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config, CorpusConfig
-from mtqnet.training.dataset import Dataset, labels_of
+from mtqnet.training.dataset import Dataset, Labels, labels_of
 from mtqnet.training.export import Exported, export
 
 Row = dict[str, Any]
@@ -57,14 +60,24 @@ class Run:
     """By stage, over all calls that made it: a resumed run adds up."""
 
 
-def train(config: Config, data: Path, out: Path, listener: Listener, jobs: int = 0) -> Run:
-    """Run all stages. `data` is the folder that the configuration's sources lie in."""
+def train(
+    config: Config, data: Path, out: Path, listener: Listener, jobs: int = 0, peers_python: Path = peers.PYTHON
+) -> Run:
+    """Run all stages. `data` is the folder that the configuration's sources lie in.
+
+    `peers_python` is the interpreter of an environment with the peers (corpus/peers.py), where the configuration
+    has them as teachers.
+    """
     clock = Clock(out / "time.json")
     listener = timed(listener, clock)
     table = build_corpus(config.corpus, data, out / "corpus", listener, jobs)
     rows = read_rows(table)
     front_end = frontend.FrontEnd.of(config)
     sets = {split: _dataset(front_end, rows, split, out, listener, jobs) for split in ("train", "validation")}
+    sets = {
+        split: data.with_labels(_said(config, rows, split, out, listener, jobs, peers_python))
+        for split, data in sets.items()
+    }
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder is not None else 0
     trained = mpl.run(config, sets["train"], sets["validation"], width, out, listener.epoch)
@@ -106,6 +119,23 @@ def _dataset(
         front_end, sources, out / "features", split, lambda a, b: listener.stage(f"features, {split}", a, b), jobs
     )
     return Dataset(clips, labels_of(of_split, KEYS))
+
+
+def _said(
+    config: Config, rows: list[Row], split: str, out: Path, listener: Listener, jobs: int, python: Path
+) -> Labels:
+    """What the peers that are teachers say of a split: of its first clips in training, of all that validate."""
+    keys = config.peers.heads
+    if not keys:
+        return {}
+    clips = [excerpt(out / "corpus", row) for row in rows if row["split"] == split]
+    asked = clips[: config.peers.clips or None] if split == "train" else clips
+    scores = peers.score(
+        python, asked, out / "peers", split, jobs, lambda a, b: listener.stage(f"peers, {split}", a, b),
+        peers.predictors_of(keys),
+    )  # fmt: skip
+    unknown = np.full(len(clips) - len(asked), np.nan)
+    return {key: np.concatenate([scores[key], unknown]) for key in keys}
 
 
 def _finish(

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mtqnet.corpus import peers
+from mtqnet.corpus.peer_worker import COLUMNS, RATE, read
 from mtqnet.errors import UsageError
-from mtqnet.experiments import peers
-from mtqnet.experiments.peer_worker import COLUMNS, RATE, read
-from mtqnet.experiments.study import PEERS
 from mtqnet.signal.audio import Excerpt
 
 STAND_IN = """
 import csv, sys
-listing, target, core = sys.argv[1:]
+predictor, listing, target, core = sys.argv[1:]
+columns = {"dnsmos": ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"], "distillmos": ["distillmos"]}
 rows = list(csv.DictReader(open(listing)))
 with open(target, "w") as stream:
-    stream.write("dnsmos_sig,dnsmos_bak,dnsmos_ovrl,dnsmos_p808,distillmos\\n")
+    stream.write(",".join(columns[predictor]) + "\\n")
     for row in rows:
-        stream.write(",".join([row["start"], "2", "3", "4", "5"]) + "\\n")
+        stream.write(",".join([row["start"], "2", "3", "4"][: len(columns[predictor])]) + "\\n")
 print(len(rows), core, file=open(target + ".called", "a"))
 """
 
@@ -36,25 +36,45 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-def score(store: Path, clips: int = 10, python: str = sys.executable) -> peers.Scores:
-    excerpts = [Excerpt(Path("shard.flac"), number, 100) for number in range(clips)]
+def score(
+    store: Path, clips: int = 10, python: str = sys.executable, predictors: tuple[str, ...] = tuple(COLUMNS)
+) -> peers.Scores:
+    shard = store.parent / "shard.flac"
+    if not shard.exists():
+        shard.touch()
+    excerpts = [Excerpt(shard, number, 100) for number in range(clips)]
     told: list[tuple[int, int]] = []
-    scores = peers.score(Path(python), excerpts, store, "test", 2, lambda done, total: told.append((done, total)))
-    assert told[-1] == (clips, clips)
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+
+    scores = peers.score(Path(python), excerpts, store, "test", 2, progress, predictors)
+    assert told[-1] == (clips * len(predictors), clips * len(predictors))
     return scores
 
 
 def test_scores_come_back_in_the_order_of_the_clips(stand_in: Path) -> None:
     scores = score(stand_in)
-    assert set(scores) == set(COLUMNS)
+    assert list(scores) == [column for columns in COLUMNS.values() for column in columns]
     np.testing.assert_array_equal(scores["dnsmos_sig"], np.arange(10))
-    assert set(scores["distillmos"]) == {5.0}
+    np.testing.assert_array_equal(scores["distillmos"], np.arange(10))
+    assert set(scores["dnsmos_p808"]) == {4.0}
 
 
 def test_what_is_stored_is_not_scored_again(stand_in: Path) -> None:
     score(stand_in)
-    assert sum(1 for _ in stand_in.glob("*.called")) == 3
+    assert sum(1 for _ in stand_in.glob("*.called")) == 6
     score(stand_in, python="no such python")
+    grown = score(stand_in, clips=11)
+    np.testing.assert_array_equal(grown["dnsmos_sig"], np.arange(11))
+    assert sum(1 for _ in stand_in.glob("*.called")) == 8  # the last chunk of each predictor anew
+
+
+def test_only_the_predictors_that_are_asked_for_are_run(stand_in: Path) -> None:
+    assert peers.predictors_of(["distillmos"]) == ("distillmos",)
+    assert peers.predictors_of(["dnsmos_p808", "distillmos", "dnsmos_sig"]) == ("dnsmos", "distillmos")
+    assert set(score(stand_in, predictors=("distillmos",))) == {"distillmos"}
+    assert sum(1 for _ in stand_in.glob("*.called")) == 3
 
 
 def test_missing_environment_says_how_to_make_it(stand_in: Path) -> None:
@@ -69,14 +89,6 @@ def test_failing_peer_says_why_and_leaves_no_half_result(stand_in: Path, monkeyp
     with pytest.raises(UsageError, match="No module named speechmos"):
         score(stand_in)
     assert not list(stand_in.glob("*.csv"))
-
-
-def test_every_peer_has_its_columns() -> None:
-    assert set(peers.WHAT) == set(PEERS)
-    assert {column for columns in peers.WHAT.values() for column in columns.values()} == set(COLUMNS)
-    scores = {column: np.array([float(number)]) for number, column in enumerate(COLUMNS)}
-    assert peers.of_kind("dnsmos", scores) == {"s_mos": [0.0], "n_mos": [1.0], "g_mos": [2.0]}
-    assert peers.of_kind("distillmos", scores) == {"g_mos": [4.0]}
 
 
 def test_worker_reads_a_stretch_and_other_rates(tmp_path: Path) -> None:
