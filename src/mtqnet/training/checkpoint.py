@@ -55,7 +55,9 @@ class State:
 
 def averaged(network: Trainable, share: float) -> AveragedModel | None:
     """An exponential running average that keeps `share` of itself at each step; None for 0."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(share)) if share else None
+    if not share:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(share))  # type: ignore[no-untyped-call]
 
 
 def save(path: Path, identity: str, state: State, history: Sequence[Mapping[str, Any]]) -> None:

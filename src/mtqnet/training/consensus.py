@@ -2,8 +2,8 @@
 
 An anchored G-MOS knows the noise and the damage exactly but was fitted to few listeners; DNSMOS P.808 and
 Distill-MOS learned from many listeners' votes but see no reference. Each is brought to the mean and spread of the
-anchored label, then all are averaged, and the mean is brought to that mean and spread once more: averaging narrows,
-and a scale must keep its ends.
+anchored label, then all are averaged, and the mean is brought to that mean and spread once more: averaging
+narrows, and a scale must keep its ends.
 """
 
 from __future__ import annotations
