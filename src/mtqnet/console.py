@@ -215,7 +215,12 @@ def _cell(target: Target, row: Scores) -> Text:
         return Text("-", style="dim")
     poor, good = (end if target.higher_is_better else -end for end in POOR_GOOD[target.key])
     height = value if target.higher_is_better else -value
-    return Text(digits(target, value), style="green" if height >= good else "red" if height < poor else "yellow")
+    colour = "green" if height >= good else "red" if height < poor else "yellow"
+    cell = Text(digits(target, value), style=colour)
+    interval = row.intervals.get(target.key)
+    if interval is not None and not target.log:  # on a ratio scale there is no more and less by the same amount
+        cell.append(f" ±{(interval.high - interval.low) / 2:.1g}", style="dim")
+    return cell
 
 
 def _common_folder(files: Sequence[str]) -> str:

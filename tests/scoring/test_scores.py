@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mtqnet.errors import AudioError, SilentError
-from mtqnet.scoring.scores import COLUMNS, Scores, Track
+from mtqnet.scoring.intervals import Interval
+from mtqnet.scoring.scores import COLUMNS, ENDS, Scores, Track
 from mtqnet.targets import KEYS
 
 GOOD = Scores(
@@ -20,12 +21,14 @@ GOOD = Scores(
 def test_columns_are_these() -> None:
     assert COLUMNS == (
         "file", "s_mos", "n_mos", "g_mos", "pesq_est", "stoi_est", "sdi_est",
+        "s_mos_low", "s_mos_high", "n_mos_low", "n_mos_high", "g_mos_low", "g_mos_high",
+        "pesq_est_low", "pesq_est_high", "stoi_est_low", "stoi_est_high", "sdi_est_low", "sdi_est_high",
         "duration_s", "model", "model_sha256", "version", "flags", "error",
     )  # fmt: skip
 
 
-def test_every_column_is_a_field() -> None:
-    assert set(COLUMNS) <= {field.name for field in dataclasses.fields(Scores)}
+def test_every_column_is_a_field_or_an_end_of_an_interval() -> None:
+    assert set(COLUMNS) - set(ENDS) <= {field.name for field in dataclasses.fields(Scores)}
 
 
 def test_row_holds_the_values_in_order() -> None:
@@ -34,6 +37,16 @@ def test_row_holds_the_values_in_order() -> None:
     assert [row[key] for key in KEYS] == [3.5, 2.25, 2.5, 1.75, 0.875, 0.00123]
     assert row["flags"] == "short clipped"
     assert Scores().as_row()["flags"] == ""
+
+
+def test_intervals_are_columns_and_words() -> None:
+    sure = dataclasses.replace(GOOD, intervals={"s_mos": Interval(3.1, 3.75), "sdi_est": Interval(0.0004, 0.0041)})
+    row = sure.as_row()
+    assert (row["s_mos_low"], row["s_mos_high"], row["sdi_est_high"]) == (3.1, 3.75, 0.0041)
+    assert row["g_mos_low"] is None
+    assert "S-MOS 3.50 [3.10, 3.75]  N-MOS 2.25  " in str(sure)
+    assert "SDI 0.0012 [0.0004, 0.0041]" in str(sure)
+    assert hash(sure) == hash(GOOD)
 
 
 def test_values_by_key() -> None:

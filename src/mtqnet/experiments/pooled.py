@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtqnet.targets import QUEST
+from mtqnet.training import ridge
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.encoder import SpeechEncoder
@@ -57,7 +58,7 @@ class Ridge:
         self.offset = y.mean(axis=0)
         held_out = (_statistics(validation) - self.mean) / self.spread
         truth = np.stack([t.to_training(validation.labels[t.key]) for t in QUEST], axis=1)
-        fits = {penalty: _solve(x, y - self.offset, penalty) for penalty in PENALTIES}
+        fits = {penalty: ridge.solve(x, y - self.offset, penalty) for penalty in PENALTIES}
         errors = {p: float(np.mean((held_out @ w + self.offset - truth) ** 2)) for p, w in fits.items()}
         self.penalty = min(errors, key=errors.__getitem__)
         self.weights = fits[self.penalty]
@@ -72,7 +73,3 @@ def _statistics(data: Dataset) -> NDArray[np.float64]:
     """(clips, 160): mean and standard deviation of each log-mel band."""
     views = [clip.features["logmel"].astype(np.float64) for clip in data.clips]
     return np.array([np.concatenate([view.mean(axis=0), view.std(axis=0)]) for view in views])
-
-
-def _solve(x: NDArray[np.float64], y: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y), dtype=np.float64)

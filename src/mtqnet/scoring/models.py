@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mtqnet.errors import ModelError
+from mtqnet.scoring.intervals import Intervals, parse
 from mtqnet.signal.features import FEATURES
 from mtqnet.targets import KEYS
 
@@ -47,6 +48,8 @@ class ModelRecord:
     licence: str
     one_at_a_time: bool = False
     """Whether the graph takes a single clip only (some speech encoders know no padding)."""
+    intervals: Intervals | None = None
+    """None for a model that was not calibrated"""
     track: bool = True
     """Whether its frame scores follow each other in time."""
 
@@ -121,6 +124,7 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
         one_at_a_time=bool(record.get("one_at_a_time", False)),
+        intervals=parse(record["intervals"], record["targets"]) if "intervals" in record else None,
         track=bool(record.get("track", True)),
     )
 

@@ -100,8 +100,10 @@ class Predictor:
         values: dict[str, Any] = {
             target.key: target.clip(float(mean)) for target, mean in zip(targets, means, strict=True)
         }
+        intervals = self.record.intervals
         return Scores(
             **values,
+            intervals=intervals.of(values) if intervals is not None else {},
             file=_shown(file),
             duration_s=recording.duration_s,
             model=self.record.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -9,19 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.errors import AudioError
+from mtqnet.scoring.intervals import Interval
 from mtqnet.targets import KEYS, TARGETS, Target
 
+ENDS: tuple[str, ...] = tuple(f"{key}_{end}" for key in KEYS for end in ("low", "high"))
+"""Columns of the intervals"""
 COLUMNS: tuple[str, ...] = (
-    "file", *KEYS, "duration_s", "model", "model_sha256", "version", "flags", "error",
+    "file", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags", "error",
 )  # fmt: skip
 """Order of every table that is written."""
 
 Cell = str | float | None
 
 
-def spoken(target: Target, value: float) -> str:
+def spoken(target: Target, value: float, interval: Interval | None = None) -> str:
     """A score for people, such as "S-MOS 3.42": two decimals, or two figures where the scale is a ratio."""
-    return f"{target.name.split()[0]} {digits(target, value)}"
+    told = f"{target.name.split()[0]} {digits(target, value)}"
+    if interval is None:
+        return told
+    return f"{told} [{digits(target, interval.low)}, {digits(target, interval.high)}]"
 
 
 def digits(target: Target, value: float) -> str:
@@ -54,6 +61,8 @@ class Scores:
     pesq_est: float | None = None
     stoi_est: float | None = None
     sdi_est: float | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict, hash=False)
+    """By target; empty where the model has none. See scoring/intervals.py."""
     file: str | None = None
     """The path as it was given; None for an array."""
     duration_s: float | None = None
@@ -87,13 +96,17 @@ class Scores:
 
     def as_row(self) -> dict[str, Cell]:
         """One cell per column, in the order of COLUMNS, not rounded. Flags become one text, with blanks."""
-        cells: dict[str, Cell] = {name: getattr(self, name) for name in COLUMNS}
-        return cells | {"flags": " ".join(self.flags)}
+        cells: dict[str, Cell] = {name: getattr(self, name) for name in COLUMNS if name not in ENDS}
+        ends: dict[str, Cell] = dict.fromkeys(ENDS)
+        for key, interval in self.intervals.items():
+            ends |= {f"{key}_low": interval.low, f"{key}_high": interval.high}
+        cells |= ends | {"flags": " ".join(self.flags)}
+        return {name: cells[name] for name in COLUMNS}
 
     def __str__(self) -> str:
         name = self.file or "recording"
         if self.error is not None:
             return f"{name}: not scored: {self.error}"
-        numbers = ((target, self.value(target.key)) for target in TARGETS)
-        told = "  ".join(spoken(target, number) for target, number in numbers if number is not None)
+        numbers = ((target, self.value(target.key), self.intervals.get(target.key)) for target in TARGETS)
+        told = "  ".join(spoken(target, number, ends) for target, number, ends in numbers if number is not None)
         return f"{name}: {told}" + (f"  ({', '.join(self.flags)})" if self.flags else "")

@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from mtqnet.errors import UsageError, missing_extra
-from mtqnet.scoring.scores import COLUMNS, Cell, Scores
+from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores
 from mtqnet.targets import TARGETS
 
 DECIMALS = 4
 FIGURES = 4
-NUMBERS = (*(target.key for target in TARGETS), "duration_s")
+NUMBERS = (*(target.key for target in TARGETS), *ENDS, "duration_s")
 """Columns that hold numbers; all others hold text."""
 ROW_GROUP = 4096
 """Rows that a Parquet writer keeps before it writes them."""
@@ -31,9 +31,10 @@ def cells(scores: Scores) -> dict[str, Cell]:
     """A row as it is written: rounded, in the order of COLUMNS."""
     row = scores.as_row()
     for target in TARGETS:
-        value = scores.value(target.key)
-        if value is not None:
-            row[target.key] = float(f"{value:.{FIGURES}g}") if target.log else round(value, DECIMALS)
+        for name in (target.key, f"{target.key}_low", f"{target.key}_high"):
+            value = row[name]
+            if isinstance(value, float):
+                row[name] = float(f"{value:.{FIGURES}g}") if target.log else round(value, DECIMALS)
     if scores.duration_s is not None:
         row["duration_s"] = round(scores.duration_s, 3)
     return row

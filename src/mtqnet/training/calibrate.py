@@ -1,0 +1,89 @@
+"""Intervals fitted on calibration clips, and how many labels they cover on others.
+
+Calibration clips are held out from training and from the choice of the best epoch. One half of them tells how far
+off the model is at which scores (a ridge regression of the logarithm of the error), the other half how much wider
+the interval must be to hold COVERAGE of the labels: split-conformal prediction (scoring/intervals.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.errors import ModelError
+from mtqnet.scoring.intervals import Band, Intervals, terms
+from mtqnet.targets import Target, named
+from mtqnet.training import ridge
+
+COVERAGE = 0.9
+LEAST = 40
+"""Calibration clips; fewer say nothing of a tenth of them"""
+PENALTY = 10.0
+"""Of the ridge regression, in clips"""
+SMALLEST = 1e-3
+"""Error on the training scale below which a logarithm means nothing"""
+
+Array = NDArray[np.float64]
+Values = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Covered:
+    """How intervals did on some clips."""
+
+    kind: str
+    """Which clips: a split, or a kind of processing in it"""
+    target: str
+    clips: int
+    share: float
+    """Of labels within the interval, 0 to 1"""
+    width: float
+    """Mean, in the target's own unit; for SDI of log10"""
+
+
+def fit(scores: Values, labels: Values, targets: Sequence[str], seed: int = 0) -> Intervals:
+    """Intervals of these targets from scores and labels of calibration clips, (clips,) each; NaN where unknown.
+
+    Raises ModelError for too few clips.
+    """
+    x = terms(list(named(list(targets))), scores)
+    first = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
+    bands = {t.key: _band(t, x, scores[t.key], labels[t.key], first) for t in named(list(targets))}
+    return Intervals(COVERAGE, bands)
+
+
+def _band(target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_]) -> Band:
+    known = ~np.isnan(labels)
+    if known.sum() < LEAST:
+        raise ModelError(f"{known.sum()} clips with {target.name} to calibrate on: intervals need {LEAST}")
+    error = np.abs(target.to_training(labels) - target.to_training(scores))
+    size = np.log(np.maximum(error, SMALLEST))
+    shape, rest = known & first, known & ~first
+    usual = float(size[shape].mean())
+    weights = ridge.solve(x[shape], size[shape] - usual, PENALTY)
+    weights[0] += usual  # the penalty pulls towards one width for all, not towards the width 1
+    exponent = x[known] @ weights
+    raw = Band(tuple(weights.tolist()), float(exponent.min()), float(exponent.max()), 1.0)
+    ratio = np.sort(error[rest] / raw.half_width(x[rest]))
+    place = min(math.ceil((len(ratio) + 1) * COVERAGE), len(ratio)) - 1
+    return Band(raw.weights, raw.lowest, raw.highest, float(ratio[place]))
+
+
+def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[Covered]:
+    """By target, on clips that did not calibrate; those without a label count for nothing."""
+    low, high = intervals.ends(scores)
+    found = []
+    for target in named(list(intervals.bands)):
+        truth = np.clip(labels[target.key], target.low, target.high)
+        known = ~np.isnan(truth)
+        if known.any():
+            ends = low[target.key][known], high[target.key][known]
+            inside = (truth[known] >= ends[0]) & (truth[known] <= ends[1])
+            width = target.compress(ends[1]) - target.compress(ends[0])
+            means = round(float(inside.mean()), 4), round(float(width.mean()), 4)
+            found.append(Covered(kind, target.key, int(known.sum()), *means))
+    return found
