@@ -143,6 +143,29 @@ def train(
     train_model(config, data, out, jobs, peers)
 
 
+DISTIL_HELP = (
+    "Teach a small, fast network what a large model says: the pseudo-label idea once more.\n\n"
+    "The model named in the configuration scores every clip of the corpus; the small network learns these scores, "
+    "mixed with the labels of clips that have some. Called again on the same folder, it goes on where it stopped. "
+    "The result is RUN/model. Needs mtqnet\\[train] and the packages of reducers.txt.\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet distil configs/small.toml --data ../shared/data --out runs/small[/]"
+)
+
+
+@app.command(help=DISTIL_HELP)
+def distil(
+    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/small.toml.")],
+    data: Data = Path(),
+    out: Out = Path("runs/small"),
+    jobs: Jobs = 0,
+) -> None:
+    """Let a model teach a small network."""
+    from mtqnet.training.console import distil_model
+
+    distil_model(config, data, out, jobs)
+
+
 REPRODUCE_HELP = (
     "Run the paper's experiments: tables of arms, each with several seeds, with intervals and paired tests.\n\n"
     "training: MPL against training from scratch and knowledge transfer. loss: Huber against others. models: "

@@ -21,13 +21,14 @@ from mtqnet.targets import TARGETS
 from mtqnet.training import pipeline
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.dataset import labels_of
+from mtqnet.training.finish import Listener
 
 SPEAKERS, NOISES = 30, 24
 
 CONFIG = Config(
     name="tiny",
     seed=3,
-    corpus=CorpusConfig(("speech",), ("noise",), train=600, validation=60, test=60, unseen=20, seed=5),
+    corpus=CorpusConfig(("speech",), ("noise",), train=600, validation=100, test=60, unseen=20, seed=5),
     encoder=EncoderConfig(layers=(1,), pool=4),
     network=NetworkConfig(
         conv_channels=(8, 16), time_strides=(4, 2), band_strides=(4, 4), adapter=48, lstm=32, dense=48, dropout=0.0
@@ -37,7 +38,7 @@ CONFIG = Config(
 )
 
 
-NOBODY = pipeline.Listener(lambda *_: None, lambda *_: None)
+NOBODY = Listener(lambda *_: None, lambda *_: None)
 
 
 def noise(seed: int, seconds: float = 8.0) -> NDArray[np.float32]:

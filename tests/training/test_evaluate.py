@@ -46,7 +46,7 @@ def test_every_split_and_target_has_a_row(toy_model: Path, tmp_path: Path) -> No
         sf.write(tmp_path / f"{number}.wav", 10 ** (-number / 16) / 500 * rng.standard_normal(16_000), 16_000)
         labels = {target.label: str(target.from_training(np.array(number / 2 - 2))) for target in TARGETS}
         rows.append({"file": f"{number}.wav", "split": "validation" if number % 2 else "test", **labels})
-    found = evaluate.figures(toy_model, rows, tmp_path)
+    found = evaluate.figures(rows, evaluate.scores(toy_model, rows, tmp_path))
     assert [(f.split, f.target) for f in found] == [(s, t.key) for s in ("test", "validation") for t in TARGETS]
     assert all(f.clips == 4 for f in found)
     assert found[0].srcc == -1.0, "the softer, the lower; the labels rise"
@@ -54,7 +54,7 @@ def test_every_split_and_target_has_a_row(toy_model: Path, tmp_path: Path) -> No
 
 def test_clip_that_cannot_be_scored_is_named(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.wav"):
-        evaluate.figures(toy_model, [{"file": "gone.wav", "split": "test"}], tmp_path)
+        evaluate.scores(toy_model, [{"file": "gone.wav", "split": "test"}], tmp_path)
 
 
 def test_correlation_with_a_constant_is_not_defined_and_not_an_error() -> None:

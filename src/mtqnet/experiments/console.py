@@ -19,7 +19,7 @@ from mtqnet.experiments.material import TESTS, Material
 from mtqnet.experiments.pages import Facts
 from mtqnet.experiments.study import Study, Table
 from mtqnet.experiments.summary import MEAN, Summary
-from mtqnet.training.pipeline import Listener, build_corpus
+from mtqnet.training.prepare import build_corpus
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def reproduce(options: Options) -> bool:
 
 def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
     corpus = options.out / "corpus"
-    listener = Listener(stage, lambda _network, _epoch, _epochs: None)
-    build_corpus(asked.base.corpus, options.data, corpus, listener, options.jobs)
+    build_corpus(asked.base.corpus, options.data, corpus, stage, options.jobs)
     material = Material(corpus, options.data, options.out / "features")
     return Lab(asked.base, material, options.out, material.digest())
 

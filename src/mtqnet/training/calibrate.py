@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from mtqnet.training import ridge
 COVERAGE = 0.9
 LEAST = 40
 """Calibration clips; fewer say nothing of a tenth of them"""
+KIND_LEAST = 50
+"""Clips of a kind of processing whose coverage is told"""
 PENALTY = 10.0
 """Of the ridge regression, in clips"""
 SMALLEST = 1e-3
@@ -87,3 +90,24 @@ def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> 
             means = round(float(inside.mean()), 4), round(float(width.mean()), 4)
             found.append(Covered(kind, target.key, int(known.sum()), *means))
     return found
+
+
+def by_kind(
+    intervals: Intervals, rows: Sequence[Mapping[str, Any]], scores: Values, labels: Values
+) -> list[Covered]:
+    """Coverage of each split, and of each kind of processing (column `steps`) that enough clips of it had."""
+    found = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        inside = np.array([row["split"] == split for row in rows])
+        found += covered(split, intervals, picked(inside, scores), picked(inside, labels))
+        kinds = sorted({step for row in rows if row["split"] == split for step in row["steps"]})
+        for kind in kinds:
+            had = inside & np.array([kind in row["steps"] for row in rows])
+            if had.sum() >= KIND_LEAST:
+                found += covered(f"{split}: {kind}", intervals, picked(had, scores), picked(had, labels))
+    return found
+
+
+def picked(which: NDArray[np.bool_] | NDArray[np.int64], values: Values) -> Values:
+    """The same of some clips."""
+    return {key: said[which] for key, said in values.items()}

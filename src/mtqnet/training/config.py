@@ -157,6 +157,20 @@ class PeersConfig:
 
 
 @dataclass(frozen=True)
+class DistilConfig:
+    """How a small network is taught by a model."""
+
+    teacher: str = "base"
+    """A shipped model, or the path of an .onnx file"""
+    share: float = 0.7
+    """Weight of the teacher's scores in the labels of clips that have their own, 0 to 1; others have only these"""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UsageError("distil.share is a share, 0 to 1")
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole model."""
 
@@ -170,6 +184,8 @@ class Config:
     teacher: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
     peers: PeersConfig = field(default_factory=PeersConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    """For `mtqnet distil` alone"""
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 

@@ -1,8 +1,8 @@
-"""What a person sees of `mtqnet train`: bars with the time left, a line an epoch, the figures at the end."""
+"""What a person sees of `mtqnet train` and `mtqnet distil`: bars with the time left, epochs, the figures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +11,10 @@ from rich.table import Table
 from mtqnet.bars import Stage, stages
 from mtqnet.targets import BY_KEY, named
 from mtqnet.training import config as configs
-from mtqnet.training import pipeline
+from mtqnet.training import distil, pipeline
+from mtqnet.training.config import Config
 from mtqnet.training.evaluate import Figure
+from mtqnet.training.finish import Listener, Run
 from mtqnet.training.loop import Epoch
 from mtqnet.training.memory import keep_memory
 from mtqnet.training.mpl import Report
@@ -20,12 +22,20 @@ from mtqnet.training.mpl import Report
 
 def train_model(config: Path, data: Path, out: Path, jobs: int, peers: Path) -> None:
     """Train what a configuration file says and print the figures. Raises MtqnetError."""
+    _run(config, lambda settings, listener: pipeline.train(settings, data, out, listener, jobs, peers))
+
+
+def distil_model(config: Path, data: Path, out: Path, jobs: int) -> None:
+    """Let a model teach the small network of a configuration file and print the figures. Raises MtqnetError."""
+    _run(config, lambda settings, listener: distil.distil(settings, data, out, listener, jobs))
+
+
+def _run(config: Path, train: Callable[[Config, Listener], Run]) -> None:
     settings = configs.load(config)
     keep_memory()
     console = Console(stderr=True)
     with stages(console) as stage:
-        listener = pipeline.Listener(stage, epoch_lines(console, stage))
-        run = pipeline.train(settings, data, out, listener, jobs, peers)
+        run = train(settings, Listener(stage, epoch_lines(console, stage)))
     Console().print(table(run.figures))
     took = ", ".join(f"{stage} {minutes:g}" for stage, minutes in run.minutes.items())
     total = sum(run.minutes.values())

@@ -16,7 +16,7 @@ from mtqnet.errors import AudioError, ModelError
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import Target, named
-from mtqnet.training.dataset import labels_of
+from mtqnet.training.dataset import Labels, labels_of
 from mtqnet.training.loop import lcc
 
 Progress = Callable[[int, int], None]
@@ -37,12 +37,11 @@ class Figure:
     """In the target's own unit; of log10 for SDI"""
 
 
-def figures(
+def scores(
     model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
-) -> list[Figure]:
-    """Score the clips of these label rows (of the corpus in `root`) and compare, split by split."""
+) -> dict[str, NDArray[np.float64]]:
+    """What the exported model serves for the clips of these label rows (of the corpus in `root`), by target."""
     predictor = Predictor(str(model))
-    keys = predictor.record.targets
     scored: list[list[float]] = []
     for done, row in enumerate(rows, start=1):
         try:
@@ -50,16 +49,20 @@ def figures(
             score.raise_for_error()
         except AudioError as error:
             raise ModelError(f"{row.get('id') or row.get('file')} could not be scored: {error}") from error
-        scored.append([getattr(score, key) for key in keys])
+        scored.append([getattr(score, key) for key in predictor.record.targets])
         if progress:
             progress(done, len(rows))
-    values = np.array(scored)
-    labels = labels_of(rows, keys)
+    return dict(zip(predictor.record.targets, np.array(scored).T, strict=True))
+
+
+def figures(rows: Sequence[dict[str, Any]], said: Labels) -> list[Figure]:
+    """Labels of these rows against their scores, split by split."""
+    labels = labels_of(rows, list(said))
     splits = np.array([row["split"] for row in rows])
     return [
-        compare(split, target, labels[target.key][splits == split], values[splits == split, place])
+        compare(split, target, labels[target.key][splits == split], said[target.key][splits == split])
         for split in dict.fromkeys(splits.tolist())
-        for place, target in enumerate(named(list(keys)))
+        for target in named(list(said))
     ]
 
 

@@ -13,51 +13,24 @@ Every stage leaves whole files in the run's folder and finds them again, so a ki
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from mtqnet import __version__
-from mtqnet.bars import Stage
-from mtqnet.corpus import build as corpus
 from mtqnet.corpus import peers
-from mtqnet.corpus.pool import Sources
-from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import excerpt, read_rows
-from mtqnet.targets import KEYS, OBJECTIVE
+from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
-from mtqnet.training import evaluate, frontend, loop, mpl
+from mtqnet.training import frontend, loop, mpl
 from mtqnet.training.clock import Clock
-from mtqnet.training.config import Config, CorpusConfig
-from mtqnet.training.dataset import Dataset, Labels, labels_of
-from mtqnet.training.export import Exported, export
-
-Row = dict[str, Any]
+from mtqnet.training.config import Config
+from mtqnet.training.dataset import Labels
+from mtqnet.training.finish import Listener, Made, Row, Run, finish, judging_and_calibrating, timed
+from mtqnet.training.prepare import build_corpus, dataset
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Whom a run tells how it goes."""
-
-    stage: Stage
-    epoch: mpl.Report
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run made."""
-
-    exported: Exported
-    figures: list[evaluate.Figure]
-    minutes: dict[str, float]
-    """By stage, over all calls that made it: a resumed run adds up."""
 
 
 def train(
@@ -70,10 +43,10 @@ def train(
     """
     clock = Clock(out / "time.json")
     listener = timed(listener, clock)
-    table = build_corpus(config.corpus, data, out / "corpus", listener, jobs)
-    rows = read_rows(table)
+    table = build_corpus(config.corpus, data, out / "corpus", listener.stage, jobs)
+    rows = judging_and_calibrating(read_rows(table))
     front_end = frontend.FrontEnd.of(config)
-    sets = {split: _dataset(front_end, rows, split, out, listener, jobs) for split in ("train", "validation")}
+    sets = {split: dataset(front_end, rows, split, out, listener.stage, jobs) for split in ("train", "validation")}
     sets = {
         split: data.with_labels(_said(config, rows, split, out, listener, jobs, peers_python))
         for split, data in sets.items()
@@ -81,44 +54,8 @@ def train(
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder is not None else 0
     trained = mpl.run(config, sets["train"], sets["validation"], width, out, listener.epoch)
-    return _finish(config, trained, encoder, rows, out, listener, clock)
-
-
-def timed(listener: Listener, clock: Clock) -> Listener:
-    """The same listener, with the time between its calls written down."""
-
-    def stage(name: str, done: int, total: int) -> None:
-        clock.tick(name)
-        listener.stage(name, done, total)
-
-    def epoch(network: str, result: loop.Epoch, total: int) -> None:
-        clock.tick(network)
-        listener.epoch(network, result, total)
-
-    return Listener(stage, epoch)
-
-
-def build_corpus(config: CorpusConfig, data: Path, out: Path, listener: Listener, jobs: int = 0) -> Path:
-    """The corpus of a configuration; its table."""
-    sources = Sources(
-        tuple(data / folder for folder in config.speech),
-        tuple(data / folder for folder in config.noise),
-        tuple(data / folder for folder in config.rooms),
-    )
-    clips = {split: getattr(config, split) for split in SPLITS}
-    order = corpus.Order(sources, clips, config.seed, config.split_seed)
-    return corpus.build(order, out, jobs=jobs, progress=lambda a, b: listener.stage("corpus", a, b)).table
-
-
-def _dataset(
-    front_end: frontend.FrontEnd, rows: list[Row], split: str, out: Path, listener: Listener, jobs: int
-) -> Dataset:
-    of_split = [row for row in rows if row["split"] == split]
-    sources = [excerpt(out / "corpus", row) for row in of_split]
-    clips = frontend.compute(
-        front_end, sources, out / "features", split, lambda a, b: listener.stage(f"features, {split}", a, b), jobs
-    )
-    return Dataset(clips, labels_of(of_split, KEYS))
+    made = Made(config, trained.student, encoder, _about(config, trained))
+    return finish(made, rows, out, listener, clock)
 
 
 def _said(
@@ -138,52 +75,17 @@ def _said(
     return {key: np.concatenate([scores[key], unknown]) for key in keys}
 
 
-def _finish(
-    config: Config,
-    trained: mpl.Trained,
-    encoder: encoders.SpeechEncoder | None,
-    rows: list[Row],
-    out: Path,
-    listener: Listener,
-    clock: Clock,
-) -> Run:
-    """Export, evaluate through the exported file, and write what is known of the model beside it."""
-    folder = out / "model"
-    made = export(trained.student, encoder, config.name, folder, _about(config, trained))
-    held_out = [row for row in rows if row["split"] != "train"]
-    figures = evaluate.figures(
-        made.model, held_out, out / "corpus", lambda a, b: listener.stage("evaluation", a, b)
-    )
-    minutes = clock.minutes()
-    record = json.loads(made.record.read_text())
-    record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
-    made.record.write_text(json.dumps(record, indent=1) + "\n")
-    weights = {name: tensor.contiguous() for name, tensor in trained.student.state_dict().items()}
-    save_file(weights, folder / f"{config.name}.safetensors", {"network": json.dumps(asdict(config.network))})
-    return Run(made, figures, minutes)
-
-
 def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:
     teacher = min(trained.teacher_history, key=lambda e: e.validation_error)
     return {
         "version": __version__,
-        "licence": _licence(config),
         "labels": LABELS_ARE,
         "seed": config.seed,
-        "config": asdict(config),
         "parameters": sum(p.numel() for p in trained.student.parameters()),
         "teacher_lcc_validation": {t.key: round(teacher.lcc[t.key], 4) for t in OBJECTIVE},
         "best_epochs": {"teacher": teacher.epoch, "student": _best(trained.student_history)},
         "torch": torch.__version__,
     }
-
-
-def _licence(config: Config) -> str:
-    if "encoder" not in config.network.front_ends:
-        return "MIT"
-    if config.encoder.name == encoders.WHISPER:
-        return "MIT; contains layers of OpenAI's Whisper tiny.en (MIT), see NOTICE"
-    return f"contains layers of {config.encoder.name}, under the licence of that model"
 
 
 def _best(history: list[loop.Epoch]) -> int:

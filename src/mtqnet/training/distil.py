@@ -1,0 +1,146 @@
+"""`mtqnet distil`: a small network learns what a large model says. The pseudo-label idea once more.
+
+    corpus -> the model's scores of every clip -> small network -> ONNX -> figures, intervals
+
+The model's scores are pseudo labels of all six targets. Where a clip has labels of its own, both are mixed on the
+training scale; clips without labels cost nothing but the mixing of their sound. As in pipeline.py every stage
+leaves whole files in the run's folder and finds them again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtqnet import __version__
+from mtqnet.corpus.table import excerpt, fingerprint, read_rows
+from mtqnet.errors import ModelError, UsageError
+from mtqnet.scoring import models
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, read_excerpt
+from mtqnet.targets import KEYS, named
+from mtqnet.training import encoder as encoders
+from mtqnet.training import frontend, loop, losses, mpl
+from mtqnet.training.clock import Clock
+from mtqnet.training.config import Config
+from mtqnet.training.dataset import Dataset, Labels
+from mtqnet.training.finish import Listener, Made, Run, finish, judging_and_calibrating, timed
+from mtqnet.training.network import Network
+from mtqnet.training.prepare import build_corpus, dataset
+
+CHUNK = 100
+"""Clips that a worker scores before they are kept"""
+LABELS_ARE = (
+    "scores of {teacher}, mixed ({share:.0%}) with its own kind of labels: S-, N- and G-MOS: 3QUEST-style, "
+    "anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
+)
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""Called with clips done and clips in all"""
+
+
+def distil(config: Config, data: Path, out: Path, listener: Listener, jobs: int = 0) -> Run:
+    """Run all stages. `data` is the folder that the configuration's sources lie in. Raises MtqnetError."""
+    teacher = models.find(config.distil.teacher)
+    if missing := [key for key in KEYS if key not in teacher.targets]:
+        raise UsageError(f"the teacher {teacher.name!r} does not score {', '.join(missing)}")
+    clock = Clock(out / "time.json")
+    listener = timed(listener, clock)
+    rows = judging_and_calibrating(
+        read_rows(build_corpus(config.corpus, data, out / "corpus", listener.stage, jobs))
+    )
+    front_end = frontend.FrontEnd.of(config)
+    train, validation = (
+        dataset(front_end, rows, split, out, listener.stage, jobs) for split in ("train", "validation")
+    )
+    clips = [excerpt(out / "corpus", row) for row in rows if row["split"] == "train"]
+    said = teach(teacher, clips, out / "taught", jobs, lambda a, b: listener.stage("teacher", a, b))
+    train = train.with_labels(mixed(train.labels, said, config.distil.share))
+    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
+    network, history = learn(config, train, validation, encoder.width if encoder else 0, out, listener)
+    best = min(history, key=lambda epoch: epoch.validation_error).epoch
+    about = {
+        "version": __version__,
+        "labels": LABELS_ARE.format(teacher=teacher.name, share=config.distil.share),
+        "seed": config.seed,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "teacher": {"name": teacher.name, "sha256": teacher.sha256},
+        "best_epochs": {"student": best},
+        "torch": torch.__version__,
+    }
+    return finish(Made(config, network, encoder, about), rows, out, listener, clock)
+
+
+def learn(
+    config: Config, train: Dataset, validation: Dataset, encoder_width: int, out: Path, listener: Listener
+) -> tuple[Network, list[loop.Epoch]]:
+    """The small network on whatever labels `train` carries, all targets alike."""
+    network = mpl.new_network(config, KEYS, encoder_width, config.seed)
+    loss = partial(losses.supervised, targets=KEYS, config=config.loss)
+    report = partial(listener.epoch, "small")
+    history = loop.fit(
+        network, train, validation, loss, config.student, config.seed, out / "small.safetensors", report
+    )
+    return network, history
+
+
+def mixed(labels: Labels, said: Labels, share: float) -> Labels:
+    """The teacher's scores and a clip's own labels, `share` of the former; the scores alone where it has none."""
+    made = {}
+    for target in named(list(KEYS)):
+        own, teacher = target.to_training(labels[target.key]), target.to_training(said[target.key])
+        made[target.key] = target.from_training(
+            np.where(np.isnan(own), teacher, share * teacher + (1 - share) * own)
+        )
+    return made
+
+
+def teach(
+    teacher: models.ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: Progress
+) -> Labels:
+    """What the teacher says of these clips, (clips,) by target; kept in `store`. Raises ModelError."""
+    store.mkdir(parents=True, exist_ok=True)
+    pieces = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
+    files = [store / f"{teacher.sha256[:12]}-{fingerprint(piece)}.npy" for piece in pieces]
+    missing = [(file, piece) for file, piece in zip(files, pieces, strict=True) if not file.exists()]
+    done = len(clips) - sum(len(piece) for _, piece in missing)
+    progress(done, len(clips))
+    if missing:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs or os.cpu_count() or 1, context) as workers:
+            scored = workers.map(_score, [str(teacher.path)] * len(missing), [piece for _, piece in missing])
+            for (file, piece), scores in zip(missing, scored, strict=True):
+                partial_file = file.with_suffix(".tmp.npy")
+                np.save(partial_file, scores)
+                partial_file.replace(file)
+                done += len(piece)
+                progress(done, len(clips))
+    whole = np.concatenate([np.load(file) for file in files])
+    return {key: whole[:, teacher.targets.index(key)] for key in KEYS}
+
+
+def _score(model: str, clips: Sequence[Excerpt]) -> Array:
+    """(clips, targets of the model)"""
+    predictor = _predictor(model)
+    rows = []
+    for clip in clips:
+        scores = predictor.score(read_excerpt(clip), SAMPLE_RATE)
+        if scores.error is not None:
+            raise ModelError(f"{clip.path} from sample {clip.start} could not be scored: {scores.error}")
+        rows.append([scores.value(key) for key in predictor.record.targets])
+    return np.array(rows, dtype=np.float64)
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: str) -> Predictor:
+    """One a worker process, with one thread."""
+    return Predictor(model, threads=1)

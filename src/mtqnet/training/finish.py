@@ -1,0 +1,123 @@
+"""The end of every training: ONNX, figures on held-out clips, intervals, and the record beside the weights.
+
+RUN/model/NAME.onnx         what `--model` takes
+RUN/model/NAME.json         its record: what it is, figures, intervals and their coverage, minutes by stage
+RUN/model/NAME.safetensors  the weights, to train on
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from mtqnet.bars import Stage
+from mtqnet.scoring.intervals import as_json
+from mtqnet.training import calibrate, evaluate, loop, mpl
+from mtqnet.training import encoder as encoders
+from mtqnet.training.clock import Clock
+from mtqnet.training.config import Config
+from mtqnet.training.dataset import Labels, labels_of
+from mtqnet.training.export import Exported, export
+from mtqnet.training.network import Network
+
+Row = dict[str, Any]
+
+CALIBRATION = "calibration"
+"""Half of the validation clips"""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom a run tells how it goes."""
+
+    stage: Stage
+    epoch: mpl.Report
+
+
+def timed(listener: Listener, clock: Clock) -> Listener:
+    """The same listener, with the time between its calls written down."""
+
+    def stage(name: str, done: int, total: int) -> None:
+        clock.tick(name)
+        listener.stage(name, done, total)
+
+    def epoch(network: str, result: loop.Epoch, total: int) -> None:
+        clock.tick(network)
+        listener.epoch(network, result, total)
+
+    return Listener(stage, epoch)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trained network and what its record should say of it."""
+
+    config: Config
+    network: Network
+    encoder: encoders.SpeechEncoder | None
+    about: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left."""
+
+    exported: Exported
+    figures: list[evaluate.Figure]
+    minutes: dict[str, float]
+    """By stage, over all calls that made it: a resumed run adds up."""
+
+
+def judging_and_calibrating(rows: list[Row]) -> list[Row]:
+    """Rows with the split `validation` parted: every second clip of it calibrates and judges no epoch."""
+    places = itertools.count()
+    return [
+        {**row, "split": CALIBRATION} if row["split"] == "validation" and next(places) % 2 else row for row in rows
+    ]
+
+
+def finish(made: Made, rows: list[Row], out: Path, listener: Listener, clock: Clock) -> Run:
+    """Export, evaluate and calibrate through the exported file, write all that beside it."""
+    folder, config = out / "model", made.config
+    about = {"licence": _licence(config), "config": asdict(config), **made.about}
+    exported = export(made.network, made.encoder, config.name, folder, about)
+    held_out = [row for row in rows if row["split"] != "train"]
+    said = evaluate.scores(
+        exported.model, held_out, out / "corpus", lambda a, b: listener.stage("evaluation", a, b)
+    )
+    figures = evaluate.figures(held_out, said)
+    minutes = clock.minutes()
+    record = json.loads(exported.record.read_text())
+    record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes, **_intervals(held_out, said)}
+    exported.record.write_text(json.dumps(record, indent=1) + "\n")
+    weights = {name: tensor.contiguous() for name, tensor in made.network.state_dict().items()}
+    save_file(weights, folder / f"{config.name}.safetensors", {"network": json.dumps(asdict(config.network))})
+    return Run(exported, figures, minutes)
+
+
+def _intervals(rows: list[Row], said: Labels) -> dict[str, object]:
+    """Of the record: intervals from the calibration clips, and what they cover of the tests. Empty for too few."""
+    labels = labels_of(rows, list(said))
+    calibrating = np.flatnonzero([row["split"] == CALIBRATION for row in rows])
+    if len(calibrating) < calibrate.LEAST:
+        return {}
+    made = calibrate.fit(calibrate.picked(calibrating, said), calibrate.picked(calibrating, labels), list(said))
+    tests = np.flatnonzero([row["split"] in ("test", "unseen") for row in rows])
+    tested = [rows[place] for place in tests]
+    coverage = calibrate.by_kind(made, tested, calibrate.picked(tests, said), calibrate.picked(tests, labels))
+    return {"intervals": as_json(made), "coverage": [asdict(row) for row in coverage]}
+
+
+def _licence(config: Config) -> str:
+    if "encoder" not in config.network.front_ends:
+        return "MIT"
+    if config.encoder.name == encoders.WHISPER:
+        return "MIT; contains layers of OpenAI's Whisper tiny.en (MIT), see NOTICE"
+    return f"contains layers of {config.encoder.name}, under the licence of that model"
