@@ -1,4 +1,4 @@
-"""A small network learns what a model says: of every clip once, kept on disk, mixed with labels if there are any."""
+"""A small network learns what a model says: each clip once, kept on disk, mixed with labels if there are any."""
 
 from __future__ import annotations
 
