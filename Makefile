@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
+MODELS ?= base
 
 .PHONY: demo test check format examples curves measures corpus train card peers reproduce clean
 
@@ -43,12 +44,17 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/c
 train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
 
-card: .venv/dev.done  ## MODEL_CARD.md from the shipped model's record and the rated sets
-	mkdir -p runs
+card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how far scores move, peers beside them
+	mkdir -p runs docs/results/card
 	$(BIN)/python $(DATA)/../tools/rated_sets.py score-list > runs/rated.txt
-	$(BIN)/mtqnet score --quiet --output runs/rated_scores.csv $$(cat runs/rated.txt)
-	$(BIN)/python $(DATA)/../tools/rated_sets.py check runs/rated_scores.csv --csv runs/rated_sets.csv
-	$(BIN)/mtqnet card --rated runs/rated_sets.csv --output MODEL_CARD.md
+	for model in $(MODELS); do \
+		$(BIN)/mtqnet score --quiet --model $$model --output runs/$$model.csv $$(cat runs/rated.txt) && \
+		$(BIN)/python $(DATA)/../tools/rated_sets.py check runs/$$model.csv --csv docs/results/card/$$model.rated.csv && \
+		$(BIN)/mtqnet invariance --model $$model --output docs/results/card/$$model.invariance.csv \
+			$(DATA)/p835_csp835_refconditions/wb || exit 1; \
+	done
+	grep -E '^(arm|dnsmos|dnsmos_p808|distillmos),' docs/results/models.csv > docs/results/card/peers.csv
+	$(BIN)/mtqnet card $(MODELS) --results docs/results/card --output MODEL_CARD.md
 
 peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
 

@@ -366,32 +366,45 @@ def labels_compare(
     compare_measures(rated, codecs, triples, speech, output)
 
 
+INVARIANCE_HELP = (
+    "Say how far scores move where they should stay: the same recordings at other levels, rates, lengths and "
+    "encodings, with silence before them, cut in two.\n\n[bold]Example[/]\n\n"
+    "[cyan]mtqnet invariance recordings/ -o invariance.csv[/]"
+)
+
+
+@app.command(help=INVARIANCE_HELP)
+def invariance(
+    paths: Paths,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
+    model: Model = "base",
+) -> None:
+    """Measure how far scores move where they should stay."""
+    from mtqnet.analysis.model_verbs import show_invariance
+
+    show_invariance(paths, output, model)
+
+
 CARD_HELP = (
-    "Write the model card from the record that training left beside the weights: on stdout, or into --output.\n\n"
-    "Without --rated the card has no table of agreement with listeners.\n\n"
+    "Write the model card from the records that training left beside the weights and from result files: on "
+    "stdout, or into --output.\n\n"
+    "--results holds MODEL.rated.csv (tools/rated_sets.py check --csv), MODEL.invariance.csv (mtqnet invariance) "
+    "and peers.csv (docs/results/models.csv); sections without a file are left out.\n\n"
     "[bold]Example[/]\n\n"
-    "[cyan]mtqnet card --rated rated_sets.csv -o MODEL_CARD.md[/]"
+    "[cyan]mtqnet card base --results docs/results/card -o MODEL_CARD.md[/]"
 )
 
 
 @app.command(help=CARD_HELP)
 def card(
-    model: Model = "base",
-    rated: Annotated[
-        Path | None,
-        typer.Option(help="Agreement with rated sets, as rated_sets.py check --csv writes it.", exists=True),
-    ] = None,
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Shipped models, or paths of .onnx files.")],
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/results/card"),
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file to write.")] = None,
 ) -> None:
     """Write the model card."""
-    from mtqnet.scoring.card import text
-    from mtqnet.scoring.models import find
+    from mtqnet.analysis.model_verbs import write_card
 
-    words = text(find(model), rated)
-    if output is None:
-        typer.echo(words, nl=False)
-    else:
-        output.write_text(words, encoding="utf-8")
+    write_card(models, results, output)
 
 
 def main() -> None:

@@ -15,11 +15,14 @@ from mtqnet.corpus.table import read_clip
 from mtqnet.errors import AudioError, ModelError
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.targets import Target, named
+from mtqnet.targets import QUEST, Target, named
 from mtqnet.training.dataset import Labels, labels_of
 from mtqnet.training.loop import lcc
 
 Progress = Callable[[int, int], None]
+
+WORST = 3
+"""Clips of each score and split that are named as missed furthest"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,19 @@ class Figure:
     """Spearman"""
     rmse: float
     """In the target's own unit; of log10 for SDI"""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip whose score is far from its label."""
+
+    split: str
+    clip: str
+    steps: tuple[str, ...]
+    """What it went through"""
+    target: str
+    label: float
+    score: float
 
 
 def scores(
@@ -64,6 +80,21 @@ def figures(rows: Sequence[dict[str, Any]], said: Labels) -> list[Figure]:
         for split in dict.fromkeys(splits.tolist())
         for target in named(list(said))
     ]
+
+
+def failures(rows: Sequence[dict[str, Any]], said: Labels) -> list[Failure]:
+    """The WORST clips of each of S-, N- and G-MOS and each split, the furthest first."""
+    labels = labels_of(rows, list(said))
+    found = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        places = np.flatnonzero([row["split"] == split for row in rows])
+        for target in QUEST:
+            error = np.nan_to_num(np.abs(said[target.key] - labels[target.key])[places])
+            for place in places[np.argsort(-error, kind="stable")[:WORST]]:
+                pair = (round(float(values[target.key][place]), 2) for values in (labels, said))
+                row = rows[place]
+                found.append(Failure(split, str(row["id"]), tuple(row["steps"]), target.key, *pair))
+    return found
 
 
 def compare(split: str, target: Target, truth: NDArray[np.float64], score: NDArray[np.float64]) -> Figure:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from mtqnet.bars import Stage
@@ -31,6 +32,7 @@ Row = dict[str, Any]
 
 CALIBRATION = "calibration"
 """Half of the validation clips"""
+TESTS = ("test", "unseen")
 
 
 @dataclass(frozen=True)
@@ -95,24 +97,33 @@ def finish(made: Made, rows: list[Row], out: Path, listener: Listener, clock: Cl
     figures = evaluate.figures(held_out, said)
     minutes = clock.minutes()
     record = json.loads(exported.record.read_text())
-    record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes, **_intervals(held_out, said)}
+    record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
+    record |= _tested(held_out, said) | {
+        "kinds": sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
+    }
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
     weights = {name: tensor.contiguous() for name, tensor in made.network.state_dict().items()}
     save_file(weights, folder / f"{config.name}.safetensors", {"network": json.dumps(asdict(config.network))})
     return Run(exported, figures, minutes)
 
 
-def _intervals(rows: list[Row], said: Labels) -> dict[str, object]:
-    """Of the record: intervals from the calibration clips, and what they cover of the tests. Empty for too few."""
+def _tested(rows: list[Row], said: Labels) -> dict[str, object]:
+    """Of the record: the clips of the tests that were missed furthest; intervals, if there are clips enough to
+    calibrate them on, and what they cover of the tests."""
     labels = labels_of(rows, list(said))
-    calibrating = np.flatnonzero([row["split"] == CALIBRATION for row in rows])
+    tests = _places(rows, TESTS)
+    tested, heard = [rows[place] for place in tests], calibrate.picked(tests, said)
+    failures: dict[str, object] = {"failures": [asdict(failure) for failure in evaluate.failures(tested, heard)]}
+    calibrating = _places(rows, (CALIBRATION,))
     if len(calibrating) < calibrate.LEAST:
-        return {}
+        return failures
     made = calibrate.fit(calibrate.picked(calibrating, said), calibrate.picked(calibrating, labels), list(said))
-    tests = np.flatnonzero([row["split"] in ("test", "unseen") for row in rows])
-    tested = [rows[place] for place in tests]
-    coverage = calibrate.by_kind(made, tested, calibrate.picked(tests, said), calibrate.picked(tests, labels))
-    return {"intervals": as_json(made), "coverage": [asdict(row) for row in coverage]}
+    coverage = calibrate.by_kind(made, tested, heard, calibrate.picked(tests, labels))
+    return {**failures, "intervals": as_json(made), "coverage": [asdict(row) for row in coverage]}
+
+
+def _places(rows: list[Row], splits: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.flatnonzero([row["split"] in splits for row in rows])
 
 
 def _licence(config: Config) -> str:
