@@ -70,3 +70,12 @@ def test_padding_keeps_every_row_and_adds_zeros(lengths: list[int], width: int) 
     for place, row in zip(batch, rows, strict=True):
         np.testing.assert_array_equal(place[: len(row)], row)
         assert not place[len(row) :].any()
+
+
+def test_a_batch_may_be_a_whole_multiple_long() -> None:
+    rows = [np.ones((length, 3), dtype=np.float32) for length in (5, 9, 2)]
+    batch, lengths = pad(rows, 4)
+    assert batch.shape == (3, 12, 3)
+    assert lengths.tolist() == [5, 9, 2]
+    assert batch.sum() == 3 * (5 + 9 + 2)
+    assert pad(rows[1:2], 9)[0].shape == (1, 9, 3)

@@ -55,10 +55,14 @@ def combine(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray
     return np.average(values, axis=0, weights=weight)
 
 
-def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Matrices (frames_i, width) -> one batch (batch, max frames, width), zeros after each, and lengths."""
+def pad(rows: Sequence[NDArray[np.float32]], multiple: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Matrices (frames_i, width) -> one batch (batch, frames, width), zeros after each, and lengths.
+
+    `frames` is that of the longest, or the next whole `multiple`.
+    """
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    batch = np.zeros((len(rows), int(lengths.max()), rows[0].shape[1]), dtype=np.float32)
+    frames = -(-int(lengths.max()) // multiple) * multiple
+    batch = np.zeros((len(rows), frames, rows[0].shape[1]), dtype=np.float32)
     for place, row in zip(batch, rows, strict=True):
         place[: len(row)] = row
     return batch, lengths

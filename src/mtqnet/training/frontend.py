@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mtqnet.signal.audio import Excerpt
 from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import Config, EncoderConfig
+from mtqnet.training.memory import keep_memory
 
 CHUNK = 100
 """Clips a file"""
@@ -129,7 +131,8 @@ def _needed(front_end: FrontEnd, encoder: encoders.SpeechEncoder | None) -> set[
 
 def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) -> None:
     torch.set_num_threads(1)
-    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
+    keep_memory()
+    encoder = _loaded(front_end.encoder) if front_end.encoder else None
     arrays: dict[str, Any] = {}
     for place, source in enumerate(clips):
         clip = of_clip(front_end, source, encoder)
@@ -138,6 +141,12 @@ def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) ->
     partial = target.with_suffix(".tmp.npz")
     np.savez(partial, **arrays)
     partial.replace(target)
+
+
+@lru_cache(maxsize=1)
+def _loaded(config: EncoderConfig) -> encoders.SpeechEncoder:
+    """The encoder of a worker process, which takes one chunk after another."""
+    return encoders.load(config)
 
 
 def _read_chunk(path: Path) -> list[Clip]:
