@@ -113,6 +113,9 @@ def targets() -> None:
 
 Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
+SharedCorpus = Annotated[
+    Path | None, typer.Option(help="A corpus of the same configuration, to share with another run.")
+]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 """corpus.peers.PYTHON, written again as that module would load numpy for a help text"""
@@ -134,13 +137,15 @@ def train(
     config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/base.toml.")],
     data: Data = Path(),
     out: Out = Path("runs/model"),
+    corpus: SharedCorpus = None,
     jobs: Jobs = 0,
     peers: Peers = PEERS_PYTHON,
 ) -> None:
     """Run all stages of training."""
     from mtqnet.training.console import train_model
+    from mtqnet.training.prepare import Place
 
-    train_model(config, data, out, jobs, peers)
+    train_model(config, Place(data, out, corpus, jobs), peers)
 
 
 DISTIL_HELP = (
@@ -149,7 +154,7 @@ DISTIL_HELP = (
     "mixed with the labels of clips that have some. Called again on the same folder, it goes on where it stopped. "
     "The result is RUN/model. Needs mtqnet\\[train] and the packages of reducers.txt.\n\n"
     "[bold]Example[/]\n\n"
-    "[cyan]mtqnet distil configs/small.toml --data ../shared/data --out runs/small[/]"
+    "[cyan]mtqnet distil configs/small.toml --data ../shared/data --out runs/small --corpus runs/base/corpus[/]"
 )
 
 
@@ -158,12 +163,14 @@ def distil(
     config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/small.toml.")],
     data: Data = Path(),
     out: Out = Path("runs/small"),
+    corpus: SharedCorpus = None,
     jobs: Jobs = 0,
 ) -> None:
     """Let a model teach a small network."""
     from mtqnet.training.console import distil_model
+    from mtqnet.training.prepare import Place
 
-    distil_model(config, data, out, jobs)
+    distil_model(config, Place(data, out, corpus, jobs))
 
 
 REPRODUCE_HELP = (

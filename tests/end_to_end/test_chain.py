@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS
-from mtqnet.training import pipeline
-from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
+from mtqnet.training import distil, pipeline
+from mtqnet.training.config import Config, CorpusConfig, DistilConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.dataset import labels_of
 from mtqnet.training.finish import Listener
+from mtqnet.training.prepare import Place
 
 SPEAKERS, NOISES = 30, 24
 
@@ -63,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., NDArr
         sf.write(root / "speech" / f"voice{seed:02d}.flac", talker(5.0, seed), SAMPLE_RATE)
     for seed in range(NOISES):
         sf.write(root / "noise" / f"noise{seed:02d}.flac", noise(seed), SAMPLE_RATE)
-    pipeline.train(CONFIG, root, root / "run", NOBODY)
+    pipeline.train(CONFIG, Place(root, root / "run"), NOBODY)
     return root
 
 
@@ -86,16 +88,47 @@ def test_a_finished_run_is_found_again_and_gives_the_same_model(folder: Path) ->
     model = folder / "run/model/tiny.onnx"
     before = model.read_bytes()
     model.unlink()
-    pipeline.train(CONFIG, folder, folder / "run", NOBODY)
+    pipeline.train(CONFIG, Place(folder, folder / "run"), NOBODY)
     assert model.read_bytes() == before
 
 
 def test_the_record_holds_figures_of_both_held_out_splits_and_what_made_the_model(folder: Path) -> None:
     record = json.loads((folder / "run/model/tiny.json").read_text())
     assert {(f["split"], f["target"]) for f in record["figures"]} == {
-        (split, target.key) for split in ("validation", "test", "unseen") for target in TARGETS
+        (split, target.key) for split in ("validation", "calibration", "test", "unseen") for target in TARGETS
     }
+    assert {c["kind"].split(":")[0] for c in record["coverage"]} == {"test", "unseen"}
+    assert len(record["failures"]) == 2 * 3 * 3
+    assert "noise" in record["kinds"]
     assert record["seed"] == CONFIG.seed
     assert record["config"]["corpus"]["train"] == CONFIG.corpus.train
     assert "3QUEST-style, anchored on public P.835 ratings" in record["labels"]
     assert max(record["parity"].values()) < 1e-3
+
+
+def test_scores_of_the_model_carry_intervals(folder: Path) -> None:
+    rows = [row for row in read_rows(folder / "run/corpus") if row["split"] == "test"]
+    scores = Predictor(folder / "run/model/tiny.onnx").score(
+        read_clip(folder / "run/corpus", rows[0]), SAMPLE_RATE
+    )
+    for target in TARGETS:
+        interval, value = scores.intervals[target.key], scores.value(target.key)
+        assert value is not None
+        assert target.low <= interval.low <= value <= interval.high <= target.high
+        assert interval.low < interval.high
+
+
+def test_a_small_network_is_distilled_from_the_model(folder: Path) -> None:
+    network = NetworkConfig(front_ends=("logmel",), conv_channels=(8, 8), time_strides=(4, 2), band_strides=(4, 4),
+                            lstm=16, dense=16, dropout=0.0)  # fmt: skip
+    config = replace(
+        CONFIG, name="mini", network=network, student=replace(CONFIG.student, epochs=4),
+        distil=DistilConfig(str(folder / "run/model/tiny.onnx"), 0.5),
+    )  # fmt: skip
+    made = distil.distil(config, Place(folder, folder / "mini", folder / "run/corpus"), NOBODY)
+    record = json.loads(made.exported.record.read_text())
+    assert record["teacher"]["name"] == "tiny"
+    assert record["features"] == ["logmel"]
+    assert not (folder / "mini/corpus").exists()
+    figures = {f["target"]: f["lcc"] for f in record["figures"] if f["split"] == "test"}
+    assert figures["n_mos"] > 0.5

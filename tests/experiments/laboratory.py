@@ -16,7 +16,7 @@ from mtqnet.experiments.material import RATED, Material
 from mtqnet.experiments.study import Arm, Study, Table
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
-from mtqnet.training.prepare import build_corpus
+from mtqnet.training.prepare import Place, build_corpus
 
 FIT = FitConfig(epochs=2, steps=3, batch=4, unlabelled_batch=4)
 BASE = Config(
@@ -82,7 +82,7 @@ def made(root: Path, talker: Callable[..., NDArray[np.float32]]) -> Lab:
         noise = 0.1 * np.random.default_rng(seed).standard_normal(2 * SAMPLE_RATE)
         sf.write(root / f"data/noise/noise{seed:02d}.flac", noise, SAMPLE_RATE)
     write_rated(root / "data", talker)
-    build_corpus(BASE.corpus, root / "data", root / "out/corpus", silent)
+    build_corpus(BASE.corpus, Place(root / "data", root / "out"), silent)
     material = Material(root / "out/corpus", root / "data", root / "out/features")
     return Lab(BASE, material, root / "out", material.digest())
 

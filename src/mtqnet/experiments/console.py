@@ -19,7 +19,7 @@ from mtqnet.experiments.material import TESTS, Material
 from mtqnet.experiments.pages import Facts
 from mtqnet.experiments.study import Study, Table
 from mtqnet.experiments.summary import MEAN, Summary
-from mtqnet.training.prepare import build_corpus
+from mtqnet.training.prepare import Place, build_corpus
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def reproduce(options: Options) -> bool:
 
 def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
     corpus = options.out / "corpus"
-    build_corpus(asked.base.corpus, options.data, corpus, stage, options.jobs)
+    build_corpus(asked.base.corpus, Place(options.data, options.out, jobs=options.jobs), stage)
     material = Material(corpus, options.data, options.out / "features")
     return Lab(asked.base, material, options.out, material.digest())
 

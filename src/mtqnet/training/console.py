@@ -18,16 +18,17 @@ from mtqnet.training.finish import Listener, Run
 from mtqnet.training.loop import Epoch
 from mtqnet.training.memory import keep_memory
 from mtqnet.training.mpl import Report
+from mtqnet.training.prepare import Place
 
 
-def train_model(config: Path, data: Path, out: Path, jobs: int, peers: Path) -> None:
+def train_model(config: Path, place: Place, peers: Path) -> None:
     """Train what a configuration file says and print the figures. Raises MtqnetError."""
-    _run(config, lambda settings, listener: pipeline.train(settings, data, out, listener, jobs, peers))
+    _run(config, lambda settings, listener: pipeline.train(settings, place, listener, peers))
 
 
-def distil_model(config: Path, data: Path, out: Path, jobs: int) -> None:
+def distil_model(config: Path, place: Place) -> None:
     """Let a model teach the small network of a configuration file and print the figures. Raises MtqnetError."""
-    _run(config, lambda settings, listener: distil.distil(settings, data, out, listener, jobs))
+    _run(config, lambda settings, listener: distil.distil(settings, place, listener))
 
 
 def _run(config: Path, train: Callable[[Config, Listener], Run]) -> None:

@@ -34,7 +34,7 @@ from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.finish import Listener, Made, Run, finish, judging_and_calibrating, timed
 from mtqnet.training.network import Network
-from mtqnet.training.prepare import build_corpus, dataset
+from mtqnet.training.prepare import Place, build_corpus, dataset
 
 CHUNK = 100
 """Clips that a worker scores before they are kept"""
@@ -48,25 +48,23 @@ Progress = Callable[[int, int], None]
 """Called with clips done and clips in all"""
 
 
-def distil(config: Config, data: Path, out: Path, listener: Listener, jobs: int = 0) -> Run:
-    """Run all stages. `data` is the folder that the configuration's sources lie in. Raises MtqnetError."""
+def distil(config: Config, place: Place, listener: Listener) -> Run:
+    """Run all stages. Raises MtqnetError."""
     teacher = models.find(config.distil.teacher)
     if missing := [key for key in KEYS if key not in teacher.targets]:
         raise UsageError(f"the teacher {teacher.name!r} does not score {', '.join(missing)}")
-    clock = Clock(out / "time.json")
+    clock = Clock(place.out / "time.json")
     listener = timed(listener, clock)
-    rows = judging_and_calibrating(
-        read_rows(build_corpus(config.corpus, data, out / "corpus", listener.stage, jobs))
-    )
+    rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
     front_end = frontend.FrontEnd.of(config)
     train, validation = (
-        dataset(front_end, rows, split, out, listener.stage, jobs) for split in ("train", "validation")
+        dataset(front_end, rows, split, place, listener.stage) for split in ("train", "validation")
     )
-    clips = [excerpt(out / "corpus", row) for row in rows if row["split"] == "train"]
-    said = teach(teacher, clips, out / "taught", jobs, lambda a, b: listener.stage("teacher", a, b))
+    clips = [excerpt(place.corpus, row) for row in rows if row["split"] == "train"]
+    said = teach(teacher, clips, place.out / "taught", place.jobs, lambda a, b: listener.stage("teacher", a, b))
     train = train.with_labels(mixed(train.labels, said, config.distil.share))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
-    network, history = learn(config, train, validation, encoder.width if encoder else 0, out, listener)
+    network, history = learn(config, train, validation, encoder.width if encoder else 0, place.out, listener)
     best = min(history, key=lambda epoch: epoch.validation_error).epoch
     about = {
         "version": __version__,
@@ -77,7 +75,7 @@ def distil(config: Config, data: Path, out: Path, listener: Listener, jobs: int 
         "best_epochs": {"student": best},
         "torch": torch.__version__,
     }
-    return finish(Made(config, network, encoder, about), rows, out, listener, clock)
+    return finish(Made(config, network, encoder, about), rows, place, listener, clock)
 
 
 def learn(

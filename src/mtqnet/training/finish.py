@@ -11,7 +11,6 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from mtqnet.training.config import Config
 from mtqnet.training.dataset import Labels, labels_of
 from mtqnet.training.export import Exported, export
 from mtqnet.training.network import Network
+from mtqnet.training.prepare import Place
 
 Row = dict[str, Any]
 
@@ -85,15 +85,13 @@ def judging_and_calibrating(rows: list[Row]) -> list[Row]:
     ]
 
 
-def finish(made: Made, rows: list[Row], out: Path, listener: Listener, clock: Clock) -> Run:
+def finish(made: Made, rows: list[Row], place: Place, listener: Listener, clock: Clock) -> Run:
     """Export, evaluate and calibrate through the exported file, write all that beside it."""
-    folder, config = out / "model", made.config
+    folder, config = place.out / "model", made.config
     about = {"licence": _licence(config), "config": asdict(config), **made.about}
     exported = export(made.network, made.encoder, config.name, folder, about)
     held_out = [row for row in rows if row["split"] != "train"]
-    said = evaluate.scores(
-        exported.model, held_out, out / "corpus", lambda a, b: listener.stage("evaluation", a, b)
-    )
+    said = evaluate.scores(exported.model, held_out, place.corpus, lambda a, b: listener.stage("evaluation", a, b))
     figures = evaluate.figures(held_out, said)
     minutes = clock.minutes()
     record = json.loads(exported.record.read_text())

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from mtqnet import __version__
+from mtqnet.bars import Stage
 from mtqnet.corpus import peers
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.targets import OBJECTIVE
@@ -28,47 +29,42 @@ from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Labels
 from mtqnet.training.finish import Listener, Made, Row, Run, finish, judging_and_calibrating, timed
-from mtqnet.training.prepare import build_corpus, dataset
+from mtqnet.training.prepare import Place, build_corpus, dataset
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
 
 
-def train(
-    config: Config, data: Path, out: Path, listener: Listener, jobs: int = 0, peers_python: Path = peers.PYTHON
-) -> Run:
-    """Run all stages. `data` is the folder that the configuration's sources lie in.
+def train(config: Config, place: Place, listener: Listener, peers_python: Path = peers.PYTHON) -> Run:
+    """Run all stages.
 
     `peers_python` is the interpreter of an environment with the peers (corpus/peers.py), where the configuration
-    has them as teachers.
+    has them as teachers. Raises MtqnetError.
     """
-    clock = Clock(out / "time.json")
+    clock = Clock(place.out / "time.json")
     listener = timed(listener, clock)
-    table = build_corpus(config.corpus, data, out / "corpus", listener.stage, jobs)
-    rows = judging_and_calibrating(read_rows(table))
+    rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
     front_end = frontend.FrontEnd.of(config)
-    sets = {split: dataset(front_end, rows, split, out, listener.stage, jobs) for split in ("train", "validation")}
-    sets = {
-        split: data.with_labels(_said(config, rows, split, out, listener, jobs, peers_python))
-        for split, data in sets.items()
-    }
+    train, validation = (
+        dataset(front_end, rows, split, place, listener.stage).with_labels(
+            _said(config, rows, split, place, listener.stage, peers_python)
+        )
+        for split in ("train", "validation")
+    )
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder is not None else 0
-    trained = mpl.run(config, sets["train"], sets["validation"], width, out, listener.epoch)
-    made = Made(config, trained.student, encoder, _about(config, trained))
-    return finish(made, rows, out, listener, clock)
+    trained = mpl.run(config, train, validation, width, place.out, listener.epoch)
+    return finish(Made(config, trained.student, encoder, _about(config, trained)), rows, place, listener, clock)
 
 
-def _said(
-    config: Config, rows: list[Row], split: str, out: Path, listener: Listener, jobs: int, python: Path
-) -> Labels:
+def _said(config: Config, rows: list[Row], split: str, place: Place, stage: Stage, python: Path) -> Labels:
     """What the peers that are teachers say of a split: of its first clips in training, of all that validate."""
     keys = config.peers.heads
     if not keys:
         return {}
-    clips = [excerpt(out / "corpus", row) for row in rows if row["split"] == split]
+    clips = [excerpt(place.corpus, row) for row in rows if row["split"] == split]
     asked = clips[: config.peers.clips or None] if split == "train" else clips
     scores = peers.score(
-        python, asked, out / "peers", split, jobs, lambda a, b: listener.stage(f"peers, {split}", a, b),
+        python, asked, place.out / "peers", split, place.jobs, lambda a, b: stage(f"peers, {split}", a, b),
         peers.predictors_of(keys),
     )  # fmt: skip
     unknown = np.full(len(clips) - len(asked), np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,48 @@ from mtqnet.training.config import CorpusConfig
 from mtqnet.training.dataset import Dataset, labels_of
 
 
-def build_corpus(config: CorpusConfig, data: Path, out: Path, stage: Stage, jobs: int = 0) -> Path:
-    """The corpus of a configuration; its table."""
+@dataclass(frozen=True)
+class Place:
+    """Where a run reads and writes, and with how many processes."""
+
+    data: Path
+    """What a configuration's folders are relative to"""
+    out: Path
+    """The run's own folder"""
+    shared_corpus: Path | None = None
+    """Another run's corpus of the same configuration; None: the run builds its own"""
+    jobs: int = 0
+    """0: one a core"""
+
+    @property
+    def corpus(self) -> Path:
+        return self.shared_corpus or self.out / "corpus"
+
+
+def build_corpus(config: CorpusConfig, place: Place, stage: Stage) -> Path:
+    """The corpus of a configuration; its table. Raises CorpusError if the place holds another."""
     sources = Sources(
-        tuple(data / folder for folder in config.speech),
-        tuple(data / folder for folder in config.noise),
-        tuple(data / folder for folder in config.rooms),
+        tuple(place.data / folder for folder in config.speech),
+        tuple(place.data / folder for folder in config.noise),
+        tuple(place.data / folder for folder in config.rooms),
     )
     clips = {split: getattr(config, split) for split in SPLITS}
     order = corpus.Order(sources, clips, config.seed, config.split_seed)
-    return corpus.build(order, out, jobs=jobs, progress=lambda a, b: stage("corpus", a, b)).table
+    return corpus.build(order, place.corpus, jobs=place.jobs, progress=lambda a, b: stage("corpus", a, b)).table
 
 
 def dataset(
-    front_end: frontend.FrontEnd, rows: Sequence[dict[str, Any]], split: str, out: Path, stage: Stage, jobs: int
+    front_end: frontend.FrontEnd, rows: Sequence[dict[str, Any]], split: str, place: Place, stage: Stage
 ) -> Dataset:
-    """Features and true labels of a split, kept in `out`."""
+    """Features and true labels of a split, kept in the run's folder."""
     of_split = [row for row in rows if row["split"] == split]
-    sources = [excerpt(out / "corpus", row) for row in of_split]
+    sources = [excerpt(place.corpus, row) for row in of_split]
     clips = frontend.compute(
-        front_end, sources, out / "features", split, lambda a, b: stage(f"features, {split}", a, b), jobs
+        front_end,
+        sources,
+        place.out / "features",
+        split,
+        lambda a, b: stage(f"features, {split}", a, b),
+        place.jobs,
     )
     return Dataset(clips, labels_of(of_split, KEYS))
