@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
 
-.PHONY: demo test check format examples curves measures corpus train card peers reproduce clean
+.PHONY: demo test check format examples curves measures corpus train small card peers reproduce clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -43,6 +43,9 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/c
 
 train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
+
+small: .venv/dev.done  ## a small network that learns what `base` says: a model in runs/small/model
+	$(BIN)/mtqnet distil configs/small.toml --data $(DATA) --out runs/small --corpus runs/base/corpus
 
 card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how far scores move, peers beside them
 	mkdir -p runs docs/results/card
