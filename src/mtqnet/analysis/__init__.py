@@ -1,0 +1,1 @@
+"""What scores are for: held against ratings, compared, gated, drawn, reported. Nothing in here imports torch."""
