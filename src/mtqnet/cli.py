@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mtqnet import __version__
+from mtqnet.analysis import verbs
 from mtqnet.errors import MtqnetError
 
 
@@ -340,6 +341,8 @@ def labels_compare(
 
     compare_measures(rated, codecs, triples, speech, output)
 
+
+verbs.add_to(app)
 
 CARD_HELP = (
     "Write the model card from the record that training left beside the weights: on stdout, or into --output.\n\n"

@@ -98,7 +98,7 @@ def test_spreadsheet_of_windows_is_read(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("file,mos\n", "nothing below it"),
-        ("a,b\n1,2\n", "looked for a column file, filepath_deg"),
+        ("a,b\n1,2\n", "looked for a column filepath_deg, file,"),
         ("file,colour\na.wav,red\n", "looked for s_mos: s_mos, smos"),
         ("file,mos\na.wav,good\n", "'good' is no number"),
         ("file,mos,mos\na.wav,1,2\n", "two columns named 'mos'"),

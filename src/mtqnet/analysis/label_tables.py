@@ -1,8 +1,9 @@
 """Tables of ratings as they are found, read into one form. This file is the rule by which columns are known.
 
-A column is known by its name, without regard to case, blanks and punctuation ("S-MOS" is "s_mos"). First the names of COLUMNS are looked for as they stand, in their order; if none is there,
-the same is tried without the words of DECORATION ("3QUEST S", "sig_mos_condition", "mushra_mean"). Options go
-before the rule: `--file-column`, `--column s_mos=SIG`.
+A column is known by its name, without regard to case, blanks and punctuation ("S-MOS" is "s_mos"). First the names
+of COLUMNS are looked for as they stand, in their order; if none is there, the same is tried without the words of
+DECORATION ("3QUEST S", "sig_mos_condition", "mushra_mean"). Options go before the rule: `--file-column`,
+`--column s_mos=SIG`.
 
 Known by it, as their makers' code or files were read: P.835 results of the P.808 toolkit (MOS_SIG, std_sig, n,
 95%CI_sig, file_url, condition_name), the NISQA corpus (filepath_deg, mos, mos_std, votes, con; its noi, col, dis
@@ -107,12 +108,7 @@ def read(path: Path, file_column: str = "", columns: Mapping[str, str] | None = 
     if unknown := [key for key in chosen if key not in KEYS]:
         raise UsageError(f"no score is called {unknown[0]!r}: there are {', '.join(KEYS)}")
     names = {key: _chosen(cells, chosen[key], path) for key in chosen}
-    file = _chosen(cells, file_column, path) if file_column else _find(cells, FILE)
-    if not file:
-        raise UsageError(
-            f"{path} names no recordings: looked for a column {', '.join(FILE[:8])}, ... among "
-            f"{', '.join(cells)}; say which one with --file-column"
-        )
+    file = files_of(cells, path, file_column)
     names |= {key: found for key in KEYS if key not in names and (found := _find(cells, COLUMNS[key]))}
     if not names:
         looked = "; ".join(f"{key}: {', '.join(COLUMNS[key][:5])}" for key in KEYS)
@@ -154,6 +150,17 @@ def read_cells(path: Path) -> dict[str, tuple[str, ...]]:
         raise UsageError(f"{path} has two columns named {twice!r}: rename one")
     filled = [row + [""] * (len(header) - len(row)) for row in rows]
     return {name: tuple(row[place] for row in filled) for place, name in enumerate(header)}
+
+
+def files_of(cells: Mapping[str, tuple[str, ...]], path: Path, name: str = "") -> str:
+    """The column that names the recordings: `name`, or the one found by the rule. Else raises UsageError."""
+    found = _chosen(cells, name, path) if name else _find(cells, FILE)
+    if not found:
+        raise UsageError(
+            f"{path} names no recordings: looked for a column {', '.join(FILE[:8])}, ... among "
+            f"{', '.join(cells)}; say which one with --file-column"
+        )
+    return found
 
 
 def column(cells: Mapping[str, tuple[str, ...]], name: str, path: Path) -> tuple[str, ...]:

@@ -1,0 +1,64 @@
+"""The verbs of this room for the command line: options and help; each calls one function of console.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads to compute with; 0 is one per core.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", "-p", help="Also draw it: .png or .svg.", show_default=False)
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these verbs part of the command line."""
+    app.command("evaluate", help=EVALUATE_HELP)(evaluate)
+
+
+EVALUATE_HELP = (
+    "Hold scores against your listeners' ratings: LCC, SRCC, Kendall's tau, RMSE and RMSE* (ITU-T P.1401), before "
+    "and after a third-order mapping, per recording and per condition, each with a 95 % interval.\n\n"
+    "LABELS is a table as it is found: results of the P.808 toolkit, the NISQA corpus, VoiceMOS and CHiME lists, "
+    "3QUEST exports as CSV, or any CSV with a column of files and one or more of s_mos (SIG), n_mos (BAK), g_mos "
+    "(OVRL, MOS). Empty cells are allowed. Its recordings are scored now, or taken from --scores. Ratings on "
+    "another scale than 1 to 5 (MUSHRA) get correlations, and RMSE after mapping only. Needs "
+    "mtqnet\\[analysis].\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet evaluate ratings/labels.csv --picture scatter.png[/]\n\n"
+    "[cyan]mtqnet evaluate votes.csv --audio wavs --column s_mos=SIG --by codec -o result.md[/]"
+)
+
+
+def evaluate(
+    labels: Annotated[Path, typer.Argument(help="Table of ratings.", metavar="LABELS", show_default=False)],
+    scores: Annotated[
+        Path | None, typer.Option(help="Scores that `mtqnet score -o` wrote; else the files are scored now.")
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Folder that the table's names are told from.", show_default="the table's")
+    ] = None,
+    file_column: Annotated[str, typer.Option(help="Column of the recordings, if it is not found.")] = "",
+    column: Annotated[
+        list[str] | None, typer.Option(help="SCORE=COLUMN: where its ratings are, as s_mos=SIG; again for more.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="Column of the conditions to average over.", show_default="condition, system, ...")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write it: .csv, .json or .md.", show_default=False)
+    ] = None,
+    picture: Picture = None,
+    model: Model = "base",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Hold scores against ratings."""
+    from mtqnet.analysis.console import Columns, Scoring, evaluate_labels
+
+    columns = Columns(file_column, column or [], by)
+    evaluate_labels(labels, scores, audio, columns, output, picture, Scoring(model, threads, quiet))
