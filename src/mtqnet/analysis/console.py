@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from mtqnet.analysis import grids
 from mtqnet.analysis.recordings import Scorer
 from mtqnet.bars import stages
 from mtqnet.errors import UsageError, missing_extra
@@ -61,7 +61,7 @@ def evaluate_labels(
         found = recordings.read(scores) if scores else evaluate.score_labels(table, audio or labels.parent, scorer)
     evaluation = evaluate.evaluate(table, found, columns.by or table.condition)
     screen = _screen()
-    screen.print(_evaluation_grid(evaluation))
+    screen.print(grids.evaluation(evaluation))
     for line in evaluation_tables.SMALL_PRINT:
         screen.print(Text(line, style="dim"))
     _tell_unscored(evaluation.unscored, evaluation.recordings, Console(stderr=True))
@@ -71,23 +71,54 @@ def evaluate_labels(
         evaluation_picture.draw(evaluation, picture)
 
 
-def _evaluation_grid(evaluation: object) -> Table:
-    from mtqnet.analysis.evaluate import FIGURES, NAMES, Evaluation
-    from mtqnet.analysis.evaluation_tables import cell
-    from mtqnet.targets import BY_KEY
+@dataclass(frozen=True)
+class Grouping:
+    """By what recordings are told apart."""
 
-    assert isinstance(evaluation, Evaluation)
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("score", no_wrap=True)
-    grid.add_column("per", no_wrap=True)
-    grid.add_column("items", justify="right", no_wrap=True)
-    shown = [name for name in FIGURES if any(cell(one.figures[name]) for one in evaluation.agreements)]
-    for name in shown:
-        grid.add_column(NAMES[name], justify="right")
-    for one in evaluation.agreements:
-        cells = (cell(one.figures[name]).replace(" [", "\n[") or "-" for name in shown)
-        grid.add_row(BY_KEY[one.target].name.split()[0], one.level, str(len(one.pairs.names)), *cells)
-    return grid
+    by: str
+    """Column; empty for none"""
+    table: Path | None
+    """CSV that has it; None: the tables of scores themselves"""
+
+
+def compare_sets(
+    sources: Sequence[Path],
+    paired: bool,
+    grouping: Grouping,
+    as_json: bool,
+    picture: Path | None,
+    scoring: Scoring,
+) -> None:
+    """Compare sets of recordings, on the screen and as a picture. Raises MtqnetError."""
+    from mtqnet.analysis import canvas, comparison_picture
+    from mtqnet.analysis.compare import as_record, compare, verdict
+
+    if picture is not None:
+        canvas.check(picture)
+    with _scorer(scoring) as scorer:
+        sets = [scorer.open(source) for source in sources]
+    compared = compare(sets, paired, grouping.by, grouping.table)
+    if picture is not None:
+        comparison_picture.draw(compared, picture)
+    told = Console(stderr=True)
+    _tell_unscored(compared.unscored, compared.recordings, told)
+    if compared.alone:
+        more = ", ..." if len(compared.alone) > MOST_NAMED else ""
+        names = f"{', '.join(compared.alone[:MOST_NAMED])}{more}"
+        told.print(Text(f"{len(compared.alone)} have no partner: {names}", style="yellow"), soft_wrap=True)
+    if as_json:
+        unscored = [{"file": file, "reason": reason} for file, reason in compared.unscored]
+        record = {
+            "sets": compared.names, "paired": compared.paired, "verdict": verdict(compared),
+            "comparisons": [as_record(one) for one in compared.comparisons], "unscored": unscored,
+            "without_partner": compared.alone,
+        }  # fmt: skip
+        print(json.dumps(record, indent=2, ensure_ascii=False))
+        return
+    screen = _screen()
+    screen.print(grids.comparison(compared))
+    for sentence in verdict(compared):
+        screen.print(Text(sentence), soft_wrap=True)
 
 
 @contextmanager

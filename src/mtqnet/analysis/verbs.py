@@ -15,9 +15,17 @@ Picture = Annotated[
 ]
 
 
+By = Annotated[str, typer.Option(help="Column that says which group a recording is of.", show_default=False)]
+GroupTable = Annotated[
+    Path | None,
+    typer.Option("--table", help="CSV with a column of files and the one of --by.", show_default=False),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Make these verbs part of the command line."""
     app.command("evaluate", help=EVALUATE_HELP)(evaluate)
+    app.command("compare", help=COMPARE_HELP)(compare)
 
 
 EVALUATE_HELP = (
@@ -62,3 +70,34 @@ def evaluate(
 
     columns = Columns(file_column, column or [], by)
     evaluate_labels(labels, scores, audio, columns, output, picture, Scoring(model, threads, quiet))
+
+
+COMPARE_HELP = (
+    "Say which of two or more sets of recordings is better: the difference on every score with a 95 % interval, "
+    "its effect size, and a verdict in words.\n\n"
+    "A set is a folder, or a table that `mtqnet score -o` wrote. Recordings are paired by their names, whatever "
+    "the suffix; --unpaired compares the sets as wholes. With --by, also within each value of a column: of the tables "
+    "of scores, or of a CSV given as --table. On SDI less is better; its differences are told as factors.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet compare noisy/ enhanced/ --picture difference.png[/]\n\n"
+    "[cyan]mtqnet compare before.csv after.csv --by room --table rooms.csv --json[/]"
+)
+
+
+def compare(
+    sets: Annotated[
+        list[Path], typer.Argument(metavar="A B [C ...]", help="Folders or tables.", show_default=False)
+    ],
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="Other recordings in each set.")] = False,
+    by: By = "",
+    table: GroupTable = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    picture: Picture = None,
+    model: Model = "base",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Compare sets of recordings."""
+    from mtqnet.analysis.console import Grouping, Scoring, compare_sets
+
+    compare_sets(sets, not unpaired, Grouping(by, table), as_json, picture, Scoring(model, threads, quiet))
