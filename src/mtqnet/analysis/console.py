@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.text import Text
 from mtqnet.analysis import grids
 from mtqnet.analysis.recordings import Scorer
 from mtqnet.bars import stages
-from mtqnet.errors import UsageError, missing_extra
+from mtqnet.errors import GateError, UsageError, missing_extra
 
 PIPE_WIDTH = 160
 """Characters of a line where output goes into a file"""
@@ -119,6 +119,39 @@ def compare_sets(
     screen.print(grids.comparison(compared))
     for sentence in verdict(compared):
         screen.print(Text(sentence), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Limits as given on the command line."""
+
+    rules: Path | None
+    limits: Mapping[str, Sequence[str]]
+    """By kind, KEY=VALUE or KEY.STATISTIC=VALUE each"""
+    statistic: str
+    unscored: int | None
+    against: Path | None
+
+
+def gate_paths(paths: Sequence[Path], asked: Asked, junit: Path | None, as_json: bool, scoring: Scoring) -> None:
+    """Hold recordings against limits; say how it went. Raises GateError where one does not hold; MtqnetError."""
+    from mtqnet.analysis import gate, gate_reports
+
+    rules = gate.rules(asked.rules, asked.limits, asked.statistic, asked.unscored, asked.against)
+    with _scorer(scoring) as scorer:
+        found = scorer.open(paths[0]) if len(paths) == 1 else scorer.files(paths, "recordings", Path())
+        baseline = scorer.open(rules.against) if rules.against is not None else None
+    outcome = gate.hold(found, rules, baseline)
+    if junit is not None:
+        gate_reports.write_junit(outcome, junit)
+    if as_json:
+        print(gate_reports.as_json(outcome))
+    else:
+        _screen().print(grids.gate(outcome))
+    _tell_unscored(outcome.unscored, outcome.recordings, Console(stderr=True))
+    if outcome.failed:
+        reason = "" if outcome.all_scored else ", as recordings have no score"
+        raise GateError(f"{outcome.failed} of {len(outcome.checks) + 1} checks failed{reason}")
 
 
 @contextmanager

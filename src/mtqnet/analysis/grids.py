@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mtqnet.analysis.bootstrap import Estimate
     from mtqnet.analysis.compare import Compared
     from mtqnet.analysis.evaluate import Evaluation
+    from mtqnet.analysis.gate import Outcome
 
 
 def evaluation(made: Evaluation) -> Table:
@@ -43,6 +44,20 @@ def comparison(made: Compared) -> Table:
         group = ((one.group or "all"),) if grouped else ()
         numbers = (*_difference(target, found), f"{found.effect:+.2f}", str(found.items))
         grid.add_row(*group, _name(one.target), *sets, *numbers, style=style)
+    return grid
+
+
+def gate(made: Outcome) -> Table:
+    """A row a limit."""
+    grid = _grid(("asked", "", "found", "recordings beyond it"), ())
+    for check in made.checks:
+        style = "green" if check.passed else "bold red"
+        beyond = (
+            f"{len(check.beyond)} of {made.recordings - len(made.unscored)}"
+            if check.limit.kind != "max-drop"
+            else ""
+        )
+        grid.add_row(check.limit.says, "passed" if check.passed else "failed", check.said, beyond, style=style)
     return grid
 
 

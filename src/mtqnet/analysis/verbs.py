@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Make these verbs part of the command line."""
     app.command("evaluate", help=EVALUATE_HELP)(evaluate)
     app.command("compare", help=COMPARE_HELP)(compare)
+    app.command("gate", help=GATE_HELP)(gate)
 
 
 EVALUATE_HELP = (
@@ -76,8 +77,8 @@ COMPARE_HELP = (
     "Say which of two or more sets of recordings is better: the difference on every score with a 95 % interval, "
     "its effect size, and a verdict in words.\n\n"
     "A set is a folder, or a table that `mtqnet score -o` wrote. Recordings are paired by their names, whatever "
-    "the suffix; --unpaired compares the sets as wholes. With --by, also within each value of a column: of the tables "
-    "of scores, or of a CSV given as --table. On SDI less is better; its differences are told as factors.\n\n"
+    "the suffix; --unpaired compares the sets as wholes. With --by, also within each value of a column: of the "
+    "tables of scores, or of a CSV given as --table. On SDI less is better; its differences are factors.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet compare noisy/ enhanced/ --picture difference.png[/]\n\n"
     "[cyan]mtqnet compare before.csv after.csv --by room --table rooms.csv --json[/]"
@@ -101,3 +102,52 @@ def compare(
     from mtqnet.analysis.console import Grouping, Scoring, compare_sets
 
     compare_sets(sets, not unpaired, Grouping(by, table), as_json, picture, Scoring(model, threads, quiet))
+
+
+GATE_HELP = (
+    "Hold recordings against limits, as a check in CI: exit code 0 if all hold, 14 if one does not.\n\n"
+    "A limit is KEY=VALUE, or KEY.STATISTIC=VALUE with mean, worst or a percentile such as p10. --max-drop holds "
+    "them against a baseline, a folder or a table of scores, over the recordings that both have: at most so much "
+    "worse. A recording without a score fails the gate, unless --unscored allows it. Limits may stand in a TOML "
+    "file (--rules); options go before it.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet gate out/ --min g_mos=3.2 --min n_mos.worst=2 --max sdi_est=0.3 --junit gate.xml[/]\n\n"
+    "[cyan]mtqnet gate out/ --max-drop g_mos=0.1 --against baseline.csv[/]\n\n"
+    "[cyan]mtqnet gate out/ --rules gate.toml --json[/]"
+)
+
+
+Limits = list[str] | None
+
+
+def gate(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Recordings, folders, or one table.", show_default=False)
+    ],
+    minimum: Annotated[
+        Limits, typer.Option("--min", help="A score is this high, or higher; again for more.")
+    ] = None,
+    maximum: Annotated[Limits, typer.Option("--max", help="A score is this low, or lower.")] = None,
+    max_drop: Annotated[Limits, typer.Option("--max-drop", help="A score is at most this much worse.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Baseline of --max-drop: a folder or a table.", show_default=False)
+    ] = None,
+    statistic: Annotated[
+        str, typer.Option(help="Of limits that name none: mean, worst, p10, ...", show_default="mean")
+    ] = "",
+    unscored: Annotated[
+        int | None, typer.Option(min=0, help="Recordings that may go without a score.", show_default="0")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="TOML file of limits.", show_default=False)] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    model: Model = "base",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Hold recordings against limits."""
+    from mtqnet.analysis.console import Asked, Scoring, gate_paths
+
+    limits = {"min": minimum or [], "max": maximum or [], "max-drop": max_drop or []}
+    asked = Asked(rules, limits, statistic, unscored, against)
+    gate_paths(paths, asked, junit, as_json, Scoring(model, threads, quiet))
