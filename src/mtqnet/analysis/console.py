@@ -154,6 +154,18 @@ def gate_paths(paths: Sequence[Path], asked: Asked, junit: Path | None, as_json:
         raise GateError(f"{outcome.failed} of {len(outcome.checks) + 1} checks failed{reason}")
 
 
+def plot_recording(file: Path, output: Path, model: str, threads: int) -> None:
+    """Draw one recording and its scores. Raises AudioError where it has none, MtqnetError."""
+    from mtqnet.analysis import canvas, recording_picture
+    from mtqnet.scoring.predictor import Predictor
+    from mtqnet.signal import audio
+
+    canvas.check(output)
+    scores = Predictor(model, threads).score(file).raise_for_error()
+    recording_picture.draw(audio.read(file).samples, scores, output)
+    _screen().print(Text(str(scores)), soft_wrap=True)
+
+
 @contextmanager
 def _scorer(scoring: Scoring) -> Iterator[Scorer]:
     """Scores with a bar on stderr, or quietly."""

@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("evaluate", help=EVALUATE_HELP)(evaluate)
     app.command("compare", help=COMPARE_HELP)(compare)
     app.command("gate", help=GATE_HELP)(gate)
+    app.command("plot", help=PLOT_HELP)(plot)
 
 
 EVALUATE_HELP = (
@@ -151,3 +152,25 @@ def gate(
     limits = {"min": minimum or [], "max": maximum or [], "max-drop": max_drop or []}
     asked = Asked(rules, limits, statistic, unscored, against)
     gate_paths(paths, asked, junit, as_json, Scoring(model, threads, quiet))
+
+
+PLOT_HELP = (
+    "Draw a recording: waveform, spectrogram, the six scores over time, and the worst stretch, if one stands out. "
+    "Needs mtqnet\\[analysis].\n\n"
+    "Scores over time follow their window of up to 10 s: they tell which part of a longer recording is bad, but "
+    "hardly where in a window.\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet plot call.wav --output call.png[/]"
+)
+
+
+def plot(
+    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png or .svg.")],
+    model: Model = "base",
+    threads: Threads = 0,
+) -> None:
+    """Draw a recording."""
+    from mtqnet.analysis.console import plot_recording
+
+    plot_recording(file, output, model, threads)
