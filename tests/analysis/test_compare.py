@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,13 +147,3 @@ def test_what_cannot_be_compared_is_told(made: Callable[..., Recordings], tmp_pa
         compare([a, other], True, "", None)
     with pytest.raises(UsageError, match=r"no column 'room' \(it holds scores alone\)"):
         compare([a, a.__class__("d", a.root, a.rows)], True, "room", None)
-
-
-def test_compare_needs_no_scipy() -> None:
-    """It is for machines on which only scoring is installed."""
-    code = (
-        "import sys\nimport mtqnet.analysis.compare, mtqnet.analysis.recordings\n"
-        "print(sorted({'scipy', 'matplotlib', 'jinja2', 'torch', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -166,6 +166,23 @@ def plot_recording(file: Path, output: Path, model: str, threads: int) -> None:
     _screen().print(Text(str(scores)), soft_wrap=True)
 
 
+def report_recordings(
+    source: Path, output: Path, grouping: Grouping, sort: str, worst: int, scoring: Scoring
+) -> None:
+    """Write a page about a folder or a table of scores. Raises MtqnetError."""
+    from mtqnet.analysis import recordings, report
+
+    if not output.parent.is_dir():
+        raise UsageError(f"{output}: the folder {output.parent} does not exist")
+    with _scorer(scoring) as scorer:
+        found = scorer.open(source)
+    grouped = recordings.groups(found, grouping.by, grouping.table) if grouping.by else {}
+    report.write(found, report.Wanted(grouping.by, grouped, sort, worst), output)
+    console = Console(stderr=True)
+    _tell_unscored(found.unscored, len(found.rows), console)
+    console.print(f"{len(found.scored)} recordings -> {output}", highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def _scorer(scoring: Scoring) -> Iterator[Scorer]:
     """Scores with a bar on stderr, or quietly."""

@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("compare", help=COMPARE_HELP)(compare)
     app.command("gate", help=GATE_HELP)(gate)
     app.command("plot", help=PLOT_HELP)(plot)
+    app.command("report", help=REPORT_HELP)(report)
 
 
 EVALUATE_HELP = (
@@ -174,3 +175,32 @@ def plot(
     from mtqnet.analysis.console import plot_recording
 
     plot_recording(file, output, model, threads)
+
+
+REPORT_HELP = (
+    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, "
+    "flags, means by group, all recordings. It opens offline and asks no host for anything. Needs "
+    "mtqnet\\[analysis].\n\n"
+    "Only the worst recordings are inside the page, at most 20 s of each. Of a table of scores they are read from "
+    "where it says they are.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet report calls/ -o report.html[/]\n\n"
+    "[cyan]mtqnet report scores.csv --by phone --table phones.csv --sort n_mos -o report.html[/]"
+)
+
+
+def report(
+    source: Annotated[Path, typer.Argument(help="A folder, or a table of scores.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    by: By = "",
+    table: GroupTable = None,
+    sort: Annotated[str, typer.Option(help="The score that says which recording is worst.")] = "g_mos",
+    worst: Annotated[int, typer.Option(min=0, help="Recordings with a player.")] = 5,
+    model: Model = "base",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write a page about recordings."""
+    from mtqnet.analysis.console import Grouping, Scoring, report_recordings
+
+    report_recordings(source, output, Grouping(by, table), sort, worst, Scoring(model, threads, quiet))
