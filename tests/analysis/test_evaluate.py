@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 
 from mtqnet.analysis import evaluate, label_tables, recordings
-from mtqnet.analysis.evaluate import FIGURES, Evaluation
+from mtqnet.analysis.evaluate import Evaluation
 from mtqnet.analysis.evaluation_tables import as_markdown, records
+from mtqnet.analysis.stats import FIGURES
 from mtqnet.errors import UsageError
 
 Write = Callable[[Path, Any], Path]
@@ -187,6 +188,10 @@ def test_every_format_holds_the_same_rows(
         in_csv = list(csv.DictReader(stream))
     in_json = json.loads((tmp_path / "result.json").read_text())
     assert in_json["agreement"] == records(evaluation)
+    details = in_json["details"][0]
+    assert [one["name"] for one in details["items"]] == list(evaluation.agreements[0].pairs.names)
+    assert details["items"][0] == {"name": "0.wav", "rating": 1.5, "ci95": 0.3843, "score": 1.2}
+    assert len(details["mapping"]) == 4
     assert [row["rmse"] for row in in_csv] == [str(row["rmse"]) for row in in_json["agreement"]]
     assert (tmp_path / "result.md").read_text() == as_markdown(evaluation)
 

@@ -124,3 +124,18 @@ def test_beyond_its_range_a_mapping_stays_at_its_end() -> None:
     mapping = stats.third_order(rating, score)
     ends = mapping(np.array([score.min(), score.max()]))
     assert mapping(np.array([-9.0, 99.0])) == pytest.approx(ends)
+
+
+def test_all_at_once_are_the_single_figures() -> None:
+    half = np.full(6, 0.3)
+    mapped = stats.mapping(RATING, SCORE)
+    assert mapped is not None
+    told = stats.evaluate(RATING, SCORE, half, mapped)
+    assert tuple(told) == stats.FIGURES
+    assert told["kendall"] == stats.kendall(RATING, SCORE)
+    assert told["rmse_star"] == stats.rmse_star(RATING, SCORE, half)
+    assert told["rmse_star_mapped"] == stats.rmse_star(RATING, mapped(SCORE), half, 4)
+    few = stats.evaluate(RATING[:3], SCORE[:3], np.full(3, np.nan), stats.mapping(RATING[:3], SCORE[:3]))
+    assert {name for name, value in few.items() if np.isnan(value)} == {
+        "rmse_star", "rmse_mapped", "rmse_star_mapped"
+    }  # fmt: skip

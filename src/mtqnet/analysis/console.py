@@ -62,8 +62,7 @@ def evaluate_labels(
     evaluation = evaluate.evaluate(table, found, columns.by or table.condition)
     screen = _screen()
     screen.print(grids.evaluation(evaluation))
-    for line in evaluation_tables.SMALL_PRINT:
-        screen.print(Text(line, style="dim"))
+    screen.print(Text(evaluation_tables.SMALL_PRINT, style="dim"))
     _tell_unscored(evaluation.unscored, evaluation.recordings, Console(stderr=True))
     if output is not None:
         evaluation_tables.write(evaluation, output)

@@ -17,9 +17,6 @@ from mtqnet.analysis.recordings import Recordings, Row, Scorer, values
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY
 
-FIGURES = ("lcc", "srcc", "kendall", "rmse", "rmse_star", "rmse_mapped", "rmse_star_mapped")
-"""Columns of a result. `mapped`: after the third-order mapping, which an interval takes as it is (fitted anew on
-each resample, repeated items would make it look too good). RMSE is in the ratings' unit; for SDI, log10."""
 NAMES: Mapping[str, str] = {
     "lcc": "LCC", "srcc": "SRCC", "kendall": "tau", "rmse": "RMSE", "rmse_star": "RMSE*",
     "rmse_mapped": "RMSE mapped", "rmse_star_mapped": "RMSE* mapped",
@@ -58,7 +55,7 @@ class Agreement:
     same_scale: bool
     pairs: Pairs
     figures: Mapping[str, Estimate]
-    """By FIGURES; each with its interval over items"""
+    """By stats.FIGURES; each with its interval over items"""
     mapping: stats.Mapping | None
     """From scores to ratings; None for too few different scores"""
 
@@ -101,23 +98,15 @@ def evaluate(labels: LabelTable, recordings: Recordings, by: str) -> Evaluation:
     return Evaluation(str(labels.path), len(labels.files), model, tuple(agreements), _unscored(labels, rows))
 
 
-def figures(pairs: Pairs, fitted: Array) -> Array:
-    """(len(FIGURES),) of these items; `fitted` are their scores after the mapping, NaN without one."""
-    y, x, half = pairs.rating, pairs.score, pairs.half
-    found = [stats.lcc(y, x), stats.srcc(y, x), stats.kendall(y, x), stats.rmse(y, x), stats.rmse_star(y, x, half)]
-    if np.isnan(fitted).any():
-        return np.array([*found, np.nan, np.nan])
-    freedom = stats.CUBIC_FREEDOM
-    return np.array([*found, stats.rmse(y, fitted, freedom), stats.rmse_star(y, fitted, half, freedom)])
-
-
 def _agreement(key: str, level: str, ratings: Ratings, pairs: Pairs) -> Agreement:
-    mapping = None
-    if len(np.unique(pairs.score)) >= stats.CUBIC_FREEDOM:
-        mapping = stats.third_order(pairs.rating, pairs.score)
-    fitted = mapping(pairs.score) if mapping else np.full(len(pairs.score), np.nan)
-    found = intervals(len(pairs.score), lambda places: figures(pairs.at(places), fitted[places]))
-    told = dict(zip(FIGURES, found, strict=True))
+    mapping = stats.mapping(pairs.rating, pairs.score)
+
+    def figures(at: Places) -> Array:
+        # The mapping stays: fitted anew on each resample, repeated items would make it look too good.
+        return np.array(list(stats.evaluate(pairs.rating[at], pairs.score[at], pairs.half[at], mapping).values()))
+
+    found = intervals(len(pairs.score), figures)
+    told = dict(zip(stats.FIGURES, found, strict=True))
     if not ratings.same_scale:
         told |= {name: Estimate(*[float("nan")] * 3) for name in ABSOLUTE}
     return Agreement(key, level, ratings.column, ratings.same_scale, pairs, told, mapping)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mtqnet.analysis.bootstrap import Estimate
-from mtqnet.analysis.evaluate import FIGURES, NAMES, Agreement, Evaluation
+from mtqnet.analysis.evaluate import NAMES, Agreement, Evaluation
+from mtqnet.analysis.stats import FIGURES
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY
 
@@ -53,7 +54,8 @@ def as_csv(evaluation: Evaluation) -> str:
 def as_json(evaluation: Evaluation) -> str:
     unscored = [{"file": file, "reason": reason} for file, reason in evaluation.unscored]
     told = {"labels": evaluation.labels, "recordings": evaluation.recordings, "model": evaluation.model}
-    whole = told | {"agreement": records(evaluation), "unscored": unscored}
+    details = [_details(agreement) for agreement in evaluation.agreements]
+    whole = told | {"agreement": records(evaluation), "details": details, "unscored": unscored}
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -63,14 +65,14 @@ def as_markdown(evaluation: Evaluation) -> str:
     for one in evaluation.agreements:
         cells = [_name(one), one.level, str(len(one.pairs.names)), *(cell(one.figures[name]) for name in FIGURES)]
         lines.append(f"| {' | '.join(cells)} |")
-    notes = [f"{len(evaluation.unscored)} of {evaluation.recordings} recordings without a score."]
-    return "\n".join([*lines, "", *notes, *SMALL_PRINT, ""])
+    missing = f"{len(evaluation.unscored)} of {evaluation.recordings} recordings have no score."
+    return "\n".join([*lines, "", missing, SMALL_PRINT, ""])
 
 
 SMALL_PRINT = (
-    "Brackets: 95 % bootstrap interval over recordings or conditions. RMSE*: errors within a rating's own 95 %",
-    "interval count as none (ITU-T P.1401). Mapped: after a third-order mapping that never falls; four degrees of",
-    "freedom are taken off.",
+    "Brackets: 95 % bootstrap interval over recordings or conditions. RMSE*: errors within a rating's own 95 % "
+    "interval count as none (ITU-T P.1401). Mapped: after a third-order mapping that never falls; four degrees of "
+    "freedom are taken off."
 )
 
 
@@ -93,6 +95,21 @@ def _record(agreement: Agreement) -> Record:
         row[name] = _rounded(estimate.value)
         row[f"{name}_low"], row[f"{name}_high"] = _rounded(estimate.low), _rounded(estimate.high)
     return row
+
+
+def _details(agreement: Agreement) -> dict[str, object]:
+    """The mapping, and what stands behind the figures, item by item."""
+    pairs, mapping = agreement.pairs, agreement.mapping
+    numbers = zip(pairs.names, pairs.rating.tolist(), pairs.half.tolist(), pairs.score.tolist(), strict=True)
+    return {
+        "target": agreement.target,
+        "level": agreement.level,
+        "mapping": None if mapping is None else mapping.coefficients,
+        "items": [
+            {"name": name, "rating": _rounded(rating), "ci95": _rounded(half), "score": _rounded(score)}
+            for name, rating, half, score in numbers
+        ],
+    }
 
 
 def _rounded(number: float) -> float | None:

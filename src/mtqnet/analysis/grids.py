@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 def evaluation(made: Evaluation) -> Table:
     """A row a target and level; figures that nothing has are left out."""
-    from mtqnet.analysis.evaluate import FIGURES, NAMES
+    from mtqnet.analysis.evaluate import NAMES
     from mtqnet.analysis.evaluation_tables import cell
+    from mtqnet.analysis.stats import FIGURES
 
     shown = [name for name in FIGURES if any(cell(one.figures[name]) for one in made.agreements)]
     grid = _grid(("score", "per"), ("items", *(NAMES[name] for name in shown)))

@@ -9,11 +9,12 @@ that the items cannot give (too few of them, or all alike) is NaN; `validate` ra
     rmse          root mean square error                                 P.1401, 7.5.1
     rmse_star     the same, an error inside a rating's 95 % interval counted as none    P.1401, 7.7
     third_order   mapping of scores onto the scale of the ratings: a cubic that rises    P.1401, 7.3.2
+    evaluate      all figures at once
 
 What is taken from where: the clause numbers are those of the table of contents of P.1401 (01/2020). Its text is
 not at hand. The formulas of RMSE* (its equations 7-27 and 7-29) and the four degrees of freedom of the mapping
 are as the evaluation of NISQA (Mittag et al., Interspeech 2021) quotes and uses them; not verified against the
-standard.
+standard. Without a mapping nothing is taken off the number of items here; some implementations take off one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ LEVEL = 0.95
 """Of every interval"""
 CORNERS = 65
 """Places of the range at which a mapping may become flat; finer ones change no third decimal of an RMSE."""
+
+FIGURES = ("lcc", "srcc", "kendall", "rmse", "rmse_star", "rmse_mapped", "rmse_star_mapped")
+"""Keys of `evaluate`, in its order; `mapped`: after a third-order mapping"""
 
 Array = NDArray[np.float64]
 
@@ -141,6 +145,29 @@ def third_order(rating: Array, score: Array) -> Mapping:
     in_scores = np.polynomial.Polynomial(cubic)(np.polynomial.Polynomial([-middle / width, 1 / width]))
     constant, linear, square, cube = np.pad(in_scores.coef, (0, 4))[:4]
     return Mapping((float(constant), float(linear), float(square), float(cube)), low, high)
+
+
+def mapping(rating: Array, score: Array) -> Mapping | None:
+    """`third_order` where there are enough different scores for it. (items,) twice. Raises UsageError."""
+    return third_order(rating, score) if len(np.unique(score)) >= CUBIC_FREEDOM else None
+
+
+def evaluate(rating: Array, score: Array, half: Array, mapped: Mapping | None) -> dict[str, float]:
+    """All FIGURES of (items,) ratings and scores, NaN where there is none. Raises UsageError.
+
+    `half` as in `rmse_star`, NaN where unknown. `mapped` is `mapping(rating, score)`, or was fitted before.
+    """
+    fitted = np.full(len(score), np.nan) if mapped is None else mapped(score)
+    freedom = CUBIC_FREEDOM
+    return {
+        "lcc": lcc(rating, score),
+        "srcc": srcc(rating, score),
+        "kendall": kendall(rating, score),
+        "rmse": rmse(rating, score),
+        "rmse_star": rmse_star(rating, score, half),
+        "rmse_mapped": rmse(rating, fitted, freedom) if mapped else float("nan"),
+        "rmse_star_mapped": rmse_star(rating, fitted, half, freedom) if mapped else float("nan"),
+    }
 
 
 def _rises(cubic: Array) -> bool:
