@@ -175,6 +175,12 @@ def test_nothing_in_common_is_told(small: tuple[Path, Path], tmp_path: Path, wri
         evaluate.evaluate(label_tables.read(small[0]), recordings.read(other), "")
 
 
+def test_recordings_that_are_not_there_are_told(run: Callable[..., Any], small: tuple[Path, Path]) -> None:
+    done = run("evaluate", small[0])
+    assert done.returncode == 2
+    assert "(0.wav: no such file: check the path)" in done.stderr
+
+
 def test_every_format_holds_the_same_rows(
     run: Callable[..., Any], small: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtqnet.analysis.matching import locate, match, parts
+from mtqnet.analysis.matching import locate, match, match_or_bare, parts
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,11 @@ def test_recordings_are_found_below_the_folder(examples: Path, tmp_path: Path) -
     shutil.copy(examples / "3_crowd.flac", tmp_path / "3_crowd.flac")
     found = locate(["1_clean", "3_crowd", "gone.wav"], tmp_path)
     assert found == [tmp_path / "wav/deep/1_clean.flac", tmp_path / "3_crowd.flac", tmp_path / "gone.wav"]
+
+
+def test_bare_names_count_only_where_no_folder_agrees(examples: Path, tmp_path: Path) -> None:
+    files = ["wavs/a.wav", "wavs/b.wav"]
+    assert match_or_bare(["https://host/run7/a.wav", "https://host/run7/c.wav"], tmp_path, files) == [0, None]
+    assert match_or_bare(["wavs/a.wav", "other/b.wav"], tmp_path, files) == [0, None]
+    found = locate(["https://host/run7/1_clean.flac"], examples)
+    assert found == [examples / "1_clean.flac"]

@@ -93,12 +93,9 @@ def pair(first: Recordings, second: Recordings) -> list[Pair]:
 
     Raises UsageError where no name is in both.
     """
-    files = [row.file for row in second.scored]
-    shorts = [first.short(row) for row in first.scored]
-    places = matching.match(shorts, first.root, files)
-    if not any(place is not None for place in places):
-        places = matching.match([matching.parts(short)[-1] for short in shorts], first.root, files)
     rows = second.scored
+    shorts = [first.short(row) for row in first.scored]
+    places = matching.match_or_bare(shorts, first.root, [row.file for row in rows])
     pairs = [(row, rows[place]) for row, place in zip(first.scored, places, strict=True) if place is not None]
     if not pairs:
         raise UsageError(

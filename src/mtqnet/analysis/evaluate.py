@@ -78,13 +78,14 @@ def evaluate(labels: LabelTable, recordings: Recordings, by: str) -> Evaluation:
 
     A rating without score and a score without rating are left out. Raises UsageError where nothing is left.
     """
-    places = matching.match(labels.files, labels.path.parent, [row.file for row in recordings.rows])
+    places = matching.match_or_bare(labels.files, labels.path.parent, [row.file for row in recordings.rows])
     rows = [None if place is None else recordings.rows[place] for place in places]
     whole = [_pairs(labels, key, rows) for key in labels.ratings if key in recordings.keys]
     if not any(len(pairs.rating) for pairs, _ in whole):
+        why = "; ".join(f"{file}: {reason}" for file, reason in _unscored(labels, rows)[:1])
         raise UsageError(
-            f"no rating of {labels.path} has a score of {recordings.name}: the table names {labels.files[0]}, ... "
-            f"and has ratings for {', '.join(labels.ratings)}"
+            f"no rating of {labels.path} has a score of {recordings.name}: it has {', '.join(labels.ratings)} of "
+            f"{labels.files[0]}, ... {f'({why})' if why else ''}".rstrip()
         )
     told = labels.column(by) if by else ()
     agreements: list[Agreement] = []

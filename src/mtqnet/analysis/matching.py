@@ -32,6 +32,14 @@ def match(names: Sequence[str], root: Path, files: Sequence[str]) -> list[int | 
     return found
 
 
+def match_or_bare(names: Sequence[str], root: Path, files: Sequence[str]) -> list[int | None]:
+    """`match`; if that finds nothing at all, by bare names: tables often know folders that are no longer there."""
+    found = match(names, root, files)
+    if any(place is not None for place in found):
+        return found
+    return match([parts(name)[-1] for name in names], root, files)
+
+
 def locate(names: Sequence[str], root: Path) -> list[Path]:
     """Where the recordings of a table lie: from `root` as written, with a suffix of audio, else anywhere below it.
 
@@ -44,7 +52,7 @@ def locate(names: Sequence[str], root: Path) -> list[Path]:
         below = [str(path) for path in batch.find(root)] if root.is_dir() else []
     except NoAudioFoundError:
         below = []
-    places = match(names, root, below)
+    places = match_or_bare(names, root, below)
     searched = [Path(below[place]) if place is not None else None for place in places]
     return [path or other or root / local(name) for path, other, name in zip(plain, searched, names, strict=True)]
 

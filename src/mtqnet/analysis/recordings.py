@@ -149,7 +149,7 @@ def _told_by(table: Path, by: str, recordings: Recordings) -> list[str]:
     told, files = label_tables.column(cells, by, table), cells[label_tables.files_of(cells, table)]
     names = [row.file for row in recordings.scored]
     found = [""] * len(names)
-    for place, said in zip(matching.match(files, table.parent, names), told, strict=True):
+    for place, said in zip(matching.match_or_bare(files, table.parent, names), told, strict=True):
         if place is not None:
             found[place] = said
     return found
