@@ -51,6 +51,7 @@ def test_noise_is_found_in_real_recordings(run: Callable[..., Any], examples: Pa
     (noisy / "letter.wav").write_text("Dear sir")
     done = run("compare", examples, noisy, "--picture", picture)
     assert done.returncode == 0, done.stderr
+    assert "{" not in done.stdout  # words, and no JSON
     assert "noisy is worse than recordings on" in done.stdout
     assert "N-MOS by " in done.stdout.split("noisy is worse")[1]
     assert "1 of 15 recordings have no score:" in done.stderr
@@ -85,6 +86,15 @@ def test_turned_round_the_verdict_turns_round(made: Callable[..., Recordings]) -
 def test_five_pairs_are_too_few(made: Callable[..., Recordings]) -> None:
     compared = compare([made("a", g_mos=[2] * 5), made("b", g_mos=[4] * 5)], True, "", None)
     assert verdict(compared) == ["5 recordings are too few to tell b from a."]
+
+
+def test_small_groups_share_a_sentence_and_are_in_order(made: Callable[..., Recordings]) -> None:
+    room = [f"c{n // 3}" for n in range(33)]
+    sets = [made(name, g_mos=np.linspace(low, low + 1, 33), room=room) for name, low in (("a", 2), ("b", 3))]
+    whole, small = verdict(compare(sets, True, "room", None))
+    assert whole == "b is better than a on G-MOS by 1.00 [1.00, 1.00]."
+    groups = "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and c10"
+    assert small == f"{groups}: too few recordings to tell b from a."
 
 
 def test_three_sets_are_compared_two_by_two(made: Callable[..., Recordings]) -> None:

@@ -58,3 +58,8 @@ def test_what_is_no_table_of_scores_is_told(tmp_path: Path, name: str, content: 
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match=says):
         recordings.read(tmp_path / name)
+
+
+def test_names_are_sorted_as_people_do() -> None:
+    names = ["c10", "c2", "", "x²", "10", "9 kbps", "c"]
+    assert sorted(names, key=recordings.natural) == ["", "c", "c2", "c10", "x²", "9 kbps", "10"]

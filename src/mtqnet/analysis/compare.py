@@ -7,6 +7,7 @@ Every interval is one of 95 % by itself: of twenty differences that are none, on
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from mtqnet.analysis import bootstrap, matching
 from mtqnet.analysis.bootstrap import Difference, Estimate
-from mtqnet.analysis.recordings import Recordings, Row, groups, values
+from mtqnet.analysis.recordings import Recordings, Row, groups, natural, values
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY, KEYS, Target
 
@@ -105,12 +106,21 @@ def pair(first: Recordings, second: Recordings) -> list[Pair]:
 
 
 def verdict(compared: Compared) -> list[str]:
-    """One plain sentence for every two sets and every group."""
-    seen = dict.fromkeys((one.group, one.first, one.second) for one in compared.comparisons)
-    return [
-        _sentence([one for one in compared.comparisons if (one.group, one.first, one.second) == place])
-        for place in seen
+    """A plain sentence for every two sets and every group; groups with too few recordings share one."""
+    seen: dict[tuple[str, str, str], list[Comparison]] = {}
+    for one in compared.comparisons:
+        seen.setdefault((one.first, one.second, one.group), []).append(one)
+    sentences, small = [], dict[tuple[str, str], list[str]]()
+    for (first, second, group), those in seen.items():
+        if those[0].difference.enough or group == WHOLE:
+            sentences.append(_sentence(those))
+        else:
+            small.setdefault((first, second), []).append(group)
+    sentences += [
+        f"{_list(names)}: too few recordings to tell {second} from {first}."
+        for (first, second), names in small.items()
     ]
+    return sentences
 
 
 def said(target: Target, difference: Estimate) -> str:
@@ -170,7 +180,7 @@ def _unpaired(
 ) -> list[Comparison]:
     found = []
     both = set(told[0].values()) & set(told[1].values())
-    for group in _in_order(sorted(both)):
+    for group in _in_order(both):
         first, second = (
             values([row for row in one.scored if group == WHOLE or names_of.get(row.file) == group], key)
             for one, names_of in zip((a, b), told, strict=True)
@@ -186,7 +196,7 @@ def _comparison(
 
 
 def _in_order(told: Iterable[str]) -> list[str]:
-    return [WHOLE, *dict.fromkeys(sorted(told))]
+    return [WHOLE, *sorted(set(told), key=natural)]
 
 
 def _groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, str]:
@@ -220,7 +230,20 @@ def _names(sets: Sequence[Recordings]) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def as_record(one: Comparison) -> dict[str, object]:
+def as_json(compared: Compared) -> str:
+    """All of it, the verdict too, as one object."""
+    record = {
+        "sets": compared.names,
+        "paired": compared.paired,
+        "verdict": verdict(compared),
+        "comparisons": [_record(one) for one in compared.comparisons],
+        "unscored": [{"file": file, "reason": reason} for file, reason in compared.unscored],
+        "without_partner": compared.alone,
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _record(one: Comparison) -> dict[str, object]:
     """A comparison for JSON; what does not exist is null."""
     difference = one.difference
     numbers = {

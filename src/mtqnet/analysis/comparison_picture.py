@@ -26,7 +26,8 @@ def draw(compared: Compared, path: Path) -> None:
         for one in (one for one in compared.comparisons if one.target == key):
             height, difference = lines.index(_label(one, compared)), one.difference
             axes.plot([difference.low, difference.high], [height, height], color=_colour(one), linewidth=2.2)
-            axes.plot(difference.value, height, "o", color=_colour(one), markersize=6)
+            face = _colour(one) if difference.enough else "white"
+            axes.plot(difference.value, height, "o", color=_colour(one), markersize=6, markerfacecolor=face)
         axes.set_yticks(range(len(lines)), lines, fontsize=9)
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_title(target.name, fontsize=9.5)
@@ -40,7 +41,8 @@ def draw(compared: Compared, path: Path) -> None:
     last, first = compared.comparisons[0].second, compared.comparisons[0].first
     said = f"{last} less {first}" if len(compared.names) == 2 else "second less first"
     figure.suptitle(
-        f"{said}, {how}, 95 % intervals; green: the second is better, orange: worse, grey: no difference found",
+        f"{said}, {how}, 95 % intervals; green: the second is better, orange: worse, grey: no difference found, "
+        "hollow: too few recordings to tell",
         fontsize=9.5,
     )
     canvas.save(figure, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,34 +88,24 @@ def compare_sets(
     scoring: Scoring,
 ) -> None:
     """Compare sets of recordings, on the screen and as a picture. Raises MtqnetError."""
-    from mtqnet.analysis import canvas, comparison_picture
-    from mtqnet.analysis.compare import as_record, compare, verdict
+    from mtqnet.analysis import canvas, compare, comparison_picture
 
     if picture is not None:
         canvas.check(picture)
     with _scorer(scoring) as scorer:
         sets = [scorer.open(source) for source in sources]
-    compared = compare(sets, paired, grouping.by, grouping.table)
+    compared = compare.compare(sets, paired, grouping.by, grouping.table)
     if picture is not None:
         comparison_picture.draw(compared, picture)
     told = Console(stderr=True)
     _tell_unscored(compared.unscored, compared.recordings, told)
-    if compared.alone:
-        more = ", ..." if len(compared.alone) > MOST_NAMED else ""
-        names = f"{', '.join(compared.alone[:MOST_NAMED])}{more}"
-        told.print(Text(f"{len(compared.alone)} have no partner: {names}", style="yellow"), soft_wrap=True)
+    _tell_alone(compared.alone, told)
     if as_json:
-        unscored = [{"file": file, "reason": reason} for file, reason in compared.unscored]
-        record = {
-            "sets": compared.names, "paired": compared.paired, "verdict": verdict(compared),
-            "comparisons": [as_record(one) for one in compared.comparisons], "unscored": unscored,
-            "without_partner": compared.alone,
-        }  # fmt: skip
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        print(compare.as_json(compared))
         return
     screen = _screen()
     screen.print(grids.comparison(compared))
-    for sentence in verdict(compared):
+    for sentence in compare.verdict(compared):
         screen.print(Text(sentence), soft_wrap=True)
 
 
@@ -210,6 +199,13 @@ def _tell_unscored(unscored: Sequence[tuple[str, str]], total: int, console: Con
     if len(unscored) > MOST_NAMED:
         lines.append(f"  and {len(unscored) - MOST_NAMED} more")
     console.print(Text("\n".join(lines), style="yellow"), soft_wrap=True)
+
+
+def _tell_alone(files: Sequence[str], console: Console) -> None:
+    """Counts and names recordings without a partner."""
+    if files:
+        names = ", ".join([*files[:MOST_NAMED], *(["..."] if len(files) > MOST_NAMED else [])])
+        console.print(Text(f"{len(files)} have no partner: {names}", style="yellow"), soft_wrap=True)
 
 
 def _screen() -> Console:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtqnet.analysis import matching, stats
 from mtqnet.analysis.bootstrap import Estimate, Places, intervals
 from mtqnet.analysis.label_tables import LabelTable, Ratings
-from mtqnet.analysis.recordings import Recordings, Row, Scorer, values
+from mtqnet.analysis.recordings import Recordings, Row, Scorer, natural, values
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY
 
@@ -129,7 +129,7 @@ def _pairs(labels: LabelTable, key: str, rows: list[Row | None]) -> tuple[Pairs,
 
 def _per_condition(pairs: Pairs, kept: list[int], told: list[str], ratings: Ratings, votes: Array) -> Pairs:
     """Means over the recordings of each condition; recordings that name none are left out."""
-    names = sorted({name for name in told if name})
+    names = sorted({name for name in told if name}, key=natural)
     members = [np.flatnonzero(np.array(told) == name) for name in names]
     at = np.array(kept, dtype=np.intp)
     half = [_condition_half(pairs.at(m), ratings.deviation[at[m]], votes[at[m]]) for m in members]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_INCH = 4.2
+HEAD_INCH = 1.0
+"""Above the panels, for what stands there"""
 MARGIN = 0.03
 """Share of a range that is left free at its ends"""
 
@@ -22,7 +24,7 @@ MARGIN = 0.03
 def draw(evaluation: Evaluation, path: Path) -> None:
     """Write the picture; .png or .svg. Raises UsageError for another suffix, MissingExtraError."""
     shown = [one for one in evaluation.agreements if one.level == PER_FILE]
-    figure = canvas.figure(PANEL_INCH * len(shown), PANEL_INCH + 0.5)
+    figure = canvas.figure(PANEL_INCH * len(shown), PANEL_INCH + HEAD_INCH)
     for number, (axes, one) in enumerate(
         zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True)
     ):

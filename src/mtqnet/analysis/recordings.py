@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,11 @@ def read(path: Path) -> Recordings:
     return Recordings(str(path), Path(os.path.commonpath(folders)) if alike else Path(), rows)
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sorts names as people do: c2 before c10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
 def groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, list[Row]]:
     """Scored recordings by what a column says of them, in order of the names.
 
@@ -135,7 +141,7 @@ def groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, lis
     else:
         told = _told_by(table, by, recordings)
     found: dict[str, list[Row]] = {}
-    for name, row in sorted(zip(told, recordings.scored, strict=True), key=lambda pair: pair[0]):
+    for name, row in sorted(zip(told, recordings.scored, strict=True), key=lambda pair: natural(pair[0])):
         if name:
             found.setdefault(name, []).append(row)
     if not found:
