@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,6 +267,43 @@ def ran(lab: Lab) -> Lab:
 
     laboratory.run_all(lab)
     return lab
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Calls `mtqnet` with these arguments; nothing it says is lost, and a warning is an error."""
+
+    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "mtqnet", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1"} | environment,
+            timeout=300,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The recordings that come with the project: a synthesiser's voice, clean and degraded in six ways."""
+    return Path(__file__).resolve().parents[1] / "examples" / "recordings"
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """A table with the columns of its first row."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[[Path, Sequence[Mapping[str, object]]], Path]:
+    return write_csv
 
 
 def _two_of_each_split(pattern: str, numbers: range) -> list[str]:

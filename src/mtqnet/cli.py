@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mtqnet import __version__
+from mtqnet.analysis import verbs
 from mtqnet.errors import MtqnetError
 
 
@@ -373,45 +374,7 @@ def labels_compare(
     compare_measures(rated, codecs, triples, speech, output)
 
 
-INVARIANCE_HELP = (
-    "Say how far scores move where they should stay: the same recordings at other levels, rates, lengths and "
-    "encodings, with silence before them, cut in two.\n\n[bold]Example[/]\n\n"
-    "[cyan]mtqnet invariance recordings/ -o invariance.csv[/]"
-)
-
-
-@app.command(help=INVARIANCE_HELP)
-def invariance(
-    paths: Paths,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
-    model: Model = "base",
-) -> None:
-    """Measure how far scores move where they should stay."""
-    from mtqnet.analysis.model_verbs import show_invariance
-
-    show_invariance(paths, output, model)
-
-
-CARD_HELP = (
-    "Write the model card from the records that training left beside the weights and from result files: on "
-    "stdout, or into --output.\n\n"
-    "--results holds MODEL.rated.csv (tools/rated_sets.py check --csv), MODEL.invariance.csv (mtqnet invariance) "
-    "and peers.csv (docs/results/models.csv); sections without a file are left out.\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet card base --results docs/results/card -o MODEL_CARD.md[/]"
-)
-
-
-@app.command(help=CARD_HELP)
-def card(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Shipped models, or paths of .onnx files.")],
-    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/results/card"),
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file to write.")] = None,
-) -> None:
-    """Write the model card."""
-    from mtqnet.analysis.model_verbs import write_card
-
-    write_card(models, results, output)
+verbs.add_to(app)
 
 
 def main() -> None:

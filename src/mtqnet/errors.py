@@ -13,6 +13,7 @@ MtqnetError
 ├── ModelError                a model that is missing, damaged or does not fit
 ├── CorpusError               speech, noise or rooms that a corpus cannot be built from
 ├── LabelError                signals that have no label: silent, too short, or of unlike length
+├── GateError                 speech that is not as good as `mtqnet gate` was told to ask
 └── MissingExtraError         an optional part that is not installed (also an ImportError)
 
 `exit_code` is what the command line returns: one number a kind, so that a script can tell them apart.
@@ -73,6 +74,10 @@ class CorpusError(MtqnetError):
 
 class LabelError(MtqnetError):
     exit_code = 13
+
+
+class GateError(MtqnetError):
+    exit_code = 14
 
 
 class UsageError(MtqnetError, ValueError):

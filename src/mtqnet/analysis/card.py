@@ -100,7 +100,7 @@ def _template() -> Any:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
-        raise missing_extra("Writing the card", "corpus") from error
+        raise missing_extra("Writing the card", "analysis") from error
     markdown = Environment(  # no HTML: nothing to escape
         loader=PackageLoader("mtqnet.analysis", "."),
         trim_blocks=True,

@@ -6,8 +6,6 @@ script are in listen.html.j2.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +13,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-import soundfile as sf
-from numpy.typing import NDArray
 
 from mtqnet.corpus.degrade import STEPS
 from mtqnet.corpus.describe import NOT_SPREAD
 from mtqnet.corpus.recipe import Recipe, render
 from mtqnet.corpus.table import COLUMNS, Row, read_clip
+from mtqnet.embedded import playable
 from mtqnet.errors import CorpusError, UsageError, missing_extra
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS, Target
 
 TEMPLATE = "listen.html.j2"
@@ -114,7 +110,7 @@ def _clip(root: Path, row: Row) -> Clip:
         float(row["equivalent_q_db"]),
         float(row["equivalent_snr_db"]),
         tuple(_stage(dict(step)) for step in recipe["steps"]),
-        _playable(read_clip(root, row)),
+        playable(read_clip(root, row)),
         _clean(recipe),
     )
 
@@ -158,17 +154,6 @@ def _clean(recipe: Mapping[str, Any]) -> str:
     """The reference of the labels: what the chain began with, made again from the source recording."""
     try:
         undamaged = Recipe.from_json(json.dumps({**recipe, "steps": []}))
-        return _playable(render(undamaged).clean)
+        return playable(render(undamaged).clean)
     except CorpusError:  # the recording is gone: the clip can be heard all the same
         return ""
-
-
-def _playable(samples: NDArray[np.float32]) -> str:
-    """FLAC of 16 bit, which all browsers of today play, in base64: a third smaller than WAV.
-
-    What goes beyond full scale is made softer.
-    """
-    peak = float(np.abs(samples).max(initial=0.0))
-    stored = io.BytesIO()
-    sf.write(stored, samples / max(1.0, peak), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return "data:audio/flac;base64," + base64.b64encode(stored.getvalue()).decode("ascii")

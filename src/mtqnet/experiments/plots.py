@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtqnet.errors import missing_extra
+from mtqnet.analysis import canvas
+from mtqnet.analysis.canvas import COLOURS
 from mtqnet.experiments.arms import Result
 from mtqnet.experiments.material import Test
 from mtqnet.experiments.pages import SAYS
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("test", "unseen", "csp835", "noizeus")
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
-"""Okabe and Ito's, told apart by colour-blind people too."""
 DPI = 90
 MOST_ARMS = 4
 """In the scatter: the reference and the first others"""
@@ -45,7 +44,7 @@ def draw(
 
 def _bars(table: Table, summary: Summary) -> Figure:
     arms = [arm for arm in table.arms if summary.arm(arm, "test", MEAN)]
-    figure = _figure(3.2 * len(SPLITS) + 1.5, 0.34 * len(arms) + 1.6)
+    figure = canvas.figure(3.2 * len(SPLITS) + 1.5, 0.34 * len(arms) + 1.6)
     axes = figure.subplots(1, len(SPLITS), sharey=True)
     for place, (axis, split) in enumerate(zip(axes, SPLITS, strict=True)):
         rows = [summary.arm(arm, split, MEAN) for arm in arms]
@@ -68,7 +67,7 @@ def _bars(table: Table, summary: Summary) -> Figure:
 
 def _over_labels(table: Table, summary: Summary, labelled: Mapping[str, int]) -> Figure:
     """Lines of arms that share the first part of their name, over the number of labelled clips."""
-    figure = _figure(3.2 * len(SPLITS) + 1.5, 4.0)
+    figure = canvas.figure(3.2 * len(SPLITS) + 1.5, 4.0)
     axes = figure.subplots(1, len(SPLITS))
     arms = [arm for arm in table.arms if summary.arm(arm, "test", MEAN)]
     kinds = list(dict.fromkeys(arm.rsplit("_", 1)[0] for arm in arms))
@@ -98,7 +97,7 @@ def _scatter(table: Table, results: Mapping[str, Sequence[Result]], test: Test) 
     """Scores of the first seed against truth, on unseen processing."""
     whole = [a for a in table.arms if all(t.key in results[a][0].scores["unseen"] for t in QUEST)]
     arms = list(dict.fromkeys([*(a for a in (table.reference,) if a in whole), *whole]))[:MOST_ARMS]
-    figure = _figure(2.7 * len(arms) + 0.6, 7.6)
+    figure = canvas.figure(2.7 * len(arms) + 0.6, 7.6)
     grid = figure.subplots(len(QUEST), len(arms), squeeze=False, sharex=True, sharey=True)
     for column, arm in enumerate(arms):
         for row, target in enumerate(QUEST):
@@ -114,17 +113,4 @@ def _scatter(table: Table, results: Mapping[str, Sequence[Result]], test: Test) 
             if row == len(QUEST) - 1:
                 axis.set_xlabel("label", fontsize=8)
     figure.suptitle("Unseen processing, first seed", fontsize=9)
-    return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("Drawing", "corpus") from error
-    matplotlib.rcParams["svg.hashsalt"] = "mtqnet"  # the same picture is the same file
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     return figure
