@@ -83,6 +83,14 @@ def test_output_is_a_file_and_one_line(toy_model: Path, good_file: Path, tmp_pat
     assert mtqnet("score", good_file, "-m", toy_model, "-o", output, "--quiet").stderr == ""
 
 
+def test_windows_are_rows_with_a_start_and_an_end(toy_model: Path, good_file: Path) -> None:
+    (row,) = rows(mtqnet("score", good_file, "--windows", "-m", toy_model).stdout)
+    (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
+    assert (row["start_s"], row["end_s"]) == ("0.0", "3.0")
+    assert {name: row[name] for name in whole} == whole
+    assert "0:00.0 to 0:03.0" in mtqnet("score", good_file, "--windows", "--table", "-m", toy_model).stdout
+
+
 EXIT_CODES = {
     "missing": 3,
     "text": 4,

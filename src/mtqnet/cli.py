@@ -64,6 +64,9 @@ Output = Annotated[
 Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads to compute with; 0 is one per core.")]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the table in a pipe too, where CSV would be.")]
+Windows = Annotated[
+    bool, typer.Option("--windows", help="A row for each window of up to 10 s, with start_s and end_s.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
@@ -75,6 +78,7 @@ SCORE_HELP = (
     "[cyan]mtqnet score call.wav[/]\n\n"
     "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
     "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
+    "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
     "[bold]Exit codes[/]\n\n"
     "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
     "11 an optional part is not installed. When nothing was scored, all for one reason: 3 no such file, "
@@ -96,11 +100,12 @@ def score(
     threads: Threads = 0,
     quiet: Quiet = False,
     table: AsTable = False,
+    windows: Windows = False,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
-    from mtqnet.console import score_paths
+    from mtqnet.console import ScoreOptions, score_paths
 
-    raise typer.Exit(score_paths(paths, output, model, threads, quiet, table))
+    raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, quiet, table, windows)))
 
 
 @app.command()

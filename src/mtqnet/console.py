@@ -25,7 +25,7 @@ from rich.text import Text
 from mtqnet.errors import MtqnetError
 from mtqnet.scoring import batch, tables
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.scoring.scores import Scores, digits
+from mtqnet.scoring.scores import Scores, WindowScores, digits
 from mtqnet.targets import TARGETS, Target
 
 MOMENT_S = 0.7
@@ -43,21 +43,35 @@ POOR_GOOD = {
 """Where a score turns red and where it turns green. For the eye alone: no decision rests on it."""
 
 
-def score_paths(
-    paths: Sequence[Path], output: Path | None, model: str, threads: int, quiet: bool, table: bool = False
-) -> int:
-    """Score files and folders into a table: on the screen, on stdout as CSV, or in `output`.
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What `mtqnet score` was asked for; cli.py says what each means."""
 
-    On the screen means a terminal; with `table` anything that is not a file of ours.
+    output: Path | None = None
+    model: str = "base"
+    threads: int = 0
+    quiet: bool = False
+    table: bool = False
+    """On the screen, whatever stdout is"""
+    windows: bool = False
+
+    @property
+    def layout(self) -> tables.Layout:
+        return tables.WINDOWS if self.windows else tables.RECORDINGS
+
+
+def score_paths(paths: Sequence[Path], options: ScoreOptions) -> int:
+    """Score files and folders into a table: on the screen, on stdout as CSV, or in a file.
 
     Returns the exit code. Raises MtqnetError when nothing could be started.
     """
+    output, quiet = options.output, options.quiet
     if output is not None:
         tables.check(output)
     jobs = batch.expand(paths)
-    predictor = Predictor(model, threads)
+    predictor = Predictor(options.model, options.threads, track=False)
     tally = Tally()
-    with _sink(output, table) as sink, Bar(len(jobs), hidden=quiet) as bar:
+    with _sink(options) as sink, Bar(len(jobs), hidden=quiet) as bar:
         for scores in batch.score_jobs(predictor, jobs, bar.advance):
             sink.write(scores)
             tally.add(scores)
@@ -154,8 +168,10 @@ class Bar:
 class ScreenTable(tables.Table):
     """A table for a terminal, printed at the end, with the reasons of what was not scored below it."""
 
-    def __init__(self) -> None:
+    def __init__(self, windows: bool) -> None:
+        """With `windows` a row for each window."""
         self._rows: list[Scores] = []
+        self._windows = windows
 
     def write(self, scores: Scores) -> None:
         self._rows.append(scores)
@@ -164,7 +180,7 @@ class ScreenTable(tables.Table):
         console = _screen()
         scored = [row for row in self._rows if row.error is None]
         if scored:
-            console.print(_grid(scored))
+            console.print(_grid(_lines(scored, self._windows)))
         for row in self._rows:
             if row.error is not None:
                 line = f"[bold red]not scored[/] {escape(row.file or '')}: {escape(row.error)}"
@@ -178,17 +194,26 @@ class _PipedCsv(tables.CsvTable):
         pass
 
 
-def _sink(output: Path | None, table: bool) -> tables.Table:
-    if output is not None:
-        return tables.create(output)
-    if table or sys.stdout.isatty():
-        return ScreenTable()
+def _sink(options: ScoreOptions) -> tables.Table:
+    if options.output is not None:
+        return tables.create(options.output, options.layout)
+    if options.table or sys.stdout.isatty():
+        return ScreenTable(options.windows)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
-    return _PipedCsv(sys.stdout)
+    return _PipedCsv(sys.stdout, options.layout)
 
 
-def _grid(rows: Sequence[Scores]) -> Grid:
+Valued = Scores | WindowScores
+
+
+def _lines(rows: Sequence[Scores], windows: bool) -> list[tuple[Scores, Valued]]:
+    """A recording and what is shown of it: itself, or each of its windows."""
+    return [(row, shown) for row in rows for shown in (row.windows if windows else (row,))]
+
+
+def _grid(lines: Sequence[tuple[Scores, Valued]]) -> Grid:
+    rows = [row for row, _ in lines]
     folder = _common_folder([row.file or "" for row in rows])
     shown = [target for target in TARGETS if any(row.value(target.key) is not None for row in rows)]
     flagged = any(row.flags for row in rows)
@@ -198,10 +223,23 @@ def _grid(rows: Sequence[Scores]) -> Grid:
         grid.add_column(target.name.split()[0], justify="right", no_wrap=True)
     if flagged:
         grid.add_column("flags", style="yellow")
-    for row in rows:
+    for row, scored in lines:
         name = Text(_shortened(os.path.relpath(row.file or "", folder) if folder else row.file or ""))
-        grid.add_row(name, *(_cell(target, row) for target in shown), *([" ".join(row.flags)] if flagged else []))
+        name.append(_span(scored), style="dim")
+        values = (_cell(target, scored.value(target.key)) for target in shown)
+        grid.add_row(name, *values, *([" ".join(row.flags)] if flagged else []))
     return grid
+
+
+def _span(scored: Valued) -> str:
+    """When a window is, such as "  0:10.0 to 0:20.0"; nothing for a recording."""
+    return f"  {clock(scored.start_s)} to {clock(scored.end_s)}" if isinstance(scored, WindowScores) else ""
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as "1:02.5"."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
 
 
 def _shortened(path: str) -> str:
@@ -209,8 +247,7 @@ def _shortened(path: str) -> str:
     return path if len(path) <= LONGEST_NAME else "..." + path[3 - LONGEST_NAME :]
 
 
-def _cell(target: Target, row: Scores) -> Text:
-    value = row.value(target.key)
+def _cell(target: Target, value: float | None) -> Text:
     if value is None:
         return Text("-", style="dim")
     poor, good = (end if target.higher_is_better else -end for end in POOR_GOOD[target.key])
