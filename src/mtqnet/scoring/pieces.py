@@ -16,8 +16,9 @@ from mtqnet.signal.audio import SAMPLE_RATE, Samples
 from mtqnet.signal.windows import Window
 from mtqnet.targets import named
 
-WINDOW_BATCH = 4
-"""Windows of one recording that go through the network at a time: bounds the memory of long recordings."""
+WINDOW_BATCH = 1
+"""Windows of one recording that go through the network at a time. More take more memory (28 MB each) and no less
+time: 10 s are enough work for the matrix products."""
 
 
 @dataclass(frozen=True)
