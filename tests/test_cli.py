@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,17 @@ def test_help_helps(arguments: tuple[str, ...]) -> None:
 
 def test_help_of_score_names_formats_and_exit_codes() -> None:
     text = mtqnet("score", "--help").stdout
-    for word in (".csv", ".jsonl", ".parquet", "Exit codes", "Examples", "--model", "--threads", "--quiet"):
+    for word in (
+        ".csv",
+        ".jsonl",
+        ".parquet",
+        "Exit codes",
+        "Examples",
+        "--model",
+        "--threads",
+        "--quiet",
+        "--jobs",
+    ):
         assert word in text
 
 
@@ -89,6 +100,57 @@ def test_windows_are_rows_with_a_start_and_an_end(toy_model: Path, good_file: Pa
     assert (row["start_s"], row["end_s"]) == ("0.0", "3.0")
     assert {name: row[name] for name in whole} == whole
     assert "0:00.0 to 0:03.0" in mtqnet("score", good_file, "--windows", "--table", "-m", toy_model).stdout
+
+
+@pytest.fixture
+def folder(good_file: Path, bad_files: dict[str, Path], tmp_path: Path) -> Path:
+    made = tmp_path / "calls"
+    made.mkdir()
+    for number in range(6):
+        shutil.copy(good_file, made / f"{number}.wav")
+    shutil.copy(bad_files["silent"], made / "3_silent.wav")
+    return made
+
+
+def test_one_and_two_jobs_give_the_same_bytes(toy_model: Path, folder: Path) -> None:
+    first, second = (mtqnet("score", folder, "-m", toy_model, "--jobs", jobs) for jobs in "12")
+    assert first.stdout == second.stdout
+    assert (first.returncode, second.returncode) == (1, 1)
+    assert len(rows(first.stdout)) == 7
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_resume_completes_what_an_earlier_run_began(
+    toy_model: Path, folder: Path, tmp_path: Path, suffix: str
+) -> None:
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"scores{suffix}"
+    mtqnet("score", folder, "-m", toy_model, "-o", whole)
+    mtqnet("score", folder / "1.wav", folder / "4.wav", "-m", toy_model, "-o", output)
+    done = mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
+    assert done.stderr == f"scored 6 of 7 recordings (2 before) -> {output}; 1 not: see the column `error`\n"
+    assert output.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_a_killed_run_loses_no_row_it_had_written(toy_model: Path, folder: Path, tmp_path: Path) -> None:
+    whole, output = tmp_path / "whole.csv", tmp_path / "scores.csv"
+    mtqnet("score", folder, "-m", toy_model, "-o", whole)
+    command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-m", str(toy_model), "-o", str(output)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n") > 2):
+        pass
+    process.kill()
+    process.wait()
+    held = output.read_bytes().rpartition(b"\n")[0]
+    assert whole.read_bytes().startswith(held)
+    mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_resume_needs_a_table(toy_model: Path, good_file: Path) -> None:
+    done = mtqnet("score", good_file, "-m", toy_model, "--resume")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--output" in done.stderr
 
 
 EXIT_CODES = {

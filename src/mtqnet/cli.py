@@ -62,10 +62,20 @@ Output = Annotated[
     typer.Option("--output", "-o", help="Write the table here: .csv, .jsonl or .parquet.", show_default=False),
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads to compute with; 0 is one per core.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Math threads of a process; 0 is one per core.")]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the table in a pipe too, where CSV would be.")]
 Windows = Annotated[
     bool, typer.Option("--windows", help="A row for each window of up to 10 s, with start_s and end_s.")
+]
+ScoreJobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", "-j", min=0, help="Processes, with one math thread each; 0 is one per core. For folders."
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Keep what --output holds by the same model and version; score the rest."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
@@ -78,6 +88,7 @@ SCORE_HELP = (
     "[cyan]mtqnet score call.wav[/]\n\n"
     "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
     "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
+    "[cyan]mtqnet score calls/ -o scores.csv --jobs 0 --resume[/]\n\n"
     "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
     "[bold]Exit codes[/]\n\n"
     "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
@@ -101,11 +112,13 @@ def score(
     quiet: Quiet = False,
     table: AsTable = False,
     windows: Windows = False,
+    jobs: ScoreJobs = 1,
+    resume: Resume = False,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
     from mtqnet.console import ScoreOptions, score_paths
 
-    raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, quiet, table, windows)))
+    raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, jobs, quiet, table, windows, resume)))
 
 
 @app.command()

@@ -72,7 +72,7 @@ class Predictor:
         """The row of a recording that `error` kept from being scored."""
         said = str(error) if isinstance(error, MtqnetError) else f"{type(error).__name__}: {error}"
         return Scores(
-            file=_shown(file),
+            file=None if file is None else shown(file),
             duration_s=duration_s,
             model=self.record.name,
             model_sha256=self.record.sha256,
@@ -112,7 +112,7 @@ class Predictor:
         }
         return Scores(
             **values,
-            file=_shown(file),
+            file=None if file is None else shown(file),
             duration_s=pieces.duration_s,
             model=self.record.name,
             model_sha256=self.record.sha256,
@@ -138,6 +138,6 @@ def _cached(model: str) -> Predictor:
     return Predictor(model)
 
 
-def _shown(file: PathLike | None) -> str | None:
-    """The path as text that any table can hold: bytes that are not UTF-8 are written as \\x.. escapes."""
-    return None if file is None else os.fsencode(file).decode("utf-8", "backslashreplace")
+def shown(file: PathLike) -> str:
+    """A path as text that any table can hold: bytes that are not UTF-8 are written as \\x.. escapes."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")

@@ -144,9 +144,17 @@ class ParquetTable(Table):
     `parquet` (MissingExtraError).
     """
 
-    def __init__(self, path: Path, layout: Layout = RECORDINGS, *, append: bool = False) -> None:
-        """With `append`, to the rows that its part holds already."""
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout = RECORDINGS,
+        *,
+        append: bool = False,
+        settle: Callable[[Path], None] = lambda part: None,  # noqa: ARG005
+    ) -> None:
+        """With `append`, to the rows that its part holds already. `settle` gets the part when it is complete."""
         need_parquet()
+        self._settle = settle
         self._path = path
         self._layout = layout
         self.part = part(path)
@@ -159,6 +167,7 @@ class ParquetTable(Table):
     def close(self, complete: bool) -> None:
         self._rows.close(complete)
         if complete:
+            self._settle(self.part)
             _to_parquet(self.part, self._path, self._layout)
             self.part.unlink()
 
