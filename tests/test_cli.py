@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 
 from mtqnet import __version__
 from mtqnet.scoring.scores import COLUMNS
-from mtqnet.targets import TARGETS
+from mtqnet.targets import KEYS, TARGETS
 
 Done = subprocess.CompletedProcess[str]
 
@@ -145,6 +147,46 @@ def test_a_killed_run_loses_no_row_it_had_written(toy_model: Path, folder: Path,
     assert whole.read_bytes().startswith(held)
     mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
     assert output.read_bytes() == whole.read_bytes()
+
+
+def piped(data: bytes, *arguments: str | Path) -> Done:
+    command = [sys.executable, "-W", "error", "-m", "mtqnet", "score", *map(str, arguments)]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120)
+    return Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.parametrize(("encoding", "subtype"), [("s16le", "<i2"), ("f32le", "<f4")])
+def test_raw_samples_on_standard_input_get_a_row_each_second(
+    toy_model: Path, good_file: Path, encoding: str, subtype: str
+) -> None:
+    samples, rate = sf.read(good_file, dtype="float32" if encoding == "f32le" else "int16")
+    data = np.stack([samples, samples], axis=1).astype(subtype).tobytes()
+    arguments = ("--rate", str(rate), "--channels", "2", "--encoding", encoding, "-m", toy_model)
+    done = piped(data, "-", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = rows(done.stdout)
+    assert [(row["file"], row["start_s"], row["end_s"]) for row in found] == [
+        ("-", "0.0", "1.0"), ("-", "0.0", "2.0"), ("-", "0.0", "3.0"),
+    ]  # fmt: skip
+    (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
+    assert {key: found[-1][key] for key in KEYS} == {key: whole[key] for key in KEYS}
+    lines = piped(data, "-", *arguments, "--table").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["0:01.0", "0:02.0", "0:03.0"]
+
+
+def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -> None:
+    second = bytes(32_000)
+    for arguments, code in (
+        (("-",), 2),
+        (("-", good_file, "--rate", "16000"), 2),
+        (("-", "--rate", "16000", "--encoding", "mp3"), 2),
+        (("-", "--rate", "16000", "--resume"), 2),
+        (("-", "--rate", "16000"), 7),
+    ):
+        done = piped(second, *arguments, "-m", toy_model)
+        assert done.returncode == code, arguments
+        assert "Traceback" not in done.stderr
+    assert piped(b"", "-", "--rate", "16000", "-m", toy_model).returncode == 5
 
 
 def test_resume_needs_a_table(toy_model: Path, good_file: Path) -> None:

@@ -30,11 +30,13 @@ def test_exported_names_are_these() -> None:
         "NoAudioFoundError",
         "Predictor",
         "Scores",
+        "Stream",
         "TARGETS",
         "UsageError",
         "__version__",
         "load",
         "score",
+        "stream",
     ]
 
 

@@ -77,6 +77,11 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Keep what --output holds by the same model and version; score the rest."),
 ]
+Rate = Annotated[
+    int | None, typer.Option("--rate", help="Of raw samples on standard input, in Hz.", show_default=False)
+]
+Encoding = Annotated[str, typer.Option("--encoding", help="Of raw samples: s16le or f32le.")]
+Channels = Annotated[int, typer.Option("--channels", min=1, max=64, help="Of raw samples, interleaved.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
@@ -90,6 +95,8 @@ SCORE_HELP = (
     "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
     "[cyan]mtqnet score calls/ -o scores.csv --jobs 0 --resume[/]\n\n"
     "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
+    "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
+    "A path of - is raw PCM on standard input: a row each second, for the last 10 s.\n\n"
     "[bold]Exit codes[/]\n\n"
     "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
     "11 an optional part is not installed. When nothing was scored, all for one reason: 3 no such file, "
@@ -114,10 +121,18 @@ def score(
     windows: Windows = False,
     jobs: ScoreJobs = 1,
     resume: Resume = False,
+    rate: Rate = None,
+    encoding: Encoding = "s16le",
+    channels: Channels = 1,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
     from mtqnet.console import ScoreOptions, score_paths
 
+    if Path("-") in paths:
+        from mtqnet.live import Pcm, score_stdin
+
+        options = ScoreOptions(output, model, threads, 1, quiet, table, True, resume)
+        raise typer.Exit(score_stdin(Pcm(rate, encoding, channels), options, paths))
     raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, jobs, quiet, table, windows, resume)))
 
 

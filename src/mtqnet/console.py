@@ -82,13 +82,22 @@ def _open(options: ScoreOptions, jobs: Sequence[Job]) -> Reopened:
     """The table, and which files it holds already."""
     if options.resume and options.output is None:
         raise UsageError("--resume goes on with a table: name it with --output")
-    if options.output is None:
-        return Reopened(_on_stdout(options), frozenset())
-    if not options.resume:
-        return Reopened(tables.create(options.output, options.layout), frozenset())
+    if options.output is None or not options.resume:
+        return Reopened(open_table(options), frozenset())
     record = models.find(options.model)
     files = [shown(job.path) for job in jobs]
     return reopen(options.output, Wanted(files, record.sha256, __version__, options.layout))
+
+
+def open_table(options: ScoreOptions) -> tables.Table:
+    """An empty table, on the screen, on stdout or in a file."""
+    return _on_stdout(options) if options.output is None else tables.create(options.output, options.layout)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as "1:02.5"."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
 
 
 def show_targets() -> None:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
+from mtqnet.console import clock
 from mtqnet.scoring import tables
 from mtqnet.scoring.scores import Scores, WindowScores, digits
 from mtqnet.targets import TARGETS, Target
@@ -104,12 +105,6 @@ def _grid(lines: Sequence[tuple[Scores, Valued]]) -> Grid:
 def _span(scored: Valued) -> str:
     """When a window is, such as "  0:10.0 to 0:20.0"; nothing for a recording."""
     return f"  {clock(scored.start_s)} to {clock(scored.end_s)}" if isinstance(scored, WindowScores) else ""
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, such as "1:02.5"."""
-    tenths = round(seconds * 10)
-    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
 
 
 def _shortened(path: str) -> str:

@@ -130,7 +130,12 @@ def load(model: PathLike = "base", *, threads: int = 0) -> Predictor:
 
 def score(audio_or_path: PathLike | ArrayLike, rate: float | None = None, *, model: PathLike = "base") -> Scores:
     """Score one recording, as Predictor.score does; the models used last stay loaded."""
-    return _cached(os.fspath(model)).score(audio_or_path, rate)
+    return cached(model).score(audio_or_path, rate)
+
+
+def cached(model: PathLike) -> Predictor:
+    """A Predictor that stays loaded, as long as it is among the last few that were asked for."""
+    return _cached(os.fspath(model))
 
 
 @lru_cache(maxsize=4)

@@ -133,6 +133,12 @@ def read_excerpt(excerpt: Excerpt) -> Samples:
     return _record(samples, rate).samples
 
 
+def need_rate(rate: float) -> None:
+    """Raise UsageError for a rate that no recording has."""
+    if not np.isfinite(rate) or not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(f"rate {rate!r} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
+
+
 def from_array(array: ArrayLike, rate: float | None) -> Recording:
     """Take samples, shape (samples,) or (samples, channels), at `rate` Hz.
 
@@ -142,9 +148,8 @@ def from_array(array: ArrayLike, rate: float | None) -> Recording:
     """
     if rate is None:
         raise UsageError("an array needs its rate in Hz: score(array, rate=16000)")
-    if not np.isfinite(rate) or not MIN_RATE <= rate <= MAX_RATE:
-        raise UsageError(f"rate {rate!r} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
-    samples = _as_float(np.asarray(array))
+    need_rate(rate)
+    samples = as_float(np.asarray(array))
     if samples.ndim == 1:
         samples = samples[:, None]
     if samples.ndim != 2:
@@ -187,14 +192,15 @@ def resample(samples: Samples, source: float, target: float) -> Samples:
     return np.asarray(soxr.resample(samples, source, target, quality=QUALITY), dtype=np.float32)
 
 
-def resample_stream(source: float) -> Any:
+def resample_stream(source: float, channels: int = 1) -> Any:
     """A soxr.ResampleStream to SAMPLE_RATE: `resample_chunk` gives what `resample` would, piece by piece."""
     import soxr
 
-    return soxr.ResampleStream(source, SAMPLE_RATE, 1, dtype="float32", quality=QUALITY)
+    return soxr.ResampleStream(source, SAMPLE_RATE, channels, dtype="float32", quality=QUALITY)
 
 
-def _as_float(array: NDArray[Any]) -> Samples:
+def as_float(array: NDArray[Any]) -> Samples:
+    """Any shape: floats as they are, integers divided by their full scale. Raises UsageError for other types."""
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # becomes infinite, which _record refuses in words
             return array.astype(np.float32)

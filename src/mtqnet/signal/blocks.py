@@ -51,23 +51,29 @@ class LongFile:
 
 
 class Resampler:
-    """`audio.resample` for chunks of any size: what comes out is the same, in other pieces."""
+    """`audio.resample` for chunks of any size: what comes out is the same, in other pieces.
 
-    def __init__(self, rate: float) -> None:
-        self._stream = audio.resample_stream(rate) if rate != SAMPLE_RATE else None
+    Chunks are (samples,), or with `channels` (samples, channels).
+    """
+
+    def __init__(self, rate: float, channels: int | None = None) -> None:
+        self._stream = audio.resample_stream(rate, channels or 1) if rate != SAMPLE_RATE else None
+        self._shape = (-1,) if channels is None else (-1, channels)
 
     def add(self, samples: Samples) -> Samples:
-        """(samples,) at the rate it was made for -> what is ready at SAMPLE_RATE."""
-        if self._stream is None:
-            return samples
-        return np.asarray(self._stream.resample_chunk(samples), dtype=np.float32)
+        """A chunk at the rate it was made for -> what is ready at SAMPLE_RATE."""
+        return self._through(samples, last=False)
 
     def finish(self) -> Samples:
         """What was still inside the filter."""
-        nothing = np.zeros(0, dtype=np.float32)
+        return self._through(np.zeros((0, *self._shape[1:]), dtype=np.float32), last=True)
+
+    def _through(self, samples: Samples, last: bool) -> Samples:
         if self._stream is None:
-            return nothing
-        return np.asarray(self._stream.resample_chunk(nothing, last=True), dtype=np.float32)
+            return samples
+        # soxr takes one channel as (samples,) alone
+        fed = samples.reshape(-1) if self._shape[1:] == (1,) else samples
+        return np.asarray(self._stream.resample_chunk(fed, last=last), dtype=np.float32).reshape(self._shape)
 
 
 def surveyed(path: Path, rate: int) -> tuple[LongFile, Survey]:
