@@ -7,8 +7,8 @@ without speech there is nothing that S-MOS could be said of.
 
 A file too long to be held goes the same way in blocks (`filled`), by the same windows and the same weights: its
 scores are those of the file read whole, within 1e-6. A stream (scoring/stream.py) scores the window that ends now:
-where its edges are those of a window of the file, their scores agree within 1e-4, and so does what is combined from
-them. Elsewhere a row says what was said in these seconds: on the example recordings, one voice each under one
+where its edges are those of a window of the file, their scores agree within 1e-4, and so does what is combined
+from them. Elsewhere a row says what was said in these seconds: on the example recordings, one voice each under one
 condition, rows of 10 s are within 0.26 MOS of the whole, and their mean within 0.16.
 """
 
