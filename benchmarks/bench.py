@@ -34,9 +34,8 @@ def scorers(names: list[str], peers: Path | None) -> list[Scorer]:
     floor = Scorer(FLOOR, "floor", here, (), longest_s=60.0)
     if peers is None:
         return [*ours, floor]
-    dnsmos = Scorer(
-        "DNSMOS (speechmos)", "dnsmos", peers, ("speechmos", "librosa")
-    )  # which it does not say it needs
+    # speechmos does not say that it needs librosa and onnxruntime.
+    dnsmos = Scorer("DNSMOS (speechmos)", "dnsmos", peers, ("speechmos", "librosa", "onnxruntime", "requests"))
     distilled = Scorer("Distill-MOS", "distillmos", peers, ("distillmos", "torch"), longest_s=DISTILLMOS_S)
     return [*ours, floor, dnsmos, distilled]
 
@@ -49,10 +48,10 @@ def machine() -> str:
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     busy = f"load {os.getloadavg()[0]:.1f} at its end" if hasattr(os, "getloadavg") else "load not known"
     return (
-        f"{date.today().isoformat()}, mtqnet {__version__}, {model}, {os.cpu_count()} cores, {busy}; Python "
-        f"{platform.python_version()}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}. The peers run "
-        "as they come, in an environment of their own (peers.txt), on the same clips: the example recordings, cut "
-        "to length. Scorers take turns, so that what else the machine does meets all of them."
+        f"{date.today().isoformat()}, mtqnet {__version__}, {model}, {os.cpu_count()} cores, {busy}; "
+        f"Python {platform.python_version()}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}. The "
+        "peers run as they come, in an environment of their own (peers.txt), on the same clips: the example "
+        "recordings, cut to length. Scorers take turns, so that what else the machine does meets all of them."
     )
 
 
@@ -61,9 +60,7 @@ def main(
         list[str] | None, typer.Option(help="A model; again for more.", show_default="shipped")
     ] = None,
     peers: Annotated[Path | None, typer.Option(help="Python of the peers; without it ours alone.")] = None,
-    length: Annotated[
-        list[float] | None, typer.Option(help="Of a clip, in s.", show_default="5 8 60 3600")
-    ] = None,
+    length: Annotated[list[float] | None, typer.Option(help="Of clips, s.", show_default="5 8 60 3600")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of which the median is taken.")] = 7,
     many: Annotated[int, typer.Option(min=2, help="Clips of the folder.")] = 500,
     work: Annotated[Path, typer.Option(help="Folder for the clips.")] = Path("runs/benchmarks"),

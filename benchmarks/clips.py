@@ -48,7 +48,7 @@ def many(folder: Path, count: int) -> list[Path]:
 
 def seconds_of(paths: list[Path]) -> float:
     """Seconds of audio in all."""
-    return sum(sf.info(path).duration for path in paths)
+    return float(sum(sf.info(path).duration for path in paths))
 
 
 def _sound() -> Samples:

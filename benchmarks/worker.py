@@ -1,7 +1,7 @@
 """One scorer in a process of its own: python worker.py KIND MODEL CORES [FILE ...]
 
 Runs in this project's environment or in that of the peers; imports nothing but the scorer. KIND is mtqnet, floor
-(decode and log-mel alone), dnsmos or distillmos. With files it scores them one after the other and leaves; without,
+(decode and log-mel alone), dnsmos or distillmos. With files it scores them one after the other and leaves; without
 it takes paths from standard input. Each answer is a line of JSON: the seconds it took, and the peak memory so far.
 CORES cores are all that it may use.
 """

@@ -29,8 +29,9 @@ CACHED_FRAMES = 128
 """Frames whose spectra are held at a time, 0.5 MB: they stay in the cache of a core, and no memory is fetched from
 the system and given back for each recording. Two to three times as fast as all at once."""
 UNTHREADED_FRAMES = 16
-"""Frames that go through the mel matrix at a time: 16 x 201 x 80 stays below 2^18, where OpenBLAS (interface/gemm.c)
-begins to share a product among threads, which on a busy machine wait for each other longer than the product takes."""
+"""Frames that go through the mel matrix at a time: 16 x 201 x 80 stays below 2^18, where OpenBLAS
+(interface/gemm.c) begins to share a product among threads. On a busy machine these wait for each other longer than
+the product takes."""
 MEL_FLOOR = 1e-10
 """Mel power below this is silence: log10 is -10."""
 
