@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mtqnet import __version__
+from mtqnet import __version__, console
+from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
 from mtqnet.targets import KEYS, TARGETS
 
@@ -119,6 +120,17 @@ def test_one_and_two_jobs_give_the_same_bytes(toy_model: Path, folder: Path) -> 
     assert first.stdout == second.stdout
     assert (first.returncode, second.returncode) == (1, 1)
     assert len(rows(first.stdout)) == 7
+
+
+def test_a_folder_is_shared_among_cores_when_it_is_worth_it() -> None:
+    def processes(recordings: int, **options: int) -> int:
+        return console._processes(console.ScoreOptions(**options), recordings)  # type: ignore[arg-type]
+
+    assert processes(1) <= 1 and processes(console.WORTH_A_PROCESS - 1) <= 1
+    assert processes(1_000_000) == batch.cores()
+    assert processes(1_000_000, threads=2) == 1
+    assert processes(1_000_000, jobs=3) == 3
+    assert processes(2, jobs=3) == 2
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -70,7 +70,10 @@ Windows = Annotated[
 ScoreJobs = Annotated[
     int,
     typer.Option(
-        "--jobs", "-j", min=0, help="Processes, with one math thread each; 0 is one per core. For folders."
+        "--jobs",
+        "-j",
+        min=0,
+        help="Processes, with one math thread each; 0: as many as there are cores and work for.",
     ),
 ]
 Resume = Annotated[
@@ -93,7 +96,7 @@ SCORE_HELP = (
     "[cyan]mtqnet score call.wav[/]\n\n"
     "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
     "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
-    "[cyan]mtqnet score calls/ -o scores.csv --jobs 0 --resume[/]\n\n"
+    "[cyan]mtqnet score calls/ -o scores.csv --resume[/]\n\n"
     "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
     "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
     "A path of - is raw PCM on standard input: a row each second, for the last 10 s.\n\n"
@@ -119,7 +122,7 @@ def score(
     quiet: Quiet = False,
     table: AsTable = False,
     windows: Windows = False,
-    jobs: ScoreJobs = 1,
+    jobs: ScoreJobs = 0,
     resume: Resume = False,
     rate: Rate = None,
     encoding: Encoding = "s16le",

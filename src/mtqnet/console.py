@@ -22,6 +22,9 @@ from mtqnet.scoring.predictor import Predictor, shown
 from mtqnet.scoring.resume import Reopened, Wanted, reopen
 from mtqnet.scoring.scores import Scores
 
+WORTH_A_PROCESS = 64
+"""Recordings that a process should have to score: to start takes it as long as 20 of 5 s take with base."""
+
 Advance = Callable[[float], None]
 Scorer = Callable[[Sequence[Job]], Iterator[Scores]]
 
@@ -33,7 +36,7 @@ class ScoreOptions:
     output: Path | None = None
     model: str = "base"
     threads: int = 0
-    jobs: int = 1
+    jobs: int = 0
     quiet: bool = False
     table: bool = False
     """On the screen, whatever stdout is"""
@@ -69,13 +72,20 @@ def score_paths(paths: Sequence[Path], options: ScoreOptions) -> int:
 
 def _scorer(options: ScoreOptions, jobs: int) -> Scorer:
     """What makes rows of jobs, in order, in this process or in several. Raises ModelError."""
-    processes = min(options.jobs or batch.cores(), jobs)
+    processes = _processes(options, jobs)
     if processes <= 1:
         return partial(batch.score_jobs, Predictor(options.model, options.threads, track=False))
     from mtqnet.scoring import workers
 
     models.find(options.model).weights()  # what does not load should not cost a table
     return partial(workers.score_jobs, workers.Setting(options.model, options.threads or 1), processes)
+
+
+def _processes(options: ScoreOptions, jobs: int) -> int:
+    """As many as --jobs says, or as pay for their start; one where its threads were chosen instead."""
+    if options.jobs:
+        return min(options.jobs, jobs)
+    return 1 if options.threads else min(batch.cores(), jobs // WORTH_A_PROCESS)
 
 
 def _open(options: ScoreOptions, jobs: Sequence[Job]) -> Reopened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,11 @@ import pytest
 import soundfile as sf
 
 import mtqnet
-from mtqnet.scoring import predictor
+from mtqnet.scoring import long, predictor
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import Samples
+from mtqnet.signal.audio import SAMPLE_RATE, Samples
+from mtqnet.signal.blocks import LongFile, surveyed
+from mtqnet.signal.survey import Survey
 from mtqnet.targets import KEYS
 
 Voice = Callable[..., Samples]
@@ -133,3 +136,15 @@ def test_memory_does_not_grow_with_length(voice: Voice, toy_model: Path, tmp_pat
 
     ten_minutes, forty_minutes = peak(10), peak(40)
     assert forty_minutes < ten_minutes + GROWTH_KB
+
+
+def test_a_file_that_becomes_shorter_between_the_passes_is_no_score(
+    toy_model: Path, long_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def longer(path: Path, rate: int) -> tuple[LongFile, Survey]:
+        file, survey = surveyed(path, rate)
+        return file, dataclasses.replace(survey, stop=survey.stop + 30 * SAMPLE_RATE)
+
+    monkeypatch.setattr(long, "surveyed", longer)
+    scores = in_blocks(Predictor(toy_model), long_file, monkeypatch)
+    assert scores.error is not None and "became shorter" in scores.error
