@@ -50,7 +50,7 @@ def machine() -> str:
     return (
         f"{date.today().isoformat()}, mtqnet {__version__}, {model}, {os.cpu_count()} cores, {busy}; "
         f"Python {platform.python_version()}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}. The "
-        "peers run as they come, in an environment of their own (peers.txt), on the same clips: the example "
+        "peers run by their own code, in an environment of their own (peers.txt), on the same clips: the example "
         "recordings, cut to length. Scorers take turns, so that what else the machine does meets all of them."
     )
 

@@ -41,8 +41,19 @@ def floor(_model: str, _cores: int) -> Callable[[str], Any]:
     return lambda path: features.log_mel(audio.read(path).samples)
 
 
-def dnsmos(_model: str, _cores: int) -> Callable[[str], Any]:
+def dnsmos(_model: str, cores: int) -> Callable[[str], Any]:
+    import onnxruntime
     from speechmos import dnsmos
+
+    session = onnxruntime.InferenceSession
+
+    def limited(path: str, **options: Any) -> Any:
+        """A session with as many threads as cores: more would wait for one another, to the peer's disadvantage."""
+        threads = onnxruntime.SessionOptions()
+        threads.intra_op_num_threads = cores
+        return session(path, threads, **options)
+
+    onnxruntime.InferenceSession = limited
 
     return lambda path: dnsmos.run(samples_of(path), RATE)
 

@@ -98,7 +98,9 @@ class Predictor:
             return self.failed(error, file, recording.duration_s)
         samples = recording.samples[start:stop]
         cut = windows.cut(len(samples))
-        output = in_batches(self._runtime, (samples[window.start : window.stop] for window in cut), True)
+        output = in_batches(
+            self._runtime, (samples[window.start : window.stop] for window in cut), self._keep_track
+        )
         weights = windows.weights(cut, samples)
         flags = checks.flags(recording)
         return self._scores(Pieces(cut, start, weights, output, recording.duration_s, flags), file)
