@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mtqnet.errors import UsageError
 from mtqnet.scoring import tables
@@ -24,6 +24,7 @@ from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.tables import WINDOWS, CsvTable, JsonLinesTable, Layout, ParquetTable, Table
 
 Rows = Iterable[dict[str, Any]]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _kept(rows: Rows, wanted: Wanted, done: set[str]) -> Iterator[dict[str, Any]
     """The rows that stay; `done` gets the files they are of, as far as they are wanted."""
     asked = frozenset(wanted.files)
     groups = ((file, list(group)) for file, group in groupby(rows, key=lambda row: str(row["file"])))
-    for file, group, last in _with_last(groups):
+    for (file, group), last in _with_last(groups):
         if file not in asked:
             yield from group
         elif file not in done and _holds(group, wanted) and not (last and wanted.layout is WINDOWS):
@@ -100,14 +101,15 @@ def _kept(rows: Rows, wanted: Wanted, done: set[str]) -> Iterator[dict[str, Any]
             yield from group
 
 
-def _with_last(groups: Iterable[tuple[str, list[Any]]]) -> Iterator[tuple[str, list[Any], bool]]:
-    before: tuple[str, list[Any]] | None = None
-    for group in groups:
-        if before is not None:
-            yield (*before, False)
-        before = group
-    if before is not None:
-        yield (*before, True)
+def _with_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
+    """Each, and whether it is the last."""
+    before: list[Item] = []
+    for item in items:
+        if before:
+            yield before.pop(), False
+        before.append(item)
+    for item in before:
+        yield item, True
 
 
 def _holds(group: list[dict[str, Any]], wanted: Wanted) -> bool:
@@ -152,20 +154,27 @@ def _read(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
 
 
 def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as stream:
+    whole = _ends_a_line(path)
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # a letter may be cut, too
         reader = csv.reader(stream)
         head = next(reader, [])
-        cut_short = False
-        for cells in reader:
-            if cut_short:
-                raise UsageError(f"{path} is not a table of scores (line {reader.line_num}): name another output")
-            cut_short = len(cells) != len(head)
-            if not cut_short:
+        for cells, last in _with_last(reader):
+            if len(cells) == len(head) and (whole or not last):
                 yield dict(zip(head, cells, strict=True))
+            elif not last:
+                raise UsageError(f"{path} is not a table of scores (line {reader.line_num}): name another output")
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether the last line was written to its end: only then is its last cell, or its last quote, not cut."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() == b"\n"
 
 
 def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # a letter may be cut, too
         for number, line in enumerate(stream, start=1):
             if not line.endswith("\n"):
                 return
