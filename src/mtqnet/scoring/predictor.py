@@ -125,9 +125,9 @@ class Predictor:
         )
 
 
-def load(model: PathLike = "base", *, threads: int = 0) -> Predictor:
+def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> Predictor:
     """A Predictor: for scoring many recordings. See there."""
-    return Predictor(model, threads)
+    return Predictor(model, threads, track=track)
 
 
 def score(audio_or_path: PathLike | ArrayLike, rate: float | None = None, *, model: PathLike = "base") -> Scores:
