@@ -17,7 +17,7 @@ from mtqnet.signal.windows import Window
 from mtqnet.targets import named
 
 WINDOW_BATCH = 1
-"""Windows of one recording that go through the network at a time. More take more memory (28 MB each) and no less
+"""Windows of one recording that go through the network at a time. More take more memory (32 MB each) and no less
 time: 10 s are enough work for the matrix products."""
 
 
