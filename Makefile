@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
 
-.PHONY: demo test check format examples curves measures corpus train small card peers reproduce clean
+.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -63,6 +63,9 @@ peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of t
 
 reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (three hours on two cores)
 	$(BIN)/mtqnet reproduce --data $(DATA)
+
+bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
+	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
 
 clean:
 	rm -rf .venv .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache

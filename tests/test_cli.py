@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 
-from mtqnet import __version__
+from mtqnet import __version__, console
+from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
-from mtqnet.targets import TARGETS
+from mtqnet.targets import KEYS, TARGETS
 
 Done = subprocess.CompletedProcess[str]
 
@@ -47,7 +51,17 @@ def test_help_helps(arguments: tuple[str, ...]) -> None:
 
 def test_help_of_score_names_formats_and_exit_codes() -> None:
     text = mtqnet("score", "--help").stdout
-    for word in (".csv", ".jsonl", ".parquet", "Exit codes", "Examples", "--model", "--threads", "--quiet"):
+    for word in (
+        ".csv",
+        ".jsonl",
+        ".parquet",
+        "Exit codes",
+        "Examples",
+        "--model",
+        "--threads",
+        "--quiet",
+        "--jobs",
+    ):
         assert word in text
 
 
@@ -81,6 +95,116 @@ def test_output_is_a_file_and_one_line(toy_model: Path, good_file: Path, tmp_pat
     assert done.stderr == f"scored 1 of 1 recording -> {output}\n"
     assert output.stat().st_size > 0
     assert mtqnet("score", good_file, "-m", toy_model, "-o", output, "--quiet").stderr == ""
+
+
+def test_windows_are_rows_with_a_start_and_an_end(toy_model: Path, good_file: Path) -> None:
+    (row,) = rows(mtqnet("score", good_file, "--windows", "-m", toy_model).stdout)
+    (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
+    assert (row["start_s"], row["end_s"]) == ("0.0", "3.0")
+    assert {name: row[name] for name in whole} == whole
+    assert "0:00.0 to 0:03.0" in mtqnet("score", good_file, "--windows", "--table", "-m", toy_model).stdout
+
+
+@pytest.fixture
+def folder(good_file: Path, bad_files: dict[str, Path], tmp_path: Path) -> Path:
+    made = tmp_path / "calls"
+    made.mkdir()
+    for number in range(6):
+        shutil.copy(good_file, made / f"{number}.wav")
+    shutil.copy(bad_files["silent"], made / "3_silent.wav")
+    return made
+
+
+def test_one_and_two_jobs_give_the_same_bytes(toy_model: Path, folder: Path) -> None:
+    first, second = (mtqnet("score", folder, "-m", toy_model, "--jobs", jobs) for jobs in "12")
+    assert first.stdout == second.stdout
+    assert (first.returncode, second.returncode) == (1, 1)
+    assert len(rows(first.stdout)) == 7
+
+
+def test_a_folder_is_shared_among_cores_when_it_is_worth_it() -> None:
+    def processes(recordings: int, **options: int) -> int:
+        return console._processes(console.ScoreOptions(**options), recordings)  # type: ignore[arg-type]
+
+    assert processes(1) <= 1 and processes(console.WORTH_A_PROCESS - 1) <= 1
+    assert processes(1_000_000) == batch.cores()
+    assert processes(1_000_000, threads=2) == 1
+    assert processes(1_000_000, jobs=3) == 3
+    assert processes(2, jobs=3) == 2
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_resume_completes_what_an_earlier_run_began(
+    toy_model: Path, folder: Path, tmp_path: Path, suffix: str
+) -> None:
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"scores{suffix}"
+    mtqnet("score", folder, "-m", toy_model, "-o", whole)
+    mtqnet("score", folder / "1.wav", folder / "4.wav", "-m", toy_model, "-o", output)
+    done = mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
+    assert done.stderr == f"scored 6 of 7 recordings (2 before) -> {output}; 1 not: see the column `error`\n"
+    assert output.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_a_killed_run_loses_no_row_it_had_written(toy_model: Path, folder: Path, tmp_path: Path) -> None:
+    whole, output = tmp_path / "whole.csv", tmp_path / "scores.csv"
+    mtqnet("score", folder, "-m", toy_model, "-o", whole)
+    command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-m", str(toy_model), "-o", str(output)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n") > 2):
+        pass
+    process.kill()
+    process.wait()
+    held = output.read_bytes().rpartition(b"\n")[0]
+    assert whole.read_bytes().startswith(held)
+    mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def piped(data: bytes, *arguments: str | Path) -> Done:
+    command = [sys.executable, "-W", "error", "-m", "mtqnet", "score", *map(str, arguments)]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120)
+    return Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.parametrize(("encoding", "subtype"), [("s16le", "<i2"), ("f32le", "<f4")])
+def test_raw_samples_on_standard_input_get_a_row_each_second(
+    toy_model: Path, good_file: Path, encoding: str, subtype: str
+) -> None:
+    samples, rate = sf.read(good_file, dtype="float32" if encoding == "f32le" else "int16")
+    data = np.stack([samples, samples], axis=1).astype(subtype).tobytes()
+    arguments = ("--rate", str(rate), "--channels", "2", "--encoding", encoding, "-m", toy_model)
+    done = piped(data, "-", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = rows(done.stdout)
+    assert [(row["file"], row["start_s"], row["end_s"]) for row in found] == [
+        ("-", "0.0", "1.0"), ("-", "0.0", "2.0"), ("-", "0.0", "3.0"),
+    ]  # fmt: skip
+    (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
+    assert {key: found[-1][key] for key in KEYS} == {key: whole[key] for key in KEYS}
+    lines = piped(data, "-", *arguments, "--table").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["0:01.0", "0:02.0", "0:03.0"]
+
+
+def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -> None:
+    second = bytes(32_000)
+    for arguments, code in (
+        (("-",), 2),
+        (("-", good_file, "--rate", "16000"), 2),
+        (("-", "--rate", "16000", "--encoding", "mp3"), 2),
+        (("-", "--rate", "16000", "--resume"), 2),
+        (("-", "--rate", "16000"), 7),
+    ):
+        done = piped(second, *arguments, "-m", toy_model)
+        assert done.returncode == code, arguments
+        assert "Traceback" not in done.stderr
+    assert piped(b"", "-", "--rate", "16000", "-m", toy_model).returncode == 5
+
+
+def test_resume_needs_a_table(toy_model: Path, good_file: Path) -> None:
+    done = mtqnet("score", good_file, "-m", toy_model, "--resume")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--output" in done.stderr
 
 
 EXIT_CODES = {

@@ -30,11 +30,13 @@ def test_exported_names_are_these() -> None:
         "NoAudioFoundError",
         "Predictor",
         "Scores",
+        "Stream",
         "TARGETS",
         "UsageError",
         "__version__",
         "load",
         "score",
+        "stream",
     ]
 
 
@@ -66,6 +68,14 @@ def test_scoring_never_imports_torch_or_other_rooms(toy_model: Path, good_file: 
     loaded = loaded_after(
         f"import mtqnet; assert mtqnet.score({str(good_file)!r}, model={str(toy_model)!r}).s_mos is not None"
     )
-    assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "pesq", "pystoi", "onnx"}
+    assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "matplotlib", "pesq", "pystoi", "onnx"}
+    assert not loaded & {"soxr", "rich", "typer", "multiprocessing"}  # 16 kHz, no terminal, one process
     rooms = {name.split(".")[1] for name in loaded if name.startswith("mtqnet.")}
     assert rooms == {"errors", "targets", "signal", "scoring"}
+
+
+def test_the_command_loads_only_what_it_shows_with(toy_model: Path, good_file: Path) -> None:
+    arguments = ["score", str(good_file), "-m", str(toy_model)]
+    loaded = loaded_after(f"from mtqnet.cli import app\napp({arguments!r}, standalone_mode=False)")
+    assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "matplotlib", "soxr"}
+    assert not loaded & {"rich.progress", "rich.table", "concurrent.futures.process"}

@@ -4,6 +4,7 @@
 >>> print(mtqnet.score("call.wav"))                        # one recording          # doctest: +SKIP
 >>> predictor = mtqnet.load("base")                        # many: load once        # doctest: +SKIP
 >>> predictor.score(samples, rate=48000).s_mos             # an array needs its rate  # doctest: +SKIP
+>>> mtqnet.stream(rate=48000).feed(chunk)                  # a score each second    # doctest: +SKIP
 
 Six scores in one pass: S-MOS, N-MOS, G-MOS and estimates of PESQ, STOI and SDI; `mtqnet.TARGETS` says what
 each means. Importing this costs nothing: the parts are loaded when they are first asked for.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from mtqnet.scoring.predictor import Predictor, load, score
     from mtqnet.scoring.scores import Scores
+    from mtqnet.scoring.stream import Stream, stream
     from mtqnet.targets import TARGETS
 
 __version__ = "0.1.0"
@@ -40,18 +42,22 @@ __all__ = [
     "NoAudioFoundError",
     "Predictor",
     "Scores",
+    "Stream",
     "UsageError",
     "__version__",
     "load",
     "score",
+    "stream",
 ]
 
 _HOMES = {
     "TARGETS": "mtqnet.targets",
     "Predictor": "mtqnet.scoring.predictor",
     "Scores": "mtqnet.scoring.scores",
+    "Stream": "mtqnet.scoring.stream",
     "load": "mtqnet.scoring.predictor",
     "score": "mtqnet.scoring.predictor",
+    "stream": "mtqnet.scoring.stream",
 }
 
 

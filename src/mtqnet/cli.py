@@ -63,8 +63,29 @@ Output = Annotated[
     typer.Option("--output", "-o", help="Write the table here: .csv, .jsonl or .parquet.", show_default=False),
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads to compute with; 0 is one per core.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Math threads of a process; 0 is one per core.")]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the table in a pipe too, where CSV would be.")]
+Windows = Annotated[
+    bool, typer.Option("--windows", help="A row for each window of up to 10 s, with start_s and end_s.")
+]
+ScoreJobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=0,
+        help="Processes, with one math thread each; 0: as many as there are cores and work for.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Keep what --output holds by the same model and version; score the rest."),
+]
+Rate = Annotated[
+    int | None, typer.Option("--rate", help="Of raw samples on standard input, in Hz.", show_default=False)
+]
+Encoding = Annotated[str, typer.Option("--encoding", help="Of raw samples: s16le or f32le.")]
+Channels = Annotated[int, typer.Option("--channels", min=1, max=64, help="Of raw samples, interleaved.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
@@ -76,6 +97,10 @@ SCORE_HELP = (
     "[cyan]mtqnet score call.wav[/]\n\n"
     "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
     "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
+    "[cyan]mtqnet score calls/ -o scores.csv --resume[/]\n\n"
+    "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
+    "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
+    "A path of - is raw PCM on standard input: a row each second, for the last 10 s.\n\n"
     "[bold]Exit codes[/]\n\n"
     "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
     "11 an optional part is not installed. When nothing was scored, all for one reason: 3 no such file, "
@@ -97,11 +122,22 @@ def score(
     threads: Threads = 0,
     quiet: Quiet = False,
     table: AsTable = False,
+    windows: Windows = False,
+    jobs: ScoreJobs = 0,
+    resume: Resume = False,
+    rate: Rate = None,
+    encoding: Encoding = "s16le",
+    channels: Channels = 1,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
-    from mtqnet.console import score_paths
+    from mtqnet.console import ScoreOptions, score_paths
 
-    raise typer.Exit(score_paths(paths, output, model, threads, quiet, table))
+    if Path("-") in paths:
+        from mtqnet.live import Pcm, score_stdin
+
+        options = ScoreOptions(output, model, threads, 1, quiet, table, True, resume)
+        raise typer.Exit(score_stdin(Pcm(rate, encoding, channels), options, paths))
+    raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, jobs, quiet, table, windows, resume)))
 
 
 @app.command()

@@ -1,92 +1,130 @@
 """What people see: tables, colours, the progress bar, the one red line. The verbs of cli.py call this.
 
-Results go to stdout, everything said on the way to stderr, so that a pipe carries results alone.
+Results go to stdout, everything said on the way to stderr, so that a pipe carries results alone. What needs rich
+is imported where it is shown (screen.py, bars.py).
 """
 
 from __future__ import annotations
 
 import io
-import os
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table as Grid
-from rich.text import Text
+from mtqnet import __version__
+from mtqnet.errors import MtqnetError, UsageError
+from mtqnet.scoring import batch, models, tables
+from mtqnet.scoring.batch import Job
+from mtqnet.scoring.predictor import Predictor, shown
+from mtqnet.scoring.resume import Reopened, Wanted, reopen
+from mtqnet.scoring.scores import Scores
 
-from mtqnet.errors import MtqnetError
-from mtqnet.scoring import batch, tables
-from mtqnet.scoring.predictor import Predictor
-from mtqnet.scoring.scores import Scores, digits
-from mtqnet.targets import TARGETS, Target
+WORTH_A_PROCESS = 64
+"""Recordings that a process should have to score: to start takes it as long as 20 of 5 s take with base."""
 
-MOMENT_S = 0.7
-"""Seconds of work before a progress bar appears."""
-LONGEST_NAME = 40
-"""Characters of a file's name in the table; longer ones lose their beginning."""
-POOR_GOOD = {
-    "s_mos": (2.5, 3.5),
-    "n_mos": (2.5, 3.5),
-    "g_mos": (2.5, 3.5),
-    "pesq_est": (2.0, 3.0),
-    "stoi_est": (0.75, 0.9),
-    "sdi_est": (0.3, 0.05),
-}
-"""Where a score turns red and where it turns green. For the eye alone: no decision rests on it."""
+Advance = Callable[[float], None]
+Scorer = Callable[[Sequence[Job]], Iterator[Scores]]
 
 
-def score_paths(
-    paths: Sequence[Path], output: Path | None, model: str, threads: int, quiet: bool, table: bool = False
-) -> int:
-    """Score files and folders into a table: on the screen, on stdout as CSV, or in `output`.
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What `mtqnet score` was asked for; cli.py says what each means."""
 
-    On the screen means a terminal; with `table` anything that is not a file of ours.
+    output: Path | None = None
+    model: str = "base"
+    threads: int = 0
+    jobs: int = 0
+    quiet: bool = False
+    table: bool = False
+    """On the screen, whatever stdout is"""
+    windows: bool = False
+    resume: bool = False
+
+    @property
+    def layout(self) -> tables.Layout:
+        return tables.WINDOWS if self.windows else tables.RECORDINGS
+
+
+def score_paths(paths: Sequence[Path], options: ScoreOptions) -> int:
+    """Score files and folders into a table: on the screen, on stdout as CSV, or in a file.
 
     Returns the exit code. Raises MtqnetError when nothing could be started.
     """
-    if output is not None:
-        tables.check(output)
+    if options.output is not None:
+        tables.check(options.output)
     jobs = batch.expand(paths)
-    predictor = Predictor(model, threads)
-    tally = Tally()
-    with _sink(output, table) as sink, Bar(len(jobs), hidden=quiet) as bar:
-        for scores in batch.score_jobs(predictor, jobs, bar.advance):
-            sink.write(scores)
+    score = _scorer(options, len(jobs))
+    opened = _open(options, jobs)
+    left = [job for job in jobs if shown(job.path) not in opened.done]
+    tally = Tally(kept=len(jobs) - len(left))
+    with opened.table as table, _bar(len(left), options.quiet) as advance:
+        for scores in score(left):
+            table.write(scores)
             tally.add(scores)
-    if not quiet and (output is not None or (tally.failed and not sys.stdout.isatty())):
-        tell(tally.summary(output), style="yellow" if tally.failed else "green")
+            advance(scores.duration_s or 0.0)
+    if not options.quiet and (options.output is not None or (tally.failed and not sys.stdout.isatty())):
+        tell(tally.summary(options.output), style="yellow" if tally.failed else "green")
     return tally.exit_code
+
+
+def _scorer(options: ScoreOptions, jobs: int) -> Scorer:
+    """What makes rows of jobs, in order, in this process or in several. Raises ModelError."""
+    processes = _processes(options, jobs)
+    if processes <= 1:
+        return partial(batch.score_jobs, Predictor(options.model, options.threads, track=False))
+    from mtqnet.scoring import workers
+
+    models.find(options.model).weights()  # what does not load should not cost a table
+    return partial(workers.score_jobs, workers.Setting(options.model, options.threads or 1), processes)
+
+
+def _processes(options: ScoreOptions, jobs: int) -> int:
+    """As many as --jobs says, or as pay for their start; one where its threads were chosen instead."""
+    if options.jobs:
+        return min(options.jobs, jobs)
+    return 1 if options.threads else min(batch.cores(), jobs // WORTH_A_PROCESS)
+
+
+def _open(options: ScoreOptions, jobs: Sequence[Job]) -> Reopened:
+    """The table, and which files it holds already."""
+    if options.resume and options.output is None:
+        raise UsageError("--resume goes on with a table: name it with --output")
+    if options.output is None or not options.resume:
+        return Reopened(open_table(options), frozenset())
+    record = models.find(options.model)
+    files = [shown(job.path) for job in jobs]
+    return reopen(options.output, Wanted(files, record.sha256, __version__, options.layout))
+
+
+def open_table(options: ScoreOptions) -> tables.Table:
+    """An empty table, on the screen, on stdout or in a file."""
+    return _on_stdout(options) if options.output is None else tables.create(options.output, options.layout)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as "1:02.5"."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
 
 
 def show_targets() -> None:
     """Print the table of the six targets."""
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("column", "name", "range", "better", "unit", "standard", "says"):
-        grid.add_column(heading, no_wrap=heading in ("column", "range", "better"))
-    for target in TARGETS:
-        span = f"{target.low:g} to {target.high:g}"
-        better = "higher" if target.higher_is_better else "lower"
-        grid.add_row(target.key, target.name, span, better, target.unit, target.standard, target.says)
-    _screen().print(grid)
+    from mtqnet.screen import show_targets
 
-
-def _screen() -> Console:
-    """Stdout. A file or a pipe has no width of its own; cells must not be broken for one."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    show_targets()
 
 
 def tell(text: str, style: str = "") -> None:
     """One line on stderr."""
-    Console(stderr=True).print(Text(text, style=style), soft_wrap=True, highlight=False)
+    if not sys.stderr.isatty():
+        print(text, file=sys.stderr)
+        return
+    from mtqnet.screen import tell
+
+    tell(text, style)
 
 
 def tell_error(text: str) -> None:
@@ -99,6 +137,8 @@ class Tally:
 
     scored: int = 0
     failed: int = 0
+    kept: int = 0
+    """Recordings whose rows were there"""
     codes: set[int] = field(default_factory=set)
 
     def add(self, scores: Scores) -> None:
@@ -114,61 +154,15 @@ class Tally:
         """0: all were scored. The kind's own code: none was, all for the same kind of reason. 1: else."""
         if not self.failed:
             return 0
-        return next(iter(self.codes)) if not self.scored and len(self.codes) == 1 else 1
+        return next(iter(self.codes)) if not self.scored + self.kept and len(self.codes) == 1 else 1
 
     def summary(self, output: Path | None) -> str:
-        total = self.scored + self.failed
+        scored = self.scored + self.kept
+        total = scored + self.failed
         where = f" -> {output}" if output is not None else ""
         reasons = f"; {self.failed} not: see the column `error`" if self.failed else ""
-        return f"scored {self.scored} of {total} recording{'s' * (total != 1)}{where}{reasons}"
-
-
-class Bar:
-    """A progress bar on stderr with the time left; it appears after a moment and leaves nothing behind."""
-
-    def __init__(self, total: int, hidden: bool) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=console, transient=True, disable=hidden or not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("", total=total)
-        self._timer = threading.Timer(MOMENT_S, self._progress.start)
-        self._timer.daemon = True
-
-    def advance(self, done: int) -> None:
-        self._progress.update(self._task, completed=done)
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        self._timer.join()  # it may be starting the bar at this very moment
-        self._progress.stop()
-
-
-class ScreenTable(tables.Table):
-    """A table for a terminal, printed at the end, with the reasons of what was not scored below it."""
-
-    def __init__(self) -> None:
-        self._rows: list[Scores] = []
-
-    def write(self, scores: Scores) -> None:
-        self._rows.append(scores)
-
-    def close(self, complete: bool) -> None:  # noqa: ARG002 what was scored is shown either way
-        console = _screen()
-        scored = [row for row in self._rows if row.error is None]
-        if scored:
-            console.print(_grid(scored))
-        for row in self._rows:
-            if row.error is not None:
-                line = f"[bold red]not scored[/] {escape(row.file or '')}: {escape(row.error)}"
-                console.print(line, highlight=False, soft_wrap=True)
+        kept = f" ({self.kept} before)" if self.kept else ""
+        return f"scored {scored} of {total} recording{'s' * (total != 1)}{kept}{where}{reasons}"
 
 
 class _PipedCsv(tables.CsvTable):
@@ -178,53 +172,20 @@ class _PipedCsv(tables.CsvTable):
         pass
 
 
-def _sink(output: Path | None, table: bool) -> tables.Table:
-    if output is not None:
-        return tables.create(output)
-    if table or sys.stdout.isatty():
-        return ScreenTable()
+def _on_stdout(options: ScoreOptions) -> tables.Table:
+    if options.table or sys.stdout.isatty():
+        from mtqnet.screen import ScreenTable
+
+        return ScreenTable(options.windows)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
-    return _PipedCsv(sys.stdout)
+    return _PipedCsv(sys.stdout, options.layout)
 
 
-def _grid(rows: Sequence[Scores]) -> Grid:
-    folder = _common_folder([row.file or "" for row in rows])
-    shown = [target for target in TARGETS if any(row.value(target.key) is not None for row in rows)]
-    flagged = any(row.flags for row in rows)
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column(f"file, in {escape(folder)}" if folder else "file", overflow="fold")
-    for target in shown:
-        grid.add_column(target.name.split()[0], justify="right", no_wrap=True)
-    if flagged:
-        grid.add_column("flags", style="yellow")
-    for row in rows:
-        name = Text(_shortened(os.path.relpath(row.file or "", folder) if folder else row.file or ""))
-        grid.add_row(name, *(_cell(target, row) for target in shown), *([" ".join(row.flags)] if flagged else []))
-    return grid
+def _bar(total: int, quiet: bool) -> AbstractContextManager[Advance]:
+    """What is told of each row, with its seconds of audio: a progress bar, on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        return nullcontext(lambda _: None)
+    from mtqnet.bars import scoring
 
-
-def _shortened(path: str) -> str:
-    """A long path without its beginning: its end is what tells files apart."""
-    return path if len(path) <= LONGEST_NAME else "..." + path[3 - LONGEST_NAME :]
-
-
-def _cell(target: Target, row: Scores) -> Text:
-    value = row.value(target.key)
-    if value is None:
-        return Text("-", style="dim")
-    poor, good = (end if target.higher_is_better else -end for end in POOR_GOOD[target.key])
-    height = value if target.higher_is_better else -value
-    colour = "green" if height >= good else "red" if height < poor else "yellow"
-    cell = Text(digits(target, value), style=colour)
-    interval = row.intervals.get(target.key)
-    if interval is not None and not target.log:  # on a ratio scale there is no more and less by the same amount
-        cell.append(f" ±{(interval.high - interval.low) / 2:.1g}", style="dim")
-    return cell
-
-
-def _common_folder(files: Sequence[str]) -> str:
-    """The folder that all files share, if naming it once makes the table narrower; else nothing."""
-    if len(files) < 2 or len({Path(file).is_absolute() for file in files}) > 1:
-        return ""
-    return os.path.commonpath([Path(file).parent for file in files])
+    return scoring(total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 from mtqnet.errors import MissingExtraError, UsageError
 from mtqnet.scoring import tables
-from mtqnet.scoring.scores import COLUMNS, Scores
+from mtqnet.scoring.scores import COLUMNS, Scores, WindowScores
 from mtqnet.scoring.tables import NUMBERS, create
+from mtqnet.targets import KEYS
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 GOOD = Scores(
@@ -96,7 +98,7 @@ def test_parquet_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"), create(path) as table:
         table.write(GOOD)
         raise RuntimeError("power cut")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tables.part(path)]  # what was done is kept, for --resume
     with create(path) as table:
         table.write(GOOD)
         assert not path.exists()
@@ -122,3 +124,26 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"mtqnet\[parquet\]"):
         create(tmp_path / "t.parquet")
+
+
+SPLIT = dataclasses.replace(
+    GOOD, duration_s=20.0,
+    windows=(
+        WindowScores(0.0, 9.87654, 0.5, (3.0, 2.0, 2.5, 1.75, 0.98765432, 0.000123456), KEYS),
+        WindowScores(9.87654, 20.0, 0.5, (3.25,), ("s_mos",)),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_table_of_windows_has_a_row_for_each(tmp_path: Path, suffix: str) -> None:
+    with create(tmp_path / f"t{suffix}", tables.WINDOWS) as table:
+        table.write(SPLIT)
+        table.write(BAD)
+    first, second, bad = read(tmp_path / f"t{suffix}")
+    assert tuple(first) == tables.WINDOW_COLUMNS
+    assert (first["start_s"], first["end_s"], first["sdi_est"]) == (0.0, 9.877, 0.0001235)
+    assert (second["start_s"], second["s_mos"], second["n_mos"]) == (9.877, 3.25, None)
+    assert first["duration_s"] == second["duration_s"] == 20.0
+    assert first["file"] == second["file"] == GOOD.file
+    assert (bad["start_s"], bad["s_mos"], bad["error"]) == (None, None, BAD.error)

@@ -10,7 +10,15 @@ import pytest
 
 from mtqnet.errors import SilentError, TooShortError
 from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples, from_array, read
-from mtqnet.signal.checks import facts, flags, heard, refuse
+from mtqnet.signal.checks import (
+    FLAT_TOP_QUANTILE,
+    FLAT_TOP_TOLERANCE,
+    _flat_top,
+    facts,
+    flags,
+    heard,
+    refuse,
+)
 
 Voice = Callable[..., Samples]
 
@@ -135,3 +143,15 @@ def test_a_click_in_silence_is_too_short() -> None:
 
 def white(samples: int) -> Samples:
     return np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
+
+
+def test_flat_top_is_the_share_near_the_quantile_of_the_positive_samples(voice: Voice) -> None:
+    click = np.zeros(4_000, np.float32)
+    click[7] = 1.0
+    sparse = click + np.float32(1e-30) * np.abs(white(4_000))
+    for samples in (voice(3.0), np.clip(voice(3.0), -0.1, 0.1), white(999), click, sparse, -white(50), np.ones(3)):
+        samples = np.asarray(samples, dtype=np.float32)
+        top = np.quantile(samples[samples > 0], FLAT_TOP_QUANTILE)
+        share = np.count_nonzero(samples >= (1 - FLAT_TOP_TOLERANCE) * top) / len(samples)
+        assert _flat_top(samples) == pytest.approx(share, abs=1.01 / len(samples))
+    assert _flat_top(-np.ones(5, np.float32)) == 0.0

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.signal.features import (
+    CACHED_FRAMES,
     FEATURES,
     MEL_BANDS,
     MEL_FLOOR,
+    MEL_HOP,
+    MEL_WINDOW,
     log_mel,
     mel_matrix,
     peak_normalised,
@@ -114,3 +117,11 @@ def test_peak_normalisation() -> None:
     assert np.abs(peak_normalised(NOISE)).max() == pytest.approx(1.0)
     silence = np.zeros(10, np.float32)
     np.testing.assert_array_equal(peak_normalised(silence), silence)
+
+
+def test_log_mel_of_many_frames_is_that_of_all_at_once() -> None:
+    samples = np.resize(NOISE, 3 * CACHED_FRAMES * MEL_HOP + 777)
+    padded = np.pad(samples, MEL_WINDOW // 2, mode="reflect").astype(np.float64)
+    frames = np.stack([padded[start : start + MEL_WINDOW] for start in range(0, len(samples) - 159, MEL_HOP)])
+    power = np.abs(np.fft.rfft(frames * np.hanning(MEL_WINDOW + 1)[:-1], axis=1)) ** 2
+    np.testing.assert_allclose(log_mel(samples), np.log10(np.maximum(power @ mel_matrix(), MEL_FLOOR)), atol=1e-5)

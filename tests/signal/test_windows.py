@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.windows import MAX_WINDOW_S, combine, cut, pad, weights
+from mtqnet.signal.level import FRAME
+from mtqnet.signal.windows import MAX_WINDOW_S, combine, cut, filled, pad, weights
 
 LIMIT = round(MAX_WINDOW_S * SAMPLE_RATE)
 
@@ -79,3 +80,23 @@ def test_a_batch_may_be_a_whole_multiple_long() -> None:
     assert lengths.tolist() == [5, 9, 2]
     assert batch.sum() == 3 * (5 + 9 + 2)
     assert pad(rows[1:2], 9)[0].shape == (1, 9, 3)
+
+
+@given(
+    samples=st.integers(1, 4 * LIMIT),
+    skip=st.integers(0, 2 * LIMIT),
+    blocks=st.lists(st.integers(500, LIMIT), min_size=1, max_size=5),
+)
+def test_windows_filled_from_blocks_are_the_windows_of_the_whole(
+    samples: int, skip: int, blocks: list[int]
+) -> None:
+    recording = np.arange(skip + samples, dtype=np.float32)
+    edges = np.cumsum(np.resize(blocks, 1 + len(recording) // min(blocks)))
+    windows = cut(samples)
+    pieces = filled(windows, np.split(recording, edges[edges < len(recording)]), skip)
+    for window, piece in zip(windows, pieces, strict=True):
+        np.testing.assert_array_equal(piece, recording[skip:][window.start // FRAME * FRAME : window.stop])
+
+
+def test_blocks_that_end_early_leave_windows_out() -> None:
+    assert len(list(filled(cut(3 * LIMIT), [np.zeros(2 * LIMIT, dtype=np.float32)]))) == 2

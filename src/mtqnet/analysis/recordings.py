@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from mtqnet.analysis import label_tables, matching
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring import batch, tables
+from mtqnet.scoring.intervals import Interval
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.scores import COLUMNS, ENDS, Scores
 from mtqnet.targets import BY_KEY, KEYS
 
 Progress = Callable[[str, int, int], None]
@@ -85,9 +86,12 @@ class Scorer:
     def files(self, paths: Iterable[Path], name: str, root: Path) -> Recordings:
         """Score files and folders; one that cannot be scored keeps its reason. Raises MtqnetError."""
         jobs = batch.expand(paths)
-        told = None if self.progress is None else _told(self.progress, f"scoring {name}", len(jobs))
-        scored = batch.score_jobs(Predictor(self.model, self.threads), jobs, told)
-        return Recordings(name, root, tuple(Row(scores, {}) for scores in scored))
+        rows = []
+        for scores in batch.score_jobs(Predictor(self.model, self.threads), jobs):
+            rows.append(Row(scores, {}))
+            if self.progress is not None:
+                self.progress(f"scoring {name}", len(rows), len(jobs))
+        return Recordings(name, root, tuple(rows))
 
     def open(self, source: Path) -> Recordings:
         """A folder or a recording, scored now; or a table that `mtqnet score` wrote. Raises MtqnetError."""
@@ -161,10 +165,6 @@ def _told_by(table: Path, by: str, recordings: Recordings) -> list[str]:
     return found
 
 
-def _told(progress: Progress, name: str, total: int) -> Callable[[int], None]:
-    return lambda done: progress(name, done, total)
-
-
 def _records(path: Path) -> list[dict[str, Any]]:
     if path.suffix.lower() == ".parquet":
         try:
@@ -189,6 +189,7 @@ def _row(record: Mapping[str, Any], path: Path) -> Row:
     texts = {name: "" if value is None else str(value) for name, value in record.items() if name is not None}
     try:
         scores: dict[str, Any] = {key: float(texts[key]) if texts.get(key) else None for key in KEYS}
+        ends = {name: float(texts[name]) for name in ENDS if texts.get(name)}
         duration = float(texts["duration_s"]) if texts.get("duration_s") else None
     except ValueError as error:
         raise UsageError(f"{path}, {texts.get('file')}: {error}") from error
@@ -196,8 +197,15 @@ def _row(record: Mapping[str, Any], path: Path) -> Row:
     if error_text is None and all(value is None for value in scores.values()):
         error_text = "no score in the table"
     told: dict[str, Any] = {name: texts.get(name, "") for name in ("file", "model", "model_sha256", "version")}
+    both = [key for key in KEYS if {f"{key}_low", f"{key}_high"} <= set(ends)]
+    intervals = {key: Interval(ends[f"{key}_low"], ends[f"{key}_high"]) for key in both}
     made = Scores(
-        **scores, **told, duration_s=duration, flags=tuple(texts.get("flags", "").split()), error=error_text
+        **scores,
+        **told,
+        intervals=intervals,
+        duration_s=duration,
+        flags=tuple(texts.get("flags", "").split()),
+        error=error_text,
     )
-    own = (*scores, *told, "duration_s", "flags", "error")
+    own = {*COLUMNS, *tables.WINDOW_COLUMNS}
     return Row(made, {name: text for name, text in texts.items() if name not in own})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,6 @@ from mtqnet.errors import NoAudioFoundError
 from mtqnet.scoring.predictor import PathLike, Predictor
 from mtqnet.scoring.scores import Scores
 from mtqnet.signal.audio import SUFFIXES
-
-Progress = Callable[[int], None]
-"""Called with the number of rows done so far, after each row."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,22 @@ def expand(paths: Iterable[PathLike]) -> list[Job]:
     return list(jobs.values())
 
 
-def score_jobs(predictor: Predictor, jobs: Iterable[Job], progress: Progress | None = None) -> Iterator[Scores]:
+def score_jobs(predictor: Predictor, jobs: Iterable[Job]) -> Iterator[Scores]:
     """A row per job, in order, as they are asked for."""
-    for done, job in enumerate(jobs, start=1):
-        if job.problem is None:
-            yield from predictor.score_files([job.path])
-        else:
-            yield predictor.failed(job.problem, file=job.path)
-        if progress is not None:
-            progress(done)
+    return (score_job(predictor, job) for job in jobs)
+
+
+def score_job(predictor: Predictor, job: Job) -> Scores:
+    """The row of a job. No file raises; see Predictor.score_files."""
+    if job.problem is not None:
+        return predictor.failed(job.problem, file=job.path)
+    (scores,) = predictor.score_files([job.path])
+    return scores
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _jobs(path: Path) -> list[Job]:

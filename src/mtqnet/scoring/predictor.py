@@ -8,21 +8,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from mtqnet import __version__
 from mtqnet.errors import AudioError, MtqnetError, UsageError
-from mtqnet.scoring import models
-from mtqnet.scoring.runtime import Output, Runtime
-from mtqnet.scoring.scores import Scores, Track
+from mtqnet.scoring import long, models
+from mtqnet.scoring.pieces import Pieces, in_batches
+from mtqnet.scoring.runtime import Runtime
+from mtqnet.scoring.scores import Scores
 from mtqnet.signal import audio, checks, windows
-from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples
-from mtqnet.signal.windows import Window
+from mtqnet.signal.audio import Recording
 from mtqnet.targets import named
 
-WINDOW_BATCH = 4
-"""Windows of one recording that go through the network at a time: bounds the memory of long recordings."""
+LONG_S = 300.0
+"""Seconds. A longer file is read in blocks (scoring/long.py): the same scores, and memory that does not grow."""
 
 PathLike = str | os.PathLike[str]
 
@@ -30,13 +29,15 @@ PathLike = str | os.PathLike[str]
 class Predictor:
     """A loaded model. Safe to use from several threads.
 
-    `model` is the name of a shipped one or the path of your own; `threads` 0 means one per core. Raises
-    ModelError for a model that is missing, damaged or does not fit.
+    `model` is the name of a shipped one or the path of your own; `threads` 0 means one per core. Without
+    `track` the scores have none: it takes 5 MB an hour. Raises ModelError for a model that is missing, damaged or
+    does not fit.
     """
 
-    def __init__(self, model: PathLike = "base", threads: int = 0) -> None:
+    def __init__(self, model: PathLike = "base", threads: int = 0, *, track: bool = True) -> None:
         self.record = models.find(model)
         self._runtime = Runtime(self.record, threads)
+        self._keep_track = track and self.record.track
 
     def score(self, audio_or_path: PathLike | ArrayLike, rate: float | None = None) -> Scores:
         """Score one recording: a path, or samples (samples,) or (samples, channels) with their `rate` in Hz.
@@ -71,7 +72,7 @@ class Predictor:
         """The row of a recording that `error` kept from being scored."""
         said = str(error) if isinstance(error, MtqnetError) else f"{type(error).__name__}: {error}"
         return Scores(
-            file=_shown(file),
+            file=None if file is None else shown(file),
             duration_s=duration_s,
             model=self.record.name,
             model_sha256=self.record.sha256,
@@ -82,6 +83,9 @@ class Predictor:
 
     def _score_path(self, path: PathLike) -> Scores:
         try:
+            header = audio.header(Path(path))
+            if header.duration_s > LONG_S:
+                return self._scores(long.pieces(Path(path), header.rate, self._runtime, self._keep_track), path)
             recording = audio.read(Path(path))
         except AudioError as error:
             return self.failed(error, file=path)
@@ -94,9 +98,17 @@ class Predictor:
             return self.failed(error, file, recording.duration_s)
         samples = recording.samples[start:stop]
         cut = windows.cut(len(samples))
-        output = self._run(samples, cut)
+        output = in_batches(
+            self._runtime, (samples[window.start : window.stop] for window in cut), self._keep_track
+        )
+        weights = windows.weights(cut, samples)
+        flags = checks.flags(recording)
+        return self._scores(Pieces(cut, start, weights, output, recording.duration_s, flags), file)
+
+    def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:
+        """The row of a recording whose windows went through the network."""
         targets = list(named(self.record.targets))
-        means = windows.combine(output.values, windows.weights(cut, samples))
+        means = windows.combine(pieces.output.values, pieces.weights)
         values: dict[str, Any] = {
             target.key: target.clip(float(mean)) for target, mean in zip(targets, means, strict=True)
         }
@@ -104,44 +116,30 @@ class Predictor:
         return Scores(
             **values,
             intervals=intervals.of(values) if intervals is not None else {},
-            file=_shown(file),
-            duration_s=recording.duration_s,
+            file=None if file is None else shown(file),
+            duration_s=pieces.duration_s,
             model=self.record.name,
             model_sha256=self.record.sha256,
             version=__version__,
-            flags=checks.flags(recording),
-            track=self._track(cut, output, start) if self.record.track else None,
+            flags=pieces.flags,
+            windows=pieces.windows(self.record),
+            track=pieces.track(self.record) if self._keep_track else None,
         )
 
-    def _run(self, samples: Samples, cut: list[Window]) -> Output:
-        batches = [cut[start : start + WINDOW_BATCH] for start in range(0, len(cut), WINDOW_BATCH)]
-        outputs = [
-            self._runtime.run([samples[window.start : window.stop] for window in batch]) for batch in batches
-        ]
-        values = np.concatenate([output.values for output in outputs])
-        return Output(values, tuple(rows for output in outputs for rows in output.frames))
 
-    def _track(self, cut: list[Window], output: Output, start: int) -> Track:
-        """Frame scores in the time of the recording, whose first `start` samples were left out."""
-        rate = self.record.frame_rate_hz
-        times = [
-            (start + window.start) / SAMPLE_RATE + (np.arange(len(rows), dtype=np.float64) + 0.5) / rate
-            for window, rows in zip(cut, output.frames, strict=True)
-        ]
-        targets = list(named(self.record.targets))
-        low, high = [target.low for target in targets], [target.high for target in targets]
-        frames = np.clip(np.concatenate(output.frames), low, high)
-        return Track(np.concatenate(times), frames, self.record.targets)
-
-
-def load(model: PathLike = "base", *, threads: int = 0) -> Predictor:
+def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> Predictor:
     """A Predictor: for scoring many recordings. See there."""
-    return Predictor(model, threads)
+    return Predictor(model, threads, track=track)
 
 
 def score(audio_or_path: PathLike | ArrayLike, rate: float | None = None, *, model: PathLike = "base") -> Scores:
     """Score one recording, as Predictor.score does; the models used last stay loaded."""
-    return _cached(os.fspath(model)).score(audio_or_path, rate)
+    return cached(model).score(audio_or_path, rate)
+
+
+def cached(model: PathLike) -> Predictor:
+    """A Predictor that stays loaded, as long as it is among the last few that were asked for."""
+    return _cached(os.fspath(model))
 
 
 @lru_cache(maxsize=4)
@@ -149,6 +147,6 @@ def _cached(model: str) -> Predictor:
     return Predictor(model)
 
 
-def _shown(file: PathLike | None) -> str | None:
-    """The path as text that any table can hold: bytes that are not UTF-8 are written as \\x.. escapes."""
-    return None if file is None else os.fsencode(file).decode("utf-8", "backslashreplace")
+def shown(file: PathLike) -> str:
+    """A path as text that any table can hold: bytes that are not UTF-8 are written as \\x.. escapes."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")

@@ -78,6 +78,8 @@ def _session(record: ModelRecord, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True
+    # Threads that wait would burn the time of other processes; a run is too long to gain by it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: they come as exceptions, the rest is chatter
     content = record.weights()
     try:

@@ -48,6 +48,27 @@ class Track:
 
 
 @dataclass(frozen=True)
+class WindowScores:
+    """Scores of one window of a recording, clipped to the range of each target."""
+
+    start_s: float
+    """Seconds from the beginning of the recording"""
+    end_s: float
+    weight: float
+    """Its share in the recording's scores, 0 to 1: they are the sum of weight times value over the windows,
+    unless a value was clipped."""
+    values: tuple[float, ...]
+    targets: tuple[str, ...]
+    """Keys of the values"""
+    intervals: Mapping[str, Interval] = field(default_factory=dict, hash=False)
+    """By target, as those of Scores"""
+
+    def value(self, key: str) -> float | None:
+        """The score of the target `key`; None when the model does not have it."""
+        return self.values[self.targets.index(key)] if key in self.targets else None
+
+
+@dataclass(frozen=True)
 class Scores:
     """One row: a score per target, each in its own unit and range, or `error`.
 
@@ -75,6 +96,8 @@ class Scores:
     """What to keep in mind: see signal/checks.py."""
     error: str | None = None
     """Why there is no score."""
+    windows: tuple[WindowScores, ...] = field(default=(), repr=False, compare=False)
+    """What the scores were combined from, in order; one for a recording of up to signal.windows.MAX_WINDOW_S."""
     track: Track | None = field(default=None, repr=False, compare=False)
     exception: Exception | None = field(default=None, repr=False, compare=False)
     """What `error` was before it became text."""

@@ -8,36 +8,84 @@ elsewhere; flags are one text, separated by blanks.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from mtqnet.errors import UsageError, missing_extra
-from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores
-from mtqnet.targets import TARGETS
+from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores, WindowScores
+from mtqnet.targets import KEYS, TARGETS, Target
+
+Row = dict[str, Cell]
 
 DECIMALS = 4
 FIGURES = 4
-NUMBERS = (*(target.key for target in TARGETS), *ENDS, "duration_s")
+NUMBERS = (*KEYS, *ENDS, "duration_s", "start_s", "end_s")
 """Columns that hold numbers; all others hold text."""
+WINDOW_COLUMNS = (
+    "file", "start_s", "end_s", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags", "error",
+)  # fmt: skip
 ROW_GROUP = 4096
 """Rows that a Parquet writer keeps before it writes them."""
 
 
-def cells(scores: Scores) -> dict[str, Cell]:
+def cells(scores: Scores) -> Row:
     """A row as it is written: rounded, in the order of COLUMNS."""
-    row = scores.as_row()
-    for target in TARGETS:
-        for name in (target.key, f"{target.key}_low", f"{target.key}_high"):
-            value = row[name]
-            if isinstance(value, float):
-                row[name] = float(f"{value:.{FIGURES}g}") if target.log else round(value, DECIMALS)
+    row = scores.as_row() | _scored(scores)
     if scores.duration_s is not None:
         row["duration_s"] = round(scores.duration_s, 3)
     return row
+
+
+def _scored(row: Scores | WindowScores) -> Row:
+    """Scores and the ends of their intervals, as they are written."""
+    made: Row = {target.key: rounded(target, row.value(target.key)) for target in TARGETS}
+    for target in TARGETS:
+        interval = row.intervals.get(target.key)
+        ends = (None, None) if interval is None else (interval.low, interval.high)
+        made |= {f"{target.key}_{end}": rounded(target, at) for end, at in zip(("low", "high"), ends, strict=True)}
+    return made
+
+
+def rounded(target: Target, value: float | None) -> float | None:
+    """A score as it is written."""
+    if value is None:
+        return None
+    return float(f"{value:.{FIGURES}g}") if target.log else round(value, DECIMALS)
+
+
+def window_cells(scores: Scores) -> list[Row]:
+    """A row per window, in the order of WINDOW_COLUMNS; one without times where there is no score."""
+    whole: Row = {"start_s": None, "end_s": None} | cells(scores)
+    rows = [whole | _of_window(window) for window in scores.windows] or [whole]
+    return [{name: row[name] for name in WINDOW_COLUMNS} for row in rows]
+
+
+def _of_window(window: WindowScores) -> Row:
+    times: Row = {"start_s": round(window.start_s, 3), "end_s": round(window.end_s, 3)}
+    return times | _scored(window)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a row of a table stands for, and its columns."""
+
+    columns: tuple[str, ...]
+    rows: Callable[[Scores], list[Row]]
+    """The rows of one recording"""
+
+
+RECORDINGS = Layout(COLUMNS, lambda scores: [cells(scores)])
+"""A row for each recording."""
+WINDOWS = Layout(WINDOW_COLUMNS, window_cells)
+"""A row for each window of each recording; `duration_s` and `flags` are the recording's."""
 
 
 class Table(ABC):
@@ -60,16 +108,18 @@ class Table(ABC):
 
 
 class CsvTable(Table):
-    """Comma-separated, one header line. Every row is on disk as soon as it is written."""
+    """Comma-separated, one header line. The rows of a recording are on disk as soon as they are written."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """`stream` must not translate newlines."""
+    def __init__(self, stream: TextIO, layout: Layout = RECORDINGS, *, head: bool = True) -> None:
+        """`stream` must not translate newlines. Without `head` it has its header line already."""
         self._stream = stream
-        self._writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        self._writer.writeheader()
+        self._layout = layout
+        self._writer = csv.DictWriter(stream, layout.columns, lineterminator="\n")
+        if head:
+            self._writer.writeheader()
 
     def write(self, scores: Scores) -> None:
-        self._writer.writerow(cells(scores))
+        self._writer.writerows(self._layout.rows(scores))
         self._stream.flush()
 
     def close(self, complete: bool) -> None:  # noqa: ARG002 rows are worth keeping either way
@@ -77,59 +127,86 @@ class CsvTable(Table):
 
 
 class JsonLinesTable(Table):
-    """One JSON object a line. Every row is on disk as soon as it is written."""
+    """One JSON object a line. The rows of a recording are on disk as soon as they are written."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, layout: Layout = RECORDINGS) -> None:
         self._stream = stream
+        self._layout = layout
 
     def write(self, scores: Scores) -> None:
-        self._stream.write(json.dumps(cells(scores), ensure_ascii=False, allow_nan=False) + "\n")
+        self._stream.writelines(json_line(row) for row in self._layout.rows(scores))
         self._stream.flush()
 
     def close(self, complete: bool) -> None:  # noqa: ARG002 rows are worth keeping either way
         self._stream.close()
 
 
+def json_line(row: Row) -> str:
+    """A row as JsonLinesTable writes it."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 class ParquetTable(Table):
     """Parquet, in row groups. The file appears when it is complete, and not at all otherwise.
 
-    Needs the extra `parquet` (MissingExtraError).
+    Until then its rows are JSON lines beside it (`part`), which stay when the work is cut short. Needs the extra
+    `parquet` (MissingExtraError).
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError as error:
-            raise missing_extra("writing .parquet", "parquet") from error
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout = RECORDINGS,
+        *,
+        append: bool = False,
+        settle: Callable[[Path], None] = lambda part: None,  # noqa: ARG005
+    ) -> None:
+        """With `append`, to the rows that its part holds already. `settle` gets the part when it is complete."""
+        need_parquet()
+        self._settle = settle
         self._path = path
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        # Typed here and not from the rows: a group of nothing but errors must not change the schema.
-        types = {name: pa.float64() if name in NUMBERS else pa.string() for name in COLUMNS}
-        self._schema = pa.schema(list(types.items()))
-        self._make = pa.Table.from_pylist
-        self._file = pq.ParquetWriter(self._part, self._schema)
-        self._rows: list[dict[str, Any]] = []
+        self._layout = layout
+        self.part = part(path)
+        stream = self.part.open("a" if append else "w", encoding="utf-8", newline="")
+        self._rows = JsonLinesTable(stream, layout)
 
     def write(self, scores: Scores) -> None:
-        self._rows.append(cells(scores))
-        if len(self._rows) >= ROW_GROUP:
-            self._flush()
+        self._rows.write(scores)
 
     def close(self, complete: bool) -> None:
-        try:
-            if complete:
-                self._flush()
-            self._file.close()
-            if complete:
-                self._part.replace(self._path)
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._rows.close(complete)
+        if complete:
+            self._settle(self.part)
+            _to_parquet(self.part, self._path, self._layout)
+            self.part.unlink()
 
-    def _flush(self) -> None:
-        if self._rows:
-            self._file.write_table(self._make(self._rows, schema=self._schema))
-            self._rows = []
+
+def part(path: Path) -> Path:
+    """Where the rows of an unfinished Parquet file are kept, as JSON lines."""
+    return path.with_name(f".{path.name}.part.jsonl")
+
+
+def need_parquet() -> None:
+    """Raise MissingExtraError where Parquet cannot be written."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise missing_extra("writing .parquet", "parquet")
+
+
+def _to_parquet(lines: Path, path: Path, layout: Layout) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # Typed here and not from the rows: a group of nothing but errors must not change the schema.
+    types = {name: pa.float64() if name in NUMBERS else pa.string() for name in layout.columns}
+    schema = pa.schema(list(types.items()))
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with lines.open(encoding="utf-8", newline="") as stream, pq.ParquetWriter(unfinished, schema) as file:
+            while group := [json.loads(line) for line in islice(stream, ROW_GROUP)]:
+                file.write_table(pa.Table.from_pylist(group, schema=schema))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -145,7 +222,7 @@ def check(path: Path) -> None:
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
 
 
-def create(path: Path) -> Table:
+def create(path: Path, layout: Layout = RECORDINGS) -> Table:
     """An empty table; a file that is already there is replaced. The suffix says the format.
 
     Raises UsageError for other suffixes or a path that cannot be written, MissingExtraError for .parquet
@@ -154,8 +231,8 @@ def create(path: Path) -> Table:
     check(path)
     try:
         if path.suffix.lower() == ".parquet":
-            return ParquetTable(path)
+            return ParquetTable(path, layout)
         stream = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error.strerror or error})") from error
-    return CsvTable(stream) if path.suffix.lower() == ".csv" else JsonLinesTable(stream)
+    return CsvTable(stream, layout) if path.suffix.lower() == ".csv" else JsonLinesTable(stream, layout)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile as sf
-import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from mtqnet.errors import EmptyAudioError, MissingFileError, NotFiniteError, UnreadableError, UsageError
@@ -22,6 +23,10 @@ MAX_CHANNELS = 64
 CANCEL_POWER = 1e-3
 """-30 dB. Independent channels lose 10 log10(channels) when averaged, 18 dB for MAX_CHANNELS; one silent partner
 loses 6 dB. More is cancellation: a wire the wrong way round."""
+
+QUALITY = "HQ"
+"""Of soxr: 20 bits"""
+EMPTY = "holds no samples: the header is there, the sound is not"
 
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
@@ -55,6 +60,32 @@ def read(path: str | Path) -> Recording:
     Raises MissingFileError, UnreadableError, EmptyAudioError or NotFiniteError.
     """
     path = Path(path)
+    with readable(path):
+        samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    _need_rate(rate)
+    return _record(samples, rate)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself; its end may come earlier."""
+
+    rate: int
+    """Hz"""
+    duration_s: float
+
+
+def header(path: Path) -> Header:
+    """The header of a file. Raises what `read` raises for a file that cannot be opened."""
+    with readable(path), sf.SoundFile(path) as file:
+        found = Header(file.samplerate, file.frames / file.samplerate)
+    _need_rate(found.rate)
+    return found
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what soundfile says of a file into MissingFileError, EmptyAudioError or UnreadableError."""
     if not path.exists():
         raise MissingFileError("no such file: check the path")
     if path.is_dir():
@@ -62,14 +93,16 @@ def read(path: str | Path) -> Recording:
     if path.stat().st_size == 0:
         raise EmptyAudioError("the file is empty (0 bytes): record or copy it again")
     try:
-        samples, rate = sf.read(path, dtype="float32", always_2d=True)
+        yield
     except TypeError as error:  # soundfile wants to be told rate and channels of a .raw file
         raise UnreadableError("has no header: convert it to WAV, or give its samples and rate") from error
     except (sf.LibsndfileError, OSError, RuntimeError) as error:
         raise UnreadableError(f"not an audio file that libsndfile reads ({_short(error)})") from error
+
+
+def _need_rate(rate: int) -> None:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise UnreadableError(f"its header says {rate} Hz, expected {MIN_RATE} to {MAX_RATE}: mend it")
-    return _record(samples, rate)
 
 
 @dataclass(frozen=True)
@@ -100,6 +133,12 @@ def read_excerpt(excerpt: Excerpt) -> Samples:
     return _record(samples, rate).samples
 
 
+def need_rate(rate: float) -> None:
+    """Raise UsageError for a rate that no recording has."""
+    if not np.isfinite(rate) or not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(f"rate {rate!r} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
+
+
 def from_array(array: ArrayLike, rate: float | None) -> Recording:
     """Take samples, shape (samples,) or (samples, channels), at `rate` Hz.
 
@@ -109,9 +148,8 @@ def from_array(array: ArrayLike, rate: float | None) -> Recording:
     """
     if rate is None:
         raise UsageError("an array needs its rate in Hz: score(array, rate=16000)")
-    if not np.isfinite(rate) or not MIN_RATE <= rate <= MAX_RATE:
-        raise UsageError(f"rate {rate!r} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
-    samples = _as_float(np.asarray(array))
+    need_rate(rate)
+    samples = as_float(np.asarray(array))
     if samples.ndim == 1:
         samples = samples[:, None]
     if samples.ndim != 2:
@@ -123,10 +161,8 @@ def from_array(array: ArrayLike, rate: float | None) -> Recording:
 
 def _record(samples: Samples, rate: float) -> Recording:
     if samples.size == 0:
-        raise EmptyAudioError("holds no samples: the header is there, the sound is not")
-    if not np.isfinite(samples).all():
-        bad = int(np.count_nonzero(~np.isfinite(samples).all(axis=1)))
-        raise NotFiniteError(f"{bad} samples are NaN or infinite: mend what wrote the recording")
+        raise EmptyAudioError(EMPTY)
+    need_finite(not_finite(samples))
     mono = samples.mean(axis=1, dtype=np.float32)
     powers = np.mean(np.square(samples, dtype=np.float64), axis=0)
     cancel = bool(np.mean(np.square(mono, dtype=np.float64)) < CANCEL_POWER * powers.max())
@@ -135,14 +171,36 @@ def _record(samples: Samples, rate: float) -> Recording:
     return Recording(resample(mono, rate, SAMPLE_RATE), round(rate), samples.shape[1], cancel)
 
 
+def not_finite(samples: Samples) -> int:
+    """(samples, channels) -> how many are NaN or infinite, in any channel."""
+    finite = np.isfinite(samples)
+    return 0 if finite.all() else int(np.count_nonzero(~finite.all(axis=1)))
+
+
+def need_finite(bad: int) -> None:
+    """Raise NotFiniteError where samples are no numbers."""
+    if bad:
+        raise NotFiniteError(f"{bad} samples are NaN or infinite: mend what wrote the recording")
+
+
 def resample(samples: Samples, source: float, target: float) -> Samples:
     """Shape (samples,) at `source` Hz -> (samples * target / source,) at `target` Hz, by soxr (HQ)."""
     if source == target:
         return np.ascontiguousarray(samples, dtype=np.float32)
-    return np.asarray(soxr.resample(samples, source, target, quality="HQ"), dtype=np.float32)
+    import soxr  # here, as most files are at SAMPLE_RATE
+
+    return np.asarray(soxr.resample(samples, source, target, quality=QUALITY), dtype=np.float32)
 
 
-def _as_float(array: NDArray[Any]) -> Samples:
+def resample_stream(source: float, channels: int = 1) -> Any:
+    """A soxr.ResampleStream to SAMPLE_RATE: `resample_chunk` gives what `resample` would, piece by piece."""
+    import soxr
+
+    return soxr.ResampleStream(source, SAMPLE_RATE, channels, dtype="float32", quality=QUALITY)
+
+
+def as_float(array: NDArray[Any]) -> Samples:
+    """Any shape: floats as they are, integers divided by their full scale. Raises UsageError for other types."""
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # becomes infinite, which _record refuses in words
             return array.astype(np.float32)

@@ -60,7 +60,7 @@ def facts(recording: Recording) -> Facts:
     powers = _frame_powers(recording.samples)
     return Facts(
         duration_s=recording.duration_s,
-        peak=float(np.abs(recording.samples).max()),
+        peak=float(max(recording.samples.max(), -recording.samples.min())),
         loudest_dbov=to_db(float(powers.max())),
         active_dbov=active_level(recording.samples - recording.samples.mean()),
         clipped_share=_flat_top(recording.samples) + _flat_top(-recording.samples),
@@ -74,15 +74,25 @@ def refuse(recording: Recording) -> None:
 
 def _audible_powers(recording: Recording) -> NDArray[np.float64]:
     """`_frame_powers` of a recording, or the reason to refuse it."""
-    if recording.duration_s < MIN_DURATION_S:
-        raise TooShortError(f"{recording.duration_s:.2f} s long: a score needs {MIN_DURATION_S:g} s or more")
+    need_length(recording.duration_s)
     powers = _frame_powers(recording.samples)
-    loudest = to_db(float(powers.max()))
+    need_sound(float(powers.max()))
+    return powers
+
+
+def need_length(duration_s: float) -> None:
+    """Raise TooShortError for less than MIN_DURATION_S."""
+    if duration_s < MIN_DURATION_S:
+        raise TooShortError(f"{duration_s:.2f} s long: a score needs {MIN_DURATION_S:g} s or more")
+
+
+def need_sound(power: float) -> None:
+    """Raise SilentError where the loudest frame has no more power than this, below SILENT_DBOV."""
+    loudest = to_db(power)
     if loudest < SILENT_DBOV:
         raise SilentError(
             f"nothing to hear: its loudest 20 ms have {loudest:.0f} dBov, a score needs {SILENT_DBOV:.0f}"
         )
-    return powers
 
 
 def heard(recording: Recording) -> tuple[int, int]:
@@ -92,10 +102,21 @@ def heard(recording: Recording) -> tuple[int, int]:
     recording with a quieter background. Raises what `refuse` raises, and TooShortError where too little is left.
     """
     powers = _audible_powers(recording)
-    loud = np.flatnonzero(10 * np.log10(np.maximum(powers, 1e-12)) >= SILENT_DBOV)
-    start, stop = (int(loud[0]) + 1) * FRAME, (int(loud[-1]) + 2) * FRAME  # the first frame has no power here
+    loud = loud_frames(powers)
+    first, last = int(loud[0]) + 1, int(loud[-1]) + 1  # the first frame has no power here
+    return ends(first, last, len(recording.samples))
+
+
+def loud_frames(powers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(frames,) -> places of those that are not silent."""
+    return np.flatnonzero(10 * np.log10(np.maximum(powers, 1e-12)) >= SILENT_DBOV)
+
+
+def ends(first: int, last: int, samples: int) -> tuple[int, int]:
+    """What `heard` gives, from the first and the last frame that are loud, and the number of samples in all."""
+    start, stop = first * FRAME, (last + 1) * FRAME
     start = start if start >= TRIM_S * SAMPLE_RATE else 0
-    stop = stop if len(recording.samples) - stop >= TRIM_S * SAMPLE_RATE else len(recording.samples)
+    stop = stop if samples - stop >= TRIM_S * SAMPLE_RATE else samples
     if stop - start < MIN_DURATION_S * SAMPLE_RATE:
         raise TooShortError(
             f"{(stop - start) / SAMPLE_RATE:.2f} s of sound, the rest is silent: {MIN_DURATION_S:g} s are needed"
@@ -109,15 +130,19 @@ def flags(recording: Recording) -> tuple[str, ...]:
     short: less than SHORT_S; clipped: CLIPPED_SHARE or more of it lies at a flat top (a pure tone does, too);
     low_level, high_level: active level outside LOW_DBOV to HIGH_DBOV; channels_cancel: see Recording.
     """
-    found = facts(recording)
-    raised = {
+    return raised(facts(recording), recording.channels_cancel)
+
+
+def raised(found: Facts, channels_cancel: bool) -> tuple[str, ...]:
+    """The flags that these facts raise."""
+    holds = {
         "short": found.duration_s < SHORT_S,
         "clipped": found.clipped_share > CLIPPED_SHARE,
         "low_level": found.active_dbov < LOW_DBOV,
         "high_level": found.active_dbov > HIGH_DBOV,
-        "channels_cancel": recording.channels_cancel,
+        "channels_cancel": channels_cancel,
     }
-    return tuple(name for name, holds in raised.items() if holds)
+    return tuple(name for name, true in holds.items() if true)
 
 
 def _frame_powers(samples: Samples) -> NDArray[np.float64]:
@@ -126,15 +151,37 @@ def _frame_powers(samples: Samples) -> NDArray[np.float64]:
     The mean of every frame is taken off, as DC may drift. The first and the last frame stay out: there a
     change of rate turns the edge of a constant DC into a click.
     """
-    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)[1:-1]
+    return frame_variances(samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)[1:-1])
+
+
+def frame_variances(frames: Samples) -> NDArray[np.float64]:
+    """(frames, FRAME) -> (frames,): power of each frame without its mean."""
     blocks = [frames[start : start + _BLOCK] for start in range(0, len(frames), _BLOCK)]
     return np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks])
 
 
 def _flat_top(samples: Samples) -> float:
     """Share of all samples that lie around the top of the positive half wave."""
-    positive = samples[samples > 0]
-    if positive.size == 0:
+    positive = int(np.count_nonzero(samples > 0))
+    if not positive:
         return 0.0
-    top = np.quantile(positive, FLAT_TOP_QUANTILE)
-    return float(np.count_nonzero(positive >= (1 - FLAT_TOP_TOLERANCE) * top)) / len(samples)
+    place = FLAT_TOP_QUANTILE * (positive - 1)
+    above = positive - 1 - int(place)  # samples that are larger than the one below the quantile
+    loudest = _largest(samples, above + 1)
+    below, top = len(loudest) - 1 - above, len(loudest) - max(above, 1)
+    low, high = np.partition(loudest, [below, top])[[below, top]]
+    height = low + (high - low) * np.float32(place - int(place))
+    return float(np.count_nonzero(samples >= (1 - FLAT_TOP_TOLERANCE) * height)) / len(samples)
+
+
+def _largest(samples: Samples, count: int) -> Samples:
+    """At least the `count` largest of (samples,), of which as many are positive; few more where that is quick.
+
+    The quantile wants a thousandth of them; to sort out the positive ones takes longer than all else here.
+    """
+    floor = np.float32(samples.max())
+    while True:
+        floor /= np.float32(4)
+        found = samples[samples > floor]
+        if len(found) >= count:
+            return found

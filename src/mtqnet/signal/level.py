@@ -5,6 +5,7 @@ Levels are in dBov (ITU-T G.100.1): 0 dBov is the power of a full-scale square w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +21,8 @@ HANGOVER = 200
 """Steps of 1 ms: speech stays active this long after the envelope fell below the threshold (P.56)."""
 MARGIN_DB = 15.9
 """dB between the active level and the threshold that decides what is active (P.56)."""
+THRESHOLDS = 2.0 ** -np.arange(0, 16)
+"""Of the envelope: full scale down to -90 dB, in steps of 6 dB (P.56)."""
 FRAME = SAMPLE_RATE // 50
 """Samples, 20 ms"""
 FLOOR_DB = -100.0
@@ -43,20 +46,68 @@ def active_level(samples: NDArray[np.floating]) -> float:
 
     The level counts energy over active time alone, so pauses do not lower it.
     """
-    energy = float(np.sum(np.square(samples, dtype=np.float64)))
+    energy = _energy(samples)
     steps = len(samples) // STEP
     if energy <= 0 or steps == 0:
         return FLOOR_DB
-    held = _held_envelope(samples[: steps * STEP], steps)
-    thresholds = 2.0 ** -np.arange(0, 16)  # full scale down to -90 dB, in steps of 6 dB
-    active = np.array([np.count_nonzero(held >= threshold) for threshold in thresholds])
-    heard = active > 0
-    if not heard.any():
-        return rms_level(samples)
-    levels = 10 * np.log10(energy / (active[heard] * STEP))
-    margins = levels - 20 * np.log10(thresholds[heard])
-    # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
-    return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
+    return Activity(len(samples), energy, _active_steps(_held_envelope(samples[: steps * STEP], steps))).level
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What P.56 has to know of a signal."""
+
+    samples: int
+    energy: float
+    """Sum of squares"""
+    active: NDArray[np.int64]
+    """(thresholds,): steps of 1 ms that are active at each of THRESHOLDS"""
+
+    @property
+    def level(self) -> float:
+        """Active speech level in dBov, at least FLOOR_DB."""
+        if self.energy <= 0 or self.samples < STEP:
+            return FLOOR_DB
+        heard = self.active > 0
+        if not heard.any():
+            return to_db(self.energy / self.samples)
+        levels = 10 * np.log10(self.energy / (self.active[heard] * STEP))
+        margins = levels - 20 * np.log10(THRESHOLDS[heard])
+        # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
+        return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
+
+
+class ActivityMeter:
+    """The same in blocks, for signals too long to be held: the level of what was added so far."""
+
+    def __init__(self) -> None:
+        self.activity = Activity(0, 0.0, np.zeros(len(THRESHOLDS), dtype=np.int64))
+        self._rest = np.zeros(0, dtype=np.float32)  # less than a step
+        self._magnitudes = np.zeros(len(_smoother()) - 1)  # what the smoother still feels
+        self._envelope = np.zeros(HANGOVER)  # what is still held
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        """Take (samples,), any number, which follow those before."""
+        waiting = np.concatenate([self._rest, samples])
+        steps = len(waiting) // STEP
+        self._rest = waiting[steps * STEP :]
+        self._count(samples, self._held(waiting[: steps * STEP], steps) if steps else np.zeros(0))
+
+    def _held(self, samples: NDArray[np.float32], steps: int) -> NDArray[np.float64]:
+        """(steps * STEP,) -> (steps,): the held envelope, which goes on from where it was."""
+        magnitudes = np.concatenate([self._magnitudes, _magnitudes(samples, steps)])
+        envelope = np.concatenate([self._envelope, np.convolve(magnitudes, _smoother(), "valid")])
+        self._magnitudes = magnitudes[len(magnitudes) - len(self._magnitudes) :]
+        self._envelope = envelope[len(envelope) - HANGOVER :]
+        return _sliding_maximum(envelope, HANGOVER + 1)
+
+    def _count(self, samples: NDArray[np.float32], held: NDArray[np.float64]) -> None:
+        before = self.activity
+        self.activity = Activity(
+            before.samples + len(samples),
+            before.energy + _energy(samples),
+            before.active + _active_steps(held),
+        )
 
 
 def nominal_gain(samples: NDArray[np.floating]) -> float:
@@ -70,18 +121,49 @@ def active_frames(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
 
     P.56's threshold, MARGIN_DB below the active level, on the power of each frame.
     """
+    return frames_above(samples, active_power(active_level(samples)))
+
+
+def active_power(level_db: float) -> float:
+    """The power that a frame of 20 ms needs to be active in a recording of this active level (dBov)."""
+    return float(max(10 ** ((level_db - MARGIN_DB) / 10), 10 ** (FLOOR_DB / 10)))
+
+
+def frames_above(samples: NDArray[np.floating], power: float) -> NDArray[np.bool_]:
+    """(samples,) -> (samples // FRAME,): which frames of 20 ms have at least this power."""
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
     powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME
-    threshold = 10 ** ((active_level(samples) - MARGIN_DB) / 10)
-    return np.asarray(powers >= max(threshold, 10 ** (FLOOR_DB / 10)))
+    return np.asarray(powers >= power)
 
 
 def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
     """(steps * STEP,) -> (steps,): smoothed magnitude, each value held for HANGOVER steps."""
-    magnitude = np.abs(samples).astype(np.float64).reshape(steps, STEP).mean(axis=1)
-    envelope = np.convolve(magnitude, _smoother())[:steps]
-    padded = np.concatenate([np.zeros(HANGOVER), envelope])
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, HANGOVER + 1).max(axis=1))
+    envelope = np.convolve(_magnitudes(samples, steps), _smoother())[:steps]
+    return _sliding_maximum(np.concatenate([np.zeros(HANGOVER), envelope]), HANGOVER + 1)
+
+
+def _magnitudes(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
+    """(steps * STEP,) -> (steps,): mean magnitude of each step."""
+    return np.asarray(np.abs(samples).astype(np.float64).reshape(steps, STEP).mean(axis=1))
+
+
+def _sliding_maximum(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """(n,) -> (n - length + 1,): the largest of each `length` neighbours, by doubling."""
+    reach = 1
+    while 2 * reach <= length:
+        values = np.maximum(values[: len(values) - reach], values[reach:])
+        reach *= 2
+    beyond = length - reach
+    return np.maximum(values[: len(values) - beyond], values[beyond:])
+
+
+def _active_steps(held: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(steps,) -> (thresholds,): how many steps reach each threshold."""
+    return np.array([np.count_nonzero(held >= threshold) for threshold in THRESHOLDS], dtype=np.int64)
+
+
+def _energy(samples: NDArray[np.floating]) -> float:
+    return float(np.sum(np.square(samples, dtype=np.float64)))
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,17 @@ The rule: a recording of up to MAX_WINDOW_S is scored whole. A longer one is cut
 equally long windows that are at most MAX_WINDOW_S each, without overlap; its score is the mean of theirs, each
 weighted by its time of active sound (ITU-T P.56). So a pause between two sentences weighs nothing: in a window
 without speech there is nothing that S-MOS could be said of.
+
+A file too long to be held goes the same way in blocks (`filled`), by the same windows and the same weights: its
+scores are those of the file read whole, within 1e-6. A stream (scoring/stream.py) scores the window that ends now:
+where its edges are those of a window of the file, their scores agree within 1e-4, and so does what is combined
+from them. Elsewhere a row says what was said in these seconds: on the example recordings, one voice each under one
+condition, rows of 10 s are within 0.26 MOS of the whole, and their mean within 0.16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import FRAME, active_frames
+from mtqnet.signal.level import FRAME, active_level, active_power, frames_above
 
 MAX_WINDOW_S = 10.0
 """Seconds. Training clips are 3 to 7 s; the speech encoder has positions for 30 s."""
@@ -45,9 +51,44 @@ def weights(windows: Sequence[Window], samples: NDArray[np.float32]) -> NDArray[
     """(windows,): seconds of active sound in each window of (samples,); its length where nowhere is any."""
     if len(windows) == 1:
         return np.ones(1)
-    active = active_frames(samples)
-    spoken = [active[w.start // FRAME : w.stop // FRAME].sum() * FRAME / SAMPLE_RATE for w in windows]
+    power = active_power(active_level(samples))
+    spoken = [active_seconds(w, samples[w.start // FRAME * FRAME : w.stop], power) for w in windows]
+    return settled(windows, spoken)
+
+
+def active_seconds(window: Window, samples: NDArray[np.float32], power: float) -> float:
+    """Seconds of active sound in a window: of its frames of 20 ms, those with at least this power.
+
+    `samples` are the window's, from the beginning of the frame that it begins in.
+    """
+    frames = window.stop // FRAME - window.start // FRAME
+    return float(frames_above(samples[: frames * FRAME], power).sum()) * FRAME / SAMPLE_RATE
+
+
+def settled(windows: Sequence[Window], spoken: Sequence[float]) -> NDArray[np.float64]:
+    """(windows,): what each weighs, given its seconds of active sound; its length where nowhere is any."""
+    if len(windows) == 1:
+        return np.ones(1)
     return np.array(spoken if any(spoken) else [w.samples / SAMPLE_RATE for w in windows], dtype=np.float64)
+
+
+def filled(
+    windows: Sequence[Window], blocks: Iterable[NDArray[np.float32]], skip: int = 0
+) -> Iterator[NDArray[np.float32]]:
+    """The samples of each window, as `active_seconds` takes them, from the blocks of a recording in order.
+
+    The first `skip` samples of the recording come before the windows. Holds a window and a block. Ends early
+    when the blocks do.
+    """
+    held, at, todo = np.zeros(0, dtype=np.float32), -skip, 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while todo < len(windows) and windows[todo].stop <= at + len(held):
+            yield held[windows[todo].start // FRAME * FRAME - at : windows[todo].stop - at]
+            todo += 1
+        needed = windows[todo].start // FRAME * FRAME if todo < len(windows) else at + len(held)
+        done = min(max(0, needed - at), len(held))
+        held, at = held[done:], at + done
 
 
 def combine(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

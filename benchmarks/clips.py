@@ -1,0 +1,55 @@
+"""What is scored: the example recordings, one after the other, cut to the lengths that are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from mtqnet.signal import audio
+from mtqnet.signal.audio import SAMPLE_RATE, Samples
+
+RECORDINGS = Path(__file__).resolve().parent.parent / "examples/recordings"
+BLOCK_S = 60
+"""Seconds that are written at a time"""
+SHORTEST_S, LONGEST_S = 5.0, 10.0
+"""Of the clips of a folder"""
+
+
+def one(folder: Path, seconds: float) -> Path:
+    """A 16-bit WAV at 16 kHz of this length; what is there already is taken."""
+    path = folder / f"clip_{seconds:g}s.wav"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial, sound, left = path.with_suffix(".part"), _sound(), round(seconds * SAMPLE_RATE)
+        with sf.SoundFile(partial, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as file:
+            while left:
+                piece = np.resize(sound, min(left, BLOCK_S * SAMPLE_RATE))
+                file.write(piece)
+                left -= len(piece)
+        partial.rename(path)
+    return path
+
+
+def many(folder: Path, count: int) -> list[Path]:
+    """A folder of so many clips of SHORTEST_S to LONGEST_S, the same every time."""
+    rng, sound = np.random.default_rng(0), _sound()
+    inside = folder / f"folder_{count}"
+    inside.mkdir(parents=True, exist_ok=True)
+    paths = [inside / f"{number:04d}.wav" for number in range(count)]
+    for path in paths:
+        length = round(rng.uniform(SHORTEST_S, LONGEST_S) * SAMPLE_RATE)
+        start = int(rng.integers(len(sound) - length))
+        if not path.exists():
+            sf.write(path, sound[start : start + length], SAMPLE_RATE, subtype="PCM_16")
+    return paths
+
+
+def seconds_of(paths: list[Path]) -> float:
+    """Seconds of audio in all."""
+    return float(sum(sf.info(path).duration for path in paths))
+
+
+def _sound() -> Samples:
+    return np.concatenate([audio.read(path).samples for path in sorted(RECORDINGS.glob("*.flac"))])

@@ -1,0 +1,110 @@
+"""docs/benchmarks.md, its picture and its table, from the rows of one run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from measures import Row
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+"""Okabe and Ito's, told apart by colour-blind people too."""
+TITLES = {
+    "speed": ("Time per second of audio", "Milliseconds, of loaded models; medians over rounds in turn."),
+    "memory": ("Peak memory", "MB, of a fresh process that scores one clip on one core."),
+    "first score": ("A fresh process to its first score", "Seconds, for a clip of 10 s, imports and all."),
+    "folder": ("A folder", "Seconds of audio a second, start-up and all; so many processes, one thread each."),
+    "stream": ("A live stream", "Milliseconds from the last sample of a second to its score, on one core."),
+    "installed": ("Installed size", "MB on disk, with all dependencies."),
+}
+LARGER_IS_BETTER = {"folder"}
+
+
+def write(rows: Sequence[Row], machine: str, folder: Path) -> None:
+    """benchmarks.csv, benchmarks.svg and benchmarks.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "benchmarks.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) | {"value": f"{row.value:.4g}"} for row in rows)
+    draw(rows, folder / "benchmarks.svg")
+    (folder / "benchmarks.md").write_text(text(rows, machine), encoding="utf-8")
+
+
+def text(rows: Sequence[Row], machine: str) -> str:
+    """The page: a table a measurement, and how each of ours compares with each of the others."""
+    parts = [
+        "# How fast, how large",
+        "",
+        "Written by `make bench`; edit the code, not this page.",
+        "",
+        machine,
+        "",
+    ]
+    parts += ["![Time per second of audio](benchmarks.svg)", ""]
+    for measure, (title, says) in TITLES.items():
+        found = [row for row in rows if row.measure == measure]
+        if found:
+            parts += [f"## {title}", "", says, "", *_table(found), ""]
+    ratios = [line for measure in TITLES for line in _ratios([row for row in rows if row.measure == measure])]
+    if ratios:
+        parts += ["## Ratios", "", "How many times better the first is than the second, in this run.", ""]
+        parts += ["| first | second | measurement | cores | ratio |", "|---|---|---|---|---|", *ratios, ""]
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    scorers = list(dict.fromkeys(row.scorer for row in rows))
+    cells = {(row.clip, row.cores, row.scorer): f"{row.value:.3g}" for row in rows}
+    places = list(dict.fromkeys((row.clip, row.cores) for row in rows))
+    lines = [
+        f"| {clip or 'all'} | {cores or ''} | {' | '.join(cells.get((clip, cores, s), '') for s in scorers)} |"
+        for clip, cores in places
+    ]
+    return [f"| | cores | {' | '.join(scorers)} |", "|---" * (2 + len(scorers)) + "|", *lines]
+
+
+def _ratios(rows: Sequence[Row]) -> list[str]:
+    """Ours against all others, where both have a figure."""
+    by_place = {(row.clip, row.cores, row.scorer): row for row in rows}
+    lines = []
+    for row in rows:
+        for other in dict.fromkeys(r.scorer for r in rows):
+            rival = by_place.get((row.clip, row.cores, other))
+            if not _ours(row.scorer) or rival is None or _ours(other):
+                continue
+            ratio = row.value / rival.value if row.measure in LARGER_IS_BETTER else rival.value / row.value
+            what = f"{TITLES[row.measure][0].lower()}, {row.clip}".rstrip(", ")
+            lines.append(f"| {row.scorer} | {other} | {what} | {row.cores or ''} | {ratio:.3g} |")
+    return lines + _two_cores(rows)
+
+
+def _two_cores(rows: Sequence[Row]) -> list[str]:
+    folder = {(row.scorer, row.cores): row.value for row in rows if row.measure == "folder"}
+    names = [name for name, cores in folder if cores == 2 and _ours(name) and (name, 1) in folder]
+    return [f"| {n}, 2 cores | 1 core | a folder | | {folder[n, 2] / folder[n, 1]:.3g} |" for n in names]
+
+
+def _ours(name: str) -> bool:
+    return name.startswith("mtqnet ")
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Time per second of audio over the length of the clip, a line a scorer, a panel a number of cores."""
+    from matplotlib.figure import Figure
+
+    speed = [row for row in rows if row.measure == "speed"]
+    panels = sorted({row.cores for row in speed})
+    scorers = list(dict.fromkeys(row.scorer for row in speed))
+    figure = Figure(figsize=(4.2 * len(panels) + 1.4, 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, cores in zip(axes, panels, strict=True):
+        for colour, name in zip(COLOURS * 3, scorers, strict=False):
+            points = [(float(r.clip.split()[0]), r.value) for r in speed if (r.cores, r.scorer) == (cores, name)]
+            axis.plot(*zip(*points, strict=True), marker="o", color=colour, label=name)
+        axis.set(xscale="log", yscale="log", title=f"{cores} core{'s' * (cores > 1)}", xlabel="length of clip, s")
+    axes[0].set_ylabel("ms per second of audio")
+    axes[-1].legend(fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
