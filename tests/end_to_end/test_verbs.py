@@ -89,20 +89,20 @@ def test_an_unknown_key_in_a_configuration_trains_nothing(tmp_path: Path) -> Non
 
 
 def test_the_card_tells_the_figures_of_the_record_and_of_the_rated_sets(tmp_path: Path) -> None:
-    rated = tmp_path / "rated.csv"
+    rated = tmp_path / "base.rated.csv"
     columns = ["set", "target", "clips", "missing", "lcc", "srcc", "lcc_cond", "srcc_cond", "rmse"]
     with rated.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
-        writer.writerow(["some_set", "s_mos", 78, 0, 0.87654, 0.8, 0.98, 0.97, 0.4])
-        writer.writerow(["ranks_only", "g_mos", 64, 0, 0.3, 0.2, 0.5, 0.4, ""])
+        writer.writerow(["p835_csp835_refconditions", "s_mos", 78, 0, 0.87654, 0.8, 0.98, 0.97, 0.4])
+        writer.writerow(["mushra_neural_codec", "g_mos", 64, 0, 0.3, 0.2, 0.5, 0.4, ""])
     card = tmp_path / "CARD.md"
-    done = mtqnet("card", "--rated", rated, "--output", card)
+    done = mtqnet("card", "base", "--results", tmp_path, "--output", card)
     assert done.returncode == 0, done.stderr
     text = card.read_text()
     record = json.loads((Path(__file__).parents[2] / "src/mtqnet/weights/base.json").read_text())
     assert record["sha256"] in text
-    assert "| some_set | S-MOS | 78 | 0.877 | 0.800 | 0.980 | 0.40 |" in text
+    assert "| CSP835 | S-MOS | 0.877 / 0.800 / 0.980 / 0.40 |" in text
     for figure in record["figures"]:
         assert f"{figure['lcc']:.3f}" in text
     assert "3QUEST-style, anchored on public P.835 ratings" in text

@@ -35,7 +35,9 @@ ARMS = {
     "transfer": Arm("from the teacher", labelled=5, change={"transfer": True, "student": {"frozen_epochs": 1}}),
     "mpl": Arm("six heads", labelled=5, objective="pseudo", unlabelled=True),
     "true": Arm("true labels", labelled=5, objective="true", unlabelled=True),
-    "noisy": Arm("few raters", labelled=5, objective="pseudo", unlabelled=True, rater_noise=True, against="mpl"),
+    "noisy": Arm(
+        "few raters", labelled=5, objective="pseudo", unlabelled=True, rater_noise=True, against=("mpl", "true")
+    ),
     "frozen": Arm(
         "mean pooling", kind="mean_pool", labelled=5, change={"network": {"front_ends": ["encoder"]}}
     ),

@@ -60,7 +60,7 @@ def test_seeds_and_arms_differ(ran: Lab) -> None:
 
 def test_same_arm_under_another_name_is_run_once(lab: Lab) -> None:
     arm = ARMS["mpl"]
-    assert lab.result(replace(arm, says="other words", against="true"), 1) == lab.result(arm, 1)
+    assert lab.result(replace(arm, says="other words", against=("true",)), 1) == lab.result(arm, 1)
     assert lab.result(replace(arm, labelled=6), 1) != lab.result(arm, 1)
     assert lab.result(replace(arm, change={"loss": {"delta": 2.0}}), 1) != lab.result(arm, 1)
     assert lab.result(arm, 2) != lab.result(arm, 1)

@@ -69,9 +69,9 @@ def test_an_arm_changes_what_it_names_and_nothing_else(committed: study.Study) -
 
 
 def test_arms_are_held_against_the_reference_or_what_they_name(tmp_path: Path) -> None:
-    text = HEAD + '[arms.one]\nsays="1"\n[arms.two]\nsays="2"\n[arms.three]\nsays="3"\nagainst="two"\n'
+    text = HEAD + '[arms.one]\nsays="1"\n[arms.two]\nsays="2"\n[arms.three]\nsays="3"\nagainst=["two", "one"]\n'
     table = study.table(written(tmp_path, text) / "mine.toml")
-    assert [table.against(name) for name in table.arms] == ["one", "one", "two"]
+    assert [table.against(name) for name in table.arms] == [(), ("one",), ("two", "one")]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_arms_are_held_against_the_reference_or_what_they_name(tmp_path: Path) -
         (HEAD + '[arms.one]\nsays="1"\nkind="forest"\n', "is none of"),
         (HEAD + '[arms.one]\nsays="1"\nchange={ los = { kind = "mse" } }\n', "unknown key 'los'"),
         (HEAD + '[arms.one]\nsays="1"\nchange={ loss = { kid = "mse" } }\n', "unknown key 'kid'"),
-        (HEAD + '[arms.one]\nsays="1"\nagainst="two"\n', "no arm 'two'"),
+        (HEAD + '[arms.one]\nsays="1"\nagainst=["two"]\n', "no arm 'two'"),
         (HEAD.replace('"one"', '"none"') + '[arms.one]\nsays="1"\n', "no arm 'none'"),
         ('title = "t"\n', "'question' is missing"),
         ("title = ", "is not TOML"),

@@ -72,11 +72,18 @@ def made(tests: dict[str, Truth], results: dict[str, list[Result]]) -> Summary:
 
 def test_better_arm_is_better_beyond_doubt(made: Summary) -> None:
     row = made.arm("good", "unseen", MEAN)
-    assert row is not None and row.less is not None and row.against == "bad"
-    assert row.less.low > 0 and row.less.p < 0.001
+    assert row is not None and list(row.less) == ["bad"]
+    assert row.less["bad"].low > 0 and row.less["bad"].p < 0.001
     reference = made.arm("bad", "unseen", MEAN)
-    assert reference is not None and reference.less is None
-    assert row.less.mean == pytest.approx(row.lcc.mean - reference.lcc.mean)
+    assert reference is not None and not reference.less
+    assert row.less["bad"].mean == pytest.approx(row.lcc.mean - reference.lcc.mean)
+
+
+def test_an_arm_may_be_held_against_several(tests: dict[str, Truth], results: dict[str, list[Result]]) -> None:
+    several = replace(FAKE, arms={**FAKE.arms, "good": replace(FAKE.arms["good"], against=("bad", "peer"))})
+    row = summary.summarise(several, results, tests).arm("good", "unseen", "g_mos")
+    assert row is not None and list(row.less) == ["bad", "peer"]
+    assert row.less["bad"].mean > row.less["peer"].mean > 0
 
 
 def test_mean_is_over_the_three_quest_scores_and_their_seeds(made: Summary) -> None:
@@ -129,9 +136,9 @@ def test_page_says_what_was_asked_and_found(made: Summary) -> None:
     assert "`mtqnet reproduce --table fake`" in text and "12 minutes of one core" in text
     assert all(arm.says in text for arm in FAKE.arms.values())
     row = made.arm("good", "unseen", MEAN)
-    assert row is not None and row.less is not None
+    assert row is not None
     assert f"{row.lcc.mean:.3f} ± {row.lcc.half:.3f}" in text
-    assert f"**{pages.signed(row.less.mean)} [" in text  # bold: the interval leaves out zero
+    assert f"**{pages.signed(row.less['bad'].mean)} [" in text  # bold: the interval leaves out zero
     assert "3QUEST-style" in text and "nan" not in text
 
 

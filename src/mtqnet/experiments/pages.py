@@ -87,8 +87,9 @@ def _means(table: Table, summary: Summary) -> str:
     rows = []
     for arm in table.arms:
         found = [summary.arm(arm, split, MEAN) for split in splits]
-        if any(cell is not None and cell.less is not None for cell in found):
-            rows.append([arm, table.against(arm), *(_less(cell) for cell in found)])
+        for other in table.against(arm):
+            if any(cell is not None and other in cell.less for cell in found):
+                rows.append([arm, other, *(_less(cell, other) for cell in found)])
     lines += ["Differences on the same clips, seed by seed; p is not corrected for the number of comparisons.", ""]
     return "\n".join([*lines, *_table(head, rows), ""])
 
@@ -140,12 +141,11 @@ def _with_interval(row: ArmRow | None) -> str:
     return MINUS if row is None else f"{row.lcc.mean:.3f} ± {row.lcc.half:.3f}"
 
 
-def _less(row: ArmRow | None) -> str:
-    if row is None or row.less is None:
+def _less(row: ArmRow | None, other: str) -> str:
+    less = row.less.get(other) if row is not None else None
+    if less is None:
         return MINUS
-    return _bold(
-        row.less, f"{signed(row.less.mean)} [{signed(row.less.low)}, {signed(row.less.high)}] {_p(row.less)}"
-    )
+    return _bold(less, f"{signed(less.mean)} [{signed(less.low)}, {signed(less.high)}] {_p(less)}")
 
 
 def _bold(less: Difference, text: str) -> str:

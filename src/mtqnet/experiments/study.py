@@ -43,8 +43,8 @@ class Arm:
     """Whether the clips without S/N/G labels are trained on too"""
     rater_noise: bool = False
     """Whether S/N/G labels are what a few raters, some of them careless, would have said"""
-    against: str = ""
-    """The arm that this one is held against; empty: the table's reference"""
+    against: tuple[str, ...] = ()
+    """Arms that this one is held against; empty: the table's reference"""
     change: Mapping[str, Any] = field(default_factory=dict)
     """Differences from base.toml, as tables of it"""
 
@@ -60,9 +60,9 @@ class Table:
     """The arm that the others are held against"""
     arms: dict[str, Arm]
 
-    def against(self, arm: str) -> str:
-        """The arm that this one is held against; its own name where it is the reference."""
-        return self.arms[arm].against or self.reference
+    def against(self, arm: str) -> tuple[str, ...]:
+        """The arms that this one is held against; none for the reference."""
+        return tuple(other for other in self.arms[arm].against or (self.reference,) if other != arm)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def table(path: Path) -> Table:
     if missing := [name for name in ("title", "question", "reference", "arms") if name not in read]:
         raise UsageError(f"{path.name}: {missing[0]!r} is missing")
     arms = {name: _arm(entry, f"{path.name}, {name}") for name, entry in read["arms"].items()}
-    needed = [read["reference"], *(arm.against for arm in arms.values() if arm.against)]
+    needed = [read["reference"], *(other for arm in arms.values() for other in arm.against)]
     if unknown := [name for name in needed if name not in arms]:
         raise UsageError(f"{path.name}: no arm {unknown[0]!r}; there are {', '.join(arms)}")
     return Table(path.stem, read["title"], read["question"], read["reference"], arms)

@@ -1,7 +1,8 @@
 """The figures of a table: one for each run, and means with intervals and differences for each arm.
 
 FOLDER/TABLE.csv           arm, split, target, seed, clips, lcc, srcc, mse
-FOLDER/TABLE.summary.csv   arm, split, target, lcc with its interval; less the arm it is held against, and p
+FOLDER/TABLE.summary.csv   arm, split, target, lcc with its interval; a row for each arm it is held against:
+                           less that arm, with its interval, and p
 """
 
 from __future__ import annotations
@@ -49,9 +50,8 @@ class ArmRow:
     split: str
     target: str
     lcc: Interval
-    against: str
-    less: Difference | None
-    """None for the arm that is held against nothing, and where the other has no such target"""
+    less: Mapping[str, Difference]
+    """By the arm that it is held against, where that has such a target"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def write(summary: Summary, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _csv(folder / f"{name}.csv", [f.name for f in fields(RunRow)], (_told(asdict(r)) for r in summary.runs))
     columns = ("arm", "split", "target", "lcc", "low", "high", "against", "less", "less_low", "less_high", "p")
-    _csv(folder / f"{name}.summary.csv", columns, (_told(_flat(row)) for row in summary.arms))
+    _csv(folder / f"{name}.summary.csv", columns, (_told(flat) for row in summary.arms for flat in _flat(row)))
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,11 @@ def departures(summary: Summary, committed: Path) -> tuple[int, list[Departure]]
     """How many figures of a committed TABLE.summary.csv were compared, and which of today's lie outside."""
     now = {(row.arm, row.split, row.target): row.lcc.mean for row in summary.arms}
     with committed.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if (row["arm"], row["split"], row["target"]) in now]
+        told = {(row["arm"], row["split"], row["target"]): row for row in csv.DictReader(stream)}
+    rows = {place: row for place, row in told.items() if place in now}
     outside = []
-    for row in rows:
-        place, ends = (row["arm"], row["split"], row["target"]), (float(row["low"]), float(row["high"]))
+    for place, row in rows.items():
+        ends = float(row["low"]), float(row["high"])
         if not ends[0] <= now[place] <= ends[1]:
             outside.append(Departure(*place, now[place], *ends))
     return len(rows), outside
@@ -127,10 +128,9 @@ def _arms(table: Table, split: str, results: Mapping[str, Sequence[Result]], tes
         for arm, figure in made.items():
             if figure is None:
                 continue
-            against = table.against(arm)
-            other = made.get(against)
-            less = figures.difference(figure, other) if other is not None and against != arm else None
-            yield ArmRow(arm, split, label, figures.interval(figure), against, less)
+            others = {other: made[other] for other in table.against(arm)}
+            less = {name: figures.difference(figure, other) for name, other in others.items() if other is not None}
+            yield ArmRow(arm, split, label, figures.interval(figure), less)
 
 
 def _resampled(targets: Sequence[Target], test: Test, split: str, results: Sequence[Result]) -> Resampled | None:
@@ -142,14 +142,18 @@ def _resampled(targets: Sequence[Target], test: Test, split: str, results: Seque
     return figures.mean_lcc(targets, test.truth, runs, is_mos)
 
 
-def _flat(row: ArmRow) -> dict[str, Any]:
-    less = row.less
-    return {
-        "arm": row.arm, "split": row.split, "target": row.target,
-        "lcc": row.lcc.mean, "low": row.lcc.low, "high": row.lcc.high, "against": row.against if less else "none",
-        "less": less.mean if less else None, "less_low": less.low if less else None,
-        "less_high": less.high if less else None, "p": less.p if less else None,
-    }  # fmt: skip
+def _flat(row: ArmRow) -> list[dict[str, Any]]:
+    """A line for each arm that it is held against, or one."""
+    lines: Sequence[tuple[str, Difference | None]] = list(row.less.items()) or [("none", None)]
+    place = {"arm": row.arm, "split": row.split, "target": row.target}
+    figure = {"lcc": row.lcc.mean, "low": row.lcc.low, "high": row.lcc.high}
+    return [
+        place | figure | {
+            "against": against, "less": less.mean if less else None, "less_low": less.low if less else None,
+            "less_high": less.high if less else None, "p": less.p if less else None,
+        }
+        for against, less in lines
+    ]  # fmt: skip
 
 
 def _told(row: Mapping[str, Any]) -> list[str]:
