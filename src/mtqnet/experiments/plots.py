@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SPLITS = ("test", "unseen", "csp835", "noizeus")
 DPI = 90
 MOST_ARMS = 4
-"""In the scatter: the reference and the first others"""
+"""In the scatter: the reference and the best others"""
 
 
 def draw(
@@ -39,7 +39,7 @@ def draw(
     counts = {labelled[arm] for arm in table.arms if summary.arm(arm, "test", MEAN)}
     figure = _over_labels(table, summary, labelled) if len(counts) > 1 else _bars(table, summary)
     figure.savefig(folder / f"{table.name}.svg", metadata={"Date": None})
-    _scatter(table, results, tests["unseen"]).savefig(folder / f"{table.name}_scatter.png", dpi=DPI)
+    _scatter(table, summary, results, tests["unseen"]).savefig(folder / f"{table.name}_scatter.png", dpi=DPI)
 
 
 def _bars(table: Table, summary: Summary) -> Figure:
@@ -93,10 +93,11 @@ def _over_labels(table: Table, summary: Summary, labelled: Mapping[str, int]) ->
     return figure
 
 
-def _scatter(table: Table, results: Mapping[str, Sequence[Result]], test: Test) -> Figure:
+def _scatter(table: Table, summary: Summary, results: Mapping[str, Sequence[Result]], test: Test) -> Figure:
     """Scores of the first seed against truth, on unseen processing."""
-    whole = [a for a in table.arms if all(t.key in results[a][0].scores["unseen"] for t in QUEST)]
-    arms = list(dict.fromkeys([*(a for a in (table.reference,) if a in whole), *whole]))[:MOST_ARMS]
+    means = {row.arm: row.lcc.mean for row in summary.arms if (row.split, row.target) == ("unseen", MEAN)}
+    best = sorted(means, key=lambda arm: (arm != table.reference, -means[arm]))[:MOST_ARMS]
+    arms = [arm for arm in table.arms if arm in best]
     figure = canvas.figure(2.7 * len(arms) + 0.6, 7.6)
     grid = figure.subplots(len(QUEST), len(arms), squeeze=False, sharex=True, sharey=True)
     for column, arm in enumerate(arms):
