@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
 
-.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench clean
+.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench docs clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -67,8 +67,11 @@ reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
 
+docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
+	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site
+
 clean:
-	rm -rf .venv .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-peers .venv-docs build dist .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtqnet needs Python 3.11 or newer")'
@@ -82,6 +85,11 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement reducers.txt
 	touch $@ .venv/demo.done
+
+.venv-docs/docs.done: docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs.txt
+	touch $@
 
 .venv-peers/peers.done: peers.txt
 	$(PYTHON) -m venv .venv-peers

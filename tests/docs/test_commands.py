@@ -1,0 +1,91 @@
+"""What the pages tell a reader to type works as typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mtqnet.errors import MtqnetError
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = ("index.md", "input.md", "scores.md", "compare.md")
+ELSEWHERE = re.compile(r"^make ")
+"""Commands that other tests run, on less"""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    """Lines of the shell blocks of a page, without their comments."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    told = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+    return [line for line in told if line and not ELSEWHERE.match(line)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, examples: Path) -> Path:
+    """A folder with the files that the pages speak of."""
+    (tmp_path / "calls").mkdir()
+    shutil.copy(examples / "1_clean.flac", tmp_path / "calls/b.flac")
+    sound, rate = sf.read(examples / "2_office_noise.flac", dtype="float32")
+    for name in ("call.wav", "calls/a.wav"):
+        sf.write(tmp_path / name, sound, rate)
+    (sound[: 4 * rate : 2] * 32767).astype("<i2").tofile(tmp_path / "call.raw")
+    for folder, gain in (("noisy", 0.02), ("enhanced", 0.002)):
+        (tmp_path / folder).mkdir()
+        for number in range(6):
+            noise = gain * np.random.default_rng(number).standard_normal(3 * rate)
+            piece = sound[number * 1000 : number * 1000 + 3 * rate]
+            sf.write(tmp_path / folder / f"{number}.wav", piece + noise[: len(piece)], rate)
+    rows = [f"noisy/{number}.wav,{2 + number / 10},3" for number in range(6)]
+    rows += [f"enhanced/{number}.wav,{4 - number / 10},3" for number in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,g_mos,votes", *rows]) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "command"), [(page, line) for page in PAGES for line in commands(page)])
+def test_command_works_as_typed(page: str, command: str, desk: Path) -> None:
+    assert command.startswith("mtqnet "), f"{page}: a command of another program"
+    line = command.replace("mtqnet", f"{shlex.quote(sys.executable)} -W error -m mtqnet", 1)
+    done = subprocess.run(
+        line,
+        shell=True,
+        cwd=desk,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"COLUMNS": "160"},
+    )
+    assert done.returncode == 0, done.stderr
+    for written in re.findall(r"(?:-o|--picture|--junit) (\S+)", command):
+        assert (desk / written).stat().st_size > 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_works_as_typed(page: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):  # one after the other, as they are read
+        exec(block, names)
+
+
+def kinds(error: type[MtqnetError]) -> set[type[MtqnetError]]:
+    """An error and all that are one."""
+    return {error}.union(*(kinds(kind) for kind in error.__subclasses__()))
+
+
+def test_exit_codes_that_are_told_are_those_of_the_errors() -> None:
+    told = re.findall(r"^\| (\d+) \|", (DOCS / "input.md").read_text(), flags=re.MULTILINE)
+    building = {12, 13}  # of corpora and labels: pages of their own
+    assert {int(code) for code in told} == {0} | {kind.exit_code for kind in kinds(MtqnetError)} - building
