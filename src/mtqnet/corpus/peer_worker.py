@@ -34,6 +34,17 @@ def read(row: dict[str, str]) -> Any:
 
 
 def dnsmos() -> Any:
+    import onnxruntime as ort
+
+    def one_thread(
+        path: str,
+    ) -> Any:  # else each process has a thread for every core, and they wait for one another
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        return session(path, options)
+
+    session = ort.InferenceSession
+    ort.InferenceSession = one_thread
     from speechmos import dnsmos
 
     def score(samples: Any) -> list[float]:
