@@ -15,7 +15,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import tiny_model
-from mtqnet.analysis import label_tables
+from mtqnet.analysis import card, label_tables
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.intervals import Band, Intervals
@@ -115,6 +115,12 @@ def test_result_is_a_folder_with_a_model_its_record_and_its_weights(
     assert weights.load(out).network.targets == KEYS  # it can be tuned again
 
 
+def test_a_model_card_can_be_written_of_it(tuned: tuple[Outcome, Path], tmp_path: Path) -> None:
+    words = card.text([models.find(tuned[1])], tmp_path)
+    assert "MPL, tuned from `parent`" in words
+    assert "| held out | G-MOS | 7 |" in words
+
+
 def test_intervals_are_told_and_served(tuned: tuple[Outcome, Path], labels: Path) -> None:
     outcome, out = tuned
     assert outcome.margins.told["g_mos"].startswith("widened by")  # seven held-out ratings are few
@@ -177,7 +183,7 @@ def test_mistakes_are_told_before_anything_is_computed(labels: Path, parent: Pat
         ({"by": "room"}, "no column 'room'"),
     ):
         with pytest.raises(UsageError, match=says):
-            run(replace(order(labels, parent, tmp_path / "mine"), **changes))  # type: ignore[arg-type]
+            run(replace(order(labels, parent, tmp_path / "mine"), **changes))
 
 
 def test_model_without_weights_is_told_so(labels: Path, parent: Path, tmp_path: Path) -> None:
@@ -210,9 +216,28 @@ def test_verb_prints_before_and_after_and_refuses_with_its_own_exit_code(
         "--out",
         tmp_path / "my",
     )
-    done = run(*command, "--epochs", "12", "--seed", "3", OMP_NUM_THREADS="1")
+    done = run(*command, "--epochs", "4", "--seed", "3", OMP_NUM_THREADS="1")
     assert done.returncode in (0, 15), done.stderr
     assert "Held out: before -> after" in done.stdout and "No ratings: movement" in done.stdout
     assert "whose talker is t2" in done.stdout and "Intervals: " in done.stdout
     assert "1 recordings cannot be scored" in done.stderr
     assert done.returncode == (0 if (tmp_path / "my/my.onnx").exists() else 15)
+
+
+@pytest.mark.shared
+def test_ratings_of_real_listeners_are_learnt_for_a_talker_who_was_not_heard(
+    shared_data: Path, parent: Path, tmp_path: Path
+) -> None:
+    """P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge."""
+    table = label_tables.read(shared_data / "p835_csp835_refconditions/labels.csv")
+    asked = Order(
+        table, table.path.parent, tmp_path / "csp", tmp_path / "work", str(parent), "speaker", ("m1",),
+        targets=("g_mos",), tuning=replace(TUNE, epochs=4, frozen_epochs=3), jobs=1,
+    )  # fmt: skip
+    outcome = run(asked)
+    figures = {(f.target, f.split): f for f in outcome.judged.figures}
+    assert figures["g_mos", AFTER].clips == 26
+    assert figures["g_mos", AFTER].rmse < figures["g_mos", BEFORE].rmse
+    assert {target for target, _ in figures} == {"s_mos", "n_mos", "g_mos"}  # rated too, but held where they were
+    assert outcome.margins.told["g_mos"] == "re-calibrated on 26 held-out recordings"
+    assert "votes and standard deviations" in outcome.weighed_by

@@ -29,6 +29,7 @@ from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import BY_KEY
 from mtqnet.training import frontend, weights
+from mtqnet.training.clock import Clock
 from mtqnet.training.export import export
 from mtqnet.training.network import Network
 from mtqnet.training.tuning import fit, groups, judged, margins, rival, sound
@@ -79,6 +80,8 @@ class Order:
 class Outcome:
     """What came out."""
 
+    tuned: tuple[str, ...]
+    """Keys of the scores that learnt"""
     judged: Judged
     plan: Plan
     margins: Margins
@@ -94,6 +97,7 @@ class Outcome:
 def finetune(order: Order, stage: Stage) -> Outcome:
     """Run all stages. Raises MtqnetError."""
     rival.need_place(order.out)
+    stage = _timed(stage, order.work)
     parent = weights.load(order.model)
     ratings = rated(order.table, order.audio, order.by)
     tuned = _tuned(order, parent, ratings)
@@ -111,7 +115,7 @@ def finetune(order: Order, stage: Stage) -> Outcome:
     truth = {key: values[plan.test] for key, values in ratings.labels.items()}
     made = margins.margins(parent.record.intervals, done.before, done.after, truth)
     outcome = Outcome(
-        judged.judge(done.before, done.after, truth), plan, made, ratings.weighed_by, done.epochs,
+        tuned, judged.judge(done.before, done.after, truth), plan, made, ratings.weighed_by, done.epochs,
         len(ratings.paths), heard.refused, reason="",
     )  # fmt: skip
     errors = fit.error(done.before, data, plan.test), fit.error(done.after, data, plan.test)
@@ -120,6 +124,18 @@ def finetune(order: Order, stage: Stage) -> Outcome:
         return replace(outcome, reason=reason)
     _write(order, parent, done.network, outcome, _tuning(order, data, outcome, errors))
     return outcome
+
+
+def _timed(stage: Stage, work: Path) -> Stage:
+    """The same, with the time of this call's stages written into `work`."""
+    clock = Clock(work / "time.json")
+    clock.path.unlink(missing_ok=True)
+
+    def tick(name: str, done: int, total: int) -> None:
+        clock.tick(name)
+        stage(name, done, total)
+
+    return tick
 
 
 def _tuned(order: Order, parent: Opened, ratings: Rated) -> tuple[str, ...]:
@@ -214,7 +230,7 @@ def _tuning(order: Order, data: Material, outcome: Outcome, errors: tuple[float,
     return {
         "labels": {"file": order.table.path.name, "sha256": _digest(order), "columns": columns},
         "recordings": outcome.recordings,
-        "tuned": list(data.tuned),
+        "tuned": list(outcome.tuned),
         "split": outcome.plan.words,
         "weights": outcome.weighed_by,
         "epochs": outcome.epochs,
@@ -232,7 +248,7 @@ def _tuning(order: Order, data: Material, outcome: Outcome, errors: tuple[float,
 def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tuning: Mapping[str, object]) -> None:
     """Export beside the features, then put the three files in place."""
     name, made = order.out.resolve().name, order.work / "model"
-    told = [BY_KEY[key].name for key in parent.record.targets if key in tuning["tuned"]]  # type: ignore[operator]
+    told = [BY_KEY[key].name for key in outcome.tuned]
     after = [
         {**asdict(figure), "split": "held out"}
         for figure in outcome.judged.figures
@@ -252,6 +268,7 @@ def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tun
         "parent": {"name": parent.record.name, "sha256": parent.record.sha256},
         "tuning": tuning,
         "figures": after,
+        "minutes": Clock(order.work / "time.json").minutes(),
         "torch": torch.__version__,
     }
     if outcome.margins.intervals is not None:

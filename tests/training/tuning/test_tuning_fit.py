@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import tiny_model
+from mtqnet.errors import ModelError
 from mtqnet.signal.features import log_mel
 from mtqnet.targets import KEYS, named
 from mtqnet.training import losses, weights
@@ -169,7 +170,7 @@ def test_patience_ends_what_gets_no_better(network: Network, sound: Sound) -> No
                 seen.append(epochs)
                 return bool(judge(net, epochs))
 
-            return original(start, *rest[:-1], count)  # type: ignore[arg-type]
+            return original(start, *rest[:-1], count)  # type: ignore[arg-type, call-arg]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(fit, "tune", counting)
@@ -198,5 +199,5 @@ def test_error_is_weighted_and_on_the_training_scale(network: Network, sound: So
 def test_weights_of_a_model_are_those_of_its_graph(tmp_path: Path) -> None:
     one, other = tiny_model.write(tmp_path / "one", seed=1), tiny_model.write(tmp_path / "two", seed=2)
     (one / "one.safetensors").write_bytes((other / "two.safetensors").read_bytes())
-    with pytest.raises(weights.ModelError, match="scores unlike"):
+    with pytest.raises(ModelError, match="scores unlike"):
         weights.load(one)
