@@ -42,8 +42,8 @@ class ScoreModule(nn.Module):
 
     Caution. A score that is maximised stops being a measure. The gradient finds whatever raises the score, and
     nothing in the score forbids what no listener would call better: a network that knows nothing of speech is
-    raised just as well (tests/test_torch.py shows it, SI-SDR falling all the while). Use it beside a loss against
-    the clean signal, with a small weight, and judge the result by a measure that was not optimised, or by
+    raised just as well, while SI-SDR falls (tests/test_torch.py shows it). Use it beside a loss against the
+    clean signal, with a small weight, and judge the result by a measure that was not optimised, or by
     listening. Its gradient can be steep in near silence: clip it.
     """
 

@@ -153,8 +153,10 @@ def test_what_is_no_better_is_not_written_unless_forced(
     outcome = run(asked)
     assert "no better" in outcome.reason and "--force" in outcome.reason
     assert not (tmp_path / "mine").exists()
-    assert run(replace(asked, force=True)).reason == ""
-    assert json.loads((tmp_path / "mine/mine.json").read_text())["tuning"]["forced"] is True
+    assert run(replace(asked, force=True, unlabelled=labels.parent)).reason == ""
+    tuning = json.loads((tmp_path / "mine/mine.json").read_text())["tuning"]
+    assert tuning["forced"] is True
+    assert tuning["unlabelled_pieces"] == 24  # all but the silent one
 
 
 def test_each_talker_is_left_out_once_and_the_last_model_learns_from_all(

@@ -1,8 +1,8 @@
 """The model that already lies where the tuned one should go: is it better?
 
 A model that was tuned on the same table with the same recordings held out has its own error in its record, of
-recordings that it did not learn from. Any other is scored on what is held out now; if it learnt from these, that
-flatters it, and it is asked to be replaced by name of its folder rather than by mistake.
+recordings that it did not learn from. Any other is scored on what is held out now: if it learnt from these, that
+flatters it, and --force is there for who knows.
 """
 
 from __future__ import annotations
