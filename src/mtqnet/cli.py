@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mtqnet import __version__
+from mtqnet import __version__, finetune_verb
 from mtqnet.analysis import verbs
 from mtqnet.errors import MtqnetError
 
@@ -209,6 +209,8 @@ def distil(
 
     distil_model(config, Place(data, out, corpus, jobs))
 
+
+finetune_verb.add_to(app)
 
 REPRODUCE_HELP = (
     "Run the paper's experiments: tables of arms, each with several seeds, with intervals and paired tests.\n\n"

@@ -14,6 +14,7 @@ MtqnetError
 ├── CorpusError               speech, noise or rooms that a corpus cannot be built from
 ├── LabelError                signals that have no label: silent, too short, or of unlike length
 ├── GateError                 speech that is not as good as `mtqnet gate` was told to ask
+├── NotBetterError            a tuned model that would take the place of a better one
 └── MissingExtraError         an optional part that is not installed (also an ImportError)
 
 `exit_code` is what the command line returns: one number a kind, so that a script can tell them apart.
@@ -78,6 +79,10 @@ class LabelError(MtqnetError):
 
 class GateError(MtqnetError):
     exit_code = 14
+
+
+class NotBetterError(MtqnetError):
+    exit_code = 15
 
 
 class UsageError(MtqnetError, ValueError):

@@ -59,6 +59,8 @@ class Carded:
 
     @property
     def taught_by(self) -> str:
+        if "parent" in self.record:
+            return f"MPL, tuned from `{self.record['parent']['name']}`"
         return f"distilled from `{self.record['teacher']['name']}`" if "teacher" in self.record else "MPL"
 
     @property

@@ -55,7 +55,7 @@ def evaluate_labels(
     for path, check in ((output, evaluation_tables.check), (picture, canvas.check)):
         if path is not None:
             check(path)
-    table = label_tables.read(labels, columns.file, _assigned(columns.ratings))
+    table = label_tables.read(labels, columns.file, assigned(columns.ratings))
     with _scorer(scoring) as scorer:
         found = recordings.read(scores) if scores else evaluate.score_labels(table, audio or labels.parent, scorer)
     evaluation = evaluate.evaluate(table, found, columns.by or table.condition)
@@ -182,7 +182,7 @@ def _scorer(scoring: Scoring) -> Iterator[Scorer]:
         yield Scorer(scoring.model, scoring.threads, stage)
 
 
-def _assigned(pairs: Sequence[str]) -> dict[str, str]:
+def assigned(pairs: Sequence[str]) -> dict[str, str]:
     """("s_mos=SIG",) -> {"s_mos": "SIG"}. Raises UsageError."""
     for pair in pairs:
         if "=" not in pair:

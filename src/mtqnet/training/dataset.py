@@ -79,7 +79,7 @@ def training_batches(
     `fit.unlabelled_batch`, so many clips without S/N/G labels join each batch of clips with them.
     """
     for places in _drawn(data, fit, rng):
-        yield _moved(collate(data, places, targets), fit.level_db, rng)
+        yield moved(collate(data, places, targets), fit.level_db, rng)
 
 
 def steps_of(data: Dataset, fit: FitConfig) -> int:
@@ -137,7 +137,7 @@ def collate(data: Dataset, places: NDArray[np.int64], targets: Sequence[str]) ->
     return Batch(inputs, torch.tensor([clip.samples for clip in clips]), torch.from_numpy(labels))
 
 
-def _moved(batch: Batch, level_db: float, rng: np.random.Generator) -> Batch:
+def moved(batch: Batch, level_db: float, rng: np.random.Generator) -> Batch:
     """Another playback level: an offset on log-mel (its floor aside). The encoder does not hear the level."""
     if level_db <= 0 or "logmel" not in batch.inputs:
         return batch

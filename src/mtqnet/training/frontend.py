@@ -27,7 +27,7 @@ from mtqnet.signal import audio
 from mtqnet.signal.audio import Excerpt
 from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.training import encoder as encoders
-from mtqnet.training.config import Config, EncoderConfig
+from mtqnet.training.config import Config, EncoderConfig, NetworkConfig
 from mtqnet.training.memory import keep_memory
 
 CHUNK = 100
@@ -48,9 +48,13 @@ class FrontEnd:
 
     @classmethod
     def of(cls, config: Config) -> FrontEnd:
-        views = tuple(name for name in config.network.inputs if name != "encoder")
-        uses = "encoder" in config.network.inputs
-        return cls(views, config.network.peak_normalise, config.encoder if uses else None)
+        return cls.under(config.network, config.encoder)
+
+    @classmethod
+    def under(cls, network: NetworkConfig, encoder: EncoderConfig) -> FrontEnd:
+        """The front end of a network; `encoder` where that has a branch for it."""
+        views = tuple(name for name in network.inputs if name != "encoder")
+        return cls(views, network.peak_normalise, encoder if "encoder" in network.inputs else None)
 
     @property
     def key(self) -> str:
@@ -93,11 +97,16 @@ def fill(
     done = len(clips) - sum(min(CHUNK, len(clips) - chunks[path]) for path in missing)
     if progress:
         progress(done, len(clips))
-    if missing:
+    if len(missing) == 1:  # to start a process takes longer
+        place = chunks[missing[0]]
+        _store_chunk(front_end, clips[place : place + CHUNK], missing[0])
+        if progress:
+            progress(len(clips), len(clips))
+    elif missing:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=context) as workers:
             tasks = {
-                workers.submit(_store_chunk, front_end, clips[chunks[path] : chunks[path] + CHUNK], path): path
+                workers.submit(_work, front_end, clips[chunks[path] : chunks[path] + CHUNK], path): path
                 for path in missing
             }
             for task in as_completed(tasks):
@@ -129,9 +138,14 @@ def _needed(front_end: FrontEnd, encoder: encoders.SpeechEncoder | None) -> set[
     return set(front_end.features) | ({encoder.feature} if encoder is not None else set())
 
 
-def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) -> None:
+def _work(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) -> None:
+    """What a process does: a chunk, with one thread."""
     torch.set_num_threads(1)
     keep_memory()
+    _store_chunk(front_end, clips, target)
+
+
+def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) -> None:
     encoder = _loaded(front_end.encoder) if front_end.encoder else None
     arrays: dict[str, Any] = {}
     for place, source in enumerate(clips):
@@ -145,7 +159,7 @@ def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) ->
 
 @lru_cache(maxsize=1)
 def _loaded(config: EncoderConfig) -> encoders.SpeechEncoder:
-    """The encoder of a worker process, which takes one chunk after another."""
+    """The encoder of a process that takes one chunk after another."""
     return encoders.load(config)
 
 

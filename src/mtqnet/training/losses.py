@@ -42,16 +42,22 @@ def multi_task(
 
     `progress` is the share of the run's steps that were made, 0 to 1.
     """
+    each, known = per_clip(output, labels, config)
+    per_target = each.sum(dim=0) / known.sum(dim=0).clamp(min=1)
+    gamma = config.gamma(progress)
+    weights = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets])
+    return (per_target * weights).sum()
+
+
+def per_clip(output: Output, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
+    """What L_m is the mean of: (batch, targets), zero where there is no label; and where there is one."""
     known = ~torch.isnan(labels)
     truth = torch.where(known, labels, torch.zeros_like(labels))
     whole = distance(output.values - truth, config)
     mask = frame_mask(output.counts, output.frames.shape[1])[:, :, None]
     framewise = distance(output.frames - truth[:, None, :], config) * mask
     each = whole + config.frame_weight * framewise.sum(dim=1) / output.counts[:, None]
-    per_target = torch.where(known, each, torch.zeros_like(each)).sum(dim=0) / known.sum(dim=0).clamp(min=1)
-    gamma = config.gamma(progress)
-    weights = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets])
-    return (per_target * weights).sum()
+    return torch.where(known, each, torch.zeros_like(each)), known
 
 
 def supervised(

@@ -1,0 +1,60 @@
+"""The views of signal/features.py in torch, so that a gradient reaches the samples.
+
+What the numbers mean and where they come from stands there; tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mtqnet.signal.features import (
+    MEL_FLOOR,
+    MEL_HOP,
+    MEL_WINDOW,
+    SPECTRUM_HOP,
+    SPECTRUM_WINDOW,
+    mel_matrix,
+)
+
+
+def log_mel(samples: Tensor) -> Tensor:
+    """(samples,) at 16 kHz -> (samples // 160, 80), log10 of mel power. Needs more than 200 samples.
+
+    Below the floor there is no gradient, just above it a steep one: the logarithm of next to nothing.
+    """
+    frames = _frames(samples, MEL_WINDOW, MEL_HOP)[: len(samples) // MEL_HOP]
+    spectra = torch.fft.rfft(frames * torch.hann_window(MEL_WINDOW, device=samples.device))
+    power = spectra.real.square() + spectra.imag.square()
+    mel = power @ torch.from_numpy(mel_matrix()).to(samples.device)
+    return torch.log10(mel.clamp(min=MEL_FLOOR))
+
+
+def spectrum(samples: Tensor) -> Tensor:
+    """(samples,) -> (1 + samples // 256, 257): linear magnitude."""
+    window = torch.hamming_window(SPECTRUM_WINDOW, periodic=False, device=samples.device)
+    return torch.abs(torch.fft.rfft(_frames(samples, SPECTRUM_WINDOW, SPECTRUM_HOP) * window))
+
+
+def wave(samples: Tensor) -> Tensor:
+    """(samples,) -> (samples, 1)"""
+    return samples[:, None]
+
+
+VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"logmel": log_mel, "spectrum": spectrum, "wave": wave}
+"""By the names of signal.features.FEATURES"""
+
+
+def peak_normalised(samples: Tensor) -> Tensor:
+    """Divided by its peak; silence stays silence."""
+    peak = samples.abs().amax()
+    return samples / peak if peak > 0 else samples
+
+
+def _frames(samples: Tensor, window: int, hop: int) -> Tensor:
+    """(samples,) -> (frames, window), mirrored by half a window at both ends."""
+    padded = functional.pad(samples[None], (window // 2, window // 2), mode="reflect")[0]
+    return padded.unfold(0, window, hop)

@@ -1,0 +1,57 @@
+"""Models of a few thousand weights as training leaves them: .onnx, .json and .safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from mtqnet.scoring.intervals import Intervals, as_json
+from mtqnet.targets import KEYS
+from mtqnet.training import encoder as encoders
+from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, NetworkConfig
+from mtqnet.training.export import export
+from mtqnet.training.network import Head, Network
+
+KINDS = {
+    "plain": NetworkConfig(
+        front_ends=("logmel",), conv_channels=(4, 6), time_strides=(2, 2), band_strides=(4, 4), lstm=12, dense=16,
+        dropout=0.0,
+    ),
+    "channel": NetworkConfig(
+        front_ends=("logmel", "encoder"), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4),
+        adapter=16, lstm=12, dense=16, sigmoid=("pesq_est",),
+    ),
+    "time": NetworkConfig(
+        front_ends=("spectrum", "sinc", "encoder"), merge="time", peak_normalise=True, conv_channels=(2, 4),
+        conv_depth=2, time_strides=(1, 1), band_strides=(8, 8), adapter=20, lstm=12, dense=16,
+    ),
+}  # fmt: skip
+"""Without encoder; log-mel and Whisper side by side; the paper's spectrum, sinc and encoder in a row."""
+SPREAD = 8.0
+"""Heads are made so much steeper: scores of drawn weights all lie in the middle, and would hide a difference"""
+
+
+def write(folder: Path, kind: str = "plain", seed: int = 0, intervals: Intervals | None = None) -> Path:
+    """A model with weights drawn from the seed, in `folder`, under its name; the folder."""
+    config = Config(folder.name, CorpusConfig((), ()), seed=seed, network=KINDS[kind])
+    uses = "encoder" in config.network.inputs
+    encoder = encoders.load(EncoderConfig()) if uses else None
+    torch.manual_seed(seed)
+    network = Network(config.network, KEYS, encoder.width if encoder is not None else 0).eval()
+    for head in network.heads.values():
+        assert isinstance(head, Head)
+        head.score.weight.data *= SPREAD
+    about = {"licence": "MIT", "config": asdict(config), "labels": "none", "seed": seed}
+    if intervals is not None:
+        about["intervals"] = as_json(intervals)
+    export(network, encoder, folder.name, folder, about)
+    save_file(
+        {name: weight.contiguous() for name, weight in network.state_dict().items()},
+        folder / f"{folder.name}.safetensors",
+        {"network": json.dumps(asdict(config.network))},
+    )
+    return folder
