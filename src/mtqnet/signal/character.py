@@ -163,7 +163,7 @@ def persistence(piece: Samples) -> float:
 
 def _log(power: Matrix) -> Matrix:
     """(frames, bins) -> log10, at most RANGE_DB below the largest."""
-    return np.log10(np.maximum(power, power.max() * np.float32(10 ** (-RANGE_DB / 10))))
+    return np.asarray(np.log10(np.maximum(power, power.max() * np.float32(10 ** (-RANGE_DB / 10)))))
 
 
 def _heard(power: Matrix) -> NDArray[np.bool_]:
@@ -186,7 +186,7 @@ def _powers(samples: Samples, window: int, hop: int) -> Matrix:
 
 @lru_cache(maxsize=2)
 def _hann(length: int) -> Matrix:
-    return np.hanning(length + 1)[:-1].astype(np.float32)
+    return np.asarray(np.hanning(length + 1)[:-1], dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
