@@ -186,8 +186,8 @@ RAISED: tuple[Flag, ...] = (
         "music_only", "caution", "persistence", False, LASTING, "1",
         "its tones last longer than speech keeps its pitch: music, alarm or hum, no speech",
         "Correlation of the fine spectrum with itself 200 ms later: 0 for noise, 0.4 at most for clean speech. Of "
-        "1,067 recordings of speech, good and bad, none is above 0.52; of 300 in other noise and rooms, 3 are, "
-        "beside a tone as loud or in long reverberation.",
+        "1,067 recordings of speech, good and bad, none is above 0.52; of 300 in other noise and rooms, 3 are: "
+        "two beside a ship's horn as loud, one in 13 s of reverberation.",
         "Check that somebody speaks. S-MOS and the estimates say nothing without speech.",
     ),
     Flag(
