@@ -17,8 +17,10 @@ import soundfile as sf
 from mtqnet import __version__, console
 from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
+from mtqnet.signal.flags import FLAGS
 from mtqnet.targets import KEYS, TARGETS
 
+ROOT = Path(__file__).resolve().parents[1]
 Done = subprocess.CompletedProcess[str]
 
 
@@ -70,6 +72,27 @@ def test_targets_are_told_from_the_table() -> None:
     for target in TARGETS:
         assert target.key in text
         assert target.says in text
+
+
+def test_flags_are_told_from_the_table() -> None:
+    text = " ".join(mtqnet("flags").stdout.split())
+    for flag in FLAGS:
+        assert f"{flag.key} {flag.level} {flag.says}" in text
+        assert f"{flag.reason} {flag.do}" in text
+
+
+def test_one_flag_is_told_alone_and_one_that_is_none_is_wrong_use() -> None:
+    told = mtqnet("flags", "narrow_band")
+    assert told.stdout.startswith("narrow_band") and "noise_only" not in told.stdout
+    wrong = mtqnet("flags", "narow")
+    assert wrong.returncode == 2 and "narow" in wrong.stderr and "narrow_band" in wrong.stderr
+
+
+def test_the_page_of_flags_is_the_table() -> None:
+    assert mtqnet("flags", "--markdown").stdout in (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for flag in FLAGS:
+        assert f"| `{flag.key}` | {flag.level} | {flag.says} |" in readme
 
 
 def test_pipe_gets_csv_and_nothing_else(toy_model: Path, good_file: Path) -> None:

@@ -148,6 +148,28 @@ def targets() -> None:
     show_targets()
 
 
+FLAGS_HELP = (
+    "Say what the flags of a recording mean: level, threshold, the reason for it, and what to do.\n\n"
+    "ok is told and no reason for doubt, caution asks to read the scores with care, refused has none.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet flags[/]\n\n"
+    "[cyan]mtqnet flags narrow_band[/]"
+)
+
+
+@app.command(help=FLAGS_HELP)
+def flags(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="FLAG", help="Only these.", show_default=False)
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a page of docs.")] = False,
+) -> None:
+    """Say what the flags mean."""
+    from mtqnet.console import show_flags
+
+    show_flags(names or [], markdown)
+
+
 Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
 SharedCorpus = Annotated[

@@ -117,6 +117,21 @@ def show_targets() -> None:
     show_targets()
 
 
+def show_flags(names: Sequence[str], markdown: bool) -> None:
+    """Print the table of flags, or of those named. Raises UsageError for a name that is none."""
+    from mtqnet.signal import flags
+
+    unknown = [name for name in names if name not in flags.BY_KEY]
+    if unknown:
+        raise UsageError(f"no flag {unknown[0]}: there are {', '.join(flags.BY_KEY)}")
+    if markdown:
+        print(flags.markdown(), end="")
+        return
+    from mtqnet.screen import show_flags
+
+    show_flags([flags.BY_KEY[name] for name in names] or flags.FLAGS)
+
+
 def tell(text: str, style: str = "") -> None:
     """One line on stderr."""
     if not sys.stderr.isatty():

@@ -9,12 +9,14 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mtqnet.console import clock
 from mtqnet.scoring import tables
 from mtqnet.scoring.scores import Scores, WindowScores, digits
+from mtqnet.signal.flags import Flag, Level
 from mtqnet.targets import TARGETS, Target
 
 LONGEST_NAME = 40
@@ -28,6 +30,7 @@ POOR_GOOD = {
     "sdi_est": (0.3, 0.05),
 }
 """Where a score turns red and where it turns green. For the eye alone: no decision rests on it."""
+LEVEL_STYLES: dict[Level, str] = {"ok": "green", "caution": "yellow", "refused": "red"}
 
 
 def show_targets() -> None:
@@ -40,6 +43,16 @@ def show_targets() -> None:
         better = "higher" if target.higher_is_better else "lower"
         grid.add_row(target.key, target.name, span, better, target.unit, target.standard, target.says)
     _screen().print(grid)
+
+
+def show_flags(flags: Sequence[Flag]) -> None:
+    """Print the table of these flags, each with its reason and what to do below it."""
+    console = _screen()
+    for flag in flags:
+        head = Text.assemble((flag.key, "bold"), "  ", (flag.level, LEVEL_STYLES[flag.level]), f"  {flag.says}")
+        head.append(f"  ({flag.limit})" if flag.limit else "", style="dim")
+        console.print(head, highlight=False)
+        console.print(Padding(Text(f"{flag.reason} {flag.do}"), (0, 0, 1, 4), expand=False), highlight=False)
 
 
 def tell(text: str, style: str) -> None:

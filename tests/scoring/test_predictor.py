@@ -17,6 +17,7 @@ from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal import audio, windows
 from mtqnet.signal.audio import SAMPLE_RATE, Samples
+from mtqnet.signal.flags import BY_KEY
 from mtqnet.targets import KEYS, TARGETS
 
 Voice = Callable[..., Samples]
@@ -128,6 +129,9 @@ def test_bad_recordings_get_a_reason_and_no_score(
     assert says in scores.error
     assert [scores.value(key) for key in KEYS] == [None] * 6
     assert scores.file == str(bad_files[kind])
+    assert scores.level == "refused"
+    (flag,) = scores.flags
+    assert BY_KEY[flag].error is error
     with pytest.raises(error):
         scores.raise_for_error()
 

@@ -65,6 +65,15 @@ def test_raise_for_error_raises_the_very_exception() -> None:
     assert GOOD.raise_for_error() is GOOD
 
 
+def test_level_is_that_of_the_worst_flag_and_an_error_refuses() -> None:
+    assert Scores().level == "ok"
+    assert Scores(flags=("low_rate",)).level == "ok"
+    assert Scores(flags=("low_rate", "clipped")).level == "caution"
+    assert Scores(flags=("a flag of a later version",)).level == "caution"
+    assert Scores(flags=("silent",), error="nothing to hear").level == "refused"
+    assert Scores(error="what nobody foresaw").level == "refused"
+
+
 def test_track_and_exception_are_no_part_of_a_row() -> None:
     track = Track(np.zeros(2), np.zeros((2, 6)), KEYS)
     with_track = dataclasses.replace(GOOD, track=track, exception=ValueError())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mtqnet.errors import SilentError, TooShortError
-from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples, from_array, read
+from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples, from_array, read, resample
 from mtqnet.signal.checks import (
     FLAT_TOP_QUANTILE,
     FLAT_TOP_TOLERANCE,
@@ -25,6 +25,18 @@ Voice = Callable[..., Samples]
 
 def recording(samples: Samples, rate: int = SAMPLE_RATE) -> Recording:
     return from_array(samples, rate)
+
+
+@pytest.fixture(scope="module")
+def speech(voice: Voice) -> Voice:
+    """`voice` with breath up to the end of the band: nothing is wrong with it."""
+
+    def breathing(seconds: float, level_db: float = -26.0, rate: int = SAMPLE_RATE) -> Samples:
+        sound = voice(seconds, rate=rate, level_db=level_db)
+        breath = np.random.default_rng(1).standard_normal(len(sound)).astype(np.float32)
+        return sound + np.float32(0.05) * np.abs(sound) * breath
+
+    return breathing
 
 
 def test_half_a_second_is_the_limit(voice: Voice) -> None:
@@ -48,28 +60,63 @@ def test_dither_alone_is_silence() -> None:
         refuse(from_array(dither, SAMPLE_RATE))
 
 
-def test_faint_speech_is_heard_and_flagged(voice: Voice) -> None:
-    faint = recording(voice(3.0, level_db=-65))
+def test_faint_speech_is_heard_and_flagged(speech: Voice) -> None:
+    faint = recording(speech(3.0, level_db=-65))
     refuse(faint)
     assert flags(faint) == ("low_level",)
 
 
-def test_one_word_in_a_long_silence_is_heard(voice: Voice) -> None:
+def test_one_word_in_a_long_silence_is_heard_and_called_short(speech: Voice) -> None:
     samples = np.zeros(60 * SAMPLE_RATE, np.float32)
-    samples[SAMPLE_RATE : 2 * SAMPLE_RATE] = voice(1.0)
+    samples[SAMPLE_RATE : 2 * SAMPLE_RATE] = speech(1.0)
     refuse(recording(samples))
-    assert flags(recording(samples)) == ()
+    assert flags(recording(samples)) == ("short",)
 
 
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 44_100, 48_000])
 @pytest.mark.parametrize("level_db", [-45, -26, -15])
-def test_clean_speech_has_no_flags(voice: Voice, level_db: float) -> None:
-    assert flags(recording(voice(3.0, level_db=level_db))) == ()
+def test_clean_speech_has_no_flags(speech: Voice, level_db: float, rate: int) -> None:
+    assert flags(recording(speech(3.0, level_db=level_db, rate=rate), rate)) == ()
 
 
-def test_short_and_loud(voice: Voice) -> None:
-    assert flags(recording(voice(1.9))) == ("short",)
-    assert flags(recording(voice(2.0))) == ()
-    assert flags(recording(voice(3.0, level_db=-5))) == ("high_level",)
+def test_short_and_loud(speech: Voice) -> None:
+    assert flags(recording(speech(1.9))) == ("short",)
+    assert flags(recording(speech(2.0))) == ()
+    assert flags(recording(speech(3.0, level_db=-5))) == ("high_level",)
+
+
+@pytest.mark.parametrize("offset", [0.06, -0.2])
+def test_an_offset_is_told_whatever_its_sign(speech: Voice, offset: float) -> None:
+    assert flags(recording(speech(3.0) + np.float32(offset))) == ("dc",)
+
+
+def test_an_offset_below_the_threshold_is_not_told(speech: Voice) -> None:
+    assert flags(recording(speech(3.0) + np.float32(0.04))) == ()
+
+
+def test_a_call_in_a_wide_file_is_narrow_and_a_file_of_its_own_rate_is_not(speech: Voice) -> None:
+    call = speech(4.0, rate=8_000)
+    assert flags(recording(call, 8_000)) == ("low_rate",)
+    for rate in (16_000, 48_000):
+        assert flags(recording(resample(call, 8_000, rate), rate)) == ("narrow_band",)
+
+
+def test_a_word_in_a_quiet_background_is_little_speech_and_half_of_the_time_is_not(speech: Voice) -> None:
+    background = np.float32(1e-3) * white(20 * SAMPLE_RATE)
+    word, half = background.copy(), background.copy()
+    word[5 * SAMPLE_RATE : 6 * SAMPLE_RATE] += speech(1.0)
+    half[5 * SAMPLE_RATE : 15 * SAMPLE_RATE] += speech(10.0)
+    assert "little_speech" in flags(recording(word))
+    assert flags(recording(half)) == ()
+
+
+def test_a_word_that_begins_at_the_very_end_makes_no_false_level(speech: Voice) -> None:
+    """P.56 alone would share all energy among the few steps that reach its highest threshold."""
+    sound = speech(4.0)
+    onset = np.full(48, 0.9, np.float32)
+    found = facts(recording(np.concatenate([sound, onset])))
+    assert found.active_dbov < -18
+    assert found.active_share > 0.5
 
 
 @pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])

@@ -17,11 +17,11 @@ Voice = Callable[..., Samples]
 HISS = np.random.default_rng(0).standard_normal(40 * SAMPLE_RATE).astype(np.float32)
 
 
-def survey(samples: Samples, chunk: int = 7_777) -> Survey:
+def survey(samples: Samples, chunk: int = 7_777, rate: int = SAMPLE_RATE) -> Survey:
     surveyor = Surveyor()
     for start in range(0, len(samples), chunk):
         surveyor.add(samples[start : start + chunk])
-    return surveyor.finish(channels_cancel=False)
+    return surveyor.finish(rate, channels_cancel=False)
 
 
 def silence(seconds: float) -> Samples:
@@ -41,6 +41,9 @@ def signals(voice: Voice) -> dict[str, Samples]:
         "clipped": np.clip(speech, -ceiling, ceiling),
         "faint": speech * np.float32(0.01),
         "loud": speech * np.float32(8),
+        "a word": np.concatenate([1e-3 * HISS[: 9 * SAMPLE_RATE], speech[:SAMPLE_RATE], 1e-3 * HISS]),
+        "noise": 0.05 * HISS[: round(7.7 * SAMPLE_RATE)],
+        "tone": np.sin(np.arange(9 * SAMPLE_RATE) * 0.2).astype(np.float32) * np.float32(0.1),
     }
 
 
@@ -55,8 +58,20 @@ def test_facts_ends_and_flags_are_those_of_the_whole(voice: Voice, chunk: int) -
         assert found.facts.loudest_dbov == pytest.approx(known.loudest_dbov, abs=1e-9), name
         assert found.facts.active_dbov == pytest.approx(known.active_dbov, abs=0.05), name
         assert found.facts.clipped_share == pytest.approx(known.clipped_share, rel=0.05, abs=5e-4), name
+        assert found.facts.heard_s == known.heard_s, name
+        assert found.facts.active_share == pytest.approx(known.active_share, abs=0.01), name
+        assert found.facts.dc == pytest.approx(known.dc, abs=1e-6), name
+        for fact in ("band_share", "movement", "persistence"):
+            assert getattr(found.facts, fact) == pytest.approx(getattr(known, fact), abs=1e-6, nan_ok=True), name
         power = active_power(active_level(samples[found.start : found.stop]))
         assert found.active_power == pytest.approx(power, rel=1e-9), name
+
+
+def test_a_low_rate_is_told_and_narrows_what_is_expected(voice: Voice) -> None:
+    """The voice ends at 3.4 kHz: far down in a file of 16 kHz, near the end of one of 8 kHz."""
+    samples = voice(13.3)
+    assert survey(samples, rate=16_000).flags == ("narrow_band",)
+    assert survey(samples, rate=8_000).flags == ("low_rate",)
 
 
 def test_what_is_refused_whole_is_refused_in_blocks_in_the_same_words(voice: Voice) -> None:

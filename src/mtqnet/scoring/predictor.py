@@ -16,7 +16,7 @@ from mtqnet.scoring import long, models
 from mtqnet.scoring.pieces import Pieces, in_batches
 from mtqnet.scoring.runtime import Runtime
 from mtqnet.scoring.scores import Scores
-from mtqnet.signal import audio, checks, windows
+from mtqnet.signal import audio, checks, flags, windows
 from mtqnet.signal.audio import Recording
 from mtqnet.targets import named
 
@@ -77,6 +77,7 @@ class Predictor:
             model=self.record.name,
             model_sha256=self.record.sha256,
             version=__version__,
+            flags=flags.of_error(error),
             error=" ".join(said.split()),
             exception=error,
         )
@@ -102,8 +103,8 @@ class Predictor:
             self._runtime, (samples[window.start : window.stop] for window in cut), self._keep_track
         )
         weights = windows.weights(cut, samples)
-        flags = checks.flags(recording)
-        return self._scores(Pieces(cut, start, weights, output, recording.duration_s, flags), file)
+        raised = checks.flags(recording)
+        return self._scores(Pieces(cut, start, weights, output, recording.duration_s, raised), file)
 
     def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:
         """The row of a recording whose windows went through the network."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import AudioError
 from mtqnet.scoring.intervals import Interval
+from mtqnet.signal.flags import Level, level_of
 from mtqnet.targets import KEYS, TARGETS, Target
 
 ENDS: tuple[str, ...] = tuple(f"{key}_{end}" for key in KEYS for end in ("low", "high"))
@@ -93,7 +94,7 @@ class Scores:
     version: str = ""
     """Of this package"""
     flags: tuple[str, ...] = ()
-    """What to keep in mind: see signal/checks.py."""
+    """What to keep in mind, or what the error is an instance of: keys of signal/flags.py."""
     error: str | None = None
     """Why there is no score."""
     windows: tuple[WindowScores, ...] = field(default=(), repr=False, compare=False)
@@ -101,6 +102,11 @@ class Scores:
     track: Track | None = field(default=None, repr=False, compare=False)
     exception: Exception | None = field(default=None, repr=False, compare=False)
     """What `error` was before it became text."""
+
+    @property
+    def level(self) -> Level:
+        """`ok`, `caution` (a flag says why to read the scores with care) or `refused` (there are none)."""
+        return "refused" if self.error is not None else level_of(self.flags)
 
     def raise_for_error(self) -> Self:
         """Raise what kept the recording from being scored (an AudioError, mostly); else return the scores."""

@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike
 from mtqnet.errors import UsageError
 from mtqnet.scoring.predictor import PathLike, Predictor, cached
 from mtqnet.scoring.scores import Scores, WindowScores
-from mtqnet.signal import audio, checks
+from mtqnet.signal import audio
 from mtqnet.signal.audio import SAMPLE_RATE, Samples
 from mtqnet.signal.blocks import Resampler
+from mtqnet.signal.flags import MIN_DURATION_S
 from mtqnet.signal.windows import MAX_WINDOW_S
 
 HOP_S = 1.0
@@ -46,10 +47,8 @@ class Stream:
         audio.need_rate(rate)
         if not 1 <= channels <= audio.MAX_CHANNELS:
             raise UsageError(f"{channels} channels: expected 1 to {audio.MAX_CHANNELS}")
-        if not checks.MIN_DURATION_S <= window_s <= MAX_WINDOW_S:
-            raise UsageError(
-                f"a window of {window_s:g} s: expected {checks.MIN_DURATION_S:g} to {MAX_WINDOW_S:g} s"
-            )
+        if not MIN_DURATION_S <= window_s <= MAX_WINDOW_S:
+            raise UsageError(f"a window of {window_s:g} s: expected {MIN_DURATION_S:g} to {MAX_WINDOW_S:g} s")
         if not 0 < hop_s <= window_s:
             raise UsageError(f"a hop of {hop_s:g} s: expected more than 0 s, and no more than the window")
         self._predictor = predictor

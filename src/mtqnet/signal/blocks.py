@@ -98,7 +98,7 @@ def surveyed(path: Path, rate: int) -> tuple[LongFile, Survey]:
             surveyor.add(mono)
     else:
         surveyor.add(resampler.finish())
-    return file, surveyor.finish(channels.cancel)
+    return file, surveyor.finish(rate, channels.cancel)
 
 
 class Channels:

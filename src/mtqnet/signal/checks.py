@@ -1,7 +1,8 @@
 """Facts about a recording that decide whether it can be scored, and what its reader should be told.
 
-A recording gets a score or a reason (`refuse`); a score may carry flags (`flags`). Levels are in dBov: 0 dBov
-is the power of a square wave at full scale (ITU-T G.100.1), so a sine at full scale has -3 dBov.
+A recording gets a score or a reason (`refuse`); a score may carry flags (`flags`). What each flag means and where
+its threshold lies stands in flags.py. Levels are in dBov: 0 dBov is the power of a square wave at full scale
+(ITU-T G.100.1), so a sine at full scale has -3 dBov.
 """
 
 from __future__ import annotations
@@ -13,25 +14,13 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import SilentError, TooShortError
 from mtqnet.signal.audio import SAMPLE_RATE, Recording, Samples
-from mtqnet.signal.level import FRAME, active_level, to_db
+from mtqnet.signal.character import Character, CharacterMeter
+from mtqnet.signal.facts import Facts
+from mtqnet.signal.flags import MIN_DURATION_S, SILENT_DBOV, raised
+from mtqnet.signal.level import FRAME, Activity, activity, to_db
 
-MIN_DURATION_S = 0.5
-"""Seconds. Less holds no whole word, and no rater of P.835 was ever asked about so little."""
-SILENT_DBOV = -70.0
-"""dBov. Speech this faint lies under the noise of any microphone; dither of 16-bit PCM is at about -95."""
 TRIM_S = 0.5
 """Seconds. Shorter silence at an end is the pause before a word, and stays."""
-SHORT_S = 2.0
-"""Seconds. The training clips are 3 s and longer, P.835 rates sentences of about that length."""
-LOW_DBOV = -50.0
-"""dBov, active level: 24 dB below the -26 dBov at which telephone speech is kept (ITU-T P.830)."""
-HIGH_DBOV = -10.0
-"""dBov, active level. Peaks of speech stand 12 dB and more above it: here they overload, or float samples
-were never scaled to full scale 1."""
-CLIPPED_SHARE = 0.01
-"""Share of samples at the flat top. Of 250 recordings of speech and noise, 99 % stay below 0.005. With 1 % of
-their samples cut off, half show more than 0.01, even where a change of rate made the top ring."""
-
 FLAT_TOP_QUANTILE = 0.999
 """Where the top is looked for, on each side of zero: not at the very peak, which may be the ringing."""
 FLAT_TOP_TOLERANCE = 0.05
@@ -40,30 +29,64 @@ _BLOCK = 3_000
 """Frames (one minute) that are held in double precision at a time."""
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What can be said of a recording without any model."""
-
-    duration_s: float
-    peak: float
-    """Largest magnitude; full scale is 1."""
-    loudest_dbov: float
-    """Level of the loudest 20 ms."""
-    active_dbov: float
-    """Level while somebody speaks, ITU-T P.56."""
-    clipped_share: float
-    """Share of all samples that lie at a flat top, 0 to 1."""
-
-
 def facts(recording: Recording) -> Facts:
-    """All facts of a recording that `refuse` lets pass."""
-    powers = _frame_powers(recording.samples)
+    """All facts of a recording that `heard` lets pass."""
+    powers = _audible_powers(recording)
+    start, stop = _ends(powers, recording)
+    samples = recording.samples
+    mean = samples.mean()
+    meter = CharacterMeter()
+    meter.add(samples)
+    return gathered(
+        Measured(
+            len(samples),
+            stop - start,
+            float(max(samples.max(), -samples.min())),
+            float(powers.max()),
+            activity(samples - mean),
+            _flat_top(samples) + _flat_top(-samples),
+            float(mean),
+            meter.finish(),
+        ),
+        recording.source_rate,
+        recording.channels_cancel,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured in the samples of a recording, held or in blocks."""
+
+    samples: int
+    heard: int
+    """Samples without the silence at the ends"""
+    peak: float
+    loudest: float
+    """Power of the loudest frame"""
+    activity: Activity
+    clipped_share: float
+    mean: float
+    character: Character
+
+
+def gathered(measured: Measured, source_rate: float, channels_cancel: bool) -> Facts:
+    """Facts from what was measured."""
+    active, sound = measured.activity.settled, measured.character
+    heard_s = measured.heard / SAMPLE_RATE
     return Facts(
-        duration_s=recording.duration_s,
-        peak=float(max(recording.samples.max(), -recording.samples.min())),
-        loudest_dbov=to_db(float(powers.max())),
-        active_dbov=active_level(recording.samples - recording.samples.mean()),
-        clipped_share=_flat_top(recording.samples) + _flat_top(-recording.samples),
+        duration_s=measured.samples / SAMPLE_RATE,
+        peak=measured.peak,
+        loudest_dbov=to_db(measured.loudest),
+        active_dbov=active.level,
+        clipped_share=measured.clipped_share,
+        heard_s=heard_s,
+        active_share=min(1.0, active.seconds / heard_s),
+        dc=abs(measured.mean),
+        band_share=sound.bandwidth_hz / (min(source_rate, SAMPLE_RATE) / 2),
+        movement=sound.movement,
+        persistence=sound.persistence,
+        source_rate=source_rate,
+        channels_cancel=channels_cancel,
     )
 
 
@@ -101,7 +124,10 @@ def heard(recording: Recording) -> tuple[int, int]:
     Silence below SILENT_DBOV of TRIM_S or more at either end is left out: a file padded with zeros is no
     recording with a quieter background. Raises what `refuse` raises, and TooShortError where too little is left.
     """
-    powers = _audible_powers(recording)
+    return _ends(_audible_powers(recording), recording)
+
+
+def _ends(powers: NDArray[np.float64], recording: Recording) -> tuple[int, int]:
     loud = loud_frames(powers)
     first, last = int(loud[0]) + 1, int(loud[-1]) + 1  # the first frame has no power here
     return ends(first, last, len(recording.samples))
@@ -125,24 +151,8 @@ def ends(first: int, last: int, samples: int) -> tuple[int, int]:
 
 
 def flags(recording: Recording) -> tuple[str, ...]:
-    """What to keep in mind when reading the scores of a recording that `refuse` lets pass.
-
-    short: less than SHORT_S; clipped: CLIPPED_SHARE or more of it lies at a flat top (a pure tone does, too);
-    low_level, high_level: active level outside LOW_DBOV to HIGH_DBOV; channels_cancel: see Recording.
-    """
-    return raised(facts(recording), recording.channels_cancel)
-
-
-def raised(found: Facts, channels_cancel: bool) -> tuple[str, ...]:
-    """The flags that these facts raise."""
-    holds = {
-        "short": found.duration_s < SHORT_S,
-        "clipped": found.clipped_share > CLIPPED_SHARE,
-        "low_level": found.active_dbov < LOW_DBOV,
-        "high_level": found.active_dbov > HIGH_DBOV,
-        "channels_cancel": channels_cancel,
-    }
-    return tuple(name for name, true in holds.items() if true)
+    """What to keep in mind when reading the scores of a recording that `heard` lets pass: keys of flags.RAISED."""
+    return raised(facts(recording))
 
 
 def _frame_powers(samples: Samples) -> NDArray[np.float64]:

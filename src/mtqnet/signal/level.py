@@ -5,7 +5,7 @@ Levels are in dBov (ITU-T G.100.1): 0 dBov is the power of a full-scale square w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -46,11 +46,16 @@ def active_level(samples: NDArray[np.floating]) -> float:
 
     The level counts energy over active time alone, so pauses do not lower it.
     """
+    return activity(samples).level
+
+
+def activity(samples: NDArray[np.floating]) -> Activity:
+    """What P.56 has to know of (samples,) at 16 kHz."""
     energy = _energy(samples)
     steps = len(samples) // STEP
     if energy <= 0 or steps == 0:
-        return FLOOR_DB
-    return Activity(len(samples), energy, _active_steps(_held_envelope(samples[: steps * STEP], steps))).level
+        return Activity(len(samples), energy, np.zeros(len(THRESHOLDS), dtype=np.int64))
+    return Activity(len(samples), energy, _active_steps(_held_envelope(samples[: steps * STEP], steps)))
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,21 @@ class Activity:
         margins = levels - 20 * np.log10(THRESHOLDS[heard])
         # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
         return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
+
+    @property
+    def settled(self) -> Activity:
+        """The same without thresholds that were first reached within HANGOVER of the end.
+
+        All energy over the few steps that are left there would be a level far above full scale.
+        """
+        return replace(self, active=np.where(self.active >= HANGOVER, self.active, 0))
+
+    @property
+    def seconds(self) -> float:
+        """Active time: what the energy would take at the active level."""
+        if self.energy <= 0:
+            return 0.0
+        return min(self.samples, self.energy / 10 ** (self.level / 10)) / SAMPLE_RATE
 
 
 class ActivityMeter:

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from mtqnet.signal import checks
 from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.checks import Facts
-from mtqnet.signal.level import FRAME, Activity, ActivityMeter, active_power, to_db
+from mtqnet.signal.character import CharacterMeter
+from mtqnet.signal.checks import Measured
+from mtqnet.signal.facts import Facts
+from mtqnet.signal.flags import raised
+from mtqnet.signal.level import FRAME, Activity, ActivityMeter, active_power
 
 BLOCK = 5 * SAMPLE_RATE
 """Samples that are looked at together, or more: longer than TRIM_S, so that the first block knows the start."""
@@ -49,12 +52,13 @@ class Surveyor:
     def __init__(self) -> None:
         self._samples = self._frames = 0
         self._held: Samples = np.zeros(0, dtype=np.float32)
-        self._peak = self._loudest = 0.0
+        self._peak = self._loudest = self._sum = 0.0
         self._first: int | None = None  # loud frame
         self._last = 0  # loud frame
         self._whole, self._heard = ActivityMeter(), ActivityMeter()
         self._to_last: Activity = self._heard.activity  # of what is heard, up to the last loud frame
         self._tops = (FlatTop(), FlatTop())
+        self._character = CharacterMeter()
 
     def add(self, samples: Samples) -> None:
         """Take (samples,) at SAMPLE_RATE, any number."""
@@ -65,7 +69,7 @@ class Surveyor:
             self._take(self._held[: frames * FRAME])
             self._held = self._held[frames * FRAME :]
 
-    def finish(self, channels_cancel: bool) -> Survey:
+    def finish(self, source_rate: float, channels_cancel: bool) -> Survey:
         """Raises TooShortError or SilentError, in the words of checks.py."""
         checks.need_length(self._samples / SAMPLE_RATE)
         frames = len(self._held) // FRAME - 1
@@ -77,12 +81,19 @@ class Surveyor:
         assert self._first is not None
         start, stop = checks.ends(self._first, self._last, self._samples)
         heard = self._heard.activity if stop == self._samples else self._to_last
-        clipped = sum(top.count() for top in self._tops) / self._samples
-        facts = Facts(
-            self._samples / SAMPLE_RATE, self._peak, to_db(self._loudest), self._whole.activity.level, clipped
-        )
-        return Survey(
-            self._samples, start, stop, active_power(heard.level), facts, checks.raised(facts, channels_cancel)
+        facts = checks.gathered(self._measured(stop - start), source_rate, channels_cancel)
+        return Survey(self._samples, start, stop, active_power(heard.level), facts, raised(facts))
+
+    def _measured(self, heard: int) -> Measured:
+        return Measured(
+            self._samples,
+            heard,
+            self._peak,
+            self._loudest,
+            self._whole.activity,
+            sum(top.count() for top in self._tops) / self._samples,
+            self._sum / self._samples,
+            self._character.finish(),
         )
 
     def _take(self, samples: Samples) -> None:
@@ -103,6 +114,8 @@ class Surveyor:
             self._whole.add(samples - samples.mean())
         self._tops[0].add(samples)
         self._tops[1].add(-samples)
+        self._sum += float(samples.sum(dtype=np.float64))
+        self._character.add(samples)
 
     def _listen(self, samples: Samples, loud: NDArray[np.int64]) -> None:
         """Count activity from the start of what is heard, and remember it as of the last loud frame."""
