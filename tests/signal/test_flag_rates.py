@@ -178,7 +178,7 @@ def test_degraded_speech_is_not_called_noise_or_music(shared_data: Path) -> None
 def test_speech_in_noise_as_loud_or_in_rooms_or_whispered_is_not_called_noise_or_music(
     speakers: list[Path], shared_data: Path
 ) -> None:
-    """Other speakers, other stretches of noise and other pairs than the thresholds were chosen on."""
+    """Other pairs of speaker, noise and room; but `music_only` was raised for them, so this is no fresh check."""
     rng = np.random.default_rng(7)
     noises = [read(file).samples for file in sorted((shared_data / "noise_mixed_cc").rglob("*.flac"))[::2]]
     rooms = [read(file).samples for file in sorted((shared_data / "rir_real").glob("*.flac"))]

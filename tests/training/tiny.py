@@ -16,6 +16,8 @@ from mtqnet.training.encoder import SpeechEncoder, load
 from mtqnet.training.frontend import Clip
 from mtqnet.training.network import Network, Output
 
+torch.set_num_threads(1)  # networks of a few hundred weights: a second thread would wait for the first
+
 ENCODER_WIDTH = 5
 
 PLAIN = NetworkConfig(
