@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mtqnet.signal import windows
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.checks import MIN_DURATION_S
+from mtqnet.signal.flags import MIN_DURATION_S
 from mtqnet.training import weights
 from mtqnet.training.export import Scorer
 from mtqnet.training.waveform import VIEWS, peak_normalised
