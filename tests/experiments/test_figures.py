@@ -8,7 +8,7 @@ from scipy import stats
 
 from mtqnet.experiments import figures
 from mtqnet.experiments.figures import Resampled
-from mtqnet.targets import G_MOS, QUEST, SDI, Target
+from mtqnet.targets import G_MOS, QUEST, S_MOS, SDI, Target
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -96,3 +96,16 @@ def test_no_difference_has_no_small_p() -> None:
         less = figures.difference(*pair)
         covered += less.low <= 0 <= less.high
     assert covered >= 54  # 95 % of 60 is 57
+
+
+def test_clips_that_a_run_does_not_score_count_for_nothing() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.uniform(1, 5, 60)
+    said = np.clip(truth + 0.5 * rng.standard_normal(60), 1, 5)
+    part = np.where(np.arange(60) < 40, said, np.nan)
+    assert figures.measure(S_MOS, truth, part) == figures.measure(S_MOS, truth[:40], said[:40])
+    made = figures.mean_lcc([S_MOS], {"s_mos": truth}, [{"s_mos": part}])
+    assert made.by_seed[0] == pytest.approx(np.corrcoef(truth[:40], said[:40])[0, 1])
+    assert np.isfinite(made.by_draw).all()
+    less = figures.difference(figures.mean_lcc([S_MOS], {"s_mos": truth}, [{"s_mos": said}]), made)
+    assert less.low < less.mean < less.high

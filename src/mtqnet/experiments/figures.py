@@ -64,8 +64,8 @@ class Difference(Interval):
 
 
 def measure(target: Target, truth: Array, score: Array, is_mos: bool = True) -> Measure:
-    """(clips,) twice -> figures over the clips with a truth."""
-    known = ~np.isnan(truth)
+    """(clips,) twice -> figures over the clips with a truth and a score."""
+    known = ~np.isnan(truth) & ~np.isnan(score)
     y, x = truth[known], target.compress(score[known])
     y = target.compress(y) if is_mos else y
     if np.ptp(x) == 0 or np.ptp(y) == 0:
@@ -88,13 +88,17 @@ class Resampled:
 def mean_lcc(
     targets: Sequence[Target], truth: Mapping[str, Array], runs: Sequence[Mapping[str, Array]], is_mos: bool = True
 ) -> Resampled:
-    """LCC, averaged over the targets, of runs (one a seed) on the same clips."""
+    """LCC, averaged over the targets, of runs (one a seed) on the same clips; those that a run scores."""
     counts = _draws(len(truth[targets[0].key]))
     seeds, draws = [], []
     for run in runs:
-        pairs = [(t.compress(truth[t.key]) if is_mos else truth[t.key], t.compress(run[t.key])) for t in targets]
+        known = ~np.isnan([run[t.key] for t in targets]).any(axis=0)
+        pairs = [
+            ((t.compress(truth[t.key]) if is_mos else truth[t.key])[known], t.compress(run[t.key])[known])
+            for t in targets
+        ]
         seeds.append(np.mean([np.corrcoef(y, x)[0, 1] for y, x in pairs]))
-        draws.append(np.mean([weighted_lcc(counts, y, x) for y, x in pairs], axis=0))
+        draws.append(np.mean([weighted_lcc(counts[:, known], y, x) for y, x in pairs], axis=0))
     return Resampled(np.array(seeds), np.mean(draws, axis=0))
 
 

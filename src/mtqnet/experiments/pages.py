@@ -9,6 +9,7 @@ import numpy as np
 
 from mtqnet.experiments.figures import Difference
 from mtqnet.experiments.material import RATED
+from mtqnet.experiments.schedule import PEER_CLIPS
 from mtqnet.experiments.study import PEERS, Table
 from mtqnet.experiments.summary import MEAN, ArmRow, RunRow, Summary
 from mtqnet.targets import BY_KEY, OBJECTIVE, QUEST
@@ -108,7 +109,8 @@ def _per_target(table: Table, summary: Summary) -> str:
     if any(arm.kind in PEERS for arm in table.arms.values()):
         lines += [
             f"{MINUS}: the model has no such score. Peers are single models: their intervals are of the draw of "
-            "clips alone, and they were trained for other scales, so their MSE says little.",
+            "clips alone, and they were trained for other scales, so their MSE says little. They scored "
+            f"the first {PEER_CLIPS} clips of each test.",
             "",
         ]
     lines += ["MUSHRA ratings run from 0 to 100: no MSE.", ""]

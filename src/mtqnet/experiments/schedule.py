@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mtqnet.corpus import peers
@@ -25,6 +26,8 @@ from mtqnet.training.memory import keep_memory
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
 
+PEER_CLIPS = 400
+"""Of each test that the peers score: DNSMOS repeats a short clip, and takes a second or two of a core for it"""
 WATCH_S = 2.0
 """Seconds between two looks whether the parent lives"""
 
@@ -62,10 +65,14 @@ def score_peers(lab: Lab, study: Study, python: Path, jobs: int, stage: Stage) -
 
 
 def peer_scores(lab: Lab, test: str, python: Path, jobs: int, stage: Stage) -> peers.Scores:
+    """What the peers say of the first PEER_CLIPS of a test, NaN of the rest."""
     clips = lab.material.test(test).clips
-    return peers.score(
-        python, clips, lab.out / "peers", test, jobs, lambda done, total: stage(f"peers, {test}", done, total)
+    asked = clips[:PEER_CLIPS]
+    said = peers.score(
+        python, asked, lab.out / "peers", test, jobs, lambda done, total: stage(f"peers, {test}", done, total)
     )
+    rest = np.full(len(clips) - len(asked), np.nan)
+    return {column: np.concatenate([values, rest]) for column, values in said.items()}
 
 
 def results(lab: Lab, arm: Arm, seeds: int, python: Path) -> list[Result]:

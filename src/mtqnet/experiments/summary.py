@@ -119,7 +119,8 @@ def _runs(arm: str, results: Sequence[Result], tests: Mapping[str, Test]) -> Ite
                 found = figures.measure(BY_KEY[key], test.truth[key], score, is_mos)
                 seed = str(number) if len(results) > 1 else "all"
                 mse = found.mse if is_mos else None
-                yield RunRow(arm, split, key, seed, len(score), found.lcc, found.srcc, mse)
+                clips = int(np.count_nonzero(~np.isnan(score)))
+                yield RunRow(arm, split, key, seed, clips, found.lcc, found.srcc, mse)
 
 
 def _arms(table: Table, split: str, results: Mapping[str, Sequence[Result]], test: Test) -> Iterable[ArmRow]:
