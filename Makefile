@@ -56,7 +56,8 @@ card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how fa
 		$(BIN)/mtqnet invariance --model $$model --output docs/results/card/$$model.invariance.csv \
 			$(DATA)/p835_csp835_refconditions/wb || exit 1; \
 	done
-	grep -E '^(arm|dnsmos|dnsmos_p808|distillmos),' docs/results/models.csv > docs/results/card/peers.csv
+	if [ -f docs/results/models.csv ]; then \
+		grep -E '^(arm|dnsmos|dnsmos_p808|distillmos),' docs/results/models.csv > docs/results/card/peers.csv; fi
 	$(BIN)/mtqnet card $(MODELS) --results docs/results/card --output MODEL_CARD.md
 
 peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
