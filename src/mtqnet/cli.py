@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from mtqnet import __version__, finetune_verb
 from mtqnet.analysis import verbs
+from mtqnet.analysis.verbs import Model
 from mtqnet.errors import MtqnetError
 
 
@@ -62,7 +63,6 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the table here: .csv, .jsonl or .parquet.", show_default=False),
 ]
-Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Math threads of a process; 0 is one per core.")]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the table in a pipe too, where CSV would be.")]
 Windows = Annotated[
