@@ -10,7 +10,6 @@ The parts stand in tuning/. Features are kept in a folder of their own, so that 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from mtqnet import __version__
 from mtqnet.analysis.label_tables import LabelTable
@@ -274,8 +272,7 @@ def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tun
     if outcome.margins.intervals is not None:
         about["intervals"] = as_json(outcome.margins.intervals)
     export(network, parent.encoder, name, made, about)
-    stored = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    save_file(stored, made / f"{name}.safetensors", {"network": json.dumps(asdict(network.config))})
+    weights.store(network, made, name)
     order.out.mkdir(parents=True, exist_ok=True)
     for suffix in (".safetensors", ".json", ".onnx"):
         partial = order.out / f"{name}{suffix}.tmp"

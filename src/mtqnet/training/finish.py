@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from mtqnet.bars import Stage
 from mtqnet.scoring.intervals import as_json
-from mtqnet.training import calibrate, evaluate, loop, mpl
+from mtqnet.training import calibrate, evaluate, loop, mpl, weights
 from mtqnet.training import encoder as encoders
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
@@ -100,8 +99,7 @@ def finish(made: Made, rows: list[Row], place: Place, listener: Listener, clock:
         "kinds": sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     }
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
-    weights = {name: tensor.contiguous() for name, tensor in made.network.state_dict().items()}
-    save_file(weights, folder / f"{config.name}.safetensors", {"network": json.dumps(asdict(config.network))})
+    weights.store(made.network, folder, config.name)
     return Run(exported, figures, minutes)
 
 

@@ -1,4 +1,4 @@
-"""A trained model back in torch: its network and encoder, from NAME.safetensors and the record NAME.json.
+"""A trained model's weights on disk, and back in torch: NAME.safetensors and the record NAME.json.
 
 The graph NAME.onnx cannot be trained on. So that the two files belong together, the network is held against the
 graph before anybody uses it.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
@@ -37,6 +38,12 @@ class Opened:
     """In evaluation mode"""
     encoder: SpeechEncoder | None
     front_end: FrontEnd
+
+
+def store(network: Network, folder: Path, name: str) -> None:
+    """Write NAME.safetensors, with the network's dimensions in its header."""
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    save_file(tensors, folder / f"{name}.safetensors", {"network": json.dumps(asdict(network.config))})
 
 
 def load(model: str | os.PathLike[str]) -> Opened:
