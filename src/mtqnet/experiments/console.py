@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from mtqnet import __version__
 from mtqnet.bars import Stage, stages
 from mtqnet.errors import UsageError
-from mtqnet.experiments import pages, plots, schedule, study, summary
+from mtqnet.experiments import pages, peer_table, plots, schedule, study, summary
 from mtqnet.experiments.arms import SPLITS, Lab
 from mtqnet.experiments.material import TESTS, Material
 from mtqnet.experiments.pages import Facts
@@ -45,7 +45,8 @@ def reproduce(options: Options) -> bool:
     console = Console(stderr=True)
     with stages(console) as stage:
         lab = _lab(options, asked, stage)
-        schedule.score_peers(lab, asked, options.peers, options.jobs, stage)
+        at = schedule.PeersAt(options.peers, options.results / peer_table.NAME)
+        schedule.score_peers(lab, asked, at, options.jobs, stage)
 
         def told(name: str, seed: int, seconds: float) -> None:
             console.print(f"{name}, seed {seed}: {seconds:.0f} s", highlight=False)
@@ -63,7 +64,8 @@ def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
 
 
 def _write(lab: Lab, table: Table, options: Options, console: Console) -> bool:
-    results = {name: schedule.results(lab, arm, options.seeds, options.peers) for name, arm in table.arms.items()}
+    said = options.results / peer_table.NAME
+    results = {name: schedule.results(lab, arm, options.seeds, said) for name, arm in table.arms.items()}
     tests = {split: lab.material.test(split) for split in SPLITS}
     made = summary.summarise(table, results, tests)
     summary.write(made, options.results, table.name)

@@ -99,6 +99,10 @@ class Material:
         rows = self._split(name)
         return Test(tuple(excerpt(self.corpus, row) for row in rows), labels_of(rows, KEYS))
 
+    def ids(self, split: str) -> list[str]:
+        """Ids of the clips of a split, in the order of its test."""
+        return [row["id"] for row in self._split(split)]
+
     def dataset(self, name: str, config: Config) -> Dataset:
         """Features that this configuration takes, and true labels, of a split or a rated set."""
         test = self.test(name)

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from mtqnet.corpus import peers
-from mtqnet.experiments import arms
+from mtqnet.errors import UsageError
+from mtqnet.experiments import arms, peer_table
 from mtqnet.experiments.arms import Lab, Result
 from mtqnet.experiments.material import TESTS
 from mtqnet.experiments.study import PEERS, Arm, Kind, Study, Table
@@ -57,32 +58,48 @@ def run_all(lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: T
         _run(lab, _first(lab, runs), f"arms of {table}", jobs, stage, told)
 
 
-def score_peers(lab: Lab, study: Study, python: Path, jobs: int, stage: Stage) -> None:
-    """Let the peers that these tables name score the tests."""
-    if any(arm.kind in PEERS for _, _, arm in _arms(study)):
-        for test in TESTS:
-            peer_scores(lab, test, python, jobs, stage)
+@dataclass(frozen=True)
+class PeersAt:
+    """Where the peers run, and where what they said is kept."""
+
+    python: Path
+    """Interpreter of their environment (corpus/peers.py)"""
+    table: Path
+    """peer_table.py"""
 
 
-def peer_scores(lab: Lab, test: str, python: Path, jobs: int, stage: Stage) -> peers.Scores:
+def score_peers(lab: Lab, study: Study, at: PeersAt, jobs: int, stage: Stage) -> None:
+    """Let the peers that these tables name score the tests, and keep what they say."""
+    if not any(arm.kind in PEERS for _, _, arm in _arms(study)):
+        return
+    table = peer_table.read(at.table, lab.corpus_digest)
+    for test in TESTS:
+        clips = peer_table.names(lab.material, test, PEER_CLIPS)
+        if table.said(test, clips) is None:
+            asked = lab.material.test(test).clips[:PEER_CLIPS]
+            said = peers.score(
+                at.python, asked, lab.out / "peers", test, jobs,
+                lambda done, total, test=test: stage(f"peers, {test}", done, total),  # type: ignore[misc]
+            )  # fmt: skip
+            table = table.told(test, clips, said)
+            peer_table.write(table, at.table)
+
+
+def peer_scores(lab: Lab, test: str, table: Path) -> peers.Scores:
     """What the peers say of the first PEER_CLIPS of a test, NaN of the rest."""
-    clips = lab.material.test(test).clips
-    asked = clips[:PEER_CLIPS]
-    said = peers.score(
-        python, asked, lab.out / "peers", test, jobs, lambda done, total: stage(f"peers, {test}", done, total)
-    )
-    rest = np.full(len(clips) - len(asked), np.nan)
+    said = peer_table.read(table, lab.corpus_digest).said(test, peer_table.names(lab.material, test, PEER_CLIPS))
+    if said is None:
+        raise UsageError(f"{table} lacks clips of {test}: were the peers let score them?")
+    clips = len(lab.material.test(test).clips)
+    rest = np.full(clips - min(clips, PEER_CLIPS), np.nan)
     return {column: np.concatenate([values, rest]) for column, values in said.items()}
 
 
-def results(lab: Lab, arm: Arm, seeds: int, python: Path) -> list[Result]:
+def results(lab: Lab, arm: Arm, seeds: int, peers_said: Path) -> list[Result]:
     """The results of an arm, a seed each (one for a peer), from disk."""
     if arm.kind not in PEERS:
         return [arms.read(lab.result(arm, seed)) for seed in range(1, seeds + 1)]
-
-    def quiet(_name: str, _done: int, _total: int) -> None: ...
-
-    said = {test: peer_scores(lab, test, python, 1, quiet) for test in TESTS}
+    said = {test: peer_scores(lab, test, peers_said) for test in TESTS}
     return [Result({test: of_kind(arm.kind, scores) for test, scores in said.items()}, 0.0, [])]
 
 
