@@ -71,6 +71,37 @@ def clips(voice: Callable[..., Samples]) -> list[Samples]:
     return [(whole + noise)[:length] for length in LENGTHS]
 
 
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    encoder = tiny.whisper()
+    torch.manual_seed(1)
+    network = Network(tiny.KINDS["channel"], KEYS, encoder.width).eval()
+    made = export(network, encoder, "small", tmp_path_factory.mktemp("int8"), ABOUT, int8=True)
+    return Case(Scorer(network, encoder).eval(), made, Runtime(models.find(made.model), threads=1))
+
+
+def test_eight_bits_say_nearly_the_same(int8: Case, clips: list[Samples]) -> None:
+    import onnx
+
+    kinds = {node.op_type for node in onnx.load(int8.made.model).graph.node}
+    assert "MatMulInteger" in kinds
+    record = json.loads(int8.made.record.read_text())
+    assert record["int8"] and record["one_at_a_time"]
+    told = int8.runtime.run(clips).values
+    for place, clip in enumerate(clips):
+        meant = int8.torch([clip])[0]
+        for target, a, b in zip(TARGETS, told[place], meant, strict=True):
+            off = abs(target.compress(np.array(a)) - target.compress(np.array(b)))
+            assert off <= exporting.INT8_PARITY
+    assert np.abs(told - int8.torch(clips)).max() > 1e-6  # it is another arithmetic, in fact
+
+
+def test_eight_bits_score_a_batch_as_its_clips(int8: Case, clips: list[Samples]) -> None:
+    together = int8.runtime.run(clips).values
+    alone = np.concatenate([int8.runtime.run([clip]).values for clip in clips])
+    np.testing.assert_array_equal(together, alone)
+
+
 def test_file_scores_as_torch_does_at_any_length(case: Case, clips: list[Samples]) -> None:
     for clip in clips:
         np.testing.assert_allclose(case.runtime.run([clip]).values, case.torch([clip]), atol=PARITY)

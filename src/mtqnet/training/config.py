@@ -186,6 +186,8 @@ class Config:
     peers: PeersConfig = field(default_factory=PeersConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
     """For `mtqnet distil` alone"""
+    int8: bool = False
+    """The exported graph has 8-bit weights in its matrix products (quantise.py): half the time with an encoder"""
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 

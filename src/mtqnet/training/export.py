@@ -27,11 +27,14 @@ from mtqnet.errors import ModelError
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.signal.features import FEATURES
 from mtqnet.targets import named
+from mtqnet.training import quantise
 from mtqnet.training.encoder import SpeechEncoder
 from mtqnet.training.network import Network
 
 PARITY = 1e-3
 """Largest difference between torch and the exported file, in each target's own unit; for SDI of its log10"""
+INT8_PARITY = 0.15
+"""The same where weights are 8-bit integers, on bursts of noise, which are further off than speech"""
 HALF_FROM = 4096
 """Numbers: larger weights are stored as 16-bit floats"""
 OPSET = 17
@@ -85,18 +88,30 @@ class Scorer(nn.Module):
 
 
 def export(
-    network: Network, encoder: SpeechEncoder | None, name: str, folder: Path, about: Mapping[str, Any]
+    network: Network,
+    encoder: SpeechEncoder | None,
+    name: str,
+    folder: Path,
+    about: Mapping[str, Any],
+    int8: bool = False,
 ) -> Exported:
-    """Write NAME.onnx and NAME.json into `folder`. Raises ModelError if the file scores unlike torch."""
+    """Write NAME.onnx and NAME.json into `folder`; with `int8` its matrix products are in 8 bits (quantise.py).
+
+    Raises ModelError if the file scores unlike torch.
+    """
     scorer = Scorer(network, encoder).eval()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.onnx"
     partial = folder / f"{name}.partial.onnx"
     try:
-        _to_onnx(scorer, partial)
+        graph = _graph(scorer, partial)
+        partial.write_bytes(_halved(graph))
+        _agreeing(parity(scorer, partial), PARITY)
+        if int8:
+            scorer.one_at_a_time = True
+            partial.write_bytes(_halved(quantise.int8(graph)))
         difference = parity(scorer, partial)
-        if bad := {k: round(d, 5) for k, d in difference.items() if not d <= PARITY}:
-            raise ModelError(f"the exported graph scores unlike torch, beyond {PARITY}: {bad}")
+        _agreeing(difference, INT8_PARITY if int8 else PARITY)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -107,6 +122,7 @@ def export(
         "peak_normalise": network.config.peak_normalise,
         "frame_rate_hz": _frame_rate(scorer),
         "one_at_a_time": scorer.one_at_a_time,
+        "int8": int8,
         "track": network.config.merge == "channel",  # else the frames are branches in a row, not time
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
@@ -115,6 +131,11 @@ def export(
     record_file = folder / f"{name}.json"
     record_file.write_text(json.dumps(record, indent=1) + "\n")
     return Exported(target, record_file, difference)
+
+
+def _agreeing(difference: Mapping[str, float], bound: float) -> None:
+    if bad := {k: round(d, 5) for k, d in difference.items() if not d <= bound}:
+        raise ModelError(f"the exported graph scores unlike torch, beyond {bound}: {bad}")
 
 
 def parity(scorer: Scorer, model: Path) -> dict[str, float]:
@@ -145,7 +166,8 @@ def _served_difference(
     return np.array([np.abs(t.compress(told[:, i]) - t.compress(meant[:, i])).max() for i, t in columns])
 
 
-def _to_onnx(scorer: Scorer, path: Path) -> None:
+def _graph(scorer: Scorer, path: Path) -> bytes:
+    """As torch writes it, in 32 bits."""
     inputs = _example(scorer.features, (2.0,) if scorer.one_at_a_time else (2.0, 1.0))
     axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
     with _quiet(), _explained():
@@ -158,7 +180,7 @@ def _to_onnx(scorer: Scorer, path: Path) -> None:
             },
             opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    path.write_bytes(_halved(path.read_bytes()))
+    return path.read_bytes()
 
 
 def _halved(model: bytes) -> bytes:

@@ -88,7 +88,7 @@ def finish(made: Made, rows: list[Row], place: Place, listener: Listener, clock:
     """Export, evaluate and calibrate through the exported file, write all that beside it."""
     folder, config = place.out / "model", made.config
     about = {"licence": _licence(config), "config": asdict(config), **made.about}
-    exported = export(made.network, made.encoder, config.name, folder, about)
+    exported = export(made.network, made.encoder, config.name, folder, about, config.int8)
     held_out = [row for row in rows if row["split"] != "train"]
     said = evaluate.scores(exported.model, held_out, place.corpus, lambda a, b: listener.stage("evaluation", a, b))
     figures = evaluate.figures(held_out, said)
