@@ -51,7 +51,7 @@ def reproduce(options: Options) -> bool:
         def told(name: str, seed: int, seconds: float) -> None:
             console.print(f"{name}, seed {seed}: {seconds:.0f} s", highlight=False)
 
-        schedule.run_all(lab, asked, options.seeds, options.jobs, stage, told)
+        schedule.run_all(lab, asked, options.seeds, options.jobs, stage, told, options.peers)
     within = [_write(lab, table, options, console) for table in asked.tables.values()]
     return all(within)
 

@@ -24,8 +24,11 @@ from mtqnet.experiments.arms import Lab, Result
 from mtqnet.experiments.material import TESTS
 from mtqnet.experiments.study import PEERS, Arm, Kind, Study, Table
 from mtqnet.training.memory import keep_memory
+from mtqnet.training.prepare import peers_said
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
+OF_TEACHER = ("network", "encoder", "teacher", "peers")
+"""Parts of a configuration that a teacher depends on"""
 
 PEER_CLIPS = 400
 """Of each test that the peers score: DNSMOS repeats a short clip, and takes a second or two of a core for it"""
@@ -47,11 +50,14 @@ class Run:
     seed: int
 
 
-def run_all(lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told) -> None:
-    """Make every result that these tables need."""
+def run_all(
+    lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told, python: Path = peers.PYTHON
+) -> None:
+    """Make every result that these tables need; `python` runs the peers that some arm learns from."""
     wanted = [Run(table.name, name, arm, seed) for table, name, arm in _arms(study)
               for seed in range(1, seeds + 1) if arm.kind not in PEERS]  # fmt: skip
     _prepare(lab, wanted, jobs, stage)
+    _ask_peers(lab, wanted, python, jobs, stage)
     _run(lab, _first(lab, _teachers(lab, wanted)), "teachers", jobs, stage, told)
     for table in study.tables:
         runs = [run for run in wanted if run.table == table]
@@ -119,7 +125,7 @@ def seconds(lab: Lab, table: Table, seeds: int) -> float:
 
 def teacher_of(arm: Arm) -> Arm:
     """The teacher that an arm learns from: same network, same front end."""
-    return replace(TEACHER, change={k: v for k, v in arm.change.items() if k in ("network", "encoder", "teacher")})
+    return replace(TEACHER, change={k: v for k, v in arm.change.items() if k in OF_TEACHER})
 
 
 def _arms(study: Study) -> Iterable[tuple[Table, str, Arm]]:
@@ -145,6 +151,14 @@ def _prepare(lab: Lab, wanted: Iterable[Run], jobs: int, stage: Stage) -> None:
         if front_end not in done:
             done.add(front_end)
             lab.material.prepare(config, ("train", "validation", *TESTS), jobs, stage)
+
+
+def _ask_peers(lab: Lab, wanted: Iterable[Run], python: Path, jobs: int, stage: Stage) -> None:
+    """Let the peers that teach some arm score what it learns from."""
+    for config in dict.fromkeys(lab.config(run.arm, 1).peers for run in wanted):
+        for split in ("train", "validation"):
+            clips = lab.material.test(split).clips
+            peers_said(config, clips, split, lab.out / "peers", python, jobs, stage)
 
 
 def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: Told) -> None:

@@ -15,19 +15,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mtqnet import __version__
-from mtqnet.bars import Stage
 from mtqnet.corpus import peers
 from mtqnet.corpus.table import excerpt, read_rows
+from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, loop, mpl
+from mtqnet.training import frontend, loop, mpl, prepare
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
-from mtqnet.training.dataset import Labels
 from mtqnet.training.finish import Listener, Made, Row, Run, finish, judging_and_calibrating, timed
 from mtqnet.training.prepare import Place, build_corpus, dataset
 
@@ -46,7 +44,15 @@ def train(config: Config, place: Place, listener: Listener, peers_python: Path =
     front_end = frontend.FrontEnd.of(config)
     train, validation = (
         dataset(front_end, rows, split, place, listener.stage).with_labels(
-            _said(config, rows, split, place, listener.stage, peers_python)
+            prepare.peers_said(
+                config.peers,
+                _clips(rows, split, place),
+                split,
+                place.out / "peers",
+                peers_python,
+                place.jobs,
+                listener.stage,
+            )
         )
         for split in ("train", "validation")
     )
@@ -56,19 +62,8 @@ def train(config: Config, place: Place, listener: Listener, peers_python: Path =
     return finish(Made(config, trained.student, encoder, _about(config, trained)), rows, place, listener, clock)
 
 
-def _said(config: Config, rows: list[Row], split: str, place: Place, stage: Stage, python: Path) -> Labels:
-    """What the peers that are teachers say of a split: of its first clips in training, of all that validate."""
-    keys = config.peers.heads
-    if not keys:
-        return {}
-    clips = [excerpt(place.corpus, row) for row in rows if row["split"] == split]
-    asked = clips[: config.peers.clips or None] if split == "train" else clips
-    scores = peers.score(
-        python, asked, place.out / "peers", split, place.jobs, lambda a, b: stage(f"peers, {split}", a, b),
-        peers.predictors_of(keys),
-    )  # fmt: skip
-    unknown = np.full(len(clips) - len(asked), np.nan)
-    return {key: np.concatenate([scores[key], unknown]) for key in keys}
+def _clips(rows: list[Row], split: str, place: Place) -> list[Excerpt]:
+    return [excerpt(place.corpus, row) for row in rows if row["split"] == split]
 
 
 def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:
