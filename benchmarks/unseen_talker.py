@@ -2,10 +2,10 @@
 
     python benchmarks/unseen_talker.py --model base --data ../shared/data --output docs/results
 
-CSP835 has P.835 ratings of three talkers, 26 recordings each. Two teach (52 recordings), the third judges, for each
-of the three; once with ratings of S-, N- and G-MOS, once with those of G-MOS alone. Everything is the default of
-`mtqnet finetune`. PESQ, STOI and SDI judge too, but teach nothing. PESQ and STOI are computed against the clean
-recordings. SDI is what the conditions were made with: against the clean recordings it would be 0.2 to 0.4 even with
+CSP835 has P.835 ratings of three talkers, 26 recordings each. Two teach (52 recordings), the third judges, for
+each of the three; once with ratings of S-, N- and G-MOS, once with those of G-MOS alone. Everything is the default
+of `mtqnet finetune`. PESQ, STOI and SDI judge too, but teach nothing. PESQ and STOI are computed against the
+clean recordings. SDI is what the conditions were made with: against the clean recordings it would be 0.2 to 0.4 even with
 noise 40 dB below the speech, as they came another way, through other filters.
 
 Writes tuning.csv and tuning.md. Exit code 1 where a bar does not hold. Takes five minutes on one core.
@@ -28,7 +28,7 @@ from mtqnet.analysis import label_tables
 from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.signal import audio
-from mtqnet.targets import BY_KEY, OBJECTIVE, QUEST, SDI
+from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
 from mtqnet.training.evaluate import Figure
 from mtqnet.training.finetune import Order, Outcome, finetune
 from mtqnet.training.memory import keep_memory
@@ -71,7 +71,7 @@ class Row:
 
 
 def sdi_made(snr_db: str, mnru_q_db: str) -> float:
-    """SDI of a condition: noise at r dB below the speech brings 10^(-r/10) (labels/intrusive.py), of either kind."""
+    """SDI of a condition: noise r dB below the speech brings 10^(-r/10) (labels/intrusive.py), of either kind."""
     ratios = [float(told) for told in (snr_db, mnru_q_db) if told != CLEAN]
     return SDI.clip(sum(10 ** (-ratio / 10) for ratio in ratios))
 
@@ -103,6 +103,13 @@ def rows_of(outcome: Outcome, rated: str, unseen: str) -> Iterator[Row]:
         )
 
 
+def _line(row: Row) -> str:
+    """For the terminal."""
+    figures = (row.lcc_before, row.lcc_after, row.rmse_before, row.rmse_after)
+    told = " ".join(f"{figure:7.4f}" for figure in figures)
+    return f"{row.rated:8} {row.unseen:4} {row.score:9} {told} {'' if row.holds else 'missed'}"
+
+
 def page(rows: list[Row], model: str, seed: int, command: str) -> str:
     """tuning.md"""
     record = models.find(model)
@@ -120,10 +127,12 @@ def page(rows: list[Row], model: str, seed: int, command: str) -> str:
         "takes for distortion. *Rated* says which ratings taught; all other scores are anchored to what the model "
         "said before.",
         "",
-        "The labeller's curves, by which the model's training clips got their labels, were fitted to the ratings of "
-        "these three talkers. So *before* has met the listeners' scale, if not the recordings.",
+        "The labeller's curves, by which the model's training clips got their labels, were fitted to the ratings "
+        "of these three talkers: *before* has met the listeners' scale, if not the recordings. The anchor's default "
+        "weight was chosen on these talkers, too (training/tuning/fit.py).",
         "",
         "<!-- --8<-- [start:table] -->",
+        "",
         "| rated | unseen talker | epochs | score | LCC before | after | RMSE before | after |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -135,6 +144,7 @@ def page(rows: list[Row], model: str, seed: int, command: str) -> str:
     told = "; ".join(f"{row.rated}, {row.unseen}: {BY_KEY[row.score].name}" for row in failed)
     bars = f"does not hold everywhere ({told})" if failed else "holds everywhere"
     lines += [
+        "",
         "<!-- --8<-- [end:table] -->",
         "",
         f"The bar, a smaller RMSE of G-MOS and at most {LOSS} LCC less on each other score, {bars}.",
@@ -162,8 +172,7 @@ def main(
                 targets=targets, tuning=TuneConfig(seed=seed, epochs=epochs), jobs=1,
             )  # fmt: skip
             rows += rows_of(finetune(order, lambda *_: None), rated, unseen)
-            print(*(f"{r.rated:8} {r.unseen} {r.score:9} {r.lcc_before:.4f} {r.lcc_after:.4f} {r.rmse_before:.4f} "
-                    f"{r.rmse_after:.4f} {'' if r.holds else 'missed'}" for r in rows[-6:]), sep="\n", flush=True)  # fmt: skip
+            print("\n".join(map(_line, rows[-len(KEYS) :])), flush=True)
     output.mkdir(parents=True, exist_ok=True)
     with (output / "tuning.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(rows[0])))

@@ -2,8 +2,7 @@
 
     python examples/in_python.py examples/recordings
 
-The folder's recordings as rows for pandas or polars; the mean of G-MOS as a torchmetrics metric keeps it, where torch
-is there; and the three lines that VERSA and similar harnesses need.
+The folder's recordings as rows for pandas or polars, and the three lines that VERSA and similar harnesses need.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from mtqnet.scoring import batch
 
 
 def main(folder: Path) -> None:
-    """Print what each recording's scores are, what is worst, and two ways to the same number."""
+    """Print what each recording's scores are, what is worst, by two ways to the same number."""
     paths = batch.find(folder)
     predictor = mtqnet.load("base")
     rows = []
@@ -28,7 +27,9 @@ def main(folder: Path) -> None:
             print(f"{path.name}: {scores.error}")
             continue
         rows.append({"file": path.name, "g_mos": scores.g_mos, "flags": " ".join(scores.flags)})
-    worst = min(rows, key=lambda row: row["g_mos"])  # pandas.DataFrame(rows), polars.DataFrame(rows) take them as well
+    worst = min(
+        rows, key=lambda row: row["g_mos"]
+    )  # pandas.DataFrame(rows), polars.DataFrame(rows) take them as well
     print(f"{len(rows)} recordings, worst {worst['file']} with G-MOS {worst['g_mos']:.2f} {worst['flags']}")
 
     samples, rate = sf.read(folder / worst["file"])
