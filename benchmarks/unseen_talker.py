@@ -5,8 +5,8 @@
 CSP835 has P.835 ratings of three talkers, 26 recordings each. Two teach (52 recordings), the third judges, for
 each of the three; once with ratings of S-, N- and G-MOS, once with those of G-MOS alone. Everything is the default
 of `mtqnet finetune`. PESQ, STOI and SDI judge too, but teach nothing. PESQ and STOI are computed against the
-clean recordings. SDI is what the conditions were made with: against the clean recordings it would be 0.2 to 0.4 even with
-noise 40 dB below the speech, as they came another way, through other filters.
+clean recordings. SDI is what the conditions were made with: against the clean recordings it would be 0.2 to 0.4
+even with noise 40 dB below the speech, as they came another way, through other filters.
 
 Writes tuning.csv and tuning.md. Exit code 1 where a bar does not hold. Takes five minutes on one core.
 """
@@ -110,26 +110,28 @@ def _line(row: Row) -> str:
     return f"{row.rated:8} {row.unseen:4} {row.score:9} {told} {'' if row.holds else 'missed'}"
 
 
-def page(rows: list[Row], model: str, seed: int, command: str) -> str:
+def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
     """tuning.md"""
     record = models.find(model)
     failed = [row for row in rows if not row.holds]
     lines = [
         "# Tuned on two talkers, tested on the third",
         "",
-        f"`{command}`, {date.today().isoformat()}, mtqnet {__version__}, seed {seed}, model `{record.name}` "
-        f"(sha256 {record.sha256[:12]}). Written by that command; `make tuning` repeats it.",
+        f"`python benchmarks/unseen_talker.py --seed {tuning.seed} --anchor {tuning.anchor:g}`, "
+        f"{date.today().isoformat()}, mtqnet {__version__}, model `{record.name}` (sha256 {record.sha256[:12]}). "
+        "Written by that command; `make tuning` repeats it.",
         "",
-        "P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge. All settings are the "
-        "defaults of `mtqnet finetune`; the number of epochs is found without the third talker. S-, N- and G-MOS "
+        "P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge. The weight of the "
+        f"anchor is {tuning.anchor:g} ({TuneConfig().anchor:g} is the default of `mtqnet finetune`), all else is as "
+        "it is by default; the number of epochs is found without the third talker. S-, N- and G-MOS "
         "are held against listeners, PESQ and STOI against values computed from the clean recordings, SDI (as "
         "log10) against SNR and Q of the condition: the clean recordings came through other filters, which SDI "
         "takes for distortion. *Rated* says which ratings taught; all other scores are anchored to what the model "
         "said before.",
         "",
         "The labeller's curves, by which the model's training clips got their labels, were fitted to the ratings "
-        "of these three talkers: *before* has met the listeners' scale, if not the recordings. The anchor's default "
-        "weight was chosen on these talkers, too (training/tuning/fit.py).",
+        "of these three talkers: *before* has met their scale, if not the recordings. The anchor's default weight "
+        "was chosen on these talkers, too (training/tuning/fit.py).",
         "",
         "<!-- --8<-- [start:table] -->",
         "",
@@ -159,17 +161,19 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder of features and tuned models.")] = Path("runs/tuning"),
     seed: Annotated[int, typer.Option(help="Of the order of recordings.")] = 1,
     epochs: Annotated[int, typer.Option(help="At most.")] = TuneConfig().epochs,
+    anchor: Annotated[float, typer.Option(help="Weight of a score that is held.")] = TuneConfig().anchor,
 ) -> None:
     """Tune three times two ways, write what came out."""
     keep_memory()
     folder = data / SET
     table = label_tables.read(table_with_truth(folder, work / "labels.csv"))
+    tuning = TuneConfig(seed=seed, epochs=epochs, anchor=anchor)
     rows: list[Row] = []
     for rated, targets in LESSONS.items():
         for unseen in sorted(set(table.column("speaker"))):
             order = Order(
                 table, folder, work / f"{unseen}-{len(targets)}", work / "features", model, "speaker", (unseen,),
-                targets=targets, tuning=TuneConfig(seed=seed, epochs=epochs), jobs=1,
+                targets=targets, tuning=tuning, jobs=1,
             )  # fmt: skip
             rows += rows_of(finetune(order, lambda *_: None), rated, unseen)
             print("\n".join(map(_line, rows[-len(KEYS) :])), flush=True)
@@ -178,8 +182,7 @@ def main(
         writer = csv.DictWriter(file, list(asdict(rows[0])))
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
-    command = f"python benchmarks/unseen_talker.py --seed {seed}"
-    (output / "tuning.md").write_text(page(rows, model, seed, command))
+    (output / "tuning.md").write_text(page(rows, model, tuning))
     sys.exit(any(not row.holds for row in rows))
 
 
