@@ -121,8 +121,8 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         f"{date.today().isoformat()}, mtqnet {__version__}, model `{record.name}` (sha256 {record.sha256[:12]}). "
         "Written by that command; `make tuning` repeats it.",
         "",
-        "P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge. The weight of the "
-        f"anchor is {tuning.anchor:g} ({TuneConfig().anchor:g} is the default of `mtqnet finetune`), all else is as "
+        "P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge. The anchor weighs "
+        f"{tuning.anchor:g} ({TuneConfig().anchor:g} is the default of `mtqnet finetune`), all else is as "
         "it is by default; the number of epochs is found without the third talker. S-, N- and G-MOS "
         "are held against listeners, PESQ and STOI against values computed from the clean recordings, SDI (as "
         "log10) against SNR and Q of the condition: the clean recordings came through other filters, which SDI "
