@@ -67,7 +67,8 @@ def test_through_gains_the_sound_is_better_and_through_samples_only_the_score(
     """docs/judge.md has what was measured with the model of candidates/."""
     folder = shared_data / "pairs_voicebank_demand_cmgan"
     clean, noisy = (
-        torch.from_numpy(np.array(audio.read(folder / kind / name).samples))[:SAMPLES] for kind in ("clean", "noisy")
+        torch.from_numpy(np.array(audio.read(folder / kind / name).samples))[:SAMPLES]
+        for kind in ("clean", "noisy")
     )
     found = ascend.ways_up(judge, clean, noisy, STEPS)
     before, gains, samples = found["noisy"], found["gains"], found["samples"]
