@@ -3,7 +3,7 @@ score alone. With the shipped model where it has weights to differentiate, else 
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -31,11 +31,9 @@ STEPS = 20
 
 @pytest.fixture(scope="module")
 def ascend() -> ModuleType:
-    found = importlib.util.spec_from_file_location("ascend", ROOT / "examples/ascend.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "examples"))
+        return importlib.import_module("ascend")
 
 
 def exported(source: Path, folder: Path) -> Path:
