@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
 
-.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench docs clean
+.PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -43,6 +43,9 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/c
 
 train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
+
+tuning: .venv/dev.done  ## docs/results/tuning.md: tuned on two talkers, tested on the third (five minutes)
+	$(BIN)/python benchmarks/unseen_talker.py --model $(firstword $(MODELS)) --data $(DATA) --output docs/results
 
 small: .venv/dev.done  ## a small network that learns what `base` says: a model in runs/small/model
 	$(BIN)/mtqnet distil configs/small.toml --data $(DATA) --out runs/small --corpus runs/base/corpus

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from mtqnet.scoring.intervals import Intervals, as_json
 from mtqnet.targets import KEYS
@@ -35,7 +33,9 @@ SPREAD = 8.0
 """Heads are made so much steeper: scores of drawn weights all lie in the middle, and would hide a difference"""
 
 
-def write(folder: Path, kind: str = "plain", seed: int = 0, intervals: Intervals | None = None) -> Path:
+def write(
+    folder: Path, kind: str = "plain", seed: int = 0, intervals: Intervals | None = None, int8: bool = False
+) -> Path:
     """A model with weights drawn from the seed, in `folder`, under its name; the folder."""
     config = Config(folder.name, CorpusConfig((), ()), seed=seed, network=KINDS[kind])
     uses = "encoder" in config.network.inputs
@@ -48,10 +48,5 @@ def write(folder: Path, kind: str = "plain", seed: int = 0, intervals: Intervals
     about = {"licence": "MIT", "config": asdict(config), "labels": "none", "seed": seed}
     if intervals is not None:
         about["intervals"] = as_json(intervals)
-    export(network, encoder, folder.name, folder, about)
-    save_file(
-        {name: weight.contiguous() for name, weight in network.state_dict().items()},
-        folder / f"{folder.name}.safetensors",
-        {"network": json.dumps(asdict(config.network))},
-    )
+    export(network, encoder, folder.name, folder, about, int8)
     return folder

@@ -140,9 +140,16 @@ def score(
     raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, jobs, quiet, table, windows, resume)))
 
 
-@app.command()
+TARGETS_HELP = (
+    "Say what the six scores mean: range, direction, unit, standard.\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet targets[/]"
+)
+
+
+@app.command(help=TARGETS_HELP)
 def targets() -> None:
-    """Say what the six scores mean: range, direction, unit, standard."""
+    """Say what the six scores mean."""
     from mtqnet.console import show_targets
 
     show_targets()

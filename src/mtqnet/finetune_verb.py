@@ -56,7 +56,7 @@ def finetune(
     ] = None,
     anchor: Annotated[
         float, typer.Option(min=0, help="Weight of a score that is held, beside one that learns.")
-    ] = 1.0,
+    ] = 3.0,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of recordings.")] = 1,
     file_column: Annotated[str, typer.Option(help="Column of the recordings, if it is not found.")] = "",

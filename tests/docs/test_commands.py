@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import tiny_model
 from mtqnet.errors import MtqnetError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("index.md", "input.md", "scores.md", "compare.md")
-ELSEWHERE = re.compile(r"^make ")
+ROOT = DOCS.parent
+PAGES = ("index.md", "input.md", "scores.md", "compare.md", "judge.md", "train.md", "faq.md")
+IN_A_ROW = ("finetune.md",)
+"""Pages whose commands use what those before them wrote"""
+ELSEWHERE = re.compile(r"^(make|mtqnet train) ")
 """Commands that other tests run, on less"""
 
 
@@ -48,16 +52,29 @@ def desk(tmp_path: Path, examples: Path) -> Path:
             noise = gain * np.random.default_rng(number).standard_normal(3 * rate)
             piece = sound[number * 1000 : number * 1000 + 3 * rate]
             sf.write(tmp_path / folder / f"{number}.wav", piece + noise[: len(piece)], rate)
-    rows = [f"noisy/{number}.wav,{2 + number / 10},3" for number in range(6)]
-    rows += [f"enhanced/{number}.wav,{4 - number / 10},3" for number in range(6)]
-    (tmp_path / "labels.csv").write_text("\n".join(["file,g_mos,votes", *rows]) + "\n")
+    for name, folder in (("clean.wav", "enhanced"), ("noisy.wav", "noisy")):
+        shutil.copy(tmp_path / folder / "0.wav", tmp_path / name)
+    rows = [f"noisy/{number}.wav,{2 + number / 10},3,t{number % 3}" for number in range(6)]
+    rows += [f"enhanced/{number}.wav,{4 - number / 10},3,t{number % 3}" for number in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,g_mos,votes,talker", *rows]) + "\n")
     return tmp_path
 
 
-@pytest.mark.parametrize(("page", "command"), [(page, line) for page in PAGES for line in commands(page)])
-def test_command_works_as_typed(page: str, command: str, desk: Path) -> None:
-    assert command.startswith("mtqnet "), f"{page}: a command of another program"
-    line = command.replace("mtqnet", f"{shlex.quote(sys.executable)} -W error -m mtqnet", 1)
+@pytest.fixture
+def trained(desk: Path) -> Path:
+    """The same with a model that can be tuned, where `make train` leaves one."""
+    tiny_model.write(desk / "runs/base/model")
+    return desk
+
+
+def typed(command: str, page: str, desk: Path) -> None:
+    """Run it in that folder; it has to end well and to leave what it says."""
+    here = shlex.quote(sys.executable)
+    if command.startswith("python examples/"):
+        line = command.replace("python examples", f"{here} {shlex.quote(str(ROOT / 'examples'))}", 1)
+    else:
+        assert command.startswith("mtqnet "), f"{page}: a command of another program"
+        line = command.replace("mtqnet", f"{here} -W error -m mtqnet", 1)
     done = subprocess.run(
         line,
         shell=True,
@@ -72,9 +89,34 @@ def test_command_works_as_typed(page: str, command: str, desk: Path) -> None:
         assert (desk / written).stat().st_size > 0
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_python_works_as_typed(page: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(desk)
+@pytest.mark.parametrize(("page", "command"), [(page, line) for page in PAGES for line in commands(page)])
+def test_command_works_as_typed(page: str, command: str, request: pytest.FixtureRequest) -> None:
+    typed(command, page, request.getfixturevalue("trained" if "runs/base/model" in command else "desk"))
+
+
+@pytest.mark.parametrize("page", IN_A_ROW)
+def test_commands_work_one_after_the_other(page: str, trained: Path) -> None:
+    assert len(commands(page)) > 1
+    for command in commands(page):
+        typed(command, page, trained)
+
+
+def test_every_page_of_the_site_that_has_commands_is_tried() -> None:
+    there = {page.name for page in DOCS.glob("*.md") if commands(page.name)}
+    assert there <= {*PAGES, *IN_A_ROW}
+
+
+def test_example_in_python_finds_the_worst_recording(examples: Path) -> None:
+    command = [sys.executable, "-W", "error", ROOT / "examples/in_python.py", examples]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    first, second = done.stdout.splitlines()
+    assert re.fullmatch(r"7 recordings, worst \w+\.flac with G-MOS \d\.\d\d .*", first)
+    assert second.split()[-1] == re.findall(r"\d\.\d\d", first)[0]
+
+
+@pytest.mark.parametrize("page", [page for page in (*PAGES, *IN_A_ROW) if blocks(page, "python")])
+def test_python_works_as_typed(page: str, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
     names: dict[str, object] = {}
     for block in blocks(page, "python"):  # one after the other, as they are read
         exec(block, names)

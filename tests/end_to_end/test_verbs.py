@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from mtqnet import cli
 from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
 from mtqnet.targets import TARGETS
 
@@ -38,6 +40,23 @@ def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
     assert "Usage: mtqnet" in done.stdout
     assert "Example" in done.stdout
     assert "[/" not in done.stdout
+
+
+def words(command: Any, name: str) -> dict[str, str]:
+    """Help of a command and of all below it, by how they are called."""
+    if hasattr(command, "commands"):
+        return {
+            call: text
+            for key, each in command.commands.items()
+            for call, text in words(each, f"{name} {key}").items()
+        }
+    return {name: command.help}
+
+
+def test_no_command_lacks_an_example_of_itself() -> None:
+    told = words(typer.main.get_command(cli.app), "mtqnet")
+    assert len(told) >= 18
+    assert not [call for call, text in told.items() if "Example" not in text or text.count(call) < 1]
 
 
 def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_path: Path) -> None:

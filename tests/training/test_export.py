@@ -132,7 +132,11 @@ def test_record_says_what_scoring_needs(case: Case) -> None:
     assert record["seed"] == 3, "and what it is told"
     assert record["sha256"] == hashlib.sha256(case.made.model.read_bytes()).hexdigest()
     assert record["peak_normalise"] == case.scorer.network.config.peak_normalise
-    assert sorted(path.name for path in case.made.model.parent.iterdir()) == ["small.json", "small.onnx"]
+    assert sorted(path.name for path in case.made.model.parent.iterdir()) == [
+        "small.json",
+        "small.onnx",
+        "small.safetensors",
+    ]
 
 
 def test_frame_rate_is_that_of_the_frames(case: Case, voice: Callable[..., Samples]) -> None:

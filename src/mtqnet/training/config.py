@@ -187,8 +187,8 @@ class Config:
     distil: DistilConfig = field(default_factory=DistilConfig)
     """For `mtqnet distil` alone"""
     int8: bool = False
-    """The exported graph has 8-bit weights in its matrix products (quantise.py). It can score, but not be tuned or
-    differentiated yet: it says other things than its `.safetensors`, and is refused (weights.py)"""
+    """The exported graph has 8-bit weights in its matrix products (quantise.py). Its `.safetensors` has 32 bits:
+    what is tuned or differentiated is that, and it says a little other things"""
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 

@@ -1,5 +1,8 @@
 """From a trained network to one ONNX file that scores without torch, with a parity check.
 
+Three files are written together: NAME.onnx scores, NAME.safetensors holds the same weights to train on, NAME.json
+is their record. The record has the digest of both, so whoever opens one knows that it belongs to the other.
+
 The graph takes features (numpy makes them, signal/features.py) and sample counts, holds the speech encoder
 and the network, and gives scores in each target's own unit. The large weights are stored as 16-bit floats
 and widened when the file is loaded: half the size, and far less error than PARITY allows.
@@ -13,13 +16,14 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
 
@@ -38,6 +42,8 @@ INT8_PARITY = 0.15
 HALF_FROM = 4096
 """Numbers: larger weights are stored as 16-bit floats"""
 OPSET = 17
+WEIGHTS_SHA256 = "weights_sha256"
+"""Key of the record: digest of NAME.safetensors"""
 EXPORTER_SAYS = (
     "You are using the legacy TorchScript-based ONNX export",
     "The feature will be removed",
@@ -95,9 +101,11 @@ def export(
     about: Mapping[str, Any],
     int8: bool = False,
 ) -> Exported:
-    """Write NAME.onnx and NAME.json into `folder`; with `int8` its matrix products are in 8 bits (quantise.py).
+    """Write NAME.onnx, NAME.safetensors and NAME.json into `folder`; with `int8` the graph's matrix
+    products are in 8 bits (quantise.py).
 
-    Raises ModelError if the file scores unlike torch.
+    Raises ModelError if the file scores unlike torch: the graph in 32 bits by more than PARITY, and what 8 bits
+    make of it by more than INT8_PARITY.
     """
     scorer = Scorer(network, encoder).eval()
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +124,8 @@ def export(
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+    weights = _weights(network)
+    (folder / f"{name}.safetensors").write_bytes(weights)
     record = {
         "name": name,
         "targets": list(network.targets),
@@ -126,12 +136,19 @@ def export(
         "int8": int8,
         "track": network.config.merge == "channel",  # else the frames are branches in a row, not time
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
         "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
         **about,
     }
     record_file = folder / f"{name}.json"
     record_file.write_text(json.dumps(record, indent=1) + "\n")
     return Exported(target, record_file, difference)
+
+
+def _weights(network: Network) -> bytes:
+    """NAME.safetensors, with the network's dimensions in its header."""
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    return bytes(save(tensors, {"network": json.dumps(asdict(network.config))}))
 
 
 def _agreeing(difference: Mapping[str, float], bound: float) -> None:

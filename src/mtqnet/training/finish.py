@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mtqnet.bars import Stage
 from mtqnet.scoring.intervals import as_json
-from mtqnet.training import calibrate, evaluate, loop, mpl, weights
+from mtqnet.training import calibrate, evaluate, loop, mpl
 from mtqnet.training import encoder as encoders
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
@@ -99,7 +99,6 @@ def finish(made: Made, rows: list[Row], place: Place, listener: Listener, clock:
         "kinds": sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     }
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
-    weights.store(made.network, folder, config.name)
     return Run(exported, figures, minutes)
 
 

@@ -1,20 +1,22 @@
-"""A trained model's weights on disk, and back in torch: NAME.safetensors and the record NAME.json.
+"""A trained model's weights back in torch, from NAME.safetensors and the record NAME.json.
 
-The graph NAME.onnx cannot be trained on. So that the two files belong together, the network is held against the
-graph before anybody uses it.
+The graph NAME.onnx cannot be trained on. The record has the digest of both files: export.py held the network
+against the graph before it wrote them. Records from before 2026-11-26 have that of the graph alone: there the
+network is held against the graph once more.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as parsed
 
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
@@ -22,9 +24,11 @@ from mtqnet.scoring.models import ModelRecord
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import EncoderConfig, NetworkConfig, build
 from mtqnet.training.encoder import SpeechEncoder
-from mtqnet.training.export import PARITY, Scorer, parity
+from mtqnet.training.export import INT8_PARITY, PARITY, WEIGHTS_SHA256, Scorer, parity
 from mtqnet.training.frontend import FrontEnd
 from mtqnet.training.network import Network
+
+ONE_TRAINING = "the files are of two trainings; copy .onnx, .safetensors and .json of one"
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,10 @@ class Opened:
     encoder: SpeechEncoder | None
     front_end: FrontEnd
 
-
-def store(network: Network, folder: Path, name: str) -> None:
-    """Write NAME.safetensors, with the network's dimensions in its header."""
-    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    save_file(tensors, folder / f"{name}.safetensors", {"network": json.dumps(asdict(network.config))})
+    @property
+    def int8(self) -> bool:
+        """Whether the graph has 8-bit matrix products. The weights have 32 bits in any case."""
+        return bool(self.about.get("int8", False))
 
 
 def load(model: str | os.PathLike[str]) -> Opened:
@@ -52,9 +55,16 @@ def load(model: str | os.PathLike[str]) -> Opened:
     record.weights()  # the graph is the one that the record describes
     about: dict[str, Any] = json.loads(record.path.with_suffix(".json").read_text(encoding="utf-8"))
     front_end, network, encoder = _made(record, about)
-    network.load_state_dict(_stored(record, network))
+    content = _content(record)
+    digest = about.get(WEIGHTS_SHA256)
+    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+        raise ModelError(
+            f"{_beside(record).name} is not the file that {record.name}.json describes: {ONE_TRAINING}"
+        )
+    network.load_state_dict(_tensors(content, record, network))
     opened = Opened(record, about, network.eval(), encoder, front_end)
-    _need_parity(opened)
+    if digest is None:
+        _need_parity(opened)
     return opened
 
 
@@ -74,27 +84,42 @@ def _made(record: ModelRecord, about: Mapping[str, Any]) -> tuple[FrontEnd, Netw
     return front_end, network, encoder
 
 
-def _stored(record: ModelRecord, network: Network) -> dict[str, torch.Tensor]:
-    path = record.path.with_suffix(".safetensors")
+def _beside(record: ModelRecord) -> Path:
+    return record.path.with_suffix(".safetensors")
+
+
+def _content(record: ModelRecord) -> bytes:
+    path = _beside(record)
     if not path.is_file():
         raise ModelError(
             f"model '{record.name}' has no weights to train on: {path.name} is not beside {record.path.name}. "
             "`mtqnet train` writes it; a model without it can score, and no more"
         )
     try:
-        stored = cast(dict[str, torch.Tensor], load_file(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path} ({error.strerror}): check its permissions") from error
+
+
+def _tensors(content: bytes, record: ModelRecord, network: Network) -> dict[str, torch.Tensor]:
+    path = _beside(record)
+    try:
+        stored = cast(dict[str, torch.Tensor], parsed(content))
     except Exception as error:  # safetensors has an error of its own without a public name
         raise ModelError(f"{path} is damaged ({error}): copy it again") from error
     expected = {name: weight.shape for name, weight in network.state_dict().items()}
     if {name: weight.shape for name, weight in stored.items()} != expected:
-        raise ModelError(f"{path.name} holds other weights than its record describes: copy the three files again")
+        raise ModelError(f"{path.name} holds other weights than its record describes: {ONE_TRAINING}")
     return stored
 
 
 def _need_parity(opened: Opened) -> None:
-    difference = parity(Scorer(opened.network, opened.encoder).eval(), opened.record.path)
-    if worst := {key: round(value, 4) for key, value in difference.items() if not value <= PARITY}:
+    """For records without the digest. Against a graph of 8 bits it tells less: two trainings may be as near."""
+    scorer = Scorer(opened.network, opened.encoder).eval()
+    scorer.one_at_a_time = opened.record.one_at_a_time
+    bound = INT8_PARITY if opened.int8 else PARITY
+    difference = parity(scorer, opened.record.path)
+    if worst := {key: round(value, 4) for key, value in difference.items() if not value <= bound}:
         raise ModelError(
-            f"{opened.record.name}.safetensors scores unlike {opened.record.path.name}, by {worst}: "
-            "they are of two trainings; copy the three files of one"
+            f"{_beside(opened.record).name} scores unlike {opened.record.path.name}, by {worst}: {ONE_TRAINING}"
         )

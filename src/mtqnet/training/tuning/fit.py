@@ -49,8 +49,10 @@ class TuneConfig:
     """Learning rate while the trunk is frozen"""
     rate: float = 1e-4
     """And after: a tenth of what the model was trained with"""
-    anchor: float = 1.0
-    """Weight of a head that is to stay, beside one that learns"""
+    anchor: float = 3.0
+    """Weight of a head that is to stay, beside one that learns. Found by leaving talkers of CSP835 out
+    (make tuning), ratings of G-MOS alone: with 1, SDI of one talker lost 0.014 LCC; with 3 no score of the two
+    talkers looked at lost any, and G-MOS gained nearly as much (RMSE 0.28 for 0.26, 0.32 for 0.31)"""
     level_db: float = 3.0
     """Each piece's level is moved by up to so much, up or down"""
     seed: int = 1

@@ -1,0 +1,121 @@
+"""Climb G-MOS's own gradient, and see what that does to the sound: what a judge is worth inside a training loop.
+
+    python examples/ascend.py clean.wav noisy.wav --model mine -o better.wav
+
+Two ways up, from the same noisy recording:
+
+gains    each cell of the spectrogram has a gain of 0 to 1: what an enhancer's mask can do, and no more
+samples  every sample may change
+
+Prints G-MOS and the true SI-SDR and STOI, before and after. What was found with it: docs/judge.md.
+Needs mtqnet[train] and a model with its .safetensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile as sf
+import torch
+import typer
+from torch import Tensor
+
+from mtqnet.labels.intrusive import stoi
+from mtqnet.signal import audio
+from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.torch import ScoreModule
+
+FRAME, HOP = 512, 128
+"""Samples: 32 ms, every 8 ms"""
+START = 3.0
+"""Gains begin at sigmoid(3) = 0.95: at 1 they would have no slope"""
+GAIN_RATE, SAMPLE_STEP = 0.05, 5e-4
+"""Step sizes of Adam"""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording, judged and measured."""
+
+    samples: Tensor
+    g_mos: float
+    si_sdr: float
+    """dB"""
+    stoi: float
+
+
+def si_sdr(clean: Tensor, heard: Tensor) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., ICASSP 2019) of (samples,) twice."""
+    one, other = clean.double(), heard.double()
+    target = (one @ other) / (one @ one) * one
+    return float(10 * torch.log10(target.square().sum() / (other - target).square().sum()))
+
+
+def climb(judge: ScoreModule, start: Tensor, made: Callable[[Tensor], Tensor], rate: float, steps: int) -> Tensor:
+    """Parameters `start` after so many steps up the gradient; `made` turns them into (samples,)."""
+    found = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([found], lr=rate, maximize=True)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        torch.autograd.backward(judge(made(found)[None]).sum())
+        optimiser.step()
+    return made(found.detach()).detach()
+
+
+def by_gains(judge: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
+    """(samples,) -> (samples,), its spectrogram multiplied by gains of 0 to 1."""
+    window = torch.hann_window(FRAME)
+    spectrum = torch.stft(noisy, FRAME, HOP, window=window, return_complex=True)
+
+    def made(gains: Tensor) -> Tensor:
+        return torch.istft(spectrum * torch.sigmoid(gains), FRAME, HOP, window=window, length=len(noisy))
+
+    return climb(judge, torch.full(spectrum.shape, START), made, GAIN_RATE, steps)
+
+
+def by_samples(judge: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
+    """(samples,) -> (samples,), each moved freely."""
+    return climb(judge, noisy, lambda samples: samples, SAMPLE_STEP, steps)
+
+
+def measured(judge: ScoreModule, clean: Tensor, heard: Tensor) -> Heard:
+    """What the judge says, and what is true."""
+    with torch.no_grad():
+        said = float(judge(heard[None])[0, 0])
+    return Heard(heard, said, si_sdr(clean, heard), stoi(clean.numpy(), heard.numpy()))
+
+
+def ways_up(judge: ScoreModule, clean: Tensor, noisy: Tensor, steps: int) -> dict[str, Heard]:
+    """Before, and after both ways."""
+    ways = {
+        "noisy": noisy,
+        "gains": by_gains(judge, noisy, steps),
+        "samples": by_samples(judge, noisy, steps),
+    }
+    return {name: measured(judge, clean, samples) for name, samples in ways.items()}
+
+
+def main(
+    clean: Annotated[Path, typer.Argument(help="The clean recording, to measure by.")],
+    noisy: Annotated[Path, typer.Argument(help="The same with noise.")],
+    model: Annotated[str, typer.Option(help="A shipped model, or a path.")] = "base",
+    steps: Annotated[int, typer.Option(help="Up the gradient.")] = 20,
+    output: Annotated[Path | None, typer.Option("-o", help="Where the way by gains is written.")] = None,
+) -> None:
+    """Climb both ways, print what came of it."""
+    one, other = (torch.from_numpy(np.array(audio.read(path).samples)) for path in (clean, noisy))
+    length = min(len(one), len(other))
+    found = ways_up(ScoreModule(model, ["g_mos"]), one[:length], other[:length], steps)
+    print("way      G-MOS  SI-SDR  STOI")
+    for name, heard in found.items():
+        print(f"{name:8} {heard.g_mos:5.2f}  {heard.si_sdr:6.2f}  {heard.stoi:.3f}")
+    if output is not None:
+        sf.write(output, found["gains"].samples.numpy(), SAMPLE_RATE)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,41 @@
+"""Scores in a program of your own: a table, a metric, a harness.
+
+    python examples/in_python.py examples/recordings
+
+The folder's recordings as rows for pandas or polars, and the three lines that VERSA and similar harnesses need.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import soundfile as sf
+
+import mtqnet
+from mtqnet.harness import Harness
+from mtqnet.scoring import batch
+
+
+def main(folder: Path) -> None:
+    """Print what each recording's scores are, what is worst, by two ways to the same number."""
+    paths = batch.find(folder)
+    predictor = mtqnet.load("base")
+    rows = []
+    for path, scores in zip(paths, predictor.score_files(paths), strict=True):
+        if scores.error:  # silent, too short, no audio: a reason, never a number
+            print(f"{path.name}: {scores.error}")
+            continue
+        rows.append({"file": path.name, "g_mos": scores.g_mos, "flags": " ".join(scores.flags)})
+    worst = min(
+        rows, key=lambda row: row["g_mos"]
+    )  # pandas.DataFrame(rows), polars.DataFrame(rows) take them as well
+    print(f"{len(rows)} recordings, worst {worst['file']} with G-MOS {worst['g_mos']:.2f} {worst['flags']}")
+
+    samples, rate = sf.read(folder / worst["file"])
+    quality = Harness("base")
+    print(f"the same by a harness: {quality(samples, rate)['mtqnet_g_mos']:.2f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
