@@ -25,32 +25,51 @@ FLAT_TOP_QUANTILE = 0.999
 """Where the top is looked for, on each side of zero: not at the very peak, which may be the ringing."""
 FLAT_TOP_TOLERANCE = 0.05
 """Share of the top's height within which a sample belongs to it."""
-_BLOCK = 3_000
-"""Frames (one minute) that are held in double precision at a time."""
+_BLOCK = 100
+"""Frames (2 s) that are held in double precision at a time: they stay in the cache of a core."""
 
 
-def facts(recording: Recording) -> Facts:
-    """All facts of a recording that `heard` lets pass."""
+@dataclass(frozen=True)
+class Examined:
+    """What `heard` and `facts` say of a recording, found in one go."""
+
+    start: int
+    """First sample of what is there to hear"""
+    stop: int
+    """The sample behind its last"""
+    facts: Facts
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to keep in mind when reading the scores: keys of flags.RAISED."""
+        return raised(self.facts)
+
+
+def examine(recording: Recording) -> Examined:
+    """All that decides whether and how a recording is scored. Raises what `heard` raises."""
     powers = _audible_powers(recording)
     start, stop = _ends(powers, recording)
     samples = recording.samples
     mean = samples.mean()
+    peak, dip = float(samples.max()), float(-samples.min())
     meter = CharacterMeter()
     meter.add(samples)
-    return gathered(
-        Measured(
-            len(samples),
-            stop - start,
-            float(max(samples.max(), -samples.min())),
-            float(powers.max()),
-            activity(samples - mean),
-            _flat_top(samples) + _flat_top(-samples),
-            float(mean),
-            meter.finish(),
-        ),
-        recording.source_rate,
-        recording.channels_cancel,
+    measured = Measured(
+        len(samples),
+        stop - start,
+        max(peak, dip),
+        float(powers.max()),
+        activity(samples - mean),
+        _flat_top(samples) + _flat_top(-samples),
+        float(mean),
+        meter.finish(),
     )
+    return Examined(start, stop, gathered(measured, recording.source_rate, recording.channels_cancel))
+
+
+def facts(recording: Recording) -> Facts:
+    """All facts of a recording that `heard` lets pass."""
+    return examine(recording).facts
 
 
 @dataclass(frozen=True)
@@ -152,7 +171,7 @@ def ends(first: int, last: int, samples: int) -> tuple[int, int]:
 
 def flags(recording: Recording) -> tuple[str, ...]:
     """What to keep in mind when reading the scores of a recording that `heard` lets pass: keys of flags.RAISED."""
-    return raised(facts(recording))
+    return examine(recording).flags
 
 
 def _frame_powers(samples: Samples) -> NDArray[np.float64]:
@@ -166,8 +185,13 @@ def _frame_powers(samples: Samples) -> NDArray[np.float64]:
 
 def frame_variances(frames: Samples) -> NDArray[np.float64]:
     """(frames, FRAME) -> (frames,): power of each frame without its mean."""
-    blocks = [frames[start : start + _BLOCK] for start in range(0, len(frames), _BLOCK)]
-    return np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks])
+    return np.concatenate([_variances(frames[start : start + _BLOCK]) for start in range(0, len(frames), _BLOCK)])
+
+
+def _variances(frames: Samples) -> NDArray[np.float64]:
+    centred = frames.astype(np.float64)
+    centred -= np.add.reduce(centred, axis=1, keepdims=True) / FRAME
+    return np.asarray(np.einsum("ij,ij->i", centred, centred)) / FRAME
 
 
 def _flat_top(samples: Samples) -> float:
