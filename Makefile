@@ -65,7 +65,7 @@ peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of t
 reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (three hours on two cores)
 	$(BIN)/mtqnet reproduce --data $(DATA)
 
-bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
+bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
