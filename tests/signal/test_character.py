@@ -86,6 +86,15 @@ def test_of_each_group_the_loudest_pieces_are_looked_at(talker: Voice) -> None:
     assert character(np.concatenate([group, noise])).movement < alone.movement
 
 
+@pytest.mark.parametrize("gain", [1e10, 1e30])
+def test_samples_that_were_never_scaled_say_the_same(talker: Voice, gain: float) -> None:
+    speech = talker(6.0)
+    found, known = character(np.float32(gain) * speech), character(speech)
+    assert found.bandwidth_hz == known.bandwidth_hz
+    assert found.movement == pytest.approx(known.movement, abs=1e-3)
+    assert found.persistence == pytest.approx(known.persistence, abs=1e-3)
+
+
 def test_too_little_says_nothing_and_silence_does_not_either() -> None:
     for samples in (WHITE[: PIECE - 1], np.zeros(2 * PIECE, np.float32), np.full(PIECE, 0.5, np.float32)):
         found = character(samples)

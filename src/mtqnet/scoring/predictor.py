@@ -94,16 +94,16 @@ class Predictor:
 
     def _score_recording(self, recording: Recording, file: PathLike | None) -> Scores:
         try:
-            examined = checks.examine(recording)
+            heard = checks.examine(recording)
         except AudioError as error:
             return self.failed(error, file, recording.duration_s)
-        samples = recording.samples[examined.start : examined.stop]
+        samples = recording.samples[heard.start : heard.stop]
         cut = windows.cut(len(samples))
         output = in_batches(
             self._runtime, (samples[window.start : window.stop] for window in cut), self._keep_track
         )
         weights = windows.weights(cut, samples)
-        pieces = Pieces(cut, examined.start, weights, output, recording.duration_s, examined.flags)
+        pieces = Pieces(cut, heard.start, weights, output, recording.duration_s, heard.flags())
         return self._scores(pieces, file)
 
     def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:

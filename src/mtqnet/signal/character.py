@@ -36,6 +36,9 @@ takes twice as long, and raises the same flags; see docs/flags.md."""
 FAINT_DB = 25.0
 """dB. Pieces that much fainter than the loudest are pauses between sentences."""
 
+ABSURD_DBOV = 100.0
+"""Level of what was never scaled to full scale 1, as float files can hold"""
+
 SHORT_WINDOW, SHORT_HOP = 512, 160
 """Samples, 32 and 10 ms: for what changes"""
 LONG_WINDOW, LONG_HOP = 1024, 640
@@ -131,8 +134,7 @@ class CharacterMeter:
     def _weigh(self, piece: Samples) -> None:
         """Keep a piece that is among the loudest of its group."""
         self._in_group += 1
-        centred = piece - piece.mean()
-        level = to_db(float(np.einsum("i,i", centred, centred)) / PIECE)
+        level, centred = _levelled(piece)
         if level > FLOOR_DB:
             self._group.append((level, centred))
             self._group.sort(key=lambda known: -known[0])
@@ -145,6 +147,18 @@ class CharacterMeter:
             self._spectrum += power.sum(axis=0, dtype=np.float64)
             self._pieces.append(Piece(level, movement(power), persistence(centred)))
         self._group, self._in_group = [], 0
+
+
+def _levelled(piece: Samples) -> tuple[float, Samples]:
+    """(PIECE,) -> its level in dBov, and it without its mean; at full scale if its power would overflow later."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = piece - piece.mean()
+        level = to_db(float(np.einsum("i,i", centred, centred)) / PIECE)
+    if level <= ABSURD_DBOV:
+        return level, centred
+    peak = np.abs(piece).max()
+    level, centred = _levelled(piece / peak)
+    return level + 20 * float(np.log10(peak)), centred
 
 
 def bandwidth_hz(spectrum: NDArray[np.float64]) -> float:

@@ -30,46 +30,49 @@ _BLOCK = 100
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What `heard` and `facts` say of a recording, found in one go."""
+class Heard:
+    """A recording that can be scored: what is there to hear, and on demand its facts."""
 
+    recording: Recording
     start: int
     """First sample of what is there to hear"""
     stop: int
     """The sample behind its last"""
-    facts: Facts
+    loudest: float
+    """Power of the loudest frame"""
 
-    @property
+    def facts(self) -> Facts:
+        """All facts of the recording."""
+        samples = self.recording.samples
+        mean = samples.mean()
+        meter = CharacterMeter()
+        meter.add(samples)
+        measured = Measured(
+            len(samples),
+            self.stop - self.start,
+            float(max(samples.max(), -samples.min())),
+            self.loudest,
+            activity(samples - mean),
+            _flat_top(samples) + _flat_top(-samples),
+            float(mean),
+            meter.finish(),
+        )
+        return gathered(measured, self.recording.source_rate, self.recording.channels_cancel)
+
     def flags(self) -> tuple[str, ...]:
         """What to keep in mind when reading the scores: keys of flags.RAISED."""
-        return raised(self.facts)
+        return raised(self.facts())
 
 
-def examine(recording: Recording) -> Examined:
-    """All that decides whether and how a recording is scored. Raises what `heard` raises."""
+def examine(recording: Recording) -> Heard:
+    """Find what there is to hear. Raises what `heard` raises."""
     powers = _audible_powers(recording)
-    start, stop = _ends(powers, recording)
-    samples = recording.samples
-    mean = samples.mean()
-    peak, dip = float(samples.max()), float(-samples.min())
-    meter = CharacterMeter()
-    meter.add(samples)
-    measured = Measured(
-        len(samples),
-        stop - start,
-        max(peak, dip),
-        float(powers.max()),
-        activity(samples - mean),
-        _flat_top(samples) + _flat_top(-samples),
-        float(mean),
-        meter.finish(),
-    )
-    return Examined(start, stop, gathered(measured, recording.source_rate, recording.channels_cancel))
+    return Heard(recording, *_ends(powers, recording), float(powers.max()))
 
 
 def facts(recording: Recording) -> Facts:
     """All facts of a recording that `heard` lets pass."""
-    return examine(recording).facts
+    return examine(recording).facts()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def heard(recording: Recording) -> tuple[int, int]:
     Silence below SILENT_DBOV of TRIM_S or more at either end is left out: a file padded with zeros is no
     recording with a quieter background. Raises what `refuse` raises, and TooShortError where too little is left.
     """
-    return _ends(_audible_powers(recording), recording)
+    found = examine(recording)
+    return found.start, found.stop
 
 
 def _ends(powers: NDArray[np.float64], recording: Recording) -> tuple[int, int]:
@@ -171,7 +175,7 @@ def ends(first: int, last: int, samples: int) -> tuple[int, int]:
 
 def flags(recording: Recording) -> tuple[str, ...]:
     """What to keep in mind when reading the scores of a recording that `heard` lets pass: keys of flags.RAISED."""
-    return examine(recording).flags
+    return examine(recording).flags()
 
 
 def _frame_powers(samples: Samples) -> NDArray[np.float64]:
