@@ -4,14 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
+WORKERS ?= 2
 
 .PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
 
-test: .venv/dev.done  ## all tests
-	$(BIN)/python -m pytest
+test: .venv/dev.done  ## all tests, in two processes with a math thread each; WORKERS=0 for one process
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: .venv/dev.done  ## style and types
 	$(BIN)/ruff check .
@@ -68,7 +70,7 @@ peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of t
 reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (three hours on two cores)
 	$(BIN)/mtqnet reproduce --data $(DATA)
 
-bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
+bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def many(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def seconds_of(paths: list[Path]) -> float:
+def seconds_of(paths: Sequence[Path]) -> float:
     """Seconds of audio in all."""
     return float(sum(sf.info(path).duration for path in paths))
 

@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +23,11 @@ from mtqnet.signal.audio import Samples
 HERE = Path(__file__).resolve().parent
 LONG_S = 600.0
 """Seconds. Longer clips are scored once: a run of an hour needs no median."""
+PATIENCE_S = 60.0
+"""Seconds for the rounds of one scorer on one clip: who is slow gets fewer, but LEAST_ROUNDS."""
+LEAST_ROUNDS = 3
+PEERS_S = 600.0
+"""Seconds. Peers' memory is not measured on longer clips: an hour of audio takes them minutes."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,14 @@ class Row:
     """One figure."""
 
     measure: str
+    """One of MEASURES, or one that comes with it"""
     scorer: str
     cores: int
     clip: str
     value: float
     unit: str
+    run: str = ""
+    """When, and how busy the machine was; rows that are compared are of one run."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +69,13 @@ class Plan:
 
     folder: Path
     """For the clips"""
-    lengths_s: tuple[float, ...] = (5.0, 8.0, 60.0, 3600.0)
+    lengths_s: tuple[float, ...] = (5.0, 6.0, 8.0, 10.0, 60.0, 3600.0)
+    longest_s: float = 36_000.0
+    """Seconds. Ours alone are held to ten hours, by memory."""
     cores: tuple[int, ...] = (1, 2)
     rounds: int = 7
     many: int = 500
     stream_s: float = 30.0
-
-
-def all_of(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
-    """Every measurement, in turn."""
-    yield from speed(scorers, plan)
-    yield from memory(scorers, plan)
-    yield from first_score(scorers, plan)
-    yield from folder(scorers, plan)
-    yield from streams(scorers, plan)
-    yield from installed(scorers)
 
 
 class Worker:
@@ -116,26 +116,35 @@ def speed(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
         for length in plan.lengths_s:
             path = clips.one(plan.folder, length)
             able = [worker for worker in workers if length <= worker.scorer.longest_s]
-            rounds = 1 if length > LONG_S else plan.rounds
-            if rounds > 1:
-                for worker in able:
-                    worker.seconds(path)  # the first run of a shape allocates
-            taken: dict[str, list[float]] = {worker.scorer.name: [] for worker in able}
-            for _ in range(rounds):
-                for worker in able:
-                    taken[worker.scorer.name].append(worker.seconds(path))
-            for name, seconds in taken.items():
-                yield Row("speed", name, cores, f"{length:g} s", 1e3 * median(seconds) / length, "ms/s")
+            for name, seconds in _in_turn(able, path, length, plan.rounds).items():
+                yield Row("clips", name, cores, f"{length:g} s", 1e3 * median(seconds) / length, "ms/s")
         for worker in workers:
             worker.close()
 
 
+def _in_turn(workers: Sequence[Worker], path: Path, length: float, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round, by scorer."""
+    if length > LONG_S:
+        return {worker.scorer.name: [worker.seconds(path)] for worker in workers}
+    first = {worker: worker.seconds(path) for worker in workers}  # not counted: the first run of a shape allocates
+    turns = {
+        worker: min(rounds, max(LEAST_ROUNDS, int(PATIENCE_S / seconds))) for worker, seconds in first.items()
+    }
+    taken: dict[str, list[float]] = {worker.scorer.name: [] for worker in workers}
+    for number in range(rounds):
+        for worker in workers:
+            if number < turns[worker]:
+                taken[worker.scorer.name].append(worker.seconds(path))
+    return taken
+
+
 def memory(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
     """Peak memory of a fresh process that scores one clip on one core."""
-    for length in plan.lengths_s:
+    for length in dict.fromkeys((*plan.lengths_s, plan.longest_s)):
         path = clips.one(plan.folder, length)
         for scorer in scorers:
-            if length <= scorer.longest_s:
+            longest = scorer.longest_s if scorer.kind == "mtqnet" else min(scorer.longest_s, PEERS_S)
+            if length <= longest:
                 done = subprocess.run(scorer.command(1, [path]), stdout=subprocess.PIPE, text=True, check=True)
                 peak = json.loads(done.stdout.splitlines()[-1])["peak_kb"]
                 yield Row("memory", scorer.name, 1, f"{length:g} s", peak / 1e3, "MB")
@@ -148,26 +157,9 @@ def first_score(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(plan.rounds):
         for name, command in commands.items():
-            taken[name].append(_timed([command]))
+            taken[name].append(timed([command], cores=1))
     for name, seconds in taken.items():
-        yield Row("first score", name, 1, "10 s", median(seconds), "s")
-
-
-def folder(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
-    """A folder, from start to end: ours with --jobs, the peers as so many processes that share the files."""
-    paths = clips.many(plan.folder, plan.many)
-    audio_s = clips.seconds_of(paths)
-    for cores in plan.cores:
-        for scorer in scorers:
-            if scorer.kind == "floor":
-                continue
-            if scorer.kind == "mtqnet":
-                with tempfile.TemporaryDirectory() as kept:
-                    options = ["--quiet", "--jobs", str(cores), "--threads", "1", "-o", f"{kept}/scores.csv"]
-                    seconds = _timed([[*_ours(scorer), str(paths[0].parent), *options]])
-            else:
-                seconds = _timed([scorer.command(1, paths[place::cores]) for place in range(cores)])
-            yield Row("folder", scorer.name, cores, f"{plan.many} files", audio_s / seconds, "s/s")
+        yield Row("first", name, 1, "10 s", median(seconds), "s")
 
 
 def streams(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
@@ -179,7 +171,7 @@ def streams(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
         for window_s in (10.0, 5.0, 3.0):
             samples, rate = sf.read(clips.one(plan.folder, plan.stream_s), dtype="float32")
             yield Row(
-                "stream",
+                "streams",
                 scorer.name,
                 1,
                 f"window {window_s:g} s",
@@ -200,7 +192,7 @@ def _streamed(predictor: Predictor, samples: Samples, rate: int, window_s: float
     return 1e3 * median(waits)
 
 
-def installed(scorers: Sequence[Scorer]) -> Iterator[Row]:
+def installed(scorers: Sequence[Scorer], _plan: Plan) -> Iterator[Row]:
     """Size on disk of what has to be installed, with all dependencies."""
     for scorer in scorers:
         if scorer.kind == "floor":
@@ -212,18 +204,24 @@ def installed(scorers: Sequence[Scorer]) -> Iterator[Row]:
 
 def _fresh(scorer: Scorer, path: Path) -> list[str]:
     if scorer.kind == "mtqnet":
-        return [*_ours(scorer), str(path), "--threads", "1"]
+        return [*ours(scorer), str(path), "--threads", "1"]
     return scorer.command(1, [path])
 
 
-def _ours(scorer: Scorer) -> list[str]:
+def ours(scorer: Scorer) -> list[str]:
+    """The command that scores with one of ours."""
     return [sys.executable, "-m", "mtqnet", "score", "--model", scorer.model]
 
 
-def _timed(commands: Sequence[Sequence[str]]) -> float:
-    """Seconds until all of these commands, started together, have ended."""
+def timed(commands: Sequence[Sequence[str]], cores: int) -> float:
+    """Seconds until all of these commands, started together, have ended; they share so many cores."""
+    allowed = sorted(os.sched_getaffinity(0))[-cores:]
+    shares = [allowed[place :: len(commands)] for place in range(len(commands))]
     began = time.perf_counter()
-    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ) for command in commands]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=partial(os.sched_setaffinity, 0, share))
+        for command, share in zip(commands, shares, strict=True)
+    ]
     codes = [process.wait() for process in running]
     took = time.perf_counter() - began
     if any(codes):

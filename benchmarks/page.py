@@ -7,19 +7,42 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from bars import BASE, SMALL, bars
 from measures import Row
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's, told apart by colour-blind people too."""
 TITLES = {
-    "speed": ("Time per second of audio", "Milliseconds, of loaded models; medians over rounds in turn."),
-    "memory": ("Peak memory", "MB, of a fresh process that scores one clip on one core."),
-    "first score": ("A fresh process to its first score", "Seconds, for a clip of 10 s, imports and all."),
-    "folder": ("A folder", "Seconds of audio a second, start-up and all; so many processes, one thread each."),
-    "stream": ("A live stream", "Milliseconds from the last sample of a second to its score, on one core."),
+    "clips": ("Time per second of audio", "Milliseconds, of loaded models; medians over rounds in turn."),
+    "memory": ("Peak memory", "MB, of a fresh process that scores one clip on one core; peers up to ten minutes."),
+    "first": ("A fresh process to its first score", "Seconds, for a clip of 10 s, imports and all."),
+    "folder": (
+        "A folder",
+        "Seconds of audio a second, start-up and all; so many processes, one thread each. Peers score every fifth "
+        "recording of it.",
+    ),
+    "same bytes": (
+        "The same bytes",
+        "Different tables that repeated runs over the folder wrote: 1 is as it should be.",
+    ),
+    "streams": ("A live stream", "Milliseconds from the last sample of a second to its score, on one core."),
     "installed": ("Installed size", "MB on disk, with all dependencies."),
 }
 LARGER_IS_BETTER = {"folder"}
+
+
+def read(folder: Path) -> list[Row]:
+    """The rows of an earlier run."""
+    table = folder / "benchmarks.csv"
+    if not table.exists():
+        return []
+    with table.open(newline="") as stream:
+        return [_row(cells) for cells in csv.DictReader(stream)]
+
+
+def _row(cells: dict[str, str]) -> Row:
+    what = (cells["measure"], cells["scorer"], int(cells["cores"]), cells["clip"])
+    return Row(*what, float(cells["value"]), cells["unit"], cells["run"])
 
 
 def write(rows: Sequence[Row], machine: str, folder: Path) -> None:
@@ -28,8 +51,9 @@ def write(rows: Sequence[Row], machine: str, folder: Path) -> None:
     with (folder / "benchmarks.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) | {"value": f"{row.value:.4g}"} for row in rows)
-    draw(rows, folder / "benchmarks.svg")
+        writer.writerows(asdict(row) | {"value": f"{row.value:.6g}"} for row in rows)
+    if any(row.measure == "clips" for row in rows):
+        draw(rows, folder / "benchmarks.svg")
     (folder / "benchmarks.md").write_text(text(rows, machine), encoding="utf-8")
 
 
@@ -43,16 +67,26 @@ def text(rows: Sequence[Row], machine: str) -> str:
         machine,
         "",
     ]
-    parts += ["![Time per second of audio](benchmarks.svg)", ""]
+    parts += ["## The bars", "", *_verdicts(rows), ""]
+    if any(row.measure == "clips" for row in rows):
+        parts += ["![Time per second of audio](benchmarks.svg)", ""]
     for measure, (title, says) in TITLES.items():
         found = [row for row in rows if row.measure == measure]
         if found:
-            parts += [f"## {title}", "", says, "", *_table(found), ""]
+            parts += [f"## {title}", "", f"{says} Measured {found[0].run}.", "", *_table(found), ""]
     ratios = [line for measure in TITLES for line in _ratios([row for row in rows if row.measure == measure])]
     if ratios:
         parts += ["## Ratios", "", "How many times better the first is than the second, in this run.", ""]
         parts += ["| first | second | measurement | cores | ratio |", "|---|---|---|---|---|", *ratios, ""]
     return "\n".join(parts)
+
+
+def _verdicts(rows: Sequence[Row]) -> list[str]:
+    """Each bar with its figure; and which of the shipped models were not there."""
+    missing = [name for name in (BASE, SMALL) if all(row.scorer != name for row in rows)]
+    lines = [f"| {' | '.join(bar.cells)} |" for bar in bars(rows)]
+    notes = [f"`{name.split()[1]}` was not there when this was measured." for name in missing]
+    return ["| bar | figure | limit | verdict |", "|---|---|---|---|", *lines, *([""] if notes else []), *notes]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -70,7 +104,7 @@ def _ratios(rows: Sequence[Row]) -> list[str]:
     """Ours against all others, where both have a figure."""
     by_place = {(row.clip, row.cores, row.scorer): row for row in rows}
     lines = []
-    for row in rows:
+    for row in (row for row in rows if row.measure != "same bytes"):
         for other in dict.fromkeys(r.scorer for r in rows):
             rival = by_place.get((row.clip, row.cores, other))
             if not _ours(row.scorer) or rival is None or _ours(other):
@@ -95,7 +129,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Time per second of audio over the length of the clip, a line a scorer, a panel a number of cores."""
     from matplotlib.figure import Figure
 
-    speed = [row for row in rows if row.measure == "speed"]
+    speed = [row for row in rows if row.measure == "clips"]
     panels = sorted({row.cores for row in speed})
     scorers = list(dict.fromkeys(row.scorer for row in speed))
     figure = Figure(figsize=(4.2 * len(panels) + 1.4, 3.4), layout="constrained")

@@ -80,15 +80,17 @@ KINDS = {"mtqnet": mtqnet, "floor": floor, "dnsmos": dnsmos, "distillmos": disti
 def main(kind: str, model: str, cores: int, files: list[str]) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-cores:]))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a peer prints is no answer
     score = KINDS[kind](model, cores)
     if not files:
-        print(json.dumps({"ready": Path(__file__).name}), flush=True)
+        print(json.dumps({"ready": Path(__file__).name}), file=answers, flush=True)
     for line in files or sys.stdin:
         began = time.perf_counter()
         score(line.strip())
         took = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({"seconds": took, "peak_kb": peak}), flush=True)
+        print(json.dumps({"seconds": took, "peak_kb": peak}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

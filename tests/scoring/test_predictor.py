@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -237,3 +238,19 @@ def test_silence_at_the_ends_is_left_out_and_times_are_those_of_the_recording(pr
     assert longer.track is not None
     assert longer.track.times_s[0] == pytest.approx(2.0, abs=0.05)
     assert longer.track.times_s[-1] == pytest.approx(5.0, abs=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+@pytest.mark.parametrize("name", [b"bad\xff\xfe.wav", b"new\nline.wav", b"return\r.wav", b"lone\xed\xa0\x80.wav"])
+@pytest.mark.parametrize("long", [False, True])
+def test_a_file_is_scored_whatever_its_name(
+    toy_model: Path, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes, long: bool
+) -> None:
+    if long:
+        monkeypatch.setattr("mtqnet.scoring.predictor.LONG_S", 1.0)
+    sf.write(tmp_path / "plain.wav", voice(3.0), SAMPLE_RATE)
+    odd = (tmp_path / "plain.wav").rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    scores = Predictor(toy_model).score(odd)
+    assert scores.error is None
+    assert scores.file is not None
+    scores.file.encode()

@@ -17,7 +17,7 @@ from mtqnet.targets import KEYS
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 LAYOUTS = (RECORDINGS, WINDOWS)
-FILES = ("a.wav", 'b, "c"\né.wav', "bad.wav", "d.wav", "e.wav")
+FILES = ("a.wav", 'b, "c"\n\ré.wav', "bad.wav", "d.wav", "e.wav")
 
 
 def row(file: str) -> Scores:

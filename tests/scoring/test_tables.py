@@ -20,7 +20,7 @@ from mtqnet.targets import KEYS
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 GOOD = Scores(
-    3.123456, 2.0, 2.5, 1.75, 0.98765432, 0.000123456, file="a, \"b\"\né.wav", duration_s=3.00049,
+    3.123456, 2.0, 2.5, 1.75, 0.98765432, 0.000123456, file="a, \"b\"\n\ré.wav", duration_s=3.00049,
     model="toy", model_sha256="ab", version="1", flags=("short", "clipped"),
 )  # fmt: skip
 BAD = Scores(file="b.wav", model="toy", model_sha256="ab", version="1", error="no such file: check the path")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtqnet.signal.audio import SAMPLE_RATE, Samples, resample
-from mtqnet.signal.character import PIECE, REST, Character, CharacterMeter
+from mtqnet.signal.character import GROUP, LOOKED_AT, PIECE, REST, Character, CharacterMeter
 from mtqnet.signal.flags import LASTING, STILL
 
 Voice = Callable[..., Samples]
@@ -75,6 +75,24 @@ def test_pauses_between_sentences_do_not_count(talker: Voice) -> None:
     assert character(np.concatenate([speech, pause, speech])).movement == pytest.approx(
         character(speech).movement, abs=1e-3
     )
+
+
+def test_of_each_group_the_loudest_pieces_are_looked_at(talker: Voice) -> None:
+    """Noise a little fainter than the speech, in the other pieces of its group, is not heard."""
+    speech, noise = talker(2.0 * LOOKED_AT), WHITE[: (GROUP - LOOKED_AT) * PIECE]
+    alone, mixed = character(speech), character(np.concatenate([speech, 0.5 * np.float32(speech.std()) * noise]))
+    assert mixed == alone
+    group = np.concatenate([speech, 0.5 * np.float32(speech.std()) * noise])
+    assert character(np.concatenate([group, noise])).movement < alone.movement
+
+
+@pytest.mark.parametrize("gain", [1e10, 1e30])
+def test_samples_that_were_never_scaled_say_the_same(talker: Voice, gain: float) -> None:
+    speech = talker(6.0)
+    found, known = character(np.float32(gain) * speech), character(speech)
+    assert found.bandwidth_hz == known.bandwidth_hz
+    assert found.movement == pytest.approx(known.movement, abs=1e-3)
+    assert found.persistence == pytest.approx(known.persistence, abs=1e-3)
 
 
 def test_too_little_says_nothing_and_silence_does_not_either() -> None:

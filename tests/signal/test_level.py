@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import FLOOR_DB, a_weighted_power, active_level, rms_level, to_db
+from mtqnet.signal.level import FLOOR_DB, STEP, _magnitudes, a_weighted_power, active_level, rms_level, to_db
 
 Samples = NDArray[np.float32]
 
@@ -90,3 +90,11 @@ def test_a_weighting_lifts_no_frequency_by_more_than_its_largest_gain(samples: i
     """Parseval, for odd and even lengths: the weighting's largest gain is 1.3 dB."""
     noise = np.random.default_rng(2).standard_normal(samples)
     assert a_weighted_power(noise) <= np.mean(noise**2) * 10**0.13
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_envelope_is_that_of_numpys_mean_to_the_last_bit(kind: type[np.floating]) -> None:
+    rng = np.random.default_rng(0)
+    samples = (rng.standard_normal(STEP * 5_000) * 10.0 ** rng.uniform(-9, 1, STEP * 5_000)).astype(kind)
+    slow = np.abs(samples).astype(np.float64).reshape(-1, STEP).mean(axis=1)
+    np.testing.assert_array_equal(_magnitudes(samples, 5_000), slow)

@@ -94,17 +94,17 @@ class Predictor:
 
     def _score_recording(self, recording: Recording, file: PathLike | None) -> Scores:
         try:
-            start, stop = checks.heard(recording)
+            heard = checks.examine(recording)
         except AudioError as error:
             return self.failed(error, file, recording.duration_s)
-        samples = recording.samples[start:stop]
+        samples = recording.samples[heard.start : heard.stop]
         cut = windows.cut(len(samples))
         output = in_batches(
             self._runtime, (samples[window.start : window.stop] for window in cut), self._keep_track
         )
         weights = windows.weights(cut, samples)
-        raised = checks.flags(recording)
-        return self._scores(Pieces(cut, start, weights, output, recording.duration_s, raised), file)
+        pieces = Pieces(cut, heard.start, weights, output, recording.duration_s, heard.flags())
+        return self._scores(pieces, file)
 
     def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:
         """The row of a recording whose windows went through the network."""

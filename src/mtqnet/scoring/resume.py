@@ -132,7 +132,7 @@ def _rewrite(work: Path, layout: Layout, rows: Rows) -> None:
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as stream:
             if work.suffix.lower() == ".csv":
-                writer = csv.DictWriter(stream, layout.columns, lineterminator="\n")
+                writer = tables.csv_writer(stream, layout)
                 writer.writeheader()
                 writer.writerows(rows)
             else:

@@ -107,6 +107,21 @@ class Table(ABC):
         self.close(complete=kind is None)
 
 
+class _Lines:
+    """Ends the lines of csv's writer in a newline alone. Told so itself, it would not quote a carriage return."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> int:
+        return self._stream.write(line.removesuffix("\r\n") + "\n")
+
+
+def csv_writer(stream: TextIO, layout: Layout) -> csv.DictWriter[str]:
+    """Of rows; `stream` must not translate newlines."""
+    return csv.DictWriter(_Lines(stream), layout.columns, lineterminator="\r\n")
+
+
 class CsvTable(Table):
     """Comma-separated, one header line. The rows of a recording are on disk as soon as they are written."""
 
@@ -114,7 +129,7 @@ class CsvTable(Table):
         """`stream` must not translate newlines. Without `head` it has its header line already."""
         self._stream = stream
         self._layout = layout
-        self._writer = csv.DictWriter(stream, layout.columns, lineterminator="\n")
+        self._writer = csv_writer(stream, layout)
         if head:
             self._writer.writeheader()
 

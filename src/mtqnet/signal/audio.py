@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def read(path: str | Path) -> Recording:
     """
     path = Path(path)
     with readable(path):
-        samples, rate = sf.read(path, dtype="float32", always_2d=True)
+        samples, rate = sf.read(file_name(path), dtype="float32", always_2d=True)
     _need_rate(rate)
     return _record(samples, rate)
 
@@ -77,10 +78,15 @@ class Header:
 
 def header(path: Path) -> Header:
     """The header of a file. Raises what `read` raises for a file that cannot be opened."""
-    with readable(path), sf.SoundFile(path) as file:
+    with readable(path), sf.SoundFile(file_name(path)) as file:
         found = Header(file.samplerate, file.frames / file.samplerate)
     _need_rate(found.rate)
     return found
+
+
+def file_name(path: Path) -> str | bytes:
+    """As soundfile takes it: text would have to be UTF-8, which a name need not be."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class LongFile:
 
     def decoded(self) -> Iterator[Samples]:
         """(samples, channels) as they are in the file, in order."""
-        with audio.readable(self.path), sf.SoundFile(self.path) as file:
+        with audio.readable(self.path), sf.SoundFile(audio.file_name(self.path)) as file:
             while len(block := file.read(round(BLOCK_S * self.rate), dtype="float32", always_2d=True)):
                 yield block
 

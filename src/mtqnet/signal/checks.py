@@ -25,32 +25,54 @@ FLAT_TOP_QUANTILE = 0.999
 """Where the top is looked for, on each side of zero: not at the very peak, which may be the ringing."""
 FLAT_TOP_TOLERANCE = 0.05
 """Share of the top's height within which a sample belongs to it."""
-_BLOCK = 3_000
-"""Frames (one minute) that are held in double precision at a time."""
+_BLOCK = 100
+"""Frames (2 s) that are held in double precision at a time: they stay in the cache of a core."""
 
 
-def facts(recording: Recording) -> Facts:
-    """All facts of a recording that `heard` lets pass."""
-    powers = _audible_powers(recording)
-    start, stop = _ends(powers, recording)
-    samples = recording.samples
-    mean = samples.mean()
-    meter = CharacterMeter()
-    meter.add(samples)
-    return gathered(
-        Measured(
+@dataclass(frozen=True)
+class Heard:
+    """A recording that can be scored: what is there to hear, and on demand its facts."""
+
+    recording: Recording
+    start: int
+    """First sample of what is there to hear"""
+    stop: int
+    """The sample behind its last"""
+    loudest: float
+    """Power of the loudest frame"""
+
+    def facts(self) -> Facts:
+        """All facts of the recording."""
+        samples = self.recording.samples
+        mean = samples.mean()
+        meter = CharacterMeter()
+        meter.add(samples)
+        measured = Measured(
             len(samples),
-            stop - start,
+            self.stop - self.start,
             float(max(samples.max(), -samples.min())),
-            float(powers.max()),
+            self.loudest,
             activity(samples - mean),
             _flat_top(samples) + _flat_top(-samples),
             float(mean),
             meter.finish(),
-        ),
-        recording.source_rate,
-        recording.channels_cancel,
-    )
+        )
+        return gathered(measured, self.recording.source_rate, self.recording.channels_cancel)
+
+    def flags(self) -> tuple[str, ...]:
+        """What to keep in mind when reading the scores: keys of flags.RAISED."""
+        return raised(self.facts())
+
+
+def examine(recording: Recording) -> Heard:
+    """Find what there is to hear. Raises what `heard` raises."""
+    powers = _audible_powers(recording)
+    return Heard(recording, *_ends(powers, recording), float(powers.max()))
+
+
+def facts(recording: Recording) -> Facts:
+    """All facts of a recording that `heard` lets pass."""
+    return examine(recording).facts()
 
 
 @dataclass(frozen=True)
@@ -124,7 +146,8 @@ def heard(recording: Recording) -> tuple[int, int]:
     Silence below SILENT_DBOV of TRIM_S or more at either end is left out: a file padded with zeros is no
     recording with a quieter background. Raises what `refuse` raises, and TooShortError where too little is left.
     """
-    return _ends(_audible_powers(recording), recording)
+    found = examine(recording)
+    return found.start, found.stop
 
 
 def _ends(powers: NDArray[np.float64], recording: Recording) -> tuple[int, int]:
@@ -152,7 +175,7 @@ def ends(first: int, last: int, samples: int) -> tuple[int, int]:
 
 def flags(recording: Recording) -> tuple[str, ...]:
     """What to keep in mind when reading the scores of a recording that `heard` lets pass: keys of flags.RAISED."""
-    return raised(facts(recording))
+    return examine(recording).flags()
 
 
 def _frame_powers(samples: Samples) -> NDArray[np.float64]:
@@ -166,8 +189,13 @@ def _frame_powers(samples: Samples) -> NDArray[np.float64]:
 
 def frame_variances(frames: Samples) -> NDArray[np.float64]:
     """(frames, FRAME) -> (frames,): power of each frame without its mean."""
-    blocks = [frames[start : start + _BLOCK] for start in range(0, len(frames), _BLOCK)]
-    return np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks])
+    return np.concatenate([_variances(frames[start : start + _BLOCK]) for start in range(0, len(frames), _BLOCK)])
+
+
+def _variances(frames: Samples) -> NDArray[np.float64]:
+    centred = frames.astype(np.float64)
+    centred -= np.add.reduce(centred, axis=1, keepdims=True) / FRAME
+    return np.asarray(np.einsum("ij,ij->i", centred, centred)) / FRAME
 
 
 def _flat_top(samples: Samples) -> float:

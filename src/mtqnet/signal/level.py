@@ -164,7 +164,12 @@ def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.floa
 
 def _magnitudes(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
     """(steps * STEP,) -> (steps,): mean magnitude of each step."""
-    return np.asarray(np.abs(samples).astype(np.float64).reshape(steps, STEP).mean(axis=1))
+    sums = np.abs(samples).reshape(steps, STEP)
+    # numpy's own order of adding (halves, then neighbours), so that not a bit differs from its slower mean
+    sums = np.add(sums[:, : STEP // 2], sums[:, STEP // 2 :], dtype=np.float64)
+    while sums.shape[1] > 1:
+        sums = sums[:, 0::2] + sums[:, 1::2]
+    return np.asarray(sums[:, 0] / STEP)
 
 
 def _sliding_maximum(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:

@@ -1,0 +1,108 @@
+"""The bars that speed, memory and size are held to, and whether a run meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from measures import Row
+
+SMALL, BASE = "mtqnet small", "mtqnet base"
+FLOOR, DNSMOS, DISTILLMOS = "decode + log-mel", "DNSMOS (speechmos)", "Distill-MOS"
+SHORT = ("6 s", "8 s", "10 s")
+"""Clips of 6 to 10 s. DNSMOS takes windows of 9 s and repeats shorter clips until they fill one, so lengths count
+together: milliseconds over seconds of all three."""
+HOUR, TEN_HOURS = "3600 s", "36000 s"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One thing that has to be so."""
+
+    says: str
+    value: float | None
+    """None where this was not measured"""
+    limit: float
+    least: bool
+    """Whether the limit is the least value; else the largest"""
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if (self.value >= self.limit if self.least else self.value <= self.limit) else "MISSED"
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """What it says, its figure, its limit and the verdict."""
+        figure = "" if self.value is None else f"{self.value:.3g}"
+        return self.says, figure, f"{'at least' if self.least else 'at most'} {self.limit:g}", self.verdict
+
+
+class Figures:
+    """Rows by what they are of."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._values = {(row.measure, row.scorer, row.cores, row.clip): row.value for row in rows}
+
+    def of(self, measure: str, scorer: str, cores: int, clip: str) -> float | None:
+        return self._values.get((measure, scorer, cores, clip))
+
+    def short(self, scorer: str) -> float | None:
+        """Milliseconds per second of audio on one core, over all SHORT clips."""
+        found = [(float(clip.split()[0]), self.of("clips", scorer, 1, clip)) for clip in SHORT]
+        if any(value is None for _, value in found):
+            return None
+        return sum(length * (value or 0.0) for length, value in found) / sum(length for length, _ in found)
+
+    def folder(self, scorer: str, cores: int) -> float | None:
+        """Seconds of audio a second"""
+        found = (v for (m, s, c, _), v in self._values.items() if (m, s, c) == ("folder", scorer, cores))
+        return next(found, None)
+
+    def tables(self, scorer: str) -> float | None:
+        """How many different tables the runs wrote, by any number of jobs."""
+        return self.of("same bytes", scorer, 0, "any jobs")
+
+
+def bars(rows: Sequence[Row]) -> list[Bar]:
+    """Every bar, whether it was measured or not."""
+    found = Figures(rows)
+    short, of = found.short, found.of
+    lines = [
+        Bar("small faster than DNSMOS, clips of 6 to 10 s, times", _ratio(short(DNSMOS), short(SMALL)), 60, True),
+        Bar("base faster than DNSMOS, clips of 6 to 10 s, times", _ratio(short(DNSMOS), short(BASE)), 15, True),
+        Bar(
+            "base faster than Distill-MOS, clip of 60 s, times",
+            _ratio(of("clips", DISTILLMOS, 1, "60 s"), of("clips", BASE, 1, "60 s")),
+            60,
+            True,
+        ),
+        Bar("small over decode + log-mel, 6 to 10 s, times", _ratio(short(SMALL), short(FLOOR)), 5, False),
+    ]
+    return lines + [bar for scorer in (SMALL, BASE) for bar in _of_each(scorer, found)]
+
+
+def _of_each(scorer: str, found: Figures) -> list[Bar]:
+    name, of = scorer.split()[1], found.of
+    hour, ten = of("memory", scorer, 1, HOUR), of("memory", scorer, 1, TEN_HOURS)
+    first = _ratio(of("first", scorer, 1, "10 s"), of("first", DNSMOS, 1, "10 s"))
+    size = _ratio(of("installed", scorer, 0, ""), of("installed", DNSMOS, 0, ""))
+    spread = None if hour is None or ten is None else abs(ten - hour) / hour
+    return [
+        Bar(f"{name}: fresh process to the score of 10 s, share of speechmos'", first, 0.25, False),
+        Bar(f"{name}: peak memory for ten hours, MB", ten, 300, False),
+        Bar(f"{name}: ten hours' memory differs from one hour's, share", spread, 0.10, False),
+        Bar(f"{name}: installed size, share of speechmos'", size, 0.40, False),
+        Bar(
+            f"{name}: two cores over one, folder, times",
+            _ratio(found.folder(scorer, 2), found.folder(scorer, 1)),
+            1.8,
+            True,
+        ),
+        Bar(f"{name}: different tables of repeated runs with 1 and 2 jobs", found.tables(scorer), 1, False),
+    ]
+
+
+def _ratio(over: float | None, under: float | None) -> float | None:
+    return None if over is None or under is None else over / under
