@@ -1,0 +1,127 @@
+"""Joins the parts into the application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from mtqnet import __version__
+from mtqnet.service import keys, problems, stream, worker
+from mtqnet.service.guard import Guard, GuardOptions
+from mtqnet.service.history import database
+from mtqnet.service.history.store import History
+from mtqnet.service.keys import Keys
+from mtqnet.service.metrics import Metrics
+from mtqnet.service.pool import Pool, PoolOptions
+from mtqnet.service.routes import about, history, scoring
+from mtqnet.service.settings import Settings
+from mtqnet.service.state import Service, log
+
+PAGE = Path(__file__).with_name("page")
+PRUNE_EVERY_S = 3600.0
+"""Seconds from one look for rows that are too old to the next"""
+ABOUT = (
+    "Hears how good a recording of speech is, without a clean reference. S-, N- and G-MOS are 3QUEST-style, "
+    "anchored on public P.835 ratings; PESQ, STOI and SDI are estimates. The WebSocket `/v1/stream` takes PCM and "
+    "gives rolling scores; the documentation says what its messages are."
+)
+
+
+def create(settings: Settings) -> FastAPI:
+    """The application; what keeps it from starting (a model, the database, the keys) is raised at its start."""
+    app = FastAPI(
+        title="mtqnet",
+        description=ABOUT,
+        version=__version__,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # they load from another host
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.settings = settings
+    problems.add_handlers(app)
+    for router in (scoring.router, history.router, about.router):
+        app.include_router(router)
+    app.add_api_websocket_route("/v1/stream", stream.serve)
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.middleware("http")(_measured)
+    app.add_middleware(Guard, options=GuardOptions(settings.hosts, settings.max_body))
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    with TemporaryDirectory(prefix="mtqnet-") as folder:
+        service = _service(settings, Path(folder))
+        app.state.service = service
+        await service.files.run(worker.ready)  # models are loaded before the first request
+        pruning = asyncio.create_task(_prune(service))
+        try:
+            yield
+        finally:
+            pruning.cancel()
+            with suppress(asyncio.CancelledError):
+                await pruning
+            await run_in_threadpool(_close, service)
+
+
+def _service(settings: Settings, folder: Path) -> Service:
+    records = settings.records()
+    paths = tuple(str(record.path) for record in records.values())
+    for record in records.values():
+        record.weights()  # raises here what would end every process at its start
+    url = settings.database_url
+    return Service(
+        settings=settings,
+        models=records,
+        keys=keys.read(settings.keys) if settings.keys is not None else Keys(),
+        metrics=Metrics(),
+        files=Pool(PoolOptions(settings.processes, settings.queue, settings.job_s, paths[:1])),
+        live=Pool(PoolOptions(settings.processes, settings.most_streams, settings.job_s, paths[:1])),
+        threads=ThreadPoolExecutor(settings.most_streams, thread_name_prefix="stream"),
+        history=History(database.opened(url)) if url is not None else None,
+        folder=folder,
+    )
+
+
+def _close(service: Service) -> None:
+    service.files.close(service.settings.shutdown_s)
+    service.threads.shutdown(cancel_futures=True)
+    service.live.close(service.settings.shutdown_s)
+    if service.history is not None:
+        service.history.close()
+
+
+async def _prune(service: Service) -> None:
+    """Forget rows that are too old, again and again."""
+    days = service.settings.retention_days
+    while service.history is not None and days:
+        try:
+            if gone := await run_in_threadpool(service.history.prune, days):
+                log.info("%d rows of the history were older than %g days", gone, days)
+        except SQLAlchemyError:
+            log.exception("the history could not be pruned")
+        await asyncio.sleep(PRUNE_EVERY_S)
+
+
+async def _measured(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    started = time.perf_counter()
+    response = await answer(request)
+    service: Service = request.app.state.service
+    route = getattr(request.scope.get("route"), "path", None) or "other"
+    service.metrics.requests.labels(route, request.method, response.status_code).inc()
+    service.metrics.latency.labels(route).observe(time.perf_counter() - started)
+    if (refusal := getattr(request.state, "refusal", None)) is not None:
+        service.metrics.refusals.labels(refusal).inc()
+    return response
