@@ -35,8 +35,8 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=120, **options)  # type: ignore[arg-type]
 
     def temporary(self) -> list[Path]:
-        """Files that requests left behind."""
-        return [path for path in self.folder.rglob("*") if path.is_file()]
+        """What requests left behind, in the folders of the service: libraries have files of their own here."""
+        return [path for path in self.folder.glob("mtqnet-*/*")]
 
 
 @contextmanager

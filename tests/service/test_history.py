@@ -1,4 +1,4 @@
-"""Every filter finds what a filter of the rows in Python finds, on each database; tables are those of migrations."""
+"""Every filter finds what Python finds, on each database; tables are those of the migrations."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, inspect
@@ -55,7 +56,7 @@ def filled(history: History) -> tuple[History, list[Row]]:
 
 
 CASES: dict[str, tuple[Filters, Callable[[Row], bool]]] = {
-    "all": (Filters(), lambda row: True),
+    "all": (Filters(), lambda _: True),
     "kind": (Filters(kind="file"), lambda row: row["kind"] == "file"),
     "source": (Filters(source="north"), lambda row: row["source"] == "north"),
     "model": (Filters(model="small"), lambda row: row["model"] == "small"),
@@ -65,7 +66,8 @@ CASES: dict[str, tuple[Filters, Callable[[Row], bool]]] = {
     "like": (Filters(file="_2%"), lambda row: "_2%" in row["file"]),
     "least": (Filters(least={"g_mos": 3.0}), lambda row: (row["g_mos"] or 0) >= 3),
     "most": (
-        Filters(most={"s_mos": 2.0, "n_mos": 4.0}), lambda row: (row["s_mos"] or 9) <= 2 and (row["n_mos"] or 9) <= 4
+        Filters(most={"s_mos": 2.0, "n_mos": 4.0}),
+        lambda row: (row["s_mos"] or 9) <= 2 and (row["n_mos"] or 9) <= 4,
     ),
     "several": (
         Filters(kind="file", source="south", flag="dc", least={"pesq_est": 1.5}),
@@ -137,7 +139,8 @@ def test_migrations_make_the_tables_and_go_back(database: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     databases.migrate(engine)  # again: nothing to do
-    databases.migrate(engine, "base")
+    with engine.begin() as connection:
+        command.downgrade(databases.configured(connection), "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
     databases.migrate(engine)
     engine.dispose()
