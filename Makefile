@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
+STREAM_MODEL ?= base
 
-.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench docs clean
+.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench load docs clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -67,6 +68,9 @@ reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (
 
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
+
+load: .venv/dev.done  ## docs/service.md: the service under load (five minutes, idle machine)
+	$(BIN)/python benchmarks/load.py --model base --stream-model $(STREAM_MODEL)
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site

@@ -16,10 +16,10 @@ POSTGRES = "MTQNET_TEST_POSTGRES"
 
 @pytest.fixture(scope="session")
 def serving(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Iterator[Server]:
-    """`base` and a toy, a limit of 2 MB and 60 s, audio kept on demand."""
+    """`base` and a toy, a limit of 3 MB and 60 s, audio kept on demand."""
     folder = tmp_path_factory.mktemp("serving")
     with server(
-        folder, "--model", "base", "--model", toy_model, "--workers", "2", max_body_mb=2, max_duration_s=60,
+        folder, "--model", "base", "--model", toy_model, "--workers", "2", max_body_mb=3, max_duration_s=60,
         keep_audio=True, stream_idle_s=3,
     ) as running:  # fmt: skip
         yield running

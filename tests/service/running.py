@@ -36,7 +36,7 @@ class Server:
 
     def temporary(self) -> list[Path]:
         """What requests left behind, in the folders of the service: libraries have files of their own here."""
-        return [path for path in self.folder.glob("mtqnet-*/*")]
+        return list(self.folder.glob("mtqnet-*/*"))
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from running import Server
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -17,6 +20,9 @@ from schemathesis.specs.openapi.checks import (
 
 from mtqnet.service.settings import Settings, markdown
 
+EXAMPLES = 10
+"""Of each kind, for each endpoint"""
+PARAMETERS = {"history", "{row_id}"}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -26,18 +32,39 @@ CHECKS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def api(serving: Server) -> schemathesis.BaseSchema:
-    return schemathesis.openapi.from_url(f"{serving.url}/v1/openapi.json")
+OPERATIONS = (
+    "POST /v1/score", "POST /v1/compare", "POST /v1/picture", "POST /v1/playable", "GET /v1/history",
+    "GET /v1/history/{row_id}/audio", "DELETE /v1/history/{row_id}", "GET /v1/models", "GET /healthz", "GET /readyz",
+    "GET /metrics",
+)  # fmt: skip
 
 
-schema = schemathesis.pytest.from_fixture("api")
+@pytest.fixture(scope="module")
+def operations(serving: Server) -> dict[str, Any]:
+    """What the document describes, by method and path."""
+    schema = schemathesis.openapi.from_url(f"{serving.url}/v1/openapi.json")
+    found = [result.ok() for result in schema.get_all_operations()]
+    return {f"{one.method.upper()} {one.path}": one for one in found}
 
 
-@schema.parametrize()
-@settings(max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_generated_requests(case: schemathesis.Case) -> None:
-    case.call_and_validate(checks=CHECKS)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_generated_requests(name: str, mode: GenerationMode, operations: dict[str, Any]) -> None:
+    @given(case=operations[name].as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    def answered(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    if mode is GenerationMode.NEGATIVE and not PARAMETERS & set(name.split("/")) and "POST" not in name:
+        pytest.skip("nothing to get wrong")
+    answered()
+
+
+def test_all_operations_are_tried(operations: dict[str, Any]) -> None:
+    assert set(operations) == set(OPERATIONS)
 
 
 def test_every_endpoint_says_what_it_does_and_how_it_refuses(client: httpx.Client) -> None:

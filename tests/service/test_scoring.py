@@ -61,7 +61,7 @@ def test_windows_and_track_come_when_asked(
     times, line = answer["track"]["times_s"], answer["track"]["values"]["g_mos"]
     assert len(times) == len(line) <= 2000
     assert 0 < times[0] < times[-1] < 22
-    assert answer["worst"] is None or 0 <= answer["worst"]["start_s"] < answer["worst"]["end_s"] <= 22
+    assert answer["worst"] is None or 0 <= answer["worst"]["start_s"] < answer["worst"]["end_s"] < 22.05
 
 
 @pytest.mark.parametrize("kind", ["empty", "header", "short", "silent", "constant", "nan", "text"])
@@ -88,7 +88,7 @@ def test_a_small_file_of_a_long_silence_is_refused_by_its_header(client: httpx.C
     with sf.SoundFile(stored, "w", 8_000, 1, format="FLAC") as file:
         for _ in range(24):
             file.write(np.zeros(3600 * 8_000, dtype=np.int16))
-    assert len(stored.getvalue()) < 2_000_000, "else it is the body that is too large"
+    assert len(stored.getvalue()) < 3_000_000, "else it is the body that is too large"
     started = time.process_time()
     for path in ("/v1/score", "/v1/picture", "/v1/playable"):
         problem(client.post(path, content=stored.getvalue()), 413, "too_long")
@@ -96,7 +96,7 @@ def test_a_small_file_of_a_long_silence_is_refused_by_its_header(client: httpx.C
 
 
 def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(client: httpx.Client) -> None:
-    large = b"\0" * 2_100_000
+    large = b"\0" * 3_100_000
     problem(client.post("/v1/score", content=large), 413, "too_large")
     pieces = (large[at : at + 50_000] for at in range(0, len(large), 50_000))
     problem(client.post("/v1/score", content=pieces), 413, "too_large")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtqnet import __version__
 from mtqnet.service import keys, problems, stream, worker
@@ -53,8 +54,8 @@ def create(settings: Settings) -> FastAPI:
     for router in (scoring.router, history.router, about.router):
         app.include_router(router)
     app.add_api_websocket_route("/v1/stream", stream.serve)
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
-    app.middleware("http")(_measured)
+    app.router.default = Page()
+    app.add_middleware(Measured)
     app.add_middleware(Guard, options=GuardOptions(settings.hosts, settings.max_body))
     return app
 
@@ -115,13 +116,42 @@ async def _prune(service: Service) -> None:
         await asyncio.sleep(PRUNE_EVERY_S)
 
 
-async def _measured(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    started = time.perf_counter()
-    response = await answer(request)
-    service: Service = request.app.state.service
-    route = getattr(request.scope.get("route"), "path", None) or "other"
-    service.metrics.requests.labels(route, request.method, response.status_code).inc()
-    service.metrics.latency.labels(route).observe(time.perf_counter() - started)
-    if (refusal := getattr(request.state, "refusal", None)) is not None:
-        service.metrics.refusals.labels(refusal).inc()
-    return response
+class Page(StaticFiles):
+    """The files of the page, where no endpoint is meant: a mount would hide which methods endpoints have."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=PAGE, html=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class Measured:
+    """ASGI middleware that counts requests and their time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            metrics: Metrics = scope["app"].state.service.metrics
+            route = getattr(scope.get("route"), "path", "page")
+            metrics.requests.labels(route, scope["method"], status).inc()
+            metrics.latency.labels(route).observe(time.perf_counter() - started)
+            if (refusal := scope.get("state", {}).get("refusal")) is not None:
+                metrics.refusals.labels(refusal).inc()

@@ -171,8 +171,9 @@ class Session:
         )  # fmt: skip
         reader = asyncio.create_task(self._read())
         try:
-            while (chunk := await self._next(reader)) is not None:
+            while (chunk := await self._next()) is not None:
                 await self._tell(await self._in_thread(self._stream.feed, chunk))
+            await reader  # raises what ended it
             await self._tell(await self._in_thread(self._stream.finish))
             await self._send("end", heard_s=round(self.received_s, 3), rows=self._sent)
             await self._websocket.close()
@@ -181,15 +182,21 @@ class Session:
             await self._remember()
 
     async def _read(self) -> None:
-        """Messages to the queue; None at the end."""
-        while True:
-            message = await _receive(self._websocket, self._service.settings.stream_idle_s)
-            if message.get("text") is not None:
-                _need_end(message["text"])
-                break
-            chunk = self._chunk(message.get("bytes") or b"")
-            self._within_limits()
-            await self._queue.put(chunk)
+        """Messages to the queue; None at the end. What waits after an error is not heard any more."""
+        try:
+            while True:
+                message = await _receive(self._websocket, self._service.settings.stream_idle_s)
+                if message.get("text") is not None:
+                    _need_end(message["text"])
+                    break
+                chunk = self._chunk(message.get("bytes") or b"")
+                self._within_limits()
+                await self._queue.put(chunk)
+        except Exception:
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._queue.put_nowait(None)
+            raise
         await self._queue.put(None)
 
     def _chunk(self, data: bytes) -> Chunk:
@@ -210,14 +217,12 @@ class Session:
                 413, "too_fast", f"a live stream may come {settings.stream_speed:g} times as it is heard"
             )
 
-    async def _next(self, reader: asyncio.Task[None]) -> Chunk | None:
-        """What waits, FEED_S or more of it unless it is the end; None at the end. Raises what ended the reader."""
+    async def _next(self) -> Chunk | None:
+        """What waits, FEED_S or more of it unless it is the end; None at the end."""
         chunks: list[Chunk] = []
         needed = FEED_S * self._start.rate
         while sum(map(len, chunks)) < needed:
             chunk = await self._queue.get()
-            if reader.done() and (error := reader.exception()) is not None:
-                raise error
             if chunk is None:
                 self._queue.put_nowait(None)
                 break

@@ -74,11 +74,11 @@ def ready() -> bool:
     return True
 
 
-def score(upload: Upload, model: str, limits: Limits) -> Scored:
-    """The row of a recording. Raises TooLongError."""
+def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Scored:
+    """The row of a recording, with its `track` where that is asked for. Raises TooLongError."""
     scores = _scores(upload, model, limits)
-    if scores.track is None:
-        return Scored(scores, None)
+    if scores.track is None or not track:
+        return Scored(replace(scores, track=None), None)
     return Scored(replace(scores, track=recording_picture.thinned(scores.track)), worst_stretch(scores.track))
 
 

@@ -38,5 +38,5 @@ function gauge(target, row) {
       element("span", { textContent: target.higher_is_better ? "more is better" : "less is better" }),
       element("span", { textContent: String(target.high) })),
     element("p", { textContent: sentence(target, value) }),
-    element("p", { className: "hint", textContent: between ? `${between}.` : `${short(target)} says ${target.says}.` }));
+    element("p", { className: "hint", textContent: between ? `${between}.` : `${short(target)}: ${target.says}.` }));
 }

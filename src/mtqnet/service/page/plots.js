@@ -167,20 +167,24 @@ export function lines(canvas, series, axes) {
 /** Of a scale of five steps. */
 export const MOS_TICKS = [2, 3, 4].map((value) => ({ share: (value - 1) / 4, text: String(value) }));
 
+/** A piece of a line; its colour follows the style sheet. @param {string} key */
+function sample(key) {
+  const space = "http://www.w3.org/2000/svg";
+  const made = document.createElementNS(space, "svg");
+  const line = document.createElementNS(space, "line");
+  for (const [name, value] of Object.entries({ width: 28, height: 12, "aria-hidden": "true" })) made.setAttribute(name, String(value));
+  const dashes = (DASHES[key] ?? []).join(" ");
+  for (const [name, value] of Object.entries({ x1: 0, y1: 6, x2: 28, y2: 6, class: key, "stroke-width": WIDTHS[key] ?? 2, "stroke-dasharray": dashes }))
+    line.setAttribute(name, String(value));
+  made.append(line);
+  return made;
+}
+
 /** What line is what, with the number of the whole. @param {Target[]} targets @param {Record<string, any>} row */
 export function legend(targets, row) {
   const made = element("ul", { className: "legend" });
   for (const target of targets) {
-    const sample = element("canvas", { width: 52, height: 26, "aria-hidden": "true" });
-    const context = sample.getContext("2d");
-    context.strokeStyle = colour(target.key);
-    context.lineWidth = 2 * (WIDTHS[target.key] ?? 2);
-    context.setLineDash((DASHES[target.key] ?? []).map((dash) => 2 * dash));
-    context.beginPath();
-    context.moveTo(0, 13);
-    context.lineTo(52, 13);
-    context.stroke();
-    made.append(element("li", {}, sample, `${short(target)} ${row[target.key] == null ? "" : digits(target, row[target.key])}`));
+    made.append(element("li", {}, sample(target.key), `${short(target)} ${row[target.key] == null ? "" : digits(target, row[target.key])}`));
   }
   return made;
 }

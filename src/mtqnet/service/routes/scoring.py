@@ -56,7 +56,7 @@ async def score(request: Request, service: ServiceOf, asked: Annotated[AskedScor
         raise ProblemError(422, "keeps_no_audio", "this server keeps no recordings: leave keep_audio out")
     with Desk(service.folder) as desk:
         sent = await uploads.one(request, desk, asked.name)
-        scored = await service.files.run(worker.score, sent, str(record.path), service.limits)
+        scored = await service.files.run(worker.score, sent, str(record.path), service.limits, asked.track)
         audio = await run_in_threadpool(sent.path.read_bytes) if asked.keep_audio else None
     row_id = await _remember(service, Entry(scored.scores, "file", asked.source, audio))
     if scored.scores.error is not None:
@@ -147,8 +147,8 @@ def _answer(scored: worker.Scored, row_id: int | None, asked: AskedScore) -> dic
         "id": row_id, "file": scores.file, "duration_s": round(scores.duration_s, 3), "model": scores.model,
         "model_sha256": scores.model_sha256, "version": scores.version, "flags": list(scores.flags),
         "level": scores.level, "windows": windows,
-        "track": _track(scores.track) if asked.track and scores.track is not None else None,
-        "worst": _stretch(worst) if asked.track and worst is not None else None,
+        "track": _track(scores.track) if scores.track is not None else None,
+        "worst": _stretch(worst) if worst is not None else None,
     }  # fmt: skip
 
 

@@ -1,0 +1,296 @@
+"""`make load`: the service under load on this machine, into docs/service.md. Run it where nothing else runs.
+
+Three parts: many clients that score files, beside the command line on the same files; many live streams at once;
+and every filter of a large history. Each uses the real server process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import soundfile as sf
+from websockets.asyncio.client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COPIES = 60
+"""Of each recording, for the command line: enough that its start does not count"""
+SAMPLE_RATE = 16_000
+CHUNK_S = 0.02
+"""Seconds, as telephony sends"""
+SETTLED_S = 12.0
+"""Seconds until the windows of a stream are full"""
+ROWS = 100_000
+REPEATS = 7
+"""Of each filter; the median is told"""
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    pid: int
+
+
+@contextmanager
+def server(folder: Path, **settings: object) -> Iterator[Served]:
+    told = {f"MTQNET_{name.upper()}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mtqnet", "serve", "--port", "0", "--database", f"sqlite:///{folder / 'h.sqlite'}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | told,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "listens at" in line:
+            yield Served(line.split()[-1], process.pid)
+            break
+    else:
+        raise SystemExit("the service did not start")
+    process.terminate()
+    process.wait()
+
+
+def memory_mb(pid: int) -> float:
+    """Resident MB of a process and its children, from /proc."""
+    pids = [pid]
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parts = status.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(parts[1]) in pids:
+            pids.append(int(status.parent.name))
+    pages = 0
+    for one in pids:
+        try:
+            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+        except OSError:
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@dataclass
+class Tally:
+    """What clients saw."""
+
+    scored: int = 0
+    busy: int = 0
+    audio_s: float = 0.0
+    others: int = 0
+
+
+async def client(url: str, bodies: list[bytes], until: float, tally: Tally, seed: int) -> None:
+    rng = random.Random(seed)
+    async with httpx.AsyncClient(base_url=url, timeout=120) as http:
+        while time.monotonic() < until:
+            answer = await http.post("/v1/score", content=rng.choice(bodies))
+            if answer.status_code == 200:
+                tally.scored += 1
+                tally.audio_s += answer.json()["duration_s"]
+            elif answer.status_code == 429:
+                tally.busy += 1
+                await asyncio.sleep(float(answer.headers["retry-after"]) * rng.uniform(0.5, 1))
+            else:
+                tally.others += 1
+                print(answer.status_code, answer.text, file=sys.stderr)
+
+
+async def many_clients(
+    served: Served, files: list[Path], clients: int, seconds: float
+) -> tuple[Tally, list[float]]:
+    bodies = [file.read_bytes() for file in files]
+    warm = Tally()
+    await asyncio.gather(*(client(served.url, bodies, time.monotonic() + 3, warm, seed) for seed in range(4)))
+    tally, memory = Tally(), [memory_mb(served.pid)]
+    until = time.monotonic() + seconds
+    work = [asyncio.create_task(client(served.url, bodies, until, tally, seed)) for seed in range(clients)]
+    while time.monotonic() < until:
+        await asyncio.sleep(min(5, seconds / 4))
+        memory.append(memory_mb(served.pid))
+    await asyncio.gather(*work)
+    return tally, memory
+
+
+def files_part(files: list[Path], model: str, clients: int, seconds: float) -> list[str]:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        copies = folder / "copies"
+        copies.mkdir()
+        for file in files:
+            for copy in range(COPIES):
+                shutil.copy(file, copies / f"{file.stem}-{copy}{file.suffix}")
+        audio_s = COPIES * sum(sf.info(str(file)).duration for file in files)
+        started = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "mtqnet", "score", "--quiet", "--model", model, "--jobs", str(os.cpu_count()),
+             "-o", folder / "out.csv", copies],
+            check=True,
+        )  # fmt: skip
+        command = audio_s / (time.monotonic() - started)
+        with server(folder, models=model) as served:
+            started = time.monotonic()
+            tally, memory = asyncio.run(many_clients(served, files, clients, seconds))
+            service = tally.audio_s / (time.monotonic() - started)
+    third = max(1, len(memory) // 3)
+    first, last = (float(np.mean(part)) for part in (memory[:third], memory[-third:]))
+    return [
+        f"| {clients} clients, {seconds:g} s, model {model} | |",
+        "|---|---|",
+        f"| scored | {tally.scored} recordings, {tally.audio_s:.0f} s of audio |",
+        f"| answered 429 | {tally.busy} |",
+        f"| other errors | {tally.others} |",
+        f"| audio a second, service | {service:.0f} s |",
+        f"| audio a second, `mtqnet score --jobs {os.cpu_count()}` on the same recordings | {command:.0f} s |",
+        f"| service over command line | {service / command:.2f} |",
+        f"| memory of all its processes, first and last third | {first:.0f} and {last:.0f} MB |",
+    ]
+
+
+async def one_stream(url: str, samples: bytes, model: str, seconds: float, seed: int) -> tuple[list[float], int]:
+    """Seconds from the last sample of each row to its coming, and how many rows came."""
+    await asyncio.sleep(random.Random(seed).random())  # so that rows are not due all at once
+    late: list[float] = []
+    async with connect(url.replace("http", "ws") + "/v1/stream", max_queue=None) as socket:
+        start = {"type": "start", "rate": SAMPLE_RATE, "model": model, "source": "load"}
+        await socket.send(json.dumps(start))
+        await socket.recv()
+        began = time.monotonic()
+
+        async def listen() -> None:
+            async for message in socket:
+                told = json.loads(message)
+                if told["kind"] == "scores":
+                    late.append(time.monotonic() - began - told["end_s"])
+
+        listener = asyncio.create_task(listen())
+        size = round(CHUNK_S * SAMPLE_RATE) * 2
+        for number in range(round(seconds / CHUNK_S)):
+            at = (number * size) % (len(samples) - size)
+            await socket.send(samples[at : at + size])
+            await asyncio.sleep(max(0.0, began + (number + 1) * CHUNK_S - time.monotonic()))
+        await socket.send('{"type": "end"}')
+        await listener
+    return late, len(late)
+
+
+def streams_part(file: Path, model: str, streams: int, seconds: float) -> list[str]:
+    sound, _ = sf.read(file, dtype="int16")
+
+    async def all_streams(url: str) -> list[tuple[list[float], int]]:
+        return await asyncio.gather(
+            *(one_stream(url, sound.tobytes(), model, seconds, seed) for seed in range(streams))
+        )
+
+    with TemporaryDirectory() as name, server(Path(name), models=model, streams=streams) as served:
+        told = asyncio.run(all_streams(served.url))
+    settled = [row for late, _ in told for row in late[round(SETTLED_S) :]] or [
+        row for late, _ in told for row in late
+    ]
+    ends = [late[-1] for late, _ in told]
+    return [
+        f"| {streams} live streams, {seconds:g} s, model {model} | |",
+        "|---|---|",
+        f"| rows | {sum(rows for _, rows in told)} of {streams * round(seconds)} |",
+        f"| from a row's last sample to its coming, median | {np.median(settled):.2f} s |",
+        f"| 95 % | {np.quantile(settled, 0.95):.2f} s |",
+        f"| the latest | {max(settled):.2f} s |",
+        f"| the last row of each stream, the latest | {max(ends):.2f} s |",
+    ]
+
+
+def history_part(url: str | None) -> list[str]:
+    """Every filter, alone and together, on rows whose order in the table is that of their time."""
+    from sqlalchemy import delete, insert
+
+    from mtqnet.service.history.database import opened
+    from mtqnet.service.history.store import Filters, History, now_ms
+    from mtqnet.service.history.tables import scores
+    from mtqnet.targets import KEYS
+
+    rng, now = random.Random(1), now_ms()
+    rows = [
+        {
+            "time_ms": now - (ROWS - number) * 60_000, "kind": rng.choice(["file", "stream"]),
+            "file": f"call-{number}.wav", "source": f"site-{rng.randrange(50)}", "level": rng.choice(["ok", "caution"]),
+            "flags": rng.choice(["", " clipped ", " short  dc "]), "error": None, "duration_s": 5.0, "model": "base",
+            "model_sha256": "a" * 64, "version": "0", **{key: rng.uniform(1, 4.6) for key in KEYS},
+        }
+        for number in range(ROWS)
+    ]  # fmt: skip
+    filters = {
+        "none": Filters(), "since": Filters(since_ms=now - 3_600_000), "until": Filters(until_ms=now - ROWS * 59_000),
+        "kind": Filters(kind="file"), "source": Filters(source="site-3"), "source, unknown": Filters(source="no"),
+        "model, unknown": Filters(model="no"), "level, never": Filters(level="refused"),
+        "flag": Filters(flag="clipped"), "flag, never": Filters(flag="music_only"), "name": Filters(file="call-77"),
+        "name, never": Filters(file="zzz"), "at least, rare": Filters(least={"g_mos": 4.599}),
+        "at least, never": Filters(least={"g_mos": 5}), "at most": Filters(most=dict.fromkeys(KEYS, 1.2)),
+        "all at once": Filters(
+            since_ms=0, until_ms=now, kind="file", model="base", level="ok", flag="dc", file="zzz",
+            least=dict.fromkeys(KEYS, 1.0), most=dict.fromkeys(KEYS, 4.6),
+        ),
+        "last page": Filters(before=50),
+    }  # fmt: skip
+    with TemporaryDirectory() as name:
+        engine = opened(url or f"sqlite:///{name}/history.sqlite")
+        with engine.begin() as connection:
+            connection.execute(delete(scores))
+            connection.execute(insert(scores), rows)
+        history = History(engine)
+        lines = [f"| {ROWS} rows, {engine.dialect.name}, filter | median, ms | rows |", "|---|---|---|"]
+        for label, asked in filters.items():
+            times = []
+            for _ in range(REPEATS):
+                started = time.perf_counter()
+                found = history.page(asked, 101)
+                times.append(1000 * (time.perf_counter() - started))
+            lines.append(f"| {label} | {np.median(times):.1f} | {len(found)} |")
+        history.close()
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--streams", type=int, default=50)
+    parser.add_argument("--stream-seconds", type=float, default=60)
+    parser.add_argument("--model", default="base", help="of the clients")
+    parser.add_argument("--stream-model", default="base")
+    parser.add_argument("--database", help="URL of an empty database in place of SQLite, for the history")
+    parser.add_argument("--recordings", type=Path, default=Path("examples/recordings"))
+    parser.add_argument("--output", type=Path, default=Path("docs/service.md"))
+    options = parser.parse_args()
+    files = sorted(options.recordings.glob("*.flac"))
+    parts = [
+        files_part(files, options.model, options.clients, options.seconds),
+        streams_part(files[0], options.stream_model, options.streams, options.stream_seconds),
+        history_part(None),
+        *([history_part(options.database)] if options.database else []),
+    ]
+    head = (
+        "# The service under load\n\nWritten by `make load`; clients, service and command line share "
+        f"{os.cpu_count()} cores. Recordings are those of `examples/recordings`.\n"
+    )
+    options.output.write_text("\n\n".join([head.strip(), *("\n".join(part) for part in parts)]) + "\n")
+    print(options.output.read_text())
+
+
+if __name__ == "__main__":
+    main()
