@@ -26,6 +26,8 @@ import numpy as np
 import soundfile as sf
 from websockets.asyncio.client import connect
 
+from many_rows import measured
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -36,9 +38,6 @@ CHUNK_S = 0.02
 """Seconds, as telephony sends"""
 SETTLED_S = 12.0
 """Seconds until the windows of a stream are full"""
-ROWS = 100_000
-REPEATS = 7
-"""Of each filter; the median is told"""
 
 
 @dataclass(frozen=True)
@@ -215,56 +214,6 @@ def streams_part(file: Path, model: str, streams: int, seconds: float) -> list[s
     ]
 
 
-def history_part(url: str | None) -> list[str]:
-    """Every filter, alone and together, on rows whose order in the table is that of their time."""
-    from sqlalchemy import delete, insert
-
-    from mtqnet.service.history.database import opened
-    from mtqnet.service.history.store import Filters, History, now_ms
-    from mtqnet.service.history.tables import scores
-    from mtqnet.targets import KEYS
-
-    rng, now = random.Random(1), now_ms()
-    rows = [
-        {
-            "time_ms": now - (ROWS - number) * 60_000, "kind": rng.choice(["file", "stream"]),
-            "file": f"call-{number}.wav", "source": f"site-{rng.randrange(50)}", "level": rng.choice(["ok", "caution"]),
-            "flags": rng.choice(["", " clipped ", " short  dc "]), "error": None, "duration_s": 5.0, "model": "base",
-            "model_sha256": "a" * 64, "version": "0", **{key: rng.uniform(1, 4.6) for key in KEYS},
-        }
-        for number in range(ROWS)
-    ]  # fmt: skip
-    filters = {
-        "none": Filters(), "since": Filters(since_ms=now - 3_600_000), "until": Filters(until_ms=now - ROWS * 59_000),
-        "kind": Filters(kind="file"), "source": Filters(source="site-3"), "source, unknown": Filters(source="no"),
-        "model, unknown": Filters(model="no"), "level, never": Filters(level="refused"),
-        "flag": Filters(flag="clipped"), "flag, never": Filters(flag="music_only"), "name": Filters(file="call-77"),
-        "name, never": Filters(file="zzz"), "at least, rare": Filters(least={"g_mos": 4.599}),
-        "at least, never": Filters(least={"g_mos": 5}), "at most": Filters(most=dict.fromkeys(KEYS, 1.2)),
-        "all at once": Filters(
-            since_ms=0, until_ms=now, kind="file", model="base", level="ok", flag="dc", file="zzz",
-            least=dict.fromkeys(KEYS, 1.0), most=dict.fromkeys(KEYS, 4.6),
-        ),
-        "last page": Filters(before=50),
-    }  # fmt: skip
-    with TemporaryDirectory() as name:
-        engine = opened(url or f"sqlite:///{name}/history.sqlite")
-        with engine.begin() as connection:
-            connection.execute(delete(scores))
-            connection.execute(insert(scores), rows)
-        history = History(engine)
-        lines = [f"| {ROWS} rows, {engine.dialect.name}, filter | median, ms | rows |", "|---|---|---|"]
-        for label, asked in filters.items():
-            times = []
-            for _ in range(REPEATS):
-                started = time.perf_counter()
-                found = history.page(asked, 101)
-                times.append(1000 * (time.perf_counter() - started))
-            lines.append(f"| {label} | {np.median(times):.1f} | {len(found)} |")
-        history.close()
-    return lines
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=64)
@@ -281,8 +230,8 @@ def main() -> None:
     parts = [
         files_part(files, options.model, options.clients, options.seconds),
         streams_part(files[0], options.stream_model, options.streams, options.stream_seconds),
-        history_part(None),
-        *([history_part(options.database)] if options.database else []),
+        measured(None),
+        *([measured(options.database)] if options.database else []),
     ]
     head = (
         "# The service under load\n\nWritten by `make load`; clients, service and command line share "

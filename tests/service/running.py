@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
+from sqlalchemy import create_engine, text
 
+POSTGRES = "MTQNET_TEST_POSTGRES"
+"""Environment variable: the URL of a PostgreSQL database of these tests, whose tables they drop"""
 STARTS_S = 120
 """Seconds; a busy machine takes half of it"""
 
@@ -70,6 +74,30 @@ def server(folder: Path, *options: str | Path, **settings: object) -> Iterator[S
             reader.join(10)
             assert process.stderr is not None
             process.stderr.close()
+
+
+@contextmanager
+def usual_server(folder: Path, toy_model: Path) -> Iterator[Server]:
+    """`base` and a toy, a limit of 3 MB and 60 s, audio kept on demand."""
+    with server(
+        folder, "--model", "base", "--model", toy_model, "--workers", "2", max_body_mb=3, max_duration_s=60,
+        keep_audio=True, stream_idle_s=3,
+    ) as running:  # fmt: skip
+        yield running
+
+
+def empty_database(kind: str, folder: Path) -> str:
+    """URL of a database without tables; skips where there is no PostgreSQL."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / 'history.sqlite'}"
+    url = os.environ.get(POSTGRES)
+    if not url:
+        pytest.skip(f"no PostgreSQL: {POSTGRES} is not set")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS recordings, scores, alembic_version"))
+    engine.dispose()
+    return url
 
 
 def _read(process: subprocess.Popen[str], lines: list[str], started: threading.Event) -> None:

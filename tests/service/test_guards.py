@@ -19,6 +19,7 @@ from running import Server, server
 from test_scoring import problem
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from mtqnet.errors import UsageError
 from mtqnet.service import guard, keys
@@ -39,7 +40,7 @@ def test_other_hosts_and_origins_are_refused(serving: Server, client: httpx.Clie
     problem(client.get("/v1/models", headers={"Host": "[evil"}), 421, "wrong_host")
     problem(client.post("/v1/score", content=b"x", headers={"Origin": "http://evil.example"}), 403, "other_origin")
     assert client.get("/v1/models", headers={"Origin": serving.url}).status_code == 200
-    with pytest.raises(InvalidStatus), connect(serving.live, origin="http://evil.example"):  # type: ignore[arg-type]
+    with pytest.raises(InvalidStatus), connect(serving.live, origin=Origin("http://evil.example")):
         pass
 
 

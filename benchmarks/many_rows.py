@@ -1,0 +1,74 @@
+"""A large history: how long every filter takes, alone and together. load.py writes it down."""
+
+from __future__ import annotations
+
+import random
+import time
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sqlalchemy import delete, insert
+
+from mtqnet.service.history.database import opened
+from mtqnet.service.history.store import Filters, History, now_ms
+from mtqnet.service.history.tables import scores
+from mtqnet.targets import KEYS
+
+ROWS = 100_000
+REPEATS = 7
+"""Of each filter; the median is told"""
+
+
+def made_up(now: int) -> list[dict[str, Any]]:
+    """Rows in order of their time, one a minute until `now` (ms)."""
+    rng = random.Random(1)
+    return [
+        {
+            "time_ms": now - (ROWS - number) * 60_000, "kind": rng.choice(["file", "stream"]),
+            "file": f"call-{number}.wav", "source": f"site-{rng.randrange(50)}",
+            "level": rng.choice(["ok", "caution"]), "flags": rng.choice(["", " clipped ", " short  dc "]),
+            "error": None, "duration_s": 5.0, "model": "base", "model_sha256": "a" * 64, "version": "0",
+            **{key: rng.uniform(1, 4.6) for key in KEYS},
+        }
+        for number in range(ROWS)
+    ]  # fmt: skip
+
+
+def filters(now: int) -> dict[str, Filters]:
+    """Each by itself, with many rows, few and none that fit; and all at once."""
+    return {
+        "none": Filters(), "since": Filters(since_ms=now - 3_600_000),
+        "until": Filters(until_ms=now - ROWS * 59_000), "kind": Filters(kind="file"),
+        "source": Filters(source="site-3"), "source, unknown": Filters(source="no"),
+        "model, unknown": Filters(model="no"), "level, never": Filters(level="refused"),
+        "flag": Filters(flag="clipped"), "flag, never": Filters(flag="music_only"),
+        "name": Filters(file="call-77"), "name, never": Filters(file="zzz"),
+        "at least, rare": Filters(least={"g_mos": 4.599}), "at least, never": Filters(least={"g_mos": 5}),
+        "at most": Filters(most=dict.fromkeys(KEYS, 1.2)), "last page": Filters(before=50),
+        "all at once": Filters(
+            since_ms=0, until_ms=now, kind="file", model="base", level="ok", flag="dc", file="zzz",
+            least=dict.fromkeys(KEYS, 1.0), most=dict.fromkeys(KEYS, 4.6),
+        ),
+    }  # fmt: skip
+
+
+def measured(url: str | None) -> list[str]:
+    """A table of the filters and their times, in SQLite or in the empty database at `url`."""
+    now = now_ms()
+    with TemporaryDirectory() as name:
+        engine = opened(url or f"sqlite:///{name}/history.sqlite")
+        with engine.begin() as connection:
+            connection.execute(delete(scores))
+            connection.execute(insert(scores), made_up(now))
+        history = History(engine)
+        lines = [f"| {ROWS} rows, {engine.dialect.name}, filter | median, ms | rows |", "|---|---|---|"]
+        for label, asked in filters(now).items():
+            times = []
+            for _ in range(REPEATS):
+                started = time.perf_counter()
+                found = history.page(asked, 101)
+                times.append(1000 * (time.perf_counter() - started))
+            lines.append(f"| {label} | {np.median(times):.1f} | {len(found)} |")
+        history.close()
+    return lines
