@@ -171,7 +171,11 @@ def test_over_http(client: httpx.Client, good_file: Path, bad_files: dict[str, P
     page = client.get("/v1/history", params={"source": "over http", "before": page["next"]}).json()
     assert page["next"] is None
     assert [row["has_audio"] for row in page["rows"]] == [True]
-    hour: dict[str, Any] = {"since": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "source": "over http", "min_g_mos": 1}
+    hour: dict[str, Any] = {
+        "since": (datetime.now(UTC) - timedelta(hours=1)).isoformat(),
+        "source": "over http",
+        "min_g_mos": 1,
+    }
     assert [row["id"] for row in client.get("/v1/history", params=hour).json()["rows"]] == [row_id]
     audio = client.get(f"/v1/history/{row_id}/audio")
     assert audio.content == sound

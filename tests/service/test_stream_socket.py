@@ -55,7 +55,9 @@ def test_rows_are_those_of_a_stream(serving: Server, client: httpx.Client, voice
     expected = [*stream.feed(samples), *stream.finish()]
     for row, scores in zip(rows, expected, strict=True):
         assert row["kind"] == "scores"
-        np.testing.assert_allclose([row[key] for key in KEYS], [scores.value(key) or 0.0 for key in KEYS], atol=1e-4)
+        np.testing.assert_allclose(
+            [row[key] for key in KEYS], [scores.value(key) or 0.0 for key in KEYS], atol=1e-4
+        )
         assert row["end_s"] == pytest.approx(scores.windows[0].end_s, abs=1e-3)
         assert row["flags"] == list(scores.flags)
     (kept,) = client.get("/v1/history", params={"source": "rows"}).json()["rows"]

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtqnet import __version__
+from mtqnet.scoring.models import ModelRecord
 from mtqnet.service import keys, problems, stream, worker
 from mtqnet.service.guard import Guard, GuardOptions
 from mtqnet.service.history import database
@@ -38,8 +40,27 @@ ABOUT = (
 )
 
 
-def create(settings: Settings) -> FastAPI:
-    """The application; what keeps it from starting (a model, the database, the keys) is raised at its start."""
+@dataclass(frozen=True)
+class Parts:
+    """What may keep the service from starting."""
+
+    models: dict[str, ModelRecord]
+    keys: Keys
+    history: History | None
+
+
+def prepared(settings: Settings) -> Parts:
+    """Look for the models and the keys, and open the history. Raises MtqnetError."""
+    models = settings.records()
+    for record in models.values():
+        record.weights()  # raises here what would end every scoring process at its start
+    held = keys.read(settings.keys) if settings.keys is not None else Keys()
+    url = settings.database_url
+    return Parts(models, held, History(database.opened(url)) if url is not None else None)
+
+
+def create(settings: Settings, parts: Parts) -> FastAPI:
+    """The application; it closes its parts when it ends."""
     app = FastAPI(
         title="mtqnet",
         description=ABOUT,
@@ -49,7 +70,7 @@ def create(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.settings = settings
+    app.state.settings, app.state.parts = settings, parts
     problems.add_handlers(app)
     for router in (scoring.router, history.router, about.router):
         app.include_router(router)
@@ -64,7 +85,7 @@ def create(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     with TemporaryDirectory(prefix="mtqnet-") as folder:
-        service = _service(settings, Path(folder))
+        service = _service(settings, app.state.parts, Path(folder))
         app.state.service = service
         await service.files.run(worker.ready)  # models are loaded before the first request
         pruning = asyncio.create_task(_prune(service))
@@ -77,21 +98,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await run_in_threadpool(_close, service)
 
 
-def _service(settings: Settings, folder: Path) -> Service:
-    records = settings.records()
-    paths = tuple(str(record.path) for record in records.values())
-    for record in records.values():
-        record.weights()  # raises here what would end every process at its start
-    url = settings.database_url
+def _service(settings: Settings, parts: Parts, folder: Path) -> Service:
+    default = str(next(iter(parts.models.values())).path)
     return Service(
         settings=settings,
-        models=records,
-        keys=keys.read(settings.keys) if settings.keys is not None else Keys(),
+        models=parts.models,
+        keys=parts.keys,
         metrics=Metrics(),
-        files=Pool(PoolOptions(settings.processes, settings.queue, settings.job_s, paths[:1])),
-        live=Pool(PoolOptions(settings.processes, settings.most_streams, settings.job_s, paths[:1])),
+        files=Pool(PoolOptions(settings.processes, settings.queue, settings.job_s, (default,))),
+        live=Pool(PoolOptions(settings.processes, settings.most_streams, settings.job_s, (default,))),
         threads=ThreadPoolExecutor(settings.most_streams, thread_name_prefix="stream"),
-        history=History(database.opened(url)) if url is not None else None,
+        history=parts.history,
         folder=folder,
     )
 

@@ -10,7 +10,7 @@ import uvicorn
 from mtqnet.console import tell
 from mtqnet.errors import MtqnetError, UsageError
 from mtqnet.scoring.workers import ONE_MATH_THREAD
-from mtqnet.service import app, keys
+from mtqnet.service import app
 from mtqnet.service.settings import LOOPBACK, Settings
 from mtqnet.service.units import MB
 
@@ -18,7 +18,7 @@ WS_MESSAGE = 2 * MB
 """Bytes of a message of a live stream: 10 s of 48 kHz in float32"""
 WS_QUEUE = 32
 """Messages that wait before the sender is slowed down"""
-OPEN_FILES_BACKLOG = 512
+WAITING = 512
 """Connections that wait to be taken"""
 
 
@@ -35,24 +35,23 @@ class Server(uvicorn.Server):
 def run(settings: Settings) -> None:
     """Serve. Raises MtqnetError for what keeps it from starting."""
     os.environ.update(ONE_MATH_THREAD)  # for the scoring processes: each has a core
-    settings.records()  # raises here what would be a stack trace in the start of the application
-    if settings.keys is not None:
-        keys.read(settings.keys)
-    elif settings.host not in LOOPBACK:
-        tell(f"warning: anybody who reaches {settings.host} may ask: give --keys, or stay at 127.0.0.1")
-    config = uvicorn.Config(
-        app.create(settings),
-        log_level="warning",
-        ws="websockets-sansio",
-        ws_max_size=WS_MESSAGE,
-        ws_max_queue=WS_QUEUE,
-        backlog=OPEN_FILES_BACKLOG,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
-        server_header=False,
-        lifespan="on",
-    )
     with _bound(settings) as listening:
-        server = Server(config)
+        parts = app.prepared(settings)
+        if settings.keys is None and settings.host not in LOOPBACK:
+            tell(f"warning: anybody who reaches {settings.host} may ask: give --keys, or stay at 127.0.0.1")
+        server = Server(
+            uvicorn.Config(
+                app.create(settings, parts),
+                log_level="warning",
+                ws="websockets-sansio",
+                ws_max_size=WS_MESSAGE,
+                ws_max_queue=WS_QUEUE,
+                backlog=WAITING,
+                timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
+                server_header=False,
+                lifespan="on",
+            )
+        )
         server.run(sockets=[listening])
     if not server.started:
         raise MtqnetError("the service did not start: the reason stands above")
@@ -61,7 +60,7 @@ def run(settings: Settings) -> None:
 def _bound(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=OPEN_FILES_BACKLOG)
+        return socket.create_server((settings.host, settings.port), family=family, backlog=WAITING)
     except OSError as error:
         raise UsageError(
             f"cannot listen at {settings.host}:{settings.port} ({error.strerror}): choose another --port"

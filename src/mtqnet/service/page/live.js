@@ -23,6 +23,7 @@ export function start(about, model) {
     else await listen(about, model(), button);
     button.disabled = false;
   });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => rows.length && draw(about));
   addEventListener("hashchange", () => location.hash !== "#live" && stop?.());
 }
 
