@@ -34,10 +34,9 @@ __all__ = ["ScoreModule"]
 class ScoreModule(nn.Module):
     """A model: waveforms in, scores out, with a gradient to every sample.
 
-    Scores are those of `mtqnet.score` within 0.001 (SDI: of its log10), or, where the scoring file computes with
-    8-bit weights (`int8` in its record), within some hundredths; but for three things: they are not clipped to
-    their range (a clipped score has no gradient), silence at the ends is not cut off, and nothing is refused but
-    what is shorter than 0.5 s. Recordings of more than 10 s are cut into windows in the same way.
+    Scores are those of `mtqnet.score` within 0.001 (SDI: of its log10), but for three things: they are not clipped
+    to their range (a clipped score has no gradient), silence at the ends is not cut off, and nothing is refused
+    but what is shorter than 0.5 s. Recordings of more than 10 s are cut into windows in the same way.
 
     Weights are frozen, and dropout stays off whatever `train()` says: this is a judge, not a student.
 

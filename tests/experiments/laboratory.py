@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus import peers
 from mtqnet.experiments import schedule
 from mtqnet.experiments.arms import Lab
 from mtqnet.experiments.material import RATED, Material
@@ -52,26 +50,8 @@ ARMS = {
     ),
     "ridge": Arm("ridge", kind="ridge", labelled=0, change={"network": {"front_ends": ["logmel"]}}),
 }  # fmt: skip
-STAND_IN = """
-import csv, sys
-predictor, listing, target, core = sys.argv[1:]
-columns = {"dnsmos": ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"], "distillmos": ["distillmos"]}
-rows = list(csv.DictReader(open(listing)))
-with open(target, "w") as stream:
-    stream.write(",".join(columns[predictor]) + "\\n")
-    for number, row in enumerate(rows):
-        stream.write(",".join([f"1.{number}", "2", "3", "4"][: len(columns[predictor])]) + "\\n")
-"""
-"""The peers' program: the place of a clip in the list for a score"""
 TABLE = Table("tiny", "Tiny", "Does it run?", "scratch", ARMS)
 SEEDS = 2
-
-
-def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program in the peers' place, run by any Python."""
-    script = folder / "worker.py"
-    script.write_text(STAND_IN)
-    monkeypatch.setattr(peers, "WORKER", script)
 
 
 def silent(_name: str, _done: int, _total: int) -> None: ...

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from laboratory import silent, stand_in
+from laboratory import silent
 
+import peer_stand_in
 from mtqnet.errors import UsageError
 from mtqnet.experiments import peer_table, schedule
 from mtqnet.experiments.arms import Lab
@@ -21,7 +22,7 @@ TABLE = Table("peers", "Peers", "What do they say?", "dnsmos", {"dnsmos": ARM})
 
 @pytest.fixture
 def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> schedule.PeersAt:
-    stand_in(tmp_path, monkeypatch)
+    peer_stand_in.put_in(tmp_path, monkeypatch, peer_stand_in.BY_PLACE)
     monkeypatch.setattr(schedule, "PEER_CLIPS", 2)
     return schedule.PeersAt(Path(sys.executable), tmp_path / "results" / peer_table.NAME)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from laboratory import silent, stand_in
+from laboratory import silent
 
+import peer_stand_in
 from mtqnet.experiments import arms, schedule
 from mtqnet.experiments.arms import Lab
 from mtqnet.experiments.study import Arm, Study, Table
@@ -20,7 +21,7 @@ TABLE = Table("taught", "Taught", "Does it help?", "taught", {"taught": ARM})
 
 
 def test_an_arm_learns_from_peers(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(tmp_path, monkeypatch)
+    peer_stand_in.put_in(tmp_path, monkeypatch, peer_stand_in.BY_PLACE)
     fresh = Lab(lab.base, lab.material, tmp_path / "out", lab.corpus_digest)
     study = Study(fresh.base, {"taught": TABLE})
     schedule.run_all(fresh, study, 1, 1, silent, lambda *_: None, Path(sys.executable))

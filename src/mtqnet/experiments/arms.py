@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.bars import Stage
+from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.experiments.material import TESTS, Material, hidden, noisy, shown
 from mtqnet.experiments.pooled import MeanPooled, Ridge
@@ -68,9 +70,14 @@ class Lab:
         ]
         return self.out / "teachers" / self._digest(facts) / str(config.seed)
 
-    def peers_said(self, config: Config, split: str) -> Labels:
-        """What the peers that teach an arm say of a split; schedule.py let them score it before."""
-        return peers_said(config.peers, self.material.test(split).clips, split, self.out / "peers")
+    def peers_said(
+        self, config: Config, split: str, python: Path = peers.PYTHON, jobs: int = 0, stage: Stage | None = None
+    ) -> Labels:
+        """What the peers that teach an arm say of a split; schedule.py lets them score it before any arm runs."""
+        if not config.peers.heads:  # most arms: nothing of the corpus is read for them
+            return {}
+        clips = self.material.test(split).clips
+        return peers_said(config.peers, clips, split, self.out / "peers", python, jobs, stage)
 
     def _digest(self, facts: object) -> str:
         text = json.dumps([RECIPE, self.corpus_digest, facts], sort_keys=True)

@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mtqnet.corpus import peers
@@ -22,9 +21,11 @@ from mtqnet.errors import UsageError
 from mtqnet.experiments import arms, peer_table
 from mtqnet.experiments.arms import Lab, Result
 from mtqnet.experiments.material import TESTS
+from mtqnet.experiments.peer_table import PeerTable
 from mtqnet.experiments.study import PEERS, Arm, Kind, Study, Table
+from mtqnet.training.dataset import Labels
 from mtqnet.training.memory import keep_memory
-from mtqnet.training.prepare import peers_said
+from mtqnet.training.prepare import padded
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
 OF_TEACHER = ("network", "encoder", "teacher", "peers")
@@ -91,25 +92,24 @@ def score_peers(lab: Lab, study: Study, at: PeersAt, jobs: int, stage: Stage) ->
             peer_table.write(table, at.table)
 
 
-def peer_scores(lab: Lab, test: str, table: Path) -> peers.Scores:
-    """What the peers say of the first PEER_CLIPS of a test, NaN of the rest."""
-    said = peer_table.read(table, lab.corpus_digest).said(test, peer_table.names(lab.material, test, PEER_CLIPS))
+def peer_scores(lab: Lab, test: str, table: PeerTable, path: Path) -> Labels:
+    """What the peers say of the first PEER_CLIPS of a test, by the table read from `path`; NaN of the rest."""
+    said = table.said(test, peer_table.names(lab.material, test, PEER_CLIPS))
     if said is None:
-        raise UsageError(f"{table} lacks clips of {test}: were the peers let score them?")
-    clips = len(lab.material.test(test).clips)
-    rest = np.full(clips - min(clips, PEER_CLIPS), np.nan)
-    return {column: np.concatenate([values, rest]) for column, values in said.items()}
+        raise UsageError(f"{path} lacks clips of {test}: were the peers let score them?")
+    return padded(said, len(lab.material.test(test).clips))
 
 
 def results(lab: Lab, arm: Arm, seeds: int, peers_said: Path) -> list[Result]:
-    """The results of an arm, a seed each (one for a peer), from disk."""
+    """The results of an arm, a seed each (one for a peer), from disk; `peers_said` is a peer_table.py."""
     if arm.kind not in PEERS:
         return [arms.read(lab.result(arm, seed)) for seed in range(1, seeds + 1)]
-    said = {test: peer_scores(lab, test, peers_said) for test in TESTS}
+    table = peer_table.read(peers_said, lab.corpus_digest)
+    said = {test: peer_scores(lab, test, table, peers_said) for test in TESTS}
     return [Result({test: of_kind(arm.kind, scores) for test, scores in said.items()}, 0.0, [])]
 
 
-def of_kind(kind: Kind, scores: peers.Scores) -> peers.Scores:
+def of_kind(kind: Kind, scores: Labels) -> Labels:
     """The scores of one peer, by target."""
     return {target: scores[column] for target, column in PEERS[kind].items()}
 
@@ -155,10 +155,9 @@ def _prepare(lab: Lab, wanted: Iterable[Run], jobs: int, stage: Stage) -> None:
 
 def _ask_peers(lab: Lab, wanted: Iterable[Run], python: Path, jobs: int, stage: Stage) -> None:
     """Let the peers that teach some arm score what it learns from."""
-    for config in dict.fromkeys(lab.config(run.arm, 1).peers for run in wanted):
+    for config in {made.peers: made for made in (lab.config(run.arm, 1) for run in wanted)}.values():
         for split in ("train", "validation"):
-            clips = lab.material.test(split).clips
-            peers_said(config, clips, split, lab.out / "peers", python, jobs, stage)
+            lab.peers_said(config, split, python, jobs, stage)
 
 
 def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: Told) -> None:

@@ -89,5 +89,9 @@ def peers_said(
         python, asked, store, split, jobs,
         lambda a, b: stage(f"peers, {split}", a, b) if stage else None, peers.predictors_of(config.heads),
     )  # fmt: skip
-    unknown = np.full(len(clips) - len(asked), np.nan)
-    return {key: np.concatenate([scores[key], unknown]) for key in config.heads}
+    return padded({key: scores[key] for key in config.heads}, len(clips))
+
+
+def padded(scores: Labels, clips: int) -> Labels:
+    """Scores of the first clips by key -> (clips,) each, NaN for the rest."""
+    return {key: np.concatenate([values, np.full(clips - len(values), np.nan)]) for key, values in scores.items()}
