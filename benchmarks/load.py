@@ -1,7 +1,7 @@
-"""`make load`: the service under load on this machine, into docs/service.md. Run it where nothing else runs.
+"""`make load`: the service under load, into docs/results/service.md. Run it where nothing else runs.
 
-Three parts: many clients that score files, beside the command line on the same files; many live streams at once;
-and every filter of a large history. Each uses the real server process.
+Two parts: many clients that score files, beside the command line on the same files in the same run; and many live
+streams at once. Each starts the real server process. Ends with a verdict: code 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import soundfile as sf
 from websockets.asyncio.client import connect
 
-from many_rows import measured
+from verdicts import Bar, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,12 @@ CHUNK_S = 0.02
 """Seconds, as telephony sends"""
 SETTLED_S = 12.0
 """Seconds until the windows of a stream are full"""
+LEAST_SHARE = 0.8
+"""Of the command line's throughput"""
+MOST_GROWTH = 1.1
+"""Memory of the last third over that of the first: no leak"""
+MOST_LATE_S = 1.0
+"""Seconds from the last sample of a row to its coming: a row is due each second, so later ones pile up"""
 
 
 @dataclass(frozen=True)
@@ -127,15 +133,16 @@ async def many_clients(
     return tally, memory
 
 
-def files_part(files: list[Path], model: str, clients: int, seconds: float) -> list[str]:
+def files_part(files: list[Path], options: argparse.Namespace) -> tuple[list[str], list[Bar]]:
+    model, clients, seconds, count = options.model, options.clients, options.seconds, options.copies
     with TemporaryDirectory() as name:
         folder = Path(name)
         copies = folder / "copies"
         copies.mkdir()
         for file in files:
-            for copy in range(COPIES):
+            for copy in range(count):
                 shutil.copy(file, copies / f"{file.stem}-{copy}{file.suffix}")
-        audio_s = COPIES * sum(sf.info(str(file)).duration for file in files)
+        audio_s = count * sum(sf.info(str(file)).duration for file in files)
         started = time.monotonic()
         subprocess.run(
             [sys.executable, "-m", "mtqnet", "score", "--quiet", "--model", model, "--jobs", str(os.cpu_count()),
@@ -149,7 +156,7 @@ def files_part(files: list[Path], model: str, clients: int, seconds: float) -> l
             service = tally.audio_s / (time.monotonic() - started)
     third = max(1, len(memory) // 3)
     first, last = (float(np.mean(part)) for part in (memory[:third], memory[-third:]))
-    return [
+    lines = [
         f"| {clients} clients, {seconds:g} s, model {model} | |",
         "|---|---|",
         f"| scored | {tally.scored} recordings, {tally.audio_s:.0f} s of audio |",
@@ -159,6 +166,11 @@ def files_part(files: list[Path], model: str, clients: int, seconds: float) -> l
         f"| audio a second, `mtqnet score --jobs {os.cpu_count()}` on the same recordings | {command:.0f} s |",
         f"| service over command line | {service / command:.2f} |",
         f"| memory of all its processes, first and last third | {first:.0f} and {last:.0f} MB |",
+    ]
+    return lines, [
+        Bar("answers that are neither scores nor 429", tally.others, 0),
+        Bar("throughput over the command line's", service / command, LEAST_SHARE, more_is_better=True),
+        Bar("memory, last third over first", last / first, MOST_GROWTH),
     ]
 
 
@@ -189,7 +201,9 @@ async def one_stream(url: str, samples: bytes, model: str, seconds: float, seed:
     return late, len(late)
 
 
-def streams_part(file: Path, model: str, streams: int, seconds: float) -> list[str]:
+def streams_part(file: Path, options: argparse.Namespace) -> tuple[list[str], list[Bar]]:
+    streams, seconds = options.streams, options.stream_seconds
+    model = options.stream_model or options.model
     sound, _ = sf.read(file, dtype="int16")
 
     async def all_streams(url: str) -> list[tuple[list[float], int]]:
@@ -202,15 +216,21 @@ def streams_part(file: Path, model: str, streams: int, seconds: float) -> list[s
     settled = [row for late, _ in told for row in late[round(SETTLED_S) :]] or [
         row for late, _ in told for row in late
     ]
-    ends = [late[-1] for late, _ in told]
-    return [
+    ends = [late[-1] if late else float("inf") for late, _ in told]
+    rows, due = sum(rows for _, rows in told), streams * round(seconds)
+    lines = [
         f"| {streams} live streams, {seconds:g} s, model {model} | |",
         "|---|---|",
-        f"| rows | {sum(rows for _, rows in told)} of {streams * round(seconds)} |",
+        f"| rows | {rows} of {due} |",
         f"| from a row's last sample to its coming, median | {np.median(settled):.2f} s |",
         f"| 95 % | {np.quantile(settled, 0.95):.2f} s |",
         f"| the latest | {max(settled):.2f} s |",
         f"| the last row of each stream, the latest | {max(ends):.2f} s |",
+    ]
+    return lines, [
+        Bar("rows that never came", due - rows, 0),
+        Bar("live row, 95 % come within s", float(np.quantile(settled, 0.95)), MOST_LATE_S),
+        Bar("last row of each stream, latest, s", max(ends), MOST_LATE_S),
     ]
 
 
@@ -221,24 +241,20 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--stream-seconds", type=float, default=60)
     parser.add_argument("--model", default="base", help="of the clients")
-    parser.add_argument("--stream-model", default="base")
-    parser.add_argument("--database", help="URL of an empty database in place of SQLite, for the history")
+    parser.add_argument("--stream-model", help="of the streams; the same when left out")
+    parser.add_argument("--copies", type=int, default=COPIES, help="of each recording, for the command line")
     parser.add_argument("--recordings", type=Path, default=Path("examples/recordings"))
-    parser.add_argument("--output", type=Path, default=Path("docs/service.md"))
+    parser.add_argument("--output", type=Path, default=Path("docs/results/service.md"))
     options = parser.parse_args()
     files = sorted(options.recordings.glob("*.flac"))
-    parts = [
-        files_part(files, options.model, options.clients, options.seconds),
-        streams_part(files[0], options.stream_model, options.streams, options.stream_seconds),
-        measured(None),
-        *([measured(options.database)] if options.database else []),
-    ]
-    head = (
-        "# The service under load\n\nWritten by `make load`; clients, service and command line share "
-        f"{os.cpu_count()} cores. Recordings are those of `examples/recordings`.\n"
+    parts = [files_part(files, options), streams_part(files[0], options)]
+    title = "The service under load"
+    about = (
+        "Clients, service and command line share the cores. Recordings are those of `examples/recordings`; "
+        "client number n draws them with seed n."
     )
-    options.output.write_text("\n\n".join([head.strip(), *("\n".join(part) for part in parts)]) + "\n")
-    print(options.output.read_text())
+    kept = write(options.output, title, about, parts)
+    sys.exit(0 if kept else 1)
 
 
 if __name__ == "__main__":

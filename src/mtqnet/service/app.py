@@ -33,6 +33,8 @@ from mtqnet.service.state import Service, log
 PAGE = Path(__file__).with_name("page")
 PRUNE_EVERY_S = 3600.0
 """Seconds from one look for rows that are too old to the next"""
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""That are counted by name: a client may make up others without end"""
 ABOUT = (
     "Hears how good a recording of speech is, without a clean reference. S-, N- and G-MOS are 3QUEST-style, "
     "anchored on public P.835 ratings; PESQ, STOI and SDI are estimates. The WebSocket `/v1/stream` takes PCM and "
@@ -76,8 +78,9 @@ def create(settings: Settings, parts: Parts) -> FastAPI:
         app.include_router(router)
     app.add_api_websocket_route("/v1/stream", stream.serve)
     app.router.default = Page()
-    app.add_middleware(Measured)
-    app.add_middleware(Guard, options=GuardOptions(settings.hosts, settings.max_body))
+    limits = GuardOptions(settings.hosts, settings.max_body, settings.upload_s, settings.uploads)
+    app.add_middleware(Guard, options=limits)
+    app.add_middleware(Measured)  # around the guard, as what it refuses counts too
     return app
 
 
@@ -168,7 +171,8 @@ class Measured:
         finally:
             metrics: Metrics = scope["app"].state.service.metrics
             route = getattr(scope.get("route"), "path", "page")
-            metrics.requests.labels(route, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            metrics.requests.labels(route, method, status).inc()
             metrics.latency.labels(route).observe(time.perf_counter() - started)
             if (refusal := scope.get("state", {}).get("refusal")) is not None:
                 metrics.refusals.labels(refusal).inc()

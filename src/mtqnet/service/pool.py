@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from mtqnet.service import worker
-from mtqnet.service.problems import ProblemError, log
+from mtqnet.service.problems import ProblemError, busy, log
 
 T = TypeVar("T")
 LONGEST_RETRY_S = 60
@@ -101,9 +101,4 @@ class Pool:
         """Retry when half of what waits now is done, as far as the last jobs tell."""
         wait = self._mean_s / 2
         seconds = min(LONGEST_RETRY_S, max(1, math.ceil(wait)))
-        return ProblemError(
-            429,
-            "busy",
-            f"{self.pending} jobs are under way: try again in {seconds} s",
-            headers={"Retry-After": str(seconds)},
-        )
+        return busy(f"{self.pending} jobs are under way", seconds)

@@ -59,6 +59,10 @@ def too_large(what: str, limit: str) -> ProblemError:
     return ProblemError(413, "too_large", f"{what}: this server takes {limit}")
 
 
+def busy(what: str, retry_s: int) -> ProblemError:
+    return ProblemError(429, "busy", f"{what}: try again in {retry_s} s", {"Retry-After": str(retry_s)})
+
+
 def response(problem: ProblemError) -> JSONResponse:
     return JSONResponse(problem.as_json(), problem.status, problem.headers, media_type=MEDIA_TYPE)
 

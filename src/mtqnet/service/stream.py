@@ -46,6 +46,8 @@ MIN_HOP_S = 0.25
 """Seconds between rows: less costs more than it tells"""
 WAITING = 1024
 """Messages that wait to be heard; beyond that the sender is slowed down"""
+MESSAGES_BURST, MESSAGES_A_S = 5000, 1000
+"""Messages that may come at once, and after that in a second: telephony sends 50"""
 HISTORY_S = 60.0
 """Seconds of a stream that become a row of the history"""
 POLICY, LATER, FAULT = 1008, 1013, 1011
@@ -153,6 +155,7 @@ class Session:
         self._rest = b""
         self._received = 0
         """Samples"""
+        self._messages = 0
         self._began = time.monotonic()
         self._queue: asyncio.Queue[Chunk | None] = asyncio.Queue(WAITING)
         self._rows: list[Scores] = []
@@ -191,7 +194,8 @@ class Session:
                     break
                 chunk = self._chunk(message.get("bytes") or b"")
                 self._within_limits()
-                await self._queue.put(chunk)
+                if len(chunk):
+                    await self._queue.put(chunk)
         except Exception:
             while not self._queue.empty():
                 self._queue.get_nowait()
@@ -210,9 +214,13 @@ class Session:
 
     def _within_limits(self) -> None:
         settings = self._service.settings
+        heard_s = time.monotonic() - self._began
+        self._messages += 1
+        if self._messages > MESSAGES_BURST + MESSAGES_A_S * heard_s:
+            raise ProblemError(413, "too_many", f"a live stream may send {MESSAGES_A_S} messages a second")
         if self.received_s > settings.stream_max_s:
             raise ProblemError(413, "too_long", f"a live stream may last {settings.stream_max_s:g} s")
-        if self.received_s > BURST_S + settings.stream_speed * (time.monotonic() - self._began):
+        if self.received_s > BURST_S + settings.stream_speed * heard_s:
             raise ProblemError(
                 413, "too_fast", f"a live stream may come {settings.stream_speed:g} times as it is heard"
             )
@@ -221,12 +229,13 @@ class Session:
         """What waits, FEED_S or more of it unless it is the end; None at the end."""
         chunks: list[Chunk] = []
         needed = FEED_S * self._start.rate
-        while sum(map(len, chunks)) < needed:
+        while needed > 0:
             chunk = await self._queue.get()
             if chunk is None:
                 self._queue.put_nowait(None)
                 break
             chunks.append(chunk)
+            needed -= len(chunk)
         return np.concatenate(chunks) if chunks else None
 
     async def _in_thread(self, function: Any, *arguments: Any) -> list[Scores]:

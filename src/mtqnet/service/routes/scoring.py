@@ -14,7 +14,7 @@ from mtqnet.scoring.scores import Scores, Track
 from mtqnet.service import schemas, uploads, worker
 from mtqnet.service.history.store import Entry
 from mtqnet.service.problems import ProblemError, not_scored
-from mtqnet.service.routes.shared import BINARY, problems, upload
+from mtqnet.service.routes.shared import BINARY, BODY, problems, upload
 from mtqnet.service.schemas import Label
 from mtqnet.service.state import Service, ServiceOf, need_key
 from mtqnet.service.uploads import Desk
@@ -46,7 +46,7 @@ class AskedPicture(Asked):
 @router.post(
     "/score",
     response_model=schemas.ScoreAnswer,
-    responses=problems(400, 413, 422, 429),
+    responses=problems(*BODY),
     openapi_extra=upload(("file",), raw=True),
 )
 async def score(request: Request, service: ServiceOf, asked: Annotated[AskedScore, Query()]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ async def score(request: Request, service: ServiceOf, asked: Annotated[AskedScor
 @router.post(
     "/compare",
     response_model=schemas.CompareAnswer,
-    responses=problems(400, 413, 415, 422, 429),
+    responses=problems(*BODY, 415),
     openapi_extra=upload(("a", "b"), raw=False, many=True),
 )
 async def compare(
@@ -97,7 +97,7 @@ async def compare(
 @router.post(
     "/picture",
     response_class=Response,
-    responses=problems(400, 413, 422, 429) | {200: {"content": dict.fromkeys(PICTURES.values(), BINARY)}},
+    responses=problems(*BODY) | {200: {"content": dict.fromkeys(PICTURES.values(), BINARY)}},
     openapi_extra=upload(("file",), raw=True),
 )
 async def picture(request: Request, service: ServiceOf, asked: Annotated[AskedPicture, Query()]) -> Response:
@@ -115,7 +115,7 @@ async def picture(request: Request, service: ServiceOf, asked: Annotated[AskedPi
 @router.post(
     "/playable",
     response_class=Response,
-    responses=problems(400, 413, 422, 429) | {200: {"content": {FLAC: BINARY}}},
+    responses=problems(*BODY) | {200: {"content": {FLAC: BINARY}}},
     openapi_extra=upload(("file",), raw=True),
 )
 async def playable(request: Request, service: ServiceOf, asked: Annotated[Asked, Query()]) -> Response:

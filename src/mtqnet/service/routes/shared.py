@@ -12,6 +12,7 @@ WHY = {
     401: ("no_key", "A key is needed."),
     403: ("other_origin", "From a page of another site."),
     404: ("not_found", "There is no such thing."),
+    408: ("too_slow", "The body took too long to come."),
     413: ("too_large", "More than the server takes, or longer."),
     415: ("no_form", "Not the kind of body that is asked for."),
     421: ("wrong_host", "For another host."),
@@ -20,6 +21,8 @@ WHY = {
     503: ("not_ready", "Not ready."),
 }
 ALWAYS = (401, 403, 421)
+BODY = (400, 408, 413, 422, 429)
+"""Where a recording is sent"""
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
