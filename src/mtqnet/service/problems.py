@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from mtqnet.scoring.scores import Scores
 
@@ -72,6 +73,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -92,6 +94,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     return await _problem(request, ProblemError(error.status_code, kind, str(error.detail), error.headers))
+
+
+async def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 nobody hears it: it is counted
+    return await _problem(request, ProblemError(400, "gone", "the client went away before the body was whole"))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
