@@ -69,7 +69,10 @@ def measured(url: str | None) -> tuple[list[str], list[Bar]]:
             connection.execute(delete(scores))
             connection.execute(insert(scores), made_up(now))
         history = History(engine)
-        lines = [f"| {ROWS} rows, {engine.dialect.name}, filter | median, ms | of this process's CPU, ms | rows |", "|---|---|---|---|"]
+        lines = [
+            f"| {ROWS} rows, {engine.dialect.name}, filter | median, ms | of it this process's CPU, ms | rows |",
+            "|---|---|---|---|",
+        ]
         slowest = 0.0
         for label, asked in filters(now).items():
             times, busy = [], []
@@ -90,8 +93,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/history.md"))
     options = parser.parse_args()
     parts = [measured(None), *([measured(options.database)] if options.database else [])]
-    about = f"Rows are made up with seed {SEED}. A page of 101 rows is asked for; medians of {REPEATS}. "
-        "On a busy machine the CPU column says what SQLite, which runs in this process, would take alone."
+    about = (
+        f"Rows are made up with seed {SEED}. A page of 101 rows is asked for; medians of {REPEATS}. On a busy "
+        "machine the CPU column says what SQLite, which runs in this process, would take alone."
+    )
     sys.exit(0 if write(options.output, "A large history", about, parts) else 1)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,20 +15,24 @@ import pytest
 from running import Server
 from starlette.types import Message, Receive, Scope, Send
 from test_scoring import problem
-from test_stream_socket import answers, opened
+from test_stream_socket import opened
+from websockets.exceptions import ConnectionClosed
 
 from mtqnet.service.guard import Guard, GuardOptions
 from mtqnet.service.problems import ProblemError
 
+POST = "POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 Answer = Callable[[Receive], Awaitable[None]]
 
 
 def raw(serving: Server, sent: bytes, hear: bool = True) -> bytes:
-    """What the server answers to these bytes; nothing where the client goes away at once."""
+    """What the server answers to these bytes; nothing where one of the two goes away at once."""
     place = urlsplit(serving.url)
     with socket.create_connection((str(place.hostname), place.port), timeout=60) as client:
-        client.sendall(sent)
-        return client.recv(65_536) if hear else b""
+        with suppress(ConnectionError):
+            client.sendall(sent)
+            return client.recv(65_536) if hear else b""
+    return b""
 
 
 def until(client: httpx.Client, line: str) -> None:
@@ -39,9 +45,7 @@ def until(client: httpx.Client, line: str) -> None:
 
 def test_an_upload_that_is_broken_off_leaves_no_file(serving: Server, client: httpx.Client) -> None:
     for kind in ("audio/wav", "multipart/form-data; boundary=x"):
-        head = (
-            f"POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
-        )
+        head = f"{POST}Content-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
         raw(serving, head.encode() + b"--x\r\n", hear=False)
     until(client, 'mtqnet_refusals_total{reason="gone"} 2.0')
     assert serving.temporary() == []
@@ -53,31 +57,23 @@ def test_methods_that_are_made_up_are_counted_as_one(serving: Server, client: ht
         assert b" 405 " in raw(serving, f"{method} /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     figures = client.get("/metrics").text
     assert 'method="other"' in figures
-    assert "ONE" not in figures
+    assert 'method="ONE"' not in figures
 
 
 def test_large_headers_and_lengths_are_refused(serving: Server, client: httpx.Client) -> None:
-    head = "POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    for more in (
-        f"X: {'x' * 100_000}\r\n\r\n",
-        f"Content-Length: {'9' * 5000}\r\n\r\n",
-        "Content-Length: -1\r\n\r\n",
-    ):
-        assert b" 4" in raw(serving, (head + more).encode())[:14]
+    for more in (f"X: {'x' * 100_000}", f"Content-Length: {'9' * 5000}", "Content-Length: -1"):
+        assert raw(serving, f"{POST}{more}\r\n\r\n".encode())[:10] in (b"", b"HTTP/1.1 4")
     assert client.get("/healthz").status_code == 200
 
 
 def test_a_type_that_is_wrong_does_not_matter_and_a_form_without_boundary_is_told(
-    client: httpx.Client, examples: object
+    client: httpx.Client, examples: Path
 ) -> None:
-    sound = (examples / "1_clean.flac").read_bytes()  # type: ignore[operator]
+    sound = (examples / "1_clean.flac").read_bytes()
     typed = client.post("/v1/score", content=sound, params={"model": "toy"}, headers={"Content-Type": "text/html"})
     assert typed.status_code == 200
-    problem(
-        client.post("/v1/score", content=sound, headers={"Content-Type": "multipart/form-data"}),
-        400,
-        "bad_request",
-    )
+    form = {"Content-Type": "multipart/form-data"}
+    problem(client.post("/v1/score", content=sound, headers=form), 400, "bad_request")
 
 
 def test_what_the_guard_refuses_is_counted(client: httpx.Client) -> None:
@@ -87,13 +83,11 @@ def test_what_the_guard_refuses_is_counted(client: httpx.Client) -> None:
 
 def test_a_stream_of_empty_messages_is_ended(serving: Server) -> None:
     with opened(serving, model="toy") as live:
-        try:
-            for _ in range(200_000):
+        with pytest.raises(ConnectionClosed):
+            for _ in range(1_000_000):
                 live.send(b"")
-        except Exception:
-            pass
-        told = answers(live)
-    assert told[-1]["type"] == "urn:mtqnet:problem:too_many"
+        assert live.close_code == 1008
+        assert live.close_reason == "too_many"
 
 
 def guarded(answer: Answer, **limits: float) -> tuple[Guard, Callable[[Receive], Awaitable[list[Message]]]]:

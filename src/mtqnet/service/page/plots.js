@@ -140,8 +140,6 @@ export function lines(canvas, series, axes) {
   for (const tick of axes.ticks) {
     context.fillStyle = colour("rule");
     context.fillRect(0, y(tick.share), width, 1);
-    context.fillStyle = colour("soft");
-    context.fillText(tick.text, 3, y(tick.share) + (tick.share > 0.9 ? 12 : -3));
   }
   const span = axes.end - axes.start || 1;
   for (const { target, times, values } of series) {
@@ -162,6 +160,13 @@ export function lines(canvas, series, axes) {
     context.stroke();
   }
   context.setLineDash([]);
+  for (const tick of axes.ticks) { // above the lines, on a plate, so that none strikes them out
+    const base = y(tick.share) + (tick.share > 0.9 ? 12 : -3);
+    context.fillStyle = colour("paper");
+    context.fillRect(2, base - 10, context.measureText(tick.text).width + 3, 12);
+    context.fillStyle = colour("soft");
+    context.fillText(tick.text, 3, base);
+  }
 }
 
 /** Of a scale of five steps. */
