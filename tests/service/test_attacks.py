@@ -28,10 +28,12 @@ Answer = Callable[[Receive], Awaitable[None]]
 def raw(serving: Server, sent: bytes, hear: bool = True) -> bytes:
     """What the server answers to these bytes; nothing where one of the two goes away at once."""
     place = urlsplit(serving.url)
-    with socket.create_connection((str(place.hostname), place.port), timeout=60) as client:
-        with suppress(ConnectionError):
-            client.sendall(sent)
-            return client.recv(65_536) if hear else b""
+    with (
+        suppress(ConnectionError),
+        socket.create_connection((str(place.hostname), place.port), timeout=60) as client,
+    ):
+        client.sendall(sent)
+        return client.recv(65_536) if hear else b""
     return b""
 
 
