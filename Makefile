@@ -6,7 +6,10 @@ DATA ?= ../shared/data
 MODELS ?= base
 WORKERS ?= 2
 
-.PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean
+LOAD_MODEL ?= base
+STREAM_MODEL ?= $(LOAD_MODEL)
+
+.PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean load history
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -72,6 +75,12 @@ reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (
 
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
+
+load: .venv/dev.done  ## docs/results/service.md: the service under load, with a verdict (five minutes, idle machine)
+	$(BIN)/python benchmarks/load.py --model $(LOAD_MODEL) --stream-model $(STREAM_MODEL)
+
+history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 rows, with a verdict (a minute)
+	$(BIN)/python benchmarks/many_rows.py
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ from mtqnet.corpus.sources import SHARES, Split, split_of
 from mtqnet.signal.audio import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    import httpx
+    from running import Server
+
     from mtqnet.experiments.arms import Lab
 
 Samples = NDArray[np.float32]
@@ -267,6 +270,29 @@ def ran(lab: Lab) -> Lab:
 
     laboratory.run_all(lab)
     return lab
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Iterator[Server]:
+    """`mtqnet serve` in a process of its own, for all tests that leave it as it is."""
+    import running  # lies beside the tests of service/
+
+    with running.usual_server(tmp_path_factory.mktemp("serving"), toy_model) as served:
+        yield served
+
+
+@pytest.fixture
+def client(serving: Server) -> Iterator[httpx.Client]:
+    with serving.client() as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    import running
+
+    return running.empty_database(request.param, tmp_path)
 
 
 @pytest.fixture(scope="session")

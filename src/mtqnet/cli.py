@@ -16,6 +16,7 @@ from mtqnet import __version__, finetune_verb
 from mtqnet.analysis import verbs
 from mtqnet.analysis.verbs import Model
 from mtqnet.errors import MtqnetError
+from mtqnet.service import verbs as service_verbs
 
 
 class Verbs(TyperGroup):
@@ -442,6 +443,7 @@ def labels_compare(
 
 
 verbs.add_to(app)
+service_verbs.add_to(app)
 
 
 def main() -> None:

@@ -148,15 +148,16 @@ def _lines(axes: Axes, scores: Scores, targets: tuple[Target, ...]) -> None:
             continue
         style = {"color": colours[target.key], "label": spoken(target, value), "linewidth": 1.6}
         if track is not None and target.key in track.targets:
-            times, line = _thinned(track.times_s, track.values[:, track.targets.index(target.key)])
-            axes.plot(times, line, **style)  # type: ignore[arg-type]
+            drawn = thinned(track)
+            axes.plot(drawn.times_s, drawn.values[:, drawn.targets.index(target.key)], **style)  # type: ignore[arg-type]
         else:
             axes.axhline(value, **style)  # type: ignore[arg-type]
 
 
-def _thinned(times: Array, line: Array) -> tuple[Array, Array]:
+def thinned(track: Track) -> Track:
     """Means over neighbours, so that at most COLUMNS points are left."""
-    each = -(-len(line) // COLUMNS)
-    edges = np.arange(0, len(line), each)
-    counts = np.diff(np.append(edges, len(line)))
-    return np.add.reduceat(times, edges) / counts, np.add.reduceat(line, edges) / counts
+    each = -(-len(track.times_s) // COLUMNS)
+    edges = np.arange(0, len(track.times_s), each)
+    counts = np.diff(np.append(edges, len(track.times_s)))
+    times, values = np.add.reduceat(track.times_s, edges), np.add.reduceat(track.values, edges, axis=0)
+    return Track(times / counts, values / counts[:, None], track.targets)

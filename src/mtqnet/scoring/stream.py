@@ -11,11 +11,13 @@ cheaper. A chunk of 20 ms that brings no row takes 4 microseconds at 16 kHz, 11 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mtqnet.errors import UsageError
+from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.predictor import PathLike, Predictor, cached
 from mtqnet.scoring.scores import Scores, WindowScores
 from mtqnet.signal import audio
@@ -28,8 +30,17 @@ HOP_S = 1.0
 """Seconds from one score to the next"""
 
 
+class Scorer(Protocol):
+    """What a stream asks for its rows: a Predictor, or what passes the question on to one."""
+
+    @property
+    def record(self) -> ModelRecord: ...
+
+    def score(self, audio_or_path: Samples, rate: float) -> Scores: ...
+
+
 class Stream:
-    """Rolling scores of one source. Not safe to use from several threads; several streams may share a Predictor.
+    """Rolling scores of one source. Not safe to use from several threads; several streams may share a predictor.
 
     Holds a window and a hop of samples, however long it runs. `rate` in Hz; chunks are (samples,), or
     (samples, channels) where there are more channels than one. Raises UsageError for what cannot be meant.
@@ -37,7 +48,7 @@ class Stream:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: Scorer,
         rate: float,
         *,
         channels: int = 1,

@@ -1,0 +1,1 @@
+"""What was scored, and when: SQLite by default, PostgreSQL by its URL."""

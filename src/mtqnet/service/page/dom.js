@@ -1,0 +1,62 @@
+// @ts-check
+/** Small helpers around the document. Text is always set as text, never as markup. */
+
+/** @param {string} id @returns {any} */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * An element with properties and children.
+ * @param {string} tag @param {Record<string, any>} [properties] @param {...(Node | string)} children @returns {any}
+ */
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in made) /** @type {any} */ (made)[name] = value;
+    else made.setAttribute(name, String(value));
+  }
+  made.append(...children);
+  return made;
+}
+
+/** The value of a colour (or other custom property) of the style sheet. @param {string} name */
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** Seconds as m:ss.t. @param {number} seconds */
+export function clock(seconds) {
+  const tenths = Math.round(Math.max(0, seconds) * 10);
+  return `${Math.floor(tenths / 600)}:${String(Math.floor((tenths % 600) / 10)).padStart(2, "0")}.${tenths % 10}`;
+}
+
+/**
+ * Files from an input and from drops.
+ * @param {HTMLElement} zone @param {HTMLInputElement} input @param {(files: File[]) => void} take
+ */
+export function takesFiles(zone, input, take) {
+  input.addEventListener("change", () => {
+    take([...(input.files ?? [])]);
+    input.value = "";
+  });
+  for (const name of ["dragenter", "dragover"])
+    zone.addEventListener(name, (event) => {
+      event.preventDefault();
+      zone.classList.add("over");
+    });
+  for (const name of ["dragleave", "drop"]) zone.addEventListener(name, () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    take([...(event.dataTransfer?.files ?? [])]);
+  });
+}
+
+/** Say something, or a problem. @param {HTMLElement} place @param {string} text @param {boolean} [problem] */
+export function say(place, text, problem = false) {
+  place.textContent = text;
+  place.classList.toggle("problem", problem);
+}
+
+/** @param {string} name @param {Blob} content */
+export function download(name, content) {
+  const link = element("a", { href: URL.createObjectURL(content), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -1,0 +1,100 @@
+// @ts-check
+/** Files to samples and back, in the browser. */
+import * as api from "./api.js";
+
+export const RATE = 16_000;
+
+/** @typedef {{samples: Float32Array, seconds: number, url: string}} Sound */
+
+/**
+ * Mono samples at 16 kHz, and an address to play from. What the browser cannot read, the server turns into FLAC.
+ * @param {File} file @returns {Promise<Sound>}
+ */
+export async function open(file) {
+  let source = /** @type {Blob} */ (file);
+  let decoded;
+  try {
+    decoded = await decode(file);
+  } catch {
+    source = await api.playable(file);
+    decoded = await decode(source);
+  }
+  const samples = mixed(decoded);
+  return { samples, seconds: samples.length / RATE, url: URL.createObjectURL(source) };
+}
+
+/** @param {Blob} blob */
+async function decode(blob) {
+  const context = new OfflineAudioContext(1, 1, RATE);
+  return context.decodeAudioData(await blob.arrayBuffer());
+}
+
+/** The mean of all channels. @param {AudioBuffer} buffer */
+function mixed(buffer) {
+  const mono = new Float32Array(buffer.length);
+  for (let channel = 0; channel < buffer.numberOfChannels; channel += 1) {
+    const one = buffer.getChannelData(channel);
+    for (let at = 0; at < mono.length; at += 1) mono[at] += one[at] / buffer.numberOfChannels;
+  }
+  return mono;
+}
+
+/** A WAV file of 16 bit. @param {Float32Array[]} pieces @param {number} rate @param {string} name */
+export function wav(pieces, rate, name) {
+  const count = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const view = new DataView(new ArrayBuffer(44 + 2 * count));
+  /** @param {number} at @param {string} text */
+  const write = (at, text) => [...text].forEach((sign, place) => view.setUint8(at + place, sign.charCodeAt(0)));
+  write(0, "RIFF");
+  view.setUint32(4, 36 + 2 * count, true);
+  write(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true); // PCM
+  view.setUint16(22, 1, true); // channels
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  write(36, "data");
+  view.setUint32(40, 2 * count, true);
+  let at = 44;
+  for (const piece of pieces) {
+    for (const sample of piece) {
+      view.setInt16(at, Math.max(-32768, Math.min(32767, Math.round(32768 * sample))), true);
+      at += 2;
+    }
+  }
+  return new File([view], name, { type: "audio/wav" });
+}
+
+/** The microphone as it is: nothing may better its sound before it is scored. */
+const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+
+/**
+ * Listen to the microphone until the function that is given back is called.
+ * @param {(chunk: Float32Array, rate: number) => void} take
+ */
+export async function microphone(take) {
+  const media = await navigator.mediaDevices.getUserMedia({ audio: RAW });
+  const context = new AudioContext();
+  await context.audioWorklet.addModule(new URL("capture.js", import.meta.url));
+  const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+  node.port.onmessage = (event) => take(event.data, context.sampleRate);
+  context.createMediaStreamSource(media).connect(node);
+  return {
+    rate: context.sampleRate,
+    stop: async () => {
+      media.getTracks().forEach((track) => track.stop());
+      node.port.onmessage = null;
+      await context.close();
+    },
+  };
+}
+
+/** Why there is no microphone, for people. @param {unknown} error */
+export function noMicrophone(error) {
+  const name = error instanceof Error ? error.name : "";
+  if (name === "NotAllowedError") return "The browser did not allow the microphone: allow it for this page, then try again.";
+  if (!navigator.mediaDevices) return "The browser gives no microphone to this page: open it at localhost or by https.";
+  return "No microphone was found.";
+}

@@ -1,0 +1,269 @@
+"""The page in a real browser: scores as the command line says them, scrubbing, A/B, live sound, history, access.
+
+MTQNET_SCREENSHOTS names a folder to keep pictures of each view in.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import soundfile as sf
+from running import Server
+
+from mtqnet.targets import KEYS, TARGETS
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: .ci/run installs one")
+Page = Any
+Run = Callable[..., subprocess.CompletedProcess[str]]
+PHONE = {"width": 375, "height": 740}
+SHOTS = os.environ.get("MTQNET_SCREENSHOTS")
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def browser(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium whose microphone hears an example again and again."""
+    heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    samples, rate = sf.read(examples / "2_office_noise.flac", dtype="float32")
+    sf.write(heard, samples, rate, subtype="PCM_16")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={heard}", "--autoplay-policy=no-user-gesture-required",
+            ],
+        )  # fmt: skip
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, serving: Server) -> Iterator[Page]:
+    """A tab that must not ask any other host, and must not complain."""
+    context = browser.new_context(accept_downloads=True, viewport={"width": 1180, "height": 900})
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    asked: list[str] = []
+    complaints: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("websocket", lambda socket: asked.append(socket.url))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    tab.goto(serving.url)
+    yield tab
+    own = urlsplit(serving.url).netloc
+    assert [url for url in asked if urlsplit(url).netloc not in ("", own)] == []
+    expected = re.compile(r"status of 4\d\d")  # a refused recording, which the browser tells, too
+    assert [line for line in complaints if not expected.search(line)] == []
+    context.close()
+
+
+def shot(tab: Page, name: str) -> None:
+    if SHOTS:
+        tab.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+
+def drop(tab: Page, place: str, *files: Path) -> None:
+    """As the browser does when files are dropped from a folder."""
+    data = tab.evaluate_handle(
+        """async (files) => {
+            const data = new DataTransfer();
+            for (const { name, bytes } of files) data.items.add(new File([new Uint8Array(bytes)], name));
+            return data;
+        }""",
+        [{"name": file.name, "bytes": list(file.read_bytes())} for file in files],
+    )
+    tab.dispatch_event(place, "drop", {"dataTransfer": data})
+
+
+def until(tab: Page, holds: Callable[[], bool]) -> None:
+    """Waits, without a function in the page: its policy forbids to evaluate one."""
+    for _ in range(600):
+        if holds():
+            return
+        tab.wait_for_timeout(100)
+    raise AssertionError("it never came")
+
+
+def accessible(tab: Page, place: str) -> None:
+    """No serious finding of axe, in light, dark and on a phone."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    size = tab.viewport_size
+    for scheme, viewport in (("light", size), ("dark", size), ("light", PHONE)):
+        tab.emulate_media(color_scheme=scheme)
+        tab.set_viewport_size(viewport)
+        found = Axe().run(tab).response["violations"]
+        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found if one["impact"] in SERIOUS]
+        assert told == [], f"{place}, {scheme}, {viewport['width']}"
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{place} is too wide"
+        shot(tab, f"{place}-{scheme}-{viewport['width']}")
+    tab.set_viewport_size(size)
+    tab.emulate_media(color_scheme="light")
+
+
+def test_dropped_files_get_the_scores_of_the_command_line(page: Page, examples: Path, run: Run) -> None:
+    noisy, clean = examples / "2_office_noise.flac", examples / "1_clean.flac"
+    (row,) = csv.DictReader(io.StringIO(run("score", noisy).stdout))
+    drop(page, "#score-drop", noisy, clean)
+    page.wait_for_selector(".plots .wave")
+    for target in TARGETS:
+        gauge = page.locator(f"[data-score={target.key}]")
+        assert float(gauge.get_attribute("data-value")) == float(row[target.key])
+        shown = gauge.locator(".value").inner_text()
+        assert float(shown) == pytest.approx(float(row[target.key]), abs=0.005), target.key
+        assert gauge.get_by_role("meter").get_attribute("aria-valuetext")
+    page.get_by_text("Scored 2 of 2.").wait_for()
+    assert page.locator("#recordings li").count() == 2
+    accessible(page, "score")
+    drawn = page.evaluate(
+        """() => [...document.querySelectorAll('.plots canvas')].map((canvas) => {
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            return new Set(new Uint32Array(data.buffer)).size;
+        })"""
+    )
+    assert len(drawn) == 4
+    assert min(drawn) > 2, "a picture is empty"
+    page.get_by_role("button", name="1_clean.flac").click()
+    page.get_by_role("heading", name="1_clean.flac").wait_for()
+
+
+def test_scrubbing_playing_and_the_worst_stretch(page: Page, examples: Path, tmp_path: Path) -> None:
+    clean, rate = sf.read(examples / "1_clean.flac", dtype="float32")
+    noisy, _ = sf.read(examples / "3_crowd.flac", dtype="float32")
+    sf.write(tmp_path / "both.wav", list(clean) + list(clean) + list(noisy) + list(noisy), rate)
+    page.set_input_files("#score-files", tmp_path / "both.wav")
+    page.wait_for_selector(".plots .wave")
+    slider = page.get_by_role("slider", name="Position in both.wav")
+    box = page.locator(".plots").bounding_box()
+    page.locator(".plots").click(position={"x": box["width"] / 2, "y": 20})
+    half = float(slider.get_attribute("max")) / 2
+    assert float(slider.input_value()) == pytest.approx(half, abs=0.2)
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert float(slider.input_value()) == pytest.approx(half + 0.1, abs=0.11)
+    head = page.locator(".playhead").bounding_box()
+    assert head["x"] == pytest.approx(box["x"] + box["width"] / 2, abs=box["width"] / 50)
+    page.get_by_role("button", name="Play", exact=True).click()
+    until(page, lambda: float(slider.input_value()) > half + 0.4)
+    page.get_by_role("button", name="Pause").click()
+    worst = page.locator("#worst")
+    start_s = float(re.search(r"0:(\d+\.\d)", worst.inner_text())[1])  # type: ignore[index]
+    assert start_s > half - 3, "the crowd is in the second half"
+    worst.click()
+    until(page, lambda: start_s <= float(slider.input_value()) < start_s + 3)
+    page.get_by_role("button", name="Pause").wait_for()
+
+
+def test_downloads_hold_what_is_shown(page: Page, examples: Path, tmp_path: Path) -> None:
+    samples, rate = sf.read(examples / "1_clean.flac", dtype="float32")
+    sf.write(tmp_path / "=offset.wav", 0.5 * samples + 0.2, rate)
+    page.set_input_files("#score-files", tmp_path / "=offset.wav")
+    page.wait_for_selector(".plots .wave")
+    assert "dc: a constant offset" in page.locator("#report .flags").inner_text()
+    contents = {}
+    for button in ("CSV of all", "JSON", "Picture"):
+        with page.expect_download() as loading:
+            page.get_by_role("button", name=button).click()
+        contents[loading.value.suggested_filename] = Path(loading.value.path()).read_bytes()
+    assert contents["=offset.png"].startswith(b"\x89PNG")
+    (row,) = csv.DictReader(io.StringIO(contents["scores.csv"].decode()))
+    assert row["file"] == "'=offset.wav", "no formula for a spreadsheet"
+    for key in KEYS:
+        value = page.locator(f"[data-score={key}]").get_attribute("data-value")
+        assert float(row[key]) == float(value)
+        assert f'"{key}": {value}'.encode() in contents["=offset.json"]
+
+
+def test_what_cannot_be_scored_is_said_and_odd_formats_are_heard(
+    page: Page, bad_files: dict[str, Path], examples: Path, tmp_path: Path
+) -> None:
+    samples, rate = sf.read(examples / "1_clean.flac", dtype="float32")
+    sf.write(tmp_path / "odd.w64", samples, rate)  # no browser knows Wave64: the server makes it FLAC
+    page.set_input_files("#score-files", [bad_files["silent"], tmp_path / "odd.w64"])
+    page.get_by_text("Scored 1 of 2; 1 could not be scored.").wait_for()
+    page.get_by_role("button", name="silent.wav").click()
+    assert "nothing to hear" in page.locator("#report .problem").inner_text()
+    page.get_by_role("button", name="odd.w64").click()
+    page.wait_for_selector(".plots .wave")
+
+
+def test_a_against_b(page: Page, examples: Path) -> None:
+    page.get_by_role("link", name="Compare").click()
+    drop(page, "#drop-a", examples / "2_office_noise.flac")
+    drop(page, "#drop-b", examples / "1_clean.flac")
+    page.get_by_role("radio", name="A").wait_for()
+    assert "B is better on N-MOS" in page.locator("#compare-status").inner_text()
+    assert page.locator("#compared tbody tr").count() == 6
+    page.get_by_role("slider", name="Position in A").fill("2")
+    page.locator("body").press("b")
+    assert page.get_by_role("radio", name="B").is_checked()
+    assert float(page.get_by_role("slider", name="Position in B").input_value()) == pytest.approx(2, abs=0.1)
+    accessible(page, "compare")
+
+
+def test_live_sound_from_the_microphone(page: Page) -> None:
+    page.get_by_role("link", name="Live").click()
+    page.get_by_label("Source label").fill("browser")
+    page.get_by_role("button", name="Start listening").click()
+    page.wait_for_selector("#live-gauges [data-score=g_mos]")
+    gauge = page.locator("#live-gauges [data-score=g_mos]")
+    first = gauge.get_attribute("data-value")
+    until(page, lambda: gauge.get_attribute("data-value") != first)
+    accessible(page, "live")
+    page.get_by_role("button", name="Stop listening").click()
+    page.get_by_text("Stopped after").wait_for()
+    page.get_by_role("link", name="History").click()
+    page.get_by_text("microphone (live)").first.wait_for()
+
+
+def test_a_recording_from_the_microphone(page: Page) -> None:
+    page.get_by_role("button", name="Record from the microphone").click()
+    page.get_by_text("Recording…").wait_for()
+    page.wait_for_timeout(2500)
+    page.get_by_role("button", name="Stop and score").click()
+    page.get_by_role("heading", name="recording-1.wav").wait_for()
+    page.wait_for_selector("[data-score=g_mos]")
+    assert float(page.locator("[data-score=n_mos]").get_attribute("data-value")) < 4, "it heard the office's noise"
+
+
+def test_history_and_its_filters(page: Page, serving: Server, examples: Path) -> None:
+    sound = (examples / "1_clean.flac").read_bytes()
+    with serving.client() as client:
+        for name in ("<b>first</b>", "second", "third"):
+            client.post("/v1/score", content=sound, params={"name": f"{name}.flac", "source": "trend"})
+    page.get_by_role("link", name="History").click()
+    page.get_by_label("Source").last.fill("trend")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("3 rows.").wait_for()
+    assert page.locator("#rows tbody tr").count() == 3
+    assert "b>.flac" in page.locator("#rows tbody tr").last.inner_text(), "names are text, not markup"
+    assert "3 scores" in page.locator("#trend canvas.trend").get_attribute("aria-label")
+    accessible(page, "history")
+    page.get_by_label("Name has").fill("second")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("1 row.").wait_for()
+
+
+def test_every_view_is_reached_by_keyboard(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    assert reached[:5] == ["Score", "Compare", "Live", "History", "model"]
+    assert {"score-files", "record"} <= set(reached)
