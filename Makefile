@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
+FILES ?= 5000
 
-.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench docs clean
+.PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench scale docs clean
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -67,6 +68,9 @@ reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (
 
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
+
+scale: .venv/dev.done  ## docs/scale.md: what a cluster costs and gains, 5,000 files on one (idle machine)
+	$(BIN)/python benchmarks/scale.py --files $(FILES) --output docs
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from mtqnet import __version__, finetune_verb
 from mtqnet.analysis import verbs
 from mtqnet.analysis.verbs import Model
+from mtqnet.distributed.options import MEMORY_GB, SHARD_SIZE
 from mtqnet.errors import MtqnetError
 
 
@@ -145,8 +146,8 @@ def score(
     channels: Channels = 1,
     engine: Engine = "local",
     address: RayAddress = None,
-    shard_size: ShardSize = 64,
-    worker_memory: WorkerMemory = 4.0,
+    shard_size: ShardSize = SHARD_SIZE,
+    worker_memory: WorkerMemory = MEMORY_GB,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
     from mtqnet.console import ScoreOptions, need_engine, score_paths

@@ -19,7 +19,7 @@ from typing import Any
 from mtqnet.distributed.cluster import need_ray, quiet_data
 from mtqnet.distributed.engine import Advance, Result, model_files
 from mtqnet.distributed.engine import score as _score
-from mtqnet.distributed.options import GIGA, ScaleOptions
+from mtqnet.distributed.options import GIGA, MEMORY_GB, ScaleOptions
 from mtqnet.distributed.rows import RowScorer
 
 BATCH = 16
@@ -30,7 +30,7 @@ __all__ = ["Result", "ScaleOptions", "score", "score_sources"]
 
 def score(
     dataset: Any, model: str = "base", *, concurrency: int | tuple[int, int] = (1, 1000), threads: int = 1,
-    memory_gb: float = 4.0,
+    memory_gb: float = MEMORY_GB,
 ) -> Any:  # fmt: skip
     """A ray.data.Dataset of recordings -> the same rows with their scores, as in the tables of `mtqnet score`.
 

@@ -4,160 +4,133 @@
 
 FOLDER/calls holds recordings, one of which kills whatever reads it. They lie in an S3 bucket too (moto, on
 loopback). The node that did the first shard is killed when it is at its second. FOLDER/facts.json says what came
-of it.
+of it. Then a corpus is built on the node that is left, of FOLDER/corpus.json.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import local_cluster
 import poison
 
 SHARD_SIZE = 4
-STORE = 80_000_000
-"""Bytes of each node's object store, the least that Ray takes"""
-PATIENT = {
-    "RAY_raylet_start_wait_time_s": "300",
-    "RAY_gcs_server_request_timeout_seconds": "300",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""With a machine that does much else"""
-AWS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+SLOW_S = "0.1"
+"""Seconds that each file takes, so that a node is killed in the midst of a shard"""
 
 
-@contextmanager
-def bucket(files: list[Path]) -> Iterator[str]:
-    """The address of a bucket with these files, which pyarrow opens."""
-    from moto.server import ThreadedMotoServer
+class Scenario:
+    """Facts, and the time at which each was known."""
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-    from pyarrow import fs
+    def __init__(self, folder: Path, model: str, options: str) -> None:
+        import mtqnet.ray
 
-    store = fs.FileSystem.from_uri(f"s3://bucket?{options}")[0]
-    store.create_dir("bucket")
-    for file in files:
-        with store.open_output_stream(f"bucket/calls/{file.name}") as stream:
-            stream.write(file.read_bytes())
-    yield options
-    server.stop()
+        self.folder, self.options = folder, options
+        self.calls = sorted((folder / "calls").glob("*.wav"))
+        self.source, self.out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
+        self.how = mtqnet.ray.ScaleOptions(model, shard_size=SHARD_SIZE)
+        self.facts: dict[str, Any] = {}
+        self._began = time.monotonic()
 
+    def mark(self, what: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} {what}", flush=True)
 
-@contextmanager
-def cluster(nodes: int) -> Iterator[Any]:
-    """A head without processors, and nodes with one each; Ray is connected to it."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
-    )
-    workers = [made.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(nodes)]
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    yield made, workers
-    ray.shutdown()
-    made.shutdown()
-
-
-def main(folder: Path, model: str) -> None:
-    os.environ.update(PATIENT | AWS)
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [poison.folder(), os.environ["PYTHONPATH"], str(Path(__file__).parent)]
-    )
-    os.environ["POISON_SLOW_S"] = "0.1"
-    calls = sorted((folder / "calls").glob("*.wav"))
-    facts: dict[str, Any] = {}
-    began = time.monotonic()
-
-    def mark(what: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} {what}", flush=True)
-
-    with bucket(calls) as options, cluster(2) as (made, workers):
-        mark("cluster")
-        import ray
-
+    def node_is_killed(self, cluster: Any, nodes: list[Any]) -> None:
         import mtqnet.ray
         from mtqnet.distributed.worker import SHOWN
 
-        source, out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-        killed: list[int] = []
+        killed: list[str] = []
 
         def told(one: Any, _shards: int) -> None:
-            mark(f"shard {one.shard}")
+            self.mark(f"shard {one.shard} by {one.node}")
             if not killed:
-                busy = next(node for node in workers if one.node.endswith(node.node_id[:SHOWN]))
-                made.remove_node(busy, allow_graceful=False)
-                killed.append(one.shard)
+                busy = next(node for node in nodes if one.node.endswith(node.node_id[:SHOWN]))
+                cluster.remove_node(busy, allow_graceful=False)
+                killed.append(one.node)
+                self.mark("killed")
 
-        how = mtqnet.ray.ScaleOptions(model, shard_size=SHARD_SIZE)
-        result = mtqnet.ray.score_sources([source], out, how, told)
-        facts["killed"] = [asdict(one) for one in result.outcomes]
-        facts["in_bucket"] = _names(options)
-        _download(options, folder / "scores")
-        again = mtqnet.ray.score_sources([source], out, how)
-        facts["again"] = {"kept": len(again.kept), "recordings": again.recordings}
-        mark("again")
-        _delete(options, "scores/part-000001.parquet")
-        mended = mtqnet.ray.score_sources([source], out, how)
-        facts["mended"] = {"kept": sorted(mended.kept), "recordings": mended.recordings}
-        mark("mended")
+        result = mtqnet.ray.score_sources([self.source], self.out, self.how, told)
+        self.facts["killed"] = [asdict(one) for one in result.outcomes]
+        self.facts["in_bucket"] = _names(self.options)
+        _download(self.options, self.folder / "scores")
 
-        with tarfile.open(folder / "shards.tar", "w") as archive:
-            for file in calls:
+    def reruns(self) -> None:
+        import mtqnet.ray
+
+        again = mtqnet.ray.score_sources([self.source], self.out, self.how)
+        self.facts["again"] = {"kept": len(again.kept), "recordings": again.recordings}
+        local_cluster.store(self.options).delete_file("bucket/scores/part-000001.parquet")
+        mended = mtqnet.ray.score_sources([self.source], self.out, self.how)
+        self.facts["mended"] = {"kept": sorted(mended.kept), "recordings": mended.recordings}
+        self.mark("reruns")
+
+    def mixed(self) -> None:
+        import mtqnet.ray
+
+        with tarfile.open(self.folder / "shards.tar", "w") as archive:
+            for file in self.calls:
                 archive.add(file, f"a/{file.name}")
-        rows = [calls[0], "missing.wav", source.replace("/calls?", f"/calls/{calls[2].name}?")]
-        (folder / "list.csv").write_text("\n".join(["id,file", *(f"1,{row}" for row in rows)]) + "\n")
-        mixed = mtqnet.ray.score_sources(
-            [str(folder / "list.csv"), str(folder / "shards.tar")], str(folder / "mixed"), how
-        )
-        facts["mixed"] = [asdict(one) for one in mixed.outcomes]
-        mark("mixed")
+        rows = [self.calls[0], "missing.wav", self.source.replace("/calls?", f"/calls/{self.calls[2].name}?")]
+        (self.folder / "list.csv").write_text("\n".join(["id,file", *(f"1,{row}" for row in rows)]) + "\n")
+        given = [str(self.folder / "list.csv"), str(self.folder / "shards.tar")]
+        result = mtqnet.ray.score_sources(given, str(self.folder / "mixed"), self.how)
+        self.facts["mixed"] = [asdict(one) for one in result.outcomes]
+        self.mark("mixed")
 
-        data = ray.data.read_binary_files([str(calls[0]), str(calls[3])], include_paths=True)
-        scored = mtqnet.ray.score(data, model, concurrency=1)
-        facts["dataset"] = sorted(scored.take_all(), key=lambda row: str(row["path"]))
-        mark("dataset")
-    (folder / "facts.json").write_text(json.dumps(facts))
-    mark("end")
+    def dataset(self) -> None:
+        import ray
+
+        import mtqnet.ray
+
+        data = ray.data.read_binary_files([str(self.calls[0]), str(self.calls[3])], include_paths=True)
+        scored = mtqnet.ray.score(data, self.how.model, concurrency=1)
+        self.facts["dataset"] = sorted(scored.take_all(), key=lambda row: str(row["path"]))
+        self.mark("dataset")
+
+    def corpus(self) -> None:
+        from mtqnet.corpus.build import Order
+        from mtqnet.corpus.pool import Sources
+        from mtqnet.distributed.corpus import build_corpus
+
+        asked = json.loads((self.folder / "corpus.json").read_text())
+        folders = [tuple(map(Path, asked[kind])) for kind in ("speech", "noise", "rooms")]
+        build_corpus(Order(Sources(*folders), asked["clips"], asked["seed"]), self.folder / "corpus")
+        self.mark("corpus")
+
+
+def main(folder: Path, model: str) -> None:
+    os.environ["PYTHONPATH"] = os.pathsep.join([poison.folder(), os.environ["PYTHONPATH"]])
+    os.environ["POISON_SLOW_S"] = SLOW_S
+    with local_cluster.bucket() as options, local_cluster.cluster(2) as (cluster, nodes):
+        scenario = Scenario(folder, model, options)
+        local_cluster.upload(options, scenario.calls, "calls")
+        scenario.node_is_killed(cluster, nodes)
+        scenario.reruns()
+        scenario.mixed()
+        scenario.dataset()
+        if (folder / "corpus.json").exists():
+            scenario.corpus()
+    (folder / "facts.json").write_text(json.dumps(scenario.facts))
 
 
 def _names(options: str) -> list[str]:
     from pyarrow import fs
 
-    store = fs.FileSystem.from_uri(f"s3://bucket?{options}")[0]
-    return sorted(info.path for info in store.get_file_info(fs.FileSelector("bucket/scores", recursive=True)))
+    found = local_cluster.store(options).get_file_info(fs.FileSelector("bucket/scores", recursive=True))
+    return sorted(info.path for info in found)
 
 
 def _download(options: str, target: Path) -> None:
     from pyarrow import fs
 
-    store = fs.FileSystem.from_uri(f"s3://bucket?{options}")[0]
-    fs.copy_files("bucket/scores", str(target), source_filesystem=store)
-
-
-def _delete(options: str, name: str) -> None:
-    from pyarrow import fs
-
-    fs.FileSystem.from_uri(f"s3://bucket?{options}")[0].delete_file(f"bucket/{name}")
+    fs.copy_files("bucket/scores", str(target), source_filesystem=local_cluster.store(options))
 
 
 if __name__ == "__main__":

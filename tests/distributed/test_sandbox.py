@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from poison import POISON, poisoned
 
 from mtqnet.distributed import messages
 from mtqnet.distributed.messages import At, Done
@@ -23,6 +22,7 @@ from mtqnet.errors import KilledError
 from mtqnet.scoring.batch import Job, score_jobs
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.tables import cells
+from poison import POISON, folder
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def entries(files: list[Path]) -> list[Entry]:
 
 @pytest.fixture
 def box(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    poisoned(monkeypatch)
+    before = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder(), before])))
     made = Sandbox(Setting(str(toy_model)))
     yield made
     made.close()

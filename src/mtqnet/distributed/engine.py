@@ -91,7 +91,7 @@ def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
         batch_size=1,
         num_cpus=job.threads,
         # one shard at a time: a second one in a worker's queue would wait there while another has nothing to do
-        compute=data.ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=1),
+        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
     )
     for row in scored.iter_rows():
         yield Outcome.parse(row["outcome"])

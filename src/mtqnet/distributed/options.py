@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SHARD_SIZE = 64
 """Recordings of a shard: some seconds of work, which a lost worker costs. docs/scale.md says when to take more"""
+MEMORY_GB = 4.0
+"""That a process which scores may have: with base it has 0.4, and a file of any length adds little"""
 GIGA = 1 << 30
 
 
@@ -24,5 +26,5 @@ class ScaleOptions:
     windows: bool = False
     again: bool = False
     """Score shards anew in which something could not be scored"""
-    memory_gb: float = 4.0
+    memory_gb: float = MEMORY_GB
     """That a process which scores may have; 0: no limit"""

@@ -6,11 +6,8 @@ first bytes of a file: a `sitecustomize` on its path.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
-
-import pytest
 
 POISON = {
     "crash": b"POISON crash",
@@ -48,9 +45,3 @@ def folder() -> str:
     made = Path(tempfile.mkdtemp(prefix="poison-"))
     (made / "sitecustomize.py").write_text(READER)
     return str(made)
-
-
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that are started from now on obey poisoned files."""
-    before = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder(), before])))
