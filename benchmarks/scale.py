@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py --files 5000 --output docs
 
-The machine should have nothing else to do; with 5,000 files it takes more than half an hour on two cores. Each part
-can be made alone (--part), the others stand as they were measured.
+The machine should have nothing else to do; with 5,000 files it takes more than half an hour on two cores. Each
+part can be made alone (--part), the others stand as they were measured.
 """
 
 from __future__ import annotations

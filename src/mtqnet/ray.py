@@ -37,7 +37,7 @@ def score(
     Recordings are named by a column `file` or `path` (an address, or the name of what is in a column `bytes`), or
     are samples in a column `array` with their `rate` in Hz. `bytes` and `array` are left out of what comes back. A
     recording that cannot be scored has a reason in `error`; missing numbers are NaN. `concurrency` is how many
-    workers, or the least and the most; each holds a model and `threads` processors.
+    workers, or the least and the most; each holds a model and `threads` processors. Leave some to what reads.
     """
     need_ray()
     data = quiet_data()

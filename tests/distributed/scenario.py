@@ -111,10 +111,10 @@ def main(folder: Path, model: str) -> None:
     with local_cluster.bucket() as options, local_cluster.cluster(2) as (cluster, nodes):
         scenario = Scenario(folder, model, options)
         local_cluster.upload(options, scenario.calls, "calls")
+        scenario.dataset()  # as long as there are two processors: Ray Data reads with one of them
         scenario.node_is_killed(cluster, nodes)
         scenario.reruns()
         scenario.mixed()
-        scenario.dataset()
         if (folder / "corpus.json").exists():
             scenario.corpus()
     (folder / "facts.json").write_text(json.dumps(scenario.facts))

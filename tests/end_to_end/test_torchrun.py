@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Material
 from safetensors import safe_open
+
+from mtqnet.corpus.pool import Sources
 
 CONFIG = """
 name = "tiny"
@@ -43,12 +44,12 @@ batch = 3
 """
 
 
-def train(processes: int, material: Material, folder: Path) -> Path:
+def train(processes: int, sources: Sources, folder: Path) -> Path:
     """Runs the command; the run's folder. The corpus is shared, as it is the slow part."""
     (folder / "tiny.toml").write_text(CONFIG)
     out = folder / f"run{processes}"
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
-    options = ["--data", material.speech.parent, "--out", out, "--corpus", folder / "corpus", "--jobs", "1"]
+    options = ["--data", sources.speech[0].parent, "--out", out, "--corpus", folder / "corpus", "--jobs", "1"]
     command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "mtqnet", "train", folder / "tiny.toml"]
     done = subprocess.run(
         [*map(str, command), *map(str, options)], capture_output=True, text=True, timeout=300, check=False,
@@ -66,9 +67,9 @@ def losses(run: Path, network: str) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def runs(material: Material, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def runs(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folder = tmp_path_factory.mktemp("torchrun")
-    return {processes: train(processes, material, folder) for processes in (2, 1)}
+    return {processes: train(processes, sources, folder) for processes in (2, 1)}
 
 
 @pytest.mark.parametrize("network", ["mosa-net", "mtq-net"])
