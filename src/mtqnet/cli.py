@@ -279,7 +279,7 @@ REPRODUCE_HELP = (
 def reproduce(
     table: Annotated[
         list[str] | None,
-        typer.Option(help="training, labels, models, loss or levers; again for more.", show_default="all"),
+        typer.Option(help="training, labels, models, loss, levers or recipe; again for more.", show_default="all"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each arm.")] = 5,
     data: Data = Path(),

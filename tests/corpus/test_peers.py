@@ -9,29 +9,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import peer_stand_in
 from mtqnet.corpus import peers
 from mtqnet.corpus.peer_worker import COLUMNS, RATE, read
 from mtqnet.errors import UsageError
 from mtqnet.signal.audio import Excerpt
 
-STAND_IN = """
-import csv, sys
-predictor, listing, target, core = sys.argv[1:]
-columns = {"dnsmos": ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"], "distillmos": ["distillmos"]}
-rows = list(csv.DictReader(open(listing)))
-with open(target, "w") as stream:
-    stream.write(",".join(columns[predictor]) + "\\n")
-    for row in rows:
-        stream.write(",".join([row["start"], "2", "3", "4"][: len(columns[predictor])]) + "\\n")
-print(len(rows), core, file=open(target + ".called", "a"))
-"""
-
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    script = tmp_path / "worker.py"
-    script.write_text(STAND_IN)
-    monkeypatch.setattr(peers, "WORKER", script)
+    peer_stand_in.put_in(tmp_path, monkeypatch, peer_stand_in.BY_START)
     monkeypatch.setattr(peers, "CHUNK", 4)
     return tmp_path / "store"
 

@@ -7,36 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from laboratory import silent
 
-from mtqnet.corpus import peers
+import peer_stand_in
 from mtqnet.errors import UsageError
 from mtqnet.experiments import peer_table, schedule
 from mtqnet.experiments.arms import Lab
 from mtqnet.experiments.material import TESTS
 from mtqnet.experiments.study import Arm, Study, Table
 
-STAND_IN = """
-import csv, sys
-predictor, listing, target, core = sys.argv[1:]
-columns = {"dnsmos": ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"], "distillmos": ["distillmos"]}
-rows = list(csv.DictReader(open(listing)))
-with open(target, "w") as stream:
-    stream.write(",".join(columns[predictor]) + "\\n")
-    for number, row in enumerate(rows):
-        stream.write(",".join([f"1.{number}", "2", "3", "4"][: len(columns[predictor])]) + "\\n")
-"""
 ARM = Arm("DNSMOS", kind="dnsmos")
 TABLE = Table("peers", "Peers", "What do they say?", "dnsmos", {"dnsmos": ARM})
 
 
-def silent(_name: str, _done: int, _total: int) -> None: ...
-
-
 @pytest.fixture
 def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> schedule.PeersAt:
-    script = tmp_path / "worker.py"
-    script.write_text(STAND_IN)
-    monkeypatch.setattr(peers, "WORKER", script)
+    peer_stand_in.put_in(tmp_path, monkeypatch, peer_stand_in.BY_PLACE)
     monkeypatch.setattr(schedule, "PEER_CLIPS", 2)
     return schedule.PeersAt(Path(sys.executable), tmp_path / "results" / peer_table.NAME)
 

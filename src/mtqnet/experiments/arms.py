@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.bars import Stage
+from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.experiments.material import TESTS, Material, hidden, noisy, shown
 from mtqnet.experiments.pooled import MeanPooled, Ridge
@@ -30,6 +32,7 @@ from mtqnet.training import loop, losses, mpl
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.network import Network
+from mtqnet.training.prepare import peers_said
 
 SPLITS = ("validation", *TESTS)
 """What every arm scores; validation, so that choices can be made without looking at a test"""
@@ -63,8 +66,18 @@ class Lab:
             asdict(config.encoder),
             asdict(config.teacher),
             asdict(config.teacher_loss),
+            asdict(config.peers),
         ]
         return self.out / "teachers" / self._digest(facts) / str(config.seed)
+
+    def peers_said(
+        self, config: Config, split: str, python: Path = peers.PYTHON, jobs: int = 0, stage: Stage | None = None
+    ) -> Labels:
+        """What the peers that teach an arm say of a split; schedule.py lets them score it before any arm runs."""
+        if not config.peers.heads:  # most arms: nothing of the corpus is read for them
+            return {}
+        clips = self.material.test(split).clips
+        return peers_said(config.peers, clips, split, self.out / "peers", python, jobs, stage)
 
     def _digest(self, facts: object) -> str:
         text = json.dumps([RECIPE, self.corpus_digest, facts], sort_keys=True)
@@ -111,7 +124,10 @@ def read(path: Path) -> Result:
 def teach(lab: Lab, config: Config) -> tuple[Network, Labels, list[loop.Epoch]]:
     """MOSA-Net of this configuration and its seed, its scores of all training clips, how it went. Kept on disk."""
     folder = lab.teacher_folder(config)
-    train, validation = (lab.material.dataset(split, config) for split in ("train", "validation"))
+    train, validation = (
+        lab.material.dataset(split, config).with_labels(lab.peers_said(config, split))
+        for split in ("train", "validation")
+    )
     teacher, history = mpl.teach(config, train, validation, _width(train), folder)
     kept = folder / "pseudo.npz"
     if not kept.exists():
@@ -141,6 +157,9 @@ def _learn(lab: Lab, arm: Arm, config: Config, folder: Path) -> tuple[Network, l
     validation = lab.material.dataset("validation", config)
     targets = QUEST_KEYS if arm.objective == "none" else KEYS
     teacher = teach(lab, config)[0] if config.transfer else None
+    if config.peers.heads:
+        validation = validation.with_labels(lab.peers_said(config, "validation"))
+        return mpl.learn(config, train, {}, validation, _width(train), folder, teacher=teacher)
     return mpl.student(config, targets, train, validation, _width(train), folder, teacher=teacher)
 
 

@@ -36,6 +36,11 @@ class Options:
     check: Path | None
     jobs: int
 
+    @property
+    def peers_said(self) -> Path:
+        """Table of what the peers said of the tests"""
+        return self.results / peer_table.NAME
+
 
 def reproduce(options: Options) -> bool:
     """Run and write all tables; whether all figures lie within the intervals of `check`. Raises MtqnetError."""
@@ -45,13 +50,13 @@ def reproduce(options: Options) -> bool:
     console = Console(stderr=True)
     with stages(console) as stage:
         lab = _lab(options, asked, stage)
-        at = schedule.PeersAt(options.peers, options.results / peer_table.NAME)
+        at = schedule.PeersAt(options.peers, options.peers_said)
         schedule.score_peers(lab, asked, at, options.jobs, stage)
 
         def told(name: str, seed: int, seconds: float) -> None:
             console.print(f"{name}, seed {seed}: {seconds:.0f} s", highlight=False)
 
-        schedule.run_all(lab, asked, options.seeds, options.jobs, stage, told)
+        schedule.run_all(lab, asked, options.seeds, options.jobs, stage, told, options.peers)
     within = [_write(lab, table, options, console) for table in asked.tables.values()]
     return all(within)
 
@@ -64,7 +69,7 @@ def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
 
 
 def _write(lab: Lab, table: Table, options: Options, console: Console) -> bool:
-    said = options.results / peer_table.NAME
+    said = options.peers_said
     results = {name: schedule.results(lab, arm, options.seeds, said) for name, arm in table.arms.items()}
     tests = {split: lab.material.test(split) for split in SPLITS}
     made = summary.summarise(table, results, tests)

@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mtqnet.corpus import peers
@@ -22,10 +21,15 @@ from mtqnet.errors import UsageError
 from mtqnet.experiments import arms, peer_table
 from mtqnet.experiments.arms import Lab, Result
 from mtqnet.experiments.material import TESTS
+from mtqnet.experiments.peer_table import PeerTable
 from mtqnet.experiments.study import PEERS, Arm, Kind, Study, Table
+from mtqnet.training.dataset import Labels
 from mtqnet.training.memory import keep_memory
+from mtqnet.training.prepare import padded
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
+OF_TEACHER = ("network", "encoder", "teacher", "peers")
+"""Parts of a configuration that a teacher depends on"""
 
 PEER_CLIPS = 400
 """Of each test that the peers score: DNSMOS repeats a short clip, and takes a second or two of a core for it"""
@@ -47,11 +51,14 @@ class Run:
     seed: int
 
 
-def run_all(lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told) -> None:
-    """Make every result that these tables need."""
+def run_all(
+    lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told, python: Path = peers.PYTHON
+) -> None:
+    """Make every result that these tables need; `python` runs the peers that some arm learns from."""
     wanted = [Run(table.name, name, arm, seed) for table, name, arm in _arms(study)
               for seed in range(1, seeds + 1) if arm.kind not in PEERS]  # fmt: skip
     _prepare(lab, wanted, jobs, stage)
+    _ask_peers(lab, wanted, python, jobs, stage)
     _run(lab, _first(lab, _teachers(lab, wanted)), "teachers", jobs, stage, told)
     for table in study.tables:
         runs = [run for run in wanted if run.table == table]
@@ -85,25 +92,24 @@ def score_peers(lab: Lab, study: Study, at: PeersAt, jobs: int, stage: Stage) ->
             peer_table.write(table, at.table)
 
 
-def peer_scores(lab: Lab, test: str, table: Path) -> peers.Scores:
-    """What the peers say of the first PEER_CLIPS of a test, NaN of the rest."""
-    said = peer_table.read(table, lab.corpus_digest).said(test, peer_table.names(lab.material, test, PEER_CLIPS))
+def peer_scores(lab: Lab, test: str, table: PeerTable, path: Path) -> Labels:
+    """What the peers say of the first PEER_CLIPS of a test, by the table read from `path`; NaN of the rest."""
+    said = table.said(test, peer_table.names(lab.material, test, PEER_CLIPS))
     if said is None:
-        raise UsageError(f"{table} lacks clips of {test}: were the peers let score them?")
-    clips = len(lab.material.test(test).clips)
-    rest = np.full(clips - min(clips, PEER_CLIPS), np.nan)
-    return {column: np.concatenate([values, rest]) for column, values in said.items()}
+        raise UsageError(f"{path} lacks clips of {test}: were the peers let score them?")
+    return padded(said, len(lab.material.test(test).clips))
 
 
 def results(lab: Lab, arm: Arm, seeds: int, peers_said: Path) -> list[Result]:
-    """The results of an arm, a seed each (one for a peer), from disk."""
+    """The results of an arm, a seed each (one for a peer), from disk; `peers_said` is a peer_table.py."""
     if arm.kind not in PEERS:
         return [arms.read(lab.result(arm, seed)) for seed in range(1, seeds + 1)]
-    said = {test: peer_scores(lab, test, peers_said) for test in TESTS}
+    table = peer_table.read(peers_said, lab.corpus_digest)
+    said = {test: peer_scores(lab, test, table, peers_said) for test in TESTS}
     return [Result({test: of_kind(arm.kind, scores) for test, scores in said.items()}, 0.0, [])]
 
 
-def of_kind(kind: Kind, scores: peers.Scores) -> peers.Scores:
+def of_kind(kind: Kind, scores: Labels) -> Labels:
     """The scores of one peer, by target."""
     return {target: scores[column] for target, column in PEERS[kind].items()}
 
@@ -119,7 +125,7 @@ def seconds(lab: Lab, table: Table, seeds: int) -> float:
 
 def teacher_of(arm: Arm) -> Arm:
     """The teacher that an arm learns from: same network, same front end."""
-    return replace(TEACHER, change={k: v for k, v in arm.change.items() if k in ("network", "encoder", "teacher")})
+    return replace(TEACHER, change={k: v for k, v in arm.change.items() if k in OF_TEACHER})
 
 
 def _arms(study: Study) -> Iterable[tuple[Table, str, Arm]]:
@@ -145,6 +151,13 @@ def _prepare(lab: Lab, wanted: Iterable[Run], jobs: int, stage: Stage) -> None:
         if front_end not in done:
             done.add(front_end)
             lab.material.prepare(config, ("train", "validation", *TESTS), jobs, stage)
+
+
+def _ask_peers(lab: Lab, wanted: Iterable[Run], python: Path, jobs: int, stage: Stage) -> None:
+    """Let the peers that teach some arm score what it learns from."""
+    for config in {made.peers: made for made in (lab.config(run.arm, 1) for run in wanted)}.values():
+        for split in ("train", "validation"):
+            lab.peers_said(config, split, python, jobs, stage)
 
 
 def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: Told) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mtqnet.errors import UsageError
 from mtqnet.training.config import Config, build
 
-TABLES = ("training", "labels", "models", "loss", "levers")
+TABLES = ("training", "labels", "models", "loss", "levers", "recipe")
 """In the order in which they are run: later ones find many of their runs done"""
 
 Kind = Literal["network", "teacher", "mean_pool", "fine_tuned", "ridge", "dnsmos", "dnsmos_p808", "distillmos"]

@@ -198,7 +198,8 @@ class Config:
     """For `mtqnet distil` alone"""
     machine: MachineConfig = field(default_factory=MachineConfig)
     int8: bool = False
-    """The exported graph has 8-bit weights in its matrix products (quantise.py): half the time with an encoder"""
+    """The exported graph has 8-bit weights in its matrix products (quantise.py). It can score, but not be tuned or
+    differentiated yet: it says other things than its `.safetensors`, and is refused (weights.py)"""
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 

@@ -106,12 +106,13 @@ def export(
     try:
         graph = _graph(scorer, partial)
         partial.write_bytes(_halved(graph))
-        _agreeing(parity(scorer, partial), PARITY)
+        difference = parity(scorer, partial)
+        _agreeing(difference, PARITY)
         if int8:
             scorer.one_at_a_time = True
             partial.write_bytes(_halved(quantise.int8(graph)))
-        difference = parity(scorer, partial)
-        _agreeing(difference, INT8_PARITY if int8 else PARITY)
+            difference = parity(scorer, partial)
+            _agreeing(difference, INT8_PARITY)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -271,7 +271,7 @@ def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tun
     }
     if outcome.margins.intervals is not None:
         about["intervals"] = as_json(outcome.margins.intervals)
-    export(network, parent.encoder, name, made, about, bool(parent.about["config"].get("int8")))
+    export(network, parent.encoder, name, made, about)
     weights.store(network, made, name)
     order.out.mkdir(parents=True, exist_ok=True)
     for suffix in (".safetensors", ".json", ".onnx"):

@@ -17,19 +17,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mtqnet import __version__
-from mtqnet.bars import Stage
 from mtqnet.corpus import peers
 from mtqnet.corpus.table import excerpt, read_rows
+from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, loop, mpl, parallel
+from mtqnet.training import frontend, loop, mpl, parallel, prepare
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
-from mtqnet.training.dataset import Labels
 from mtqnet.training.finish import SILENT, Listener, Made, Row, Run, finish, judging_and_calibrating, timed
 from mtqnet.training.prepare import Place, build_corpus, dataset
 
@@ -59,7 +57,15 @@ def learn(
         front_end = frontend.FrontEnd.of(config)
         train, validation = (
             dataset(front_end, rows, split, place, listener.stage).with_labels(
-                _said(config, rows, split, place, listener.stage, peers_python)
+                prepare.peers_said(
+                    config.peers,
+                    _clips(rows, split, place),
+                    split,
+                    place.out / "peers",
+                    peers_python,
+                    place.jobs,
+                    listener.stage,
+                )
             )
             for split in ("train", "validation")
         )
@@ -70,19 +76,8 @@ def learn(
     return partial(finish, made, rows, place, listener, clock)
 
 
-def _said(config: Config, rows: list[Row], split: str, place: Place, stage: Stage, python: Path) -> Labels:
-    """What the peers that are teachers say of a split: of its first clips in training, of all that validate."""
-    keys = config.peers.heads
-    if not keys:
-        return {}
-    clips = [excerpt(place.corpus, row) for row in rows if row["split"] == split]
-    asked = clips[: config.peers.clips or None] if split == "train" else clips
-    scores = peers.score(
-        python, asked, place.out / "peers", split, place.jobs, lambda a, b: stage(f"peers, {split}", a, b),
-        peers.predictors_of(keys),
-    )  # fmt: skip
-    unknown = np.full(len(clips) - len(asked), np.nan)
-    return {key: np.concatenate([scores[key], unknown]) for key in keys}
+def _clips(rows: list[Row], split: str, place: Place) -> list[Excerpt]:
+    return [excerpt(place.corpus, row) for row in rows if row["split"] == split]
 
 
 def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What every training begins with: a corpus, and the features of its clips."""
+"""What every training begins with: a corpus, the features of its clips, and what peers say of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtqnet.bars import Stage
 from mtqnet.corpus import build as corpus
+from mtqnet.corpus import peers
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import TABLE, excerpt
+from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import KEYS
 from mtqnet.training import frontend, parallel
-from mtqnet.training.config import CorpusConfig
-from mtqnet.training.dataset import Dataset, labels_of
+from mtqnet.training.config import CorpusConfig, PeersConfig
+from mtqnet.training.dataset import Dataset, Labels, labels_of
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,31 @@ def dataset(
         place.jobs,
     )
     return Dataset(clips, labels_of(of_split, KEYS))
+
+
+def peers_said(
+    config: PeersConfig,
+    clips: Sequence[Excerpt],
+    split: str,
+    store: Path,
+    python: Path = peers.PYTHON,
+    jobs: int = 0,
+    stage: Stage | None = None,
+) -> Labels:
+    """What the peers that are teachers say of a split, (clips,) by key; nothing where there are none.
+
+    Of the training clips they score the first `config.clips`, the rest is NaN; of others all. Kept in `store`.
+    """
+    if not config.heads:
+        return {}
+    asked = clips[: config.clips or None] if split == "train" else clips
+    scores = peers.score(
+        python, asked, store, split, jobs,
+        lambda a, b: stage(f"peers, {split}", a, b) if stage else None, peers.predictors_of(config.heads),
+    )  # fmt: skip
+    return padded({key: scores[key] for key in config.heads}, len(clips))
+
+
+def padded(scores: Labels, clips: int) -> Labels:
+    """Scores of the first clips by key -> (clips,) each, NaN for the rest."""
+    return {key: np.concatenate([values, np.full(clips - len(values), np.nan)]) for key, values in scores.items()}
