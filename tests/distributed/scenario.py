@@ -20,6 +20,7 @@ from typing import Any
 
 import local_cluster
 import poison
+from mtqnet.errors import MtqnetError
 
 SHARD_SIZE = 4
 SLOW_S = "0.1"
@@ -52,7 +53,7 @@ class Scenario:
             self.mark(f"shard {one.shard} by {one.node}")
             if not killed:
                 busy = next(node for node in nodes if one.node.endswith(node.node_id[:SHOWN]))
-                cluster.remove_node(busy, allow_graceful=False)
+                local_cluster.kill_at_work(cluster, busy, self.options, "scores", len(nodes))
                 killed.append(one.node)
                 self.mark("killed")
 
@@ -70,6 +71,18 @@ class Scenario:
         mended = mtqnet.ray.score_sources([self.source], self.out, self.how)
         self.facts["mended"] = {"kept": sorted(mended.kept), "recordings": mended.recordings}
         self.mark("reruns")
+
+    def gives_up(self) -> None:
+        """A shard whose list is lost."""
+        import mtqnet.ray
+
+        for name in ("_plan/shards-00000.parquet", "part-000001.parquet"):
+            local_cluster.store(self.options).delete_file(f"bucket/scores/{name}")
+        try:
+            mtqnet.ray.score_sources([self.source], self.out, self.how)
+        except MtqnetError as error:
+            self.facts["gave_up"] = str(error)
+        self.mark("gave up")
 
     def mixed(self) -> None:
         import mtqnet.ray
@@ -114,6 +127,7 @@ def main(folder: Path, model: str) -> None:
         scenario.dataset()  # as long as there are two processors: Ray Data reads with one of them
         scenario.node_is_killed(cluster, nodes)
         scenario.reruns()
+        scenario.gives_up()
         scenario.mixed()
         if (folder / "corpus.json").exists():
             scenario.corpus()

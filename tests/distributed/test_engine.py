@@ -64,6 +64,7 @@ def ran(
         capture_output=True, text=True, timeout=600, env=os.environ | {"PYTHONPATH": paths}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    (folder / "said.txt").write_text(done.stdout)
     return folder, json.loads((folder / "facts.json").read_text())
 
 
@@ -117,6 +118,11 @@ def test_rerun_scores_nothing_again(ran: tuple[Path, dict[str, Any]]) -> None:
 
 def test_rerun_scores_what_is_missing(ran: tuple[Path, dict[str, Any]]) -> None:
     assert ran[1]["mended"] == {"kept": [0, 2, 3, 4, 5], "recordings": FILES}
+
+
+def test_what_cannot_be_done_is_told_in_a_line(ran: tuple[Path, dict[str, Any]]) -> None:
+    said = ran[1]["gave_up"]
+    assert "shards-00000.parquet" in said and "run it again" in said and "\n" not in said
 
 
 def test_manifest_and_archive_give_the_same_rows(

@@ -92,6 +92,27 @@ def test_manifests_name_files_relative_to_themselves(calls: Path) -> None:
     (calls / "list.csv").write_text("id,sound\n1,a.wav\n")
     with pytest.raises(UsageError, match="no column of files"):
         list(entries([str(calls / "list.csv")]))
+    (calls / "list.csv").write_text("id,file\n1,a.wav\n2,\n")
+    with pytest.raises(UsageError, match=r"row 2 .* names no file"):
+        list(entries([str(calls / "list.csv")]))
+
+
+def test_manifest_may_be_a_folder_of_tables_and_sounds_beside_their_names(calls: Path) -> None:
+    """As Spark and Hugging Face datasets write them: a column `audio` that holds no text names nothing."""
+    folder = calls / "list.parquet"
+    folder.mkdir()
+    for part, name in enumerate(("b/2.wav", "a/1.flac")):
+        table = pa.table({"audio": [{"bytes": b"", "path": "x"}], "url": pa.array([name]).dictionary_encode()})
+        pq.write_table(table, folder / f"part-{part}.parquet")
+    found = list(entries([str(folder)]))
+    assert [entry.file for entry in found] == [str(calls / name) for name in ("b/2.wav", "a/1.flac")]
+
+
+def test_what_sources_have_in_common_comes_once(calls: Path) -> None:
+    (calls / "list.csv").write_text("file\na/1.flac\nnew.wav\nnew.wav\n")
+    found = list(entries([str(calls / "b"), str(calls), str(calls / "list.csv")]))
+    names = [Path(entry.file).relative_to(calls).as_posix() for entry in found]
+    assert names == ["b/2.wav", "a/1.flac", "b-1.wav", "new.wav", "new.wav"]
 
 
 def test_nothing_to_score_is_told(tmp_path: Path) -> None:
@@ -101,14 +122,14 @@ def test_nothing_to_score_is_told(tmp_path: Path) -> None:
 
 
 def test_shards_are_cut_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also over several files of the plan; an archive is a shard of its own, and order is kept."""
+    """Also over several files of the plan; an archive is a shard of its own, the order is that of the source."""
     monkeypatch.setattr(plan, "SHARDS_A_FILE", 2)
     found = [Entry(f"{n}.wav", f"/{n}.wav", n) for n in range(10)]
     found.insert(4, Entry("x.tar", "/x.tar"))
     made = plan.made(Folder.of(str(tmp_path / "out")), ASKED, iter(found))
     sizes = [len(made.entries(shard)) for shard in range(made.shards)]
-    assert sizes == [3, 1, 3, 3, 1] and made.files == 11
-    assert sorted((e for s in range(made.shards) for e in made.entries(s)), key=str) == sorted(found, key=str)
+    assert sizes == [3, 1, 1, 3, 3] and made.files == 11
+    assert [entry for shard in range(made.shards) for entry in made.entries(shard)] == found
     assert plan.made(made.out, ASKED, iter(())) == made  # the stored one: nothing is listed again
 
 

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from mtqnet.distributed.fetch import Item, items
 from mtqnet.distributed.messages import At, Done, Finished, Ready, Task
@@ -75,6 +76,12 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
+def _go_first() -> None:
+    """Where the system has no memory left and chooses a process to end, let it be this one, not the worker."""
+    with suppress(OSError):  # not on this system
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def _leave_with(parent: int) -> None:
     """End this process soon after the worker was killed, whatever it is at."""
 
@@ -89,6 +96,7 @@ def _leave_with(parent: int) -> None:
 if __name__ == "__main__":
     socket, model, windows, memory, threads = sys.argv[1:]
     _leave_with(os.getppid())
+    _go_first()
     _limit(int(memory))
     try:
         main(Connection(int(socket)), model, tables.WINDOWS if windows == "1" else tables.RECORDINGS, int(threads))

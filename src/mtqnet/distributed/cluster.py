@@ -48,6 +48,25 @@ def connected(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
+@contextmanager
+def told(ray: Any) -> Iterator[None]:
+    """What ends the work of a cluster for good -> MtqnetError, its reason first."""
+    try:
+        yield
+    except MtqnetError:
+        raise
+    except ray.exceptions.RayError as error:
+        reason = _reason(error)
+        raise MtqnetError(f"the cluster gave up ({reason}): what is done stays, run it again to go on") from error
+
+
+def _reason(error: BaseException) -> str:
+    """In one line: what stands at the beginning of the chain that Ray wraps."""
+    while inner := getattr(error, "cause", None) or error.__cause__:
+        error = inner
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def processors(ray: Any) -> int:
     """Of all nodes that live."""
     return int(ray.cluster_resources().get("CPU", 1))

@@ -22,11 +22,11 @@ from mtqnet.corpus import build, chain, degrade
 from mtqnet.corpus.build import Built, Chunk, Order, Progress
 from mtqnet.corpus.pool import Pool, pools
 from mtqnet.corpus.sources import Split
-from mtqnet.distributed.cluster import connected, need_ray, processors
+from mtqnet.distributed.cluster import connected, need_ray, processors, told
 from mtqnet.scoring.workers import ONE_MATH_THREAD
 
 AHEAD = 2
-"""Chunks for each processor that are asked for: 10 MB each wait to be written"""
+"""Chunks for each processor that are asked for, unless --jobs says how many: 10 MB each wait to be written"""
 
 Files = dict[str, bytes]
 """By the path in the corpus"""
@@ -35,7 +35,7 @@ Files = dict[str, bytes]
 def build_corpus(
     order: Order, out: Path, *, address: str | None = None, jobs: int = 0, progress: Progress = lambda *_: None
 ) -> Built:
-    """As corpus.build.build, on the Ray cluster at this address; `jobs` processors of it, 0: all.
+    """As corpus.build.build, on the Ray cluster at this address; on `jobs` processors of it, 0: on all.
 
     Raises CorpusError, and MissingExtraError if a tool is not installed here.
     """
@@ -49,8 +49,8 @@ def build_corpus(
     done = total - sum(chunk.stop - chunk.first for chunk in missing)
     progress(done, total)
     if missing:
-        with connected(address) as ray:
-            for chunk, files in _built(ray, made, order.seed, missing, AHEAD * (jobs or processors(ray))):
+        with connected(address) as ray, told(ray):
+            for chunk, files in _built(ray, made, order.seed, missing, jobs or AHEAD * processors(ray)):
                 _put(out, chunk, files)
                 done += chunk.stop - chunk.first
                 progress(done, total)

@@ -16,12 +16,12 @@ from typing import Any
 
 from mtqnet import __version__
 from mtqnet.distributed import attempts, outcome, plan, sources
-from mtqnet.distributed.cluster import connected, need_ray, processors, quiet_data
+from mtqnet.distributed.cluster import connected, need_ray, processors, quiet_data, told
 from mtqnet.distributed.options import GIGA, ScaleOptions
 from mtqnet.distributed.outcome import Outcome
 from mtqnet.distributed.plan import Asked, Plan, part
 from mtqnet.distributed.store import Folder
-from mtqnet.distributed.worker import Job, ModelFiles, Scorer
+from mtqnet.distributed.worker import Job, ModelFiles, Scorer, Told
 from mtqnet.errors import MtqnetError
 from mtqnet.scoring import models
 
@@ -29,6 +29,8 @@ READERS = 16
 """Tables that are looked into at a time"""
 MOST_BLOCKS = 10_000
 """Pieces of work that Ray Data is given; more shards go several to a piece"""
+ROUNDS = 2
+"""Through the shards: a second one for those that could not be done, say as the store did not answer"""
 MANIFEST = "_manifest.json"
 
 Advance = Callable[[Outcome, int], None]
@@ -72,9 +74,9 @@ def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advanc
     if left:
         again = frozenset(left) if options.again else frozenset()
         job = Job(made, model_files(options.model), options.threads, round(options.memory_gb * GIGA), again)
-        with connected(options.address) as ray:
+        with connected(options.address) as ray, told(ray):
             workers = options.workers or max(1, processors(ray) // options.threads)
-            for one in _run(job, left, min(workers, len(left))):
+            for one in _rounds(job, left, workers):
                 found[one.shard] = one
                 advance(one, made.shards)
     result = Result(made, tuple(found[shard] for shard in sorted(found)), frozenset(one.shard for one in kept))
@@ -82,7 +84,28 @@ def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advanc
     return result
 
 
-def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
+def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
+    """Outcomes as they come. Shards that could not be done are tried again in the end.
+
+    Raises MtqnetError if some are left then.
+    """
+    problems: dict[int, str] = {}
+    for _ in range(ROUNDS):
+        left, problems = sorted(problems) or shards, {}
+        for told_of in _run(job, left, min(workers, len(left))):
+            if told_of.outcome is None:
+                problems[told_of.shard] = told_of.problem
+            else:
+                yield told_of.outcome
+        if not problems:
+            return
+    shard, problem = min(problems.items())
+    raise MtqnetError(
+        f"shards without a table: {len(problems)}, such as {part(shard)} ({problem}); run it again to go on"
+    )
+
+
+def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Told]:
     data = quiet_data()
     blocks = min(len(shards), MOST_BLOCKS)
     scored = data.from_items([{"shard": shard} for shard in shards], override_num_blocks=blocks).map_batches(
@@ -94,7 +117,7 @@ def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
         compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
     )
     for row in scored.iter_rows():
-        yield Outcome.parse(row["outcome"])
+        yield Told.parse(row)
 
 
 def _kept(made: Plan, again: bool) -> list[Outcome]:

@@ -98,15 +98,16 @@ def _new(out: Folder, asked: Asked, found: Iterable[Entry]) -> Plan:
 
 
 def _cut(found: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
+    """Shards in the order of what was found; none mixes recordings and an archive."""
     waiting: list[Entry] = []
     for entry in found:
-        if entry.is_archive:
-            yield [entry]
-            continue
-        waiting.append(entry)
-        if len(waiting) == size:
+        if waiting and (entry.is_archive or len(waiting) == size):
             yield waiting
             waiting = []
+        if entry.is_archive:
+            yield [entry]
+        else:
+            waiting.append(entry)
     if waiting:
         yield waiting
 

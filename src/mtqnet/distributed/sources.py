@@ -43,19 +43,27 @@ class Entry:
 
 
 def entries(sources: Iterable[str]) -> Iterator[Entry]:
-    """All entries, in the order of the sources, none twice in a row of the same source.
+    """All entries, in the order of the sources. What two sources have in common comes once.
 
     Raises NoAudioFoundError for a folder without any, UsageError for a manifest without a column of files.
     """
-    for text in sources:
-        address = store.parse(text)
-        suffix = PurePosixPath(address.path).suffix.lower()
-        if suffix in MANIFESTS:
-            yield from _of_manifest(address, suffix)
-        elif address.scheme:
-            yield from _of_store(address)
-        else:
-            yield from _of_disk(Path(text))
+    given = list(sources)
+    if len(given) == 1:  # however many there are, none needs to be remembered
+        yield from _of(given[0])
+        return
+    first_in: dict[str, int] = {}
+    for number, text in enumerate(given):
+        for entry in _of(text):
+            if first_in.setdefault(entry.address, number) == number:
+                yield entry
+
+
+def _of(text: str) -> Iterator[Entry]:
+    address = store.parse(text)
+    suffix = PurePosixPath(address.path).suffix.lower()
+    if suffix in MANIFESTS:
+        return _of_manifest(address, suffix)
+    return _of_store(address) if address.scheme else _of_disk(Path(text))
 
 
 def _of_disk(path: Path) -> Iterator[Entry]:
@@ -91,7 +99,9 @@ def _of_store(address: Address) -> Iterator[Entry]:
 def _of_manifest(address: Address, suffix: str) -> Iterator[Entry]:
     rows = _csv_names(address) if suffix == ".csv" else _parquet_names(address)
     base = address.path.rpartition("/")[0]
-    for name in rows:
+    for number, name in enumerate(rows, start=1):
+        if not name:
+            raise UsageError(f"row {number} of {address.shown} names no file: leave it out")
         own = store.parse(name)
         if not own.scheme and not name.startswith("/"):  # relative to the manifest
             own = address.at("/".join(filter(None, [base, name])))
@@ -101,7 +111,7 @@ def _of_manifest(address: Address, suffix: str) -> Iterator[Entry]:
         yield Entry(own.shown, str(opened))
 
 
-def _csv_names(address: Address) -> Iterator[str]:
+def _csv_names(address: Address) -> Iterator[str | None]:
     system, path = store.opened(address)
     with system.open_input_stream(path) as stream:
         reader = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
@@ -110,15 +120,18 @@ def _csv_names(address: Address) -> Iterator[str]:
             yield row[column]
 
 
-def _parquet_names(address: Address) -> Iterator[str]:
+def _parquet_names(address: Address) -> Iterator[str | None]:
+    """Of a file, or of a folder of them as other programs write one."""
     import pyarrow.parquet as pq
 
-    system, path = store.opened(address)
-    with system.open_input_file(path) as stream:
-        file: Any = pq.ParquetFile(stream)
-        column = _column(address, file.schema_arrow.names)
-        for part in file.iter_batches(columns=[column]):
-            yield from part.column(0).to_pylist()
+    parts = [found.address for found in store.search(address) if found.address.path.lower().endswith(".parquet")]
+    for one in parts or [address]:
+        system, path = store.opened(one)
+        with system.open_input_file(path) as stream:
+            file: Any = pq.ParquetFile(stream)
+            column = _column(one, [field.name for field in file.schema_arrow if "string" in str(field.type)[:24]])
+            for part in file.iter_batches(columns=[column]):
+                yield from part.column(0).to_pylist()
 
 
 def _column(address: Address, names: Iterable[str]) -> str:
@@ -127,5 +140,5 @@ def _column(address: Address, names: Iterable[str]) -> str:
         if name in there:
             return name
     raise UsageError(
-        f"{address.shown} has no column of files ({', '.join(there) or 'no columns'}): name it {FILE_COLUMNS[0]}"
+        f"{address.shown} has no column of files ({', '.join(there) or 'no texts'}): name it {FILE_COLUMNS[0]}"
     )

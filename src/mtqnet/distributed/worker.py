@@ -18,6 +18,7 @@ from mtqnet.distributed.outcome import Outcome
 from mtqnet.distributed.plan import Plan, part
 from mtqnet.distributed.sandbox import Sandbox, Setting
 from mtqnet.distributed.sources import Entry
+from mtqnet.errors import MtqnetError
 from mtqnet.scoring.tables import RECORDINGS, WINDOWS
 
 SHOWN = 12
@@ -55,14 +56,42 @@ class Job:
     """Shards that are scored although they have a table"""
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a worker says of a shard."""
+
+    shard: int
+    outcome: Outcome | None
+    """None: it has no table yet"""
+    problem: str = ""
+    """Why not"""
+
+    @classmethod
+    def parse(cls, row: Mapping[str, Any]) -> Told:
+        outcome = Outcome.parse(row["outcome"]) if row["outcome"] else None
+        return cls(int(row["shard"]), outcome, row["problem"])
+
+    def as_row(self) -> dict[str, Any]:
+        outcome = "" if self.outcome is None else self.outcome.as_json()
+        return {"shard": self.shard, "outcome": outcome, "problem": self.problem}
+
+
 class Scorer:
-    """Called by Ray Data with the number of a shard; writes its table and gives back its outcome, as JSON."""
+    """Called by Ray Data with numbers of shards; writes their tables and gives back rows of Told."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
-        return {"outcome": [self.shard(int(number)).as_json() for number in batch["shard"]]}
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        rows = [self._told(int(number)).as_row() for number in batch["shard"]]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _told(self, number: int) -> Told:
+        try:
+            return Told(number, self.shard(number))
+        except Exception as error:  # Ray Data would end the whole run, for one store that did not answer
+            kind = "" if isinstance(error, MtqnetError) else f"{type(error).__name__}: "
+            return Told(number, None, kind + (str(error).strip().splitlines() or [""])[0])
 
     def shard(self, number: int) -> Outcome:
         """Score a shard, unless somebody did: a worker that was thought lost, or this one before it was."""
