@@ -6,7 +6,10 @@ first bytes of a file: a `sitecustomize` on its path.
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 POISON = {
@@ -40,6 +43,20 @@ if "mtqnet.distributed.child" in sys.orig_argv:
         return plain(path)
     audio.header = header
 """
+
+
+@contextmanager
+def obeyed() -> Iterator[None]:
+    """Processes that are started in the block obey poisoned files."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder(), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def folder() -> str:

@@ -74,6 +74,8 @@ def simulated(results: Path) -> list[dict[str, Any]]:
                 count, hour_s * CALL_S / 3600, size,
                 shard_s=figures.get("a shard, beside scoring", stragglers.Work.shard_s),
                 start_s=figures.get("start of the workers", stragglers.Work.start_s),
+                hand_out_s=figures.get("a shard, of the driver", stragglers.Work.hand_out_s),
+                killer_s=figures.get("a file that kills its reader", stragglers.Work.killer_s),
             )  # fmt: skip
             runs = [stragglers.simulate(work, stragglers.Fleet(), seed) for seed in range(SEEDS)]
             rows.append({

@@ -44,6 +44,8 @@ class Work:
     shard_size: int
     shard_s: float = 0.1
     """For each shard beside its recordings: its list, its mark, its table, its way through Ray"""
+    hand_out_s: float = 0.01
+    """Of the one process that hands out all shards, for each: workers wait for it"""
     start_s: float = 10.0
     """Of a worker: Python, Ray, the model"""
     variation: float = 0.8
@@ -91,7 +93,7 @@ def simulate(work: Work, fleet: Fleet, seed: int) -> Run:
     between_s = fleet.hours_between_losses * 3600
     events += [(rng.exponential(between_s), 1, node, 0) for node in range(fleet.nodes)]
     heapq.heapify(events)
-    done, took_s, lost_s, lost_nodes, idle_from = 0, 0.0, 0.0, 0, None
+    done, took_s, lost_s, lost_nodes, idle_from, driver_free = 0, 0.0, 0.0, 0, None, 0.0
     while done < work.shards:
         now, kind, who, born = heapq.heappop(events)
         if kind == 1:
@@ -99,7 +101,7 @@ def simulate(work: Work, fleet: Fleet, seed: int) -> Run:
             for worker in range(who * fleet.workers_a_node, (who + 1) * fleet.workers_a_node):
                 shard = at[worker]
                 if shard is not None:
-                    lost_s += now - since[worker]
+                    lost_s += max(now - since[worker], 0.0)
                     left.append(shard)
                 at[worker] = None
                 generation[worker] += 1
@@ -112,9 +114,10 @@ def simulate(work: Work, fleet: Fleet, seed: int) -> Run:
         if at[who] is not None:
             done, took_s, at[who] = done + 1, now, None
         if left:
-            at[who], since[who] = left.pop(), now
+            driver_free = max(now, driver_free) + work.hand_out_s
+            at[who], since[who] = left.pop(), driver_free
             shard_s = times[at[who]] * pace[who // fleet.workers_a_node]
-            heapq.heappush(events, (now + shard_s, 0, who, born))
+            heapq.heappush(events, (driver_free + shard_s, 0, who, born))
         else:
             idle_from = now if idle_from is None else idle_from
             if lost_nodes or done < work.shards:  # it may be needed: a node may be lost yet

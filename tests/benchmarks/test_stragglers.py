@@ -9,7 +9,7 @@ import pytest
 from stragglers import Fleet, Work, simulate
 
 EVEN = Fleet(nodes=10, workers_a_node=2, spread=0.0, slow_share=0.0, hours_between_losses=1e9)
-WORK = Work(20_000, 0.1, 50, shard_s=0.0, start_s=0.0, variation=0.0, killers=0.0)
+WORK = Work(20_000, 0.1, 50, shard_s=0.0, hand_out_s=0.0, start_s=0.0, variation=0.0, killers=0.0)
 
 
 def test_even_machines_take_what_division_says() -> None:
@@ -22,6 +22,11 @@ def test_even_machines_take_what_division_says() -> None:
 def test_starts_and_shards_add_what_they_cost() -> None:
     run = simulate(replace(WORK, shard_s=0.5, start_s=7.0), EVEN, 1)
     assert run.took_s == pytest.approx(7.0 + 20 * 5.5)
+
+
+def test_driver_that_hands_out_slowly_is_what_all_wait_for() -> None:
+    """400 shards, one each second: the last begins after the 400th and takes 5 s."""
+    assert simulate(replace(WORK, hand_out_s=1.0), EVEN, 1).took_s == pytest.approx(405.0)
 
 
 def test_slow_machine_holds_the_end_up_by_its_last_shard_at_most() -> None:
