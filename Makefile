@@ -5,6 +5,8 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
 FILES ?= 5000
+TIMED ?= 3000
+PARTS ?= cluster ddp cost speed simulation
 
 .PHONY: demo test check format examples curves measures corpus train small card peers reproduce bench scale docs clean
 
@@ -69,8 +71,8 @@ reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (half an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
 
-scale: .venv/dev.done  ## docs/scale.md: what a cluster costs and gains, 5,000 files on one (idle machine)
-	$(BIN)/python benchmarks/scale.py --files $(FILES) --output docs
+scale: .venv/dev.done  ## docs/scale.md: 5,000 files on a cluster that loses a node; what it costs and gains (PARTS=speed: idle machine)
+	$(BIN)/python benchmarks/scale.py $(addprefix --part ,$(PARTS)) --files $(FILES) --timed-files $(TIMED) --output docs
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site

@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "40",
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_timeout_ms": "60000",
 }
 BUCKET = "bucket"
 HEAD = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 import clips
 import local_cluster
 import poison
+from figures import Figure
 from mtqnet.distributed.options import SHARD_SIZE
 
 KILL_AT = 0.4
@@ -32,15 +32,6 @@ HANDED_OUT = (100, 1100)
 GAIN, LEAST_GAIN = "two workers against one", 1.7
 OVERHEAD, MOST_OVERHEAD = "two workers, beyond the plain command", 15.0
 """In per cent"""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One that the page shows."""
-
-    measure: str
-    value: float
-    unit: str
 
 
 def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
