@@ -16,9 +16,8 @@ from __future__ import annotations
 import csv
 import os
 import platform
-import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -57,6 +56,7 @@ def main(
     results = output / "results/scale"
     results.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
+    counts = {"cluster": f" FILES={files}", "speed": f" TIMED={timed_files}"}
     missed: list[str] = []
     for name in (name for name in PARTS if name in wanted):
         load = os.getloadavg()[0]
@@ -75,16 +75,16 @@ def main(
             case _:
                 rows = simulated(results)
         _write(results / f"{name}.csv", rows)
-        (results / f"{name}.txt").write_text(_stamp_of(load))
+        (results / f"{name}.txt").write_text(_stamp_of(name, load, counts))
     write_page(output / "scale.md", results)
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
     raise typer.Exit(1 if missed else 0)
 
 
-def _stamp_of(load: float) -> str:
-    """Day, machine, and command."""
-    command = shlex.join(["python", f"benchmarks/{Path(__file__).name}", *sys.argv[1:]])
+def _stamp_of(name: str, load: float, counts: Mapping[str, str]) -> str:
+    """Day, machine, and the command that measures this part alone."""
+    command = f"make scale PARTS={name}{counts.get(name, '')}"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} before"
     return f"{date.today().isoformat()}, {machine}: `{command}`\n"
 
@@ -156,7 +156,11 @@ def blocks(results: Path) -> dict[str, list[str]]:
             made[name] = [_stamp(results, name), "", *_table(("measure", "value", "unit"), told)]
     simulation = _read(results / "simulation.csv")
     if simulation:
-        made["simulation"] = _table(tuple(simulation[0]), [tuple(row.values()) for row in simulation])
+        made["simulation"] = [
+            _stamp(results, "simulation"),
+            "",
+            *_table(tuple(simulation[0]), [tuple(row.values()) for row in simulation]),
+        ]
     return made
 
 
