@@ -5,11 +5,13 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base
 WORKERS ?= 2
-
 LOAD_MODEL ?= base
 STREAM_MODEL ?= $(LOAD_MODEL)
+FILES ?= 5000
+TIMED ?= 3000
+PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean load history
+.PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean load history scale
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -81,6 +83,9 @@ load: .venv/dev.done  ## docs/results/service.md: the service under load, with a
 
 history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 rows, with a verdict (a minute)
 	$(BIN)/python benchmarks/many_rows.py
+
+scale: .venv/dev.done  ## docs/scale.md: 5,000 files on a cluster that loses a node; what it costs and gains (PARTS=speed: idle machine)
+	$(BIN)/python benchmarks/scale.py $(addprefix --part ,$(PARTS)) --files $(FILES) --timed-files $(TIMED) --output docs
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site

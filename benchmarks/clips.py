@@ -14,8 +14,8 @@ from mtqnet.signal.audio import SAMPLE_RATE, Samples
 RECORDINGS = Path(__file__).resolve().parent.parent / "examples/recordings"
 BLOCK_S = 60
 """Seconds that are written at a time"""
-SHORTEST_S, LONGEST_S = 5.0, 10.0
-"""Of the clips of a folder"""
+LENGTHS_S = (5.0, 10.0)
+"""The shortest and the longest clip of a folder"""
 
 
 def one(folder: Path, seconds: float) -> Path:
@@ -33,14 +33,14 @@ def one(folder: Path, seconds: float) -> Path:
     return path
 
 
-def many(folder: Path, count: int) -> list[Path]:
-    """A folder of so many clips of SHORTEST_S to LONGEST_S, the same every time."""
+def many(folder: Path, count: int, lengths_s: tuple[float, float] = LENGTHS_S) -> list[Path]:
+    """A folder of so many clips of these lengths, the same every time."""
     rng, sound = np.random.default_rng(0), _sound()
-    inside = folder / f"folder_{count}"
+    inside = folder / (f"folder_{count}" if lengths_s == LENGTHS_S else f"short_{count}")
     inside.mkdir(parents=True, exist_ok=True)
     paths = [inside / f"{number:04d}.wav" for number in range(count)]
     for path in paths:
-        length = round(rng.uniform(SHORTEST_S, LONGEST_S) * SAMPLE_RATE)
+        length = round(rng.uniform(*lengths_s) * SAMPLE_RATE)
         start = int(rng.integers(len(sound) - length))
         if not path.exists():
             sf.write(path, sound[start : start + length], SAMPLE_RATE, subtype="PCM_16")

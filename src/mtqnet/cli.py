@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from mtqnet import __version__, finetune_verb
 from mtqnet.analysis import verbs
 from mtqnet.analysis.verbs import Model
+from mtqnet.distributed.options import MEMORY_GB, SHARD_SIZE
 from mtqnet.errors import MtqnetError
 from mtqnet.service import verbs as service_verbs
 
@@ -57,12 +58,17 @@ Version = Annotated[
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
 ]
 Paths = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(metavar="PATH", help="Recordings, or folders to search for them.", show_default=False),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Write the table here: .csv, .jsonl or .parquet.", show_default=False),
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write the table here: .csv, .jsonl or .parquet. With ray: a folder or address.",
+        show_default=False,
+    ),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Math threads of a process; 0 is one per core.")]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the table in a pipe too, where CSV would be.")]
@@ -87,6 +93,13 @@ Rate = Annotated[
 ]
 Encoding = Annotated[str, typer.Option("--encoding", help="Of raw samples: s16le or f32le.")]
 Channels = Annotated[int, typer.Option("--channels", min=1, max=64, help="Of raw samples, interleaved.")]
+Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--address", help="Of the Ray cluster; without: RAY_ADDRESS, or one on this machine."),
+]
+ShardSize = Annotated[int, typer.Option("--shard-size", min=1, help="With ray: recordings of a table.")]
+WorkerMemory = Annotated[float, typer.Option("--worker-memory", min=0, help="With ray: GB of a process; 0: any.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
@@ -102,6 +115,9 @@ SCORE_HELP = (
     "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
     "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
     "A path of - is raw PCM on standard input: a row each second, for the last 10 s.\n\n"
+    "[cyan]mtqnet score s3://bucket/calls list.parquet shards/ --engine ray -o s3://bucket/scores[/]\n\n"
+    "With --engine ray (mtqnet\\[ray]) a PATH may also be an address, a manifest (.csv or .parquet with a column "
+    "file) or a .tar shard; --output is a folder of Parquet tables. Called again, it goes on.\n\n"
     "[bold]Exit codes[/]\n\n"
     "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
     "11 an optional part is not installed. When nothing was scored, all for one reason: 3 no such file, "
@@ -129,16 +145,27 @@ def score(
     rate: Rate = None,
     encoding: Encoding = "s16le",
     channels: Channels = 1,
+    engine: Engine = "local",
+    address: RayAddress = None,
+    shard_size: ShardSize = SHARD_SIZE,
+    worker_memory: WorkerMemory = MEMORY_GB,
 ) -> None:
     """Score files and folders into a table; the exit code says whether all could be scored."""
-    from mtqnet.console import ScoreOptions, score_paths
+    from mtqnet.console import ScoreOptions, need_engine, score_paths
 
-    if Path("-") in paths:
+    if need_engine(engine) == "ray":
+        from mtqnet.distributed.console import score_sources
+        from mtqnet.distributed.options import ScaleOptions
+
+        scale = ScaleOptions(model, address, jobs, threads or 1, shard_size, windows, resume, worker_memory)
+        raise typer.Exit(score_sources(paths, output, scale, quiet))
+    files, where = [Path(path) for path in paths], None if output is None else Path(output)
+    if Path("-") in files:
         from mtqnet.live import Pcm, score_stdin
 
-        options = ScoreOptions(output, model, threads, 1, quiet, table, True, resume)
-        raise typer.Exit(score_stdin(Pcm(rate, encoding, channels), options, paths))
-    raise typer.Exit(score_paths(paths, ScoreOptions(output, model, threads, jobs, quiet, table, windows, resume)))
+        options = ScoreOptions(where, model, threads, 1, quiet, table, True, resume)
+        raise typer.Exit(score_stdin(Pcm(rate, encoding, channels), options, files))
+    raise typer.Exit(score_paths(files, ScoreOptions(where, model, threads, jobs, quiet, table, windows, resume)))
 
 
 TARGETS_HELP = (
@@ -291,7 +318,9 @@ BUILD_HELP = (
     "on where it stopped, or adds what --clips asks beyond it. Needs mtqnet\\[corpus] and the packages of "
     "reducers.txt.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
-    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]"
+    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
+    "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
+    "With --engine ray (mtqnet\\[ray]) a cluster makes the same clips; sources are at the same paths on all nodes."
 )
 
 
@@ -311,12 +340,23 @@ def corpus_build(
     seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 1,
     split_seed: Annotated[int, typer.Option(min=0, help="Of the split by speaker, noise file and room.")] = 0,
     jobs: Jobs = 0,
+    engine: Engine = "local",
+    address: RayAddress = None,
 ) -> None:
     """Build a corpus."""
-    from mtqnet.corpus.console import build_corpus
+    from mtqnet.console import need_engine
+    from mtqnet.corpus.console import build_corpus, shared
 
     asked: dict[Any, int | None]
     asked = {"train": train, "validation": validation, "test": test, "unseen": unseen}
+    if need_engine(engine) == "ray":
+        from mtqnet.corpus.build import Order
+        from mtqnet.corpus.pool import Sources
+        from mtqnet.distributed.console import build_on_cluster
+
+        sources = Sources(tuple(speech), tuple(noise), tuple(rooms or []))
+        build_on_cluster(Order(sources, shared(clips, asked), seed, split_seed), out, address, jobs)
+        return
     build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs)
 
 

@@ -25,6 +25,8 @@ from mtqnet.scoring.scores import Scores
 WORTH_A_PROCESS = 64
 """Recordings that a process should have to score: to start takes it as long as 20 of 5 s take with base."""
 
+ENGINES = ("local", "ray")
+
 Advance = Callable[[float], None]
 Scorer = Callable[[Sequence[Job]], Iterator[Scores]]
 
@@ -68,6 +70,13 @@ def score_paths(paths: Sequence[Path], options: ScoreOptions) -> int:
     if not options.quiet and (options.output is not None or (tally.failed and not sys.stdout.isatty())):
         tell(tally.summary(options.output), style="yellow" if tally.failed else "green")
     return tally.exit_code
+
+
+def need_engine(name: str) -> str:
+    """The name of what the work is done by. Raises UsageError for one that is none."""
+    if name not in ENGINES:
+        raise UsageError(f"no engine '{name}': there are {', '.join(ENGINES)}")
+    return name
 
 
 def _scorer(options: ScoreOptions, jobs: int) -> Scorer:
@@ -171,7 +180,7 @@ class Tally:
             return 0
         return next(iter(self.codes)) if not self.scored + self.kept and len(self.codes) == 1 else 1
 
-    def summary(self, output: Path | None) -> str:
+    def summary(self, output: Path | str | None) -> str:
         scored = self.scored + self.kept
         total = scored + self.failed
         where = f" -> {output}" if output is not None else ""

@@ -7,7 +7,8 @@ MtqnetError
 │   ├── EmptyAudioError         no bytes, or a header without samples
 │   ├── TooShortError           less speech than a score can rest on
 │   ├── SilentError             nothing to hear
-│   └── NotFiniteError          NaN or infinite samples
+│   ├── NotFiniteError          NaN or infinite samples
+│   └── KilledError             killed the process that read it; told only where processes are watched
 ├── NoAudioFoundError         a folder without audio
 ├── UsageError                arguments that cannot be meant (also a ValueError)
 ├── ModelError                a model that is missing, damaged or does not fit
@@ -55,6 +56,10 @@ class SilentError(AudioError):
 
 class NotFiniteError(AudioError):
     exit_code = 8
+
+
+class KilledError(AudioError):
+    exit_code = 16
 
 
 class NoAudioFoundError(MtqnetError):

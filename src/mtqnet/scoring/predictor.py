@@ -70,17 +70,7 @@ class Predictor:
 
     def failed(self, error: Exception, file: PathLike | None = None, duration_s: float | None = None) -> Scores:
         """The row of a recording that `error` kept from being scored."""
-        said = str(error) if isinstance(error, MtqnetError) else f"{type(error).__name__}: {error}"
-        return Scores(
-            file=None if file is None else shown(file),
-            duration_s=duration_s,
-            model=self.record.name,
-            model_sha256=self.record.sha256,
-            version=__version__,
-            flags=flags.of_error(error),
-            error=" ".join(said.split()),
-            exception=error,
-        )
+        return failed(self.record, error, file, duration_s)
 
     def _score_path(self, path: PathLike) -> Scores:
         try:
@@ -126,6 +116,23 @@ class Predictor:
             windows=pieces.windows(self.record),
             track=pieces.track(self.record) if self._keep_track else None,
         )
+
+
+def failed(
+    record: models.ModelRecord, error: Exception, file: PathLike | None = None, duration_s: float | None = None
+) -> Scores:
+    """Predictor.failed, where the model was not loaded."""
+    said = str(error) if isinstance(error, MtqnetError) else f"{type(error).__name__}: {error}"
+    return Scores(
+        file=None if file is None else shown(file),
+        duration_s=duration_s,
+        model=record.name,
+        model_sha256=record.sha256,
+        version=__version__,
+        flags=flags.of_error(error),
+        error=" ".join(said.split()),
+        exception=error,
+    )
 
 
 def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> Predictor:

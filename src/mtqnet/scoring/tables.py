@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores, WindowScores
@@ -207,13 +207,19 @@ def need_parquet() -> None:
         raise missing_extra("writing .parquet", "parquet")
 
 
+def parquet_schema(layout: Layout) -> Any:
+    """Of a Parquet file; typed here and not from the rows: nothing but errors must not change it."""
+    import pyarrow as pa
+
+    types = {name: pa.float64() if name in NUMBERS else pa.string() for name in layout.columns}
+    return pa.schema(list(types.items()))
+
+
 def _to_parquet(lines: Path, path: Path, layout: Layout) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Typed here and not from the rows: a group of nothing but errors must not change the schema.
-    types = {name: pa.float64() if name in NUMBERS else pa.string() for name in layout.columns}
-    schema = pa.schema(list(types.items()))
+    schema = parquet_schema(layout)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with lines.open(encoding="utf-8", newline="") as stream, pq.ParquetWriter(unfinished, schema) as file:

@@ -171,6 +171,16 @@ class DistilConfig:
 
 
 @dataclass(frozen=True)
+class MachineConfig:
+    """What a GPU may do faster. On a CPU both cost more than they bring."""
+
+    bf16: bool = False
+    """Products in 16-bit floats (bfloat16), by torch.autocast; weights and loss stay 32-bit"""
+    compile: bool = False
+    """torch.compile: each new length of a batch costs a first time"""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole model."""
 
@@ -186,6 +196,7 @@ class Config:
     peers: PeersConfig = field(default_factory=PeersConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
     """For `mtqnet distil` alone"""
+    machine: MachineConfig = field(default_factory=MachineConfig)
     int8: bool = False
     """The exported graph has 8-bit weights in its matrix products (quantise.py). Its `.safetensors` has 32 bits:
     what is tuned or differentiated is that, and it says a little other things"""

@@ -11,7 +11,7 @@ from rich.table import Table
 from mtqnet.bars import Stage, stages
 from mtqnet.targets import BY_KEY, named
 from mtqnet.training import config as configs
-from mtqnet.training import distil, pipeline
+from mtqnet.training import distil, parallel, pipeline
 from mtqnet.training.config import Config
 from mtqnet.training.evaluate import Figure
 from mtqnet.training.finish import Listener, Run
@@ -23,20 +23,28 @@ from mtqnet.training.prepare import Place
 
 def train_model(config: Path, place: Place, peers: Path) -> None:
     """Train what a configuration file says and print the figures. Raises MtqnetError."""
-    _run(config, lambda settings, listener: pipeline.train(settings, place, listener, peers))
+    _run(config, lambda settings, listener: pipeline.learn(settings, place, listener, peers))
 
 
 def distil_model(config: Path, place: Place) -> None:
     """Let a model teach the small network of a configuration file and print the figures. Raises MtqnetError."""
-    _run(config, lambda settings, listener: distil.distil(settings, place, listener))
+    _run(config, lambda settings, listener: distil.taught(settings, place, listener))
 
 
-def _run(config: Path, train: Callable[[Config, Listener], Run]) -> None:
+def _run(config: Path, learn: Callable[[Config, Listener], Callable[[], Run]]) -> None:
+    """Of several processes that torchrun started, the first speaks, and makes the model of what all learned."""
     settings = configs.load(config)
     keep_memory()
-    console = Console(stderr=True)
-    with stages(console) as stage:
-        run = train(settings, Listener(stage, epoch_lines(console, stage)))
+    with parallel.started() as share:
+        console = Console(stderr=True, quiet=not share.first)
+        with stages(console) as stage:
+            finish = learn(settings, Listener(stage, epoch_lines(console, stage)))
+            runs = [finish()] if share.first else []
+    for run in runs:
+        _show(run, settings, console)
+
+
+def _show(run: Run, settings: Config, console: Console) -> None:
     Console().print(table(run.figures))
     took = ", ".join(f"{stage} {minutes:g}" for stage, minutes in run.minutes.items())
     total = sum(run.minutes.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from torch import Tensor
 from mtqnet.signal.windows import pad
 from mtqnet.targets import QUEST, named
 from mtqnet.training.config import FitConfig
+from mtqnet.training.dropout import Rows
 from mtqnet.training.frontend import Clip
+from mtqnet.training.parallel import ALONE, Share
 
 BUCKET = 20
 """Batches whose clips are sorted by length together: little padding, still a random order."""
@@ -53,12 +55,31 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a share of a batch has to know of the whole."""
+
+    rows: Rows
+    counts: Tensor
+    """(targets,): labels of the whole batch"""
+
+    def to(self, device: torch.device) -> Part:
+        return Part(Rows(self.rows.places.to(device), self.rows.size), self.counts.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Padded features, sample counts (batch,), labels (batch, targets) on the training scale."""
 
     inputs: dict[str, Tensor]
     samples: Tensor
     labels: Tensor
+    part: Part | None = None
+    """None where these are all of its clips"""
+
+    def to(self, device: torch.device) -> Batch:
+        inputs = {name: view.to(device) for name, view in self.inputs.items()}
+        part = None if self.part is None else self.part.to(device)
+        return Batch(inputs, self.samples.to(device), self.labels.to(device), part)
 
 
 def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
@@ -71,15 +92,34 @@ def _number(cell: float | str | None) -> float:
 
 
 def training_batches(
-    data: Dataset, targets: Sequence[str], fit: FitConfig, rng: np.random.Generator
+    data: Dataset, targets: Sequence[str], fit: FitConfig, rng: np.random.Generator, share: Share = ALONE
 ) -> Iterator[Batch]:
     """One epoch: random batches of clips of like length, each clip's level moved at random.
 
     Every clip comes once; or, with `fit.steps`, so many batches are drawn, each clip as often as any other. With
-    `fit.unlabelled_batch`, so many clips without S/N/G labels join each batch of clips with them.
+    `fit.unlabelled_batch`, so many clips without S/N/G labels join each batch of clips with them. Of each batch a
+    `share` reads its own clips alone; its draws are those of the whole.
     """
     for places in _drawn(data, fit, rng):
-        yield moved(collate(data, places, targets), fit.level_db, rng)
+        if share.world == 1:
+            yield moved(collate(data, places, targets), fit.level_db, rng)
+        else:
+            yield _part(data, places, targets, fit.level_db, rng, share)
+
+
+def _part(
+    data: Dataset, places: NDArray[np.int64], targets: Sequence[str], level_db: float,
+    rng: np.random.Generator, share: Share,
+) -> Batch:  # fmt: skip
+    """One process's clips of a batch, padded as the whole batch is."""
+    rows = share.rows(len(places))
+    labels = _labels(data, places, targets)
+    idle = not len(rows)  # a batch of fewer clips than processes: a clip without labels, which teaches nothing
+    rows = np.zeros(1, dtype=np.int64) if idle else rows
+    whole = collate(data, places[rows], targets, _rows(data, places))
+    part = Part(Rows(torch.from_numpy(rows), len(places)), (~torch.isnan(labels)).sum(dim=0))
+    own = torch.full_like(whole.labels, torch.nan) if idle else whole.labels
+    return moved(Batch(whole.inputs, whole.samples, own, part), level_db, rng)
 
 
 def steps_of(data: Dataset, fit: FitConfig) -> int:
@@ -116,31 +156,53 @@ def _by_length(
 
 def plain_batches(data: Dataset, targets: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     """Every clip once, as it is, by length; with the places of its clips."""
-    order = np.argsort([clip.samples for clip in data.clips], kind="stable")
-    for start in range(0, len(order), size):
-        places = order[start : start + size]
+    for places in plain_places(data, size):
         yield places, collate(data, places, targets)
 
 
-def collate(data: Dataset, places: NDArray[np.int64], targets: Sequence[str]) -> Batch:
-    """Clips at these places -> one padded batch."""
+def plain_places(data: Dataset, size: int) -> Iterator[NDArray[np.int64]]:
+    """The places of the clips of `plain_batches`."""
+    order = np.argsort([clip.samples for clip in data.clips], kind="stable")
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def collate(
+    data: Dataset, places: NDArray[np.int64], targets: Sequence[str], least: Mapping[str, int] | None = None
+) -> Batch:
+    """Clips at these places -> one padded batch, of `least` rows of each view or more."""
     clips = [data.clips[place] for place in places]
     inputs: dict[str, Tensor] = {}
     for name in clips[0].features:
         rows, counts = pad([clip.features[name].astype(np.float32) for clip in clips], PADDED_ROWS[name])
-        inputs[name] = torch.from_numpy(rows)
+        missing = max(0, (least or {}).get(name, 0) - rows.shape[1])
+        inputs[name] = torch.from_numpy(np.pad(rows, ((0, 0), (0, missing), (0, 0))) if missing else rows)
         if name == "encoder":
             inputs["encoder_counts"] = torch.from_numpy(counts)
-    labels = np.empty((len(clips), len(targets)), dtype=np.float32)
+    return Batch(inputs, torch.tensor([clip.samples for clip in clips]), _labels(data, places, targets))
+
+
+def _labels(data: Dataset, places: NDArray[np.int64], targets: Sequence[str]) -> Tensor:
+    """(clips, targets) on the training scale"""
+    labels = np.empty((len(places), len(targets)), dtype=np.float32)
     for column, target in enumerate(named(list(targets))):
         labels[:, column] = target.to_training(data.labels[target.key][places])
-    return Batch(inputs, torch.tensor([clip.samples for clip in clips]), torch.from_numpy(labels))
+    return torch.from_numpy(labels)
+
+
+def _rows(data: Dataset, places: NDArray[np.int64]) -> dict[str, int]:
+    """Rows that `collate` would give each view of these clips; reads none of them."""
+    clips = [data.clips[place] for place in places]
+    longest = {name: max(len(clip.features[name]) for clip in clips) for name in clips[0].features}
+    return {name: -(-rows // PADDED_ROWS[name]) * PADDED_ROWS[name] for name, rows in longest.items()}
 
 
 def moved(batch: Batch, level_db: float, rng: np.random.Generator) -> Batch:
     """Another playback level: an offset on log-mel (its floor aside). The encoder does not hear the level."""
     if level_db <= 0 or "logmel" not in batch.inputs:
         return batch
-    offset = rng.uniform(-level_db, level_db, len(batch.samples)).astype(np.float32) / 10
-    moved = batch.inputs["logmel"] + torch.from_numpy(offset)[:, None, None]
-    return Batch({**batch.inputs, "logmel": moved.clamp(min=-10.0)}, batch.samples, batch.labels)
+    clips = len(batch.samples) if batch.part is None else batch.part.rows.size
+    offset = torch.from_numpy(rng.uniform(-level_db, level_db, clips).astype(np.float32) / 10)
+    own = offset if batch.part is None else offset[batch.part.rows.places]
+    moved = batch.inputs["logmel"] + own[:, None, None]
+    return replace(batch, inputs={**batch.inputs, "logmel": moved.clamp(min=-10.0)})

@@ -28,11 +28,11 @@ from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, read_excerpt
 from mtqnet.targets import KEYS, named
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, loop, losses, mpl
+from mtqnet.training import frontend, loop, losses, mpl, parallel
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
-from mtqnet.training.finish import Listener, Made, Run, finish, judging_and_calibrating, timed
+from mtqnet.training.finish import SILENT, Listener, Made, Run, finish, judging_and_calibrating, timed
 from mtqnet.training.network import Network
 from mtqnet.training.prepare import Place, build_corpus, dataset
 
@@ -50,18 +50,28 @@ Progress = Callable[[int, int], None]
 
 def distil(config: Config, place: Place, listener: Listener) -> Run:
     """Run all stages. Raises MtqnetError."""
+    return taught(config, place, listener)()
+
+
+def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run]:
+    """All stages up to the trained network; gives back what does the rest, for one process.
+
+    Several processes (parallel.py) call this together.
+    """
     teacher = models.find(config.distil.teacher)
     if missing := [key for key in KEYS if key not in teacher.targets]:
         raise UsageError(f"the teacher {teacher.name!r} does not score {', '.join(missing)}")
     clock = Clock(place.out / "time.json")
-    listener = timed(listener, clock)
-    rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
-    front_end = frontend.FrontEnd.of(config)
-    train, validation = (
-        dataset(front_end, rows, split, place, listener.stage) for split in ("train", "validation")
-    )
-    clips = [excerpt(place.corpus, row) for row in rows if row["split"] == "train"]
-    said = teach(teacher, clips, place.out / "taught", place.jobs, lambda a, b: listener.stage("teacher", a, b))
+    with parallel.first_alone() as share:
+        listener = timed(listener, clock) if share.first else SILENT
+        rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
+        front_end = frontend.FrontEnd.of(config)
+        train, validation = (
+            dataset(front_end, rows, split, place, listener.stage) for split in ("train", "validation")
+        )
+        clips = [excerpt(place.corpus, row) for row in rows if row["split"] == "train"]
+        stage = partial(listener.stage, "teacher")
+        said = teach(teacher, clips, place.out / "taught", place.jobs, stage)
     train = train.with_labels(mixed(train.labels, said, config.distil.share))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     network, history = learn(config, train, validation, encoder.width if encoder else 0, place.out, listener)
@@ -75,7 +85,7 @@ def distil(config: Config, place: Place, listener: Listener) -> Run:
         "best_epochs": {"student": best},
         "torch": torch.__version__,
     }
-    return finish(Made(config, network, encoder, about), rows, place, listener, clock)
+    return partial(finish, Made(config, network, encoder, about), rows, place, listener, clock)
 
 
 def learn(
@@ -86,8 +96,9 @@ def learn(
     loss = partial(losses.supervised, targets=KEYS, config=config.loss)
     report = partial(listener.epoch, "small")
     history = loop.fit(
-        network, train, validation, loss, config.student, config.seed, out / "small.safetensors", report
-    )
+        network, train, validation, loss, config.student, config.seed, out / "small.safetensors", report,
+        config.machine,
+    )  # fmt: skip
     return network, history
 
 

@@ -42,6 +42,10 @@ class Listener:
     epoch: mpl.Report
 
 
+SILENT = Listener(lambda *_: None, lambda *_: None)
+"""Of all processes but the first"""
+
+
 def timed(listener: Listener, clock: Clock) -> Listener:
     """The same listener, with the time between its calls written down."""
 

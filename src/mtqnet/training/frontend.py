@@ -27,6 +27,7 @@ from mtqnet.signal import audio
 from mtqnet.signal.audio import Excerpt
 from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.training import encoder as encoders
+from mtqnet.training import mapped, parallel
 from mtqnet.training.config import Config, EncoderConfig, NetworkConfig
 from mtqnet.training.memory import keep_memory
 
@@ -164,8 +165,11 @@ def _loaded(config: EncoderConfig) -> encoders.SpeechEncoder:
 
 
 def _read_chunk(path: Path) -> list[Clip]:
-    with np.load(path) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    if parallel.here().world > 1:
+        arrays = mapped.arrays(path)
+    else:
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in stored.files}
     clips: dict[int, dict[str, Any]] = {}
     for name, value in arrays.items():
         place, _, view = name.partition("/")

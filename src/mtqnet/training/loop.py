@@ -11,17 +11,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mtqnet.targets import QUEST, named
+from mtqnet.training import dropout, parallel
 from mtqnet.training.checkpoint import State, averaged, restore, save
-from mtqnet.training.config import FitConfig
-from mtqnet.training.dataset import Dataset, plain_batches, steps_of, training_batches
+from mtqnet.training.config import FitConfig, MachineConfig
+from mtqnet.training.dataset import Batch, Dataset, collate, plain_places, steps_of, training_batches
 from mtqnet.training.network import Output, Trainable
 
 WARM_UP = 0.1
@@ -29,12 +31,16 @@ WARM_UP = 0.1
 MAX_NORM = 1.0
 """Of the gradient"""
 EVALUATION_BATCH = 32
+PLAIN = MachineConfig()
 
 
 class Loss(Protocol):
-    """What a step comes down: of scores, labels (batch, targets), and the share of all steps that were made."""
+    """What a step comes down: of scores, labels (batch, targets), and the share of all steps that were made; where
+    processes share the batch, of how many labels the whole of it has (targets,)."""
 
-    def __call__(self, output: Output, labels: Tensor, *, progress: float) -> Tensor: ...
+    def __call__(
+        self, output: Output, labels: Tensor, *, progress: float, counts: Tensor | None = None
+    ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -63,41 +69,54 @@ def fit(
     seed: int,
     checkpoint: Path,
     report: Report | None = None,
+    machine: MachineConfig = PLAIN,
 ) -> list[Epoch]:
     """Train in place; leave the network at its best epoch (lowest validation error). Resumes `checkpoint`.
+
+    Where several processes were started (parallel.py), all of them call this, and each trains on its share.
 
     Judged by S-, N- and G-MOS, or, where the network has none of them, by all its targets. Raises UsageError if
     the checkpoint is of other clips, labels, options, loss, dimensions or first weights.
     """
     identity = _identity(network, train, validation, loss, config, seed)
+    share, device = parallel.here(), parallel.device()
+    network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = State(network, optimiser, averaged(network, config.average))
     stored = restore(checkpoint, identity, state)
     history = [Epoch(**epoch) for epoch in stored]
     for number in range(len(history), config.epochs):
         network.freeze_trunk(number < config.frozen_epochs)
-        train_loss = _epoch(state, train, loss, config, seed, number)
+        train_loss = _epoch(state, train, loss, config, seed, number, machine)
         history.append(Epoch(number + 1, train_loss, *judge(state.judged, validation)))
         if not history[-1].validation_error > min(
             e.validation_error for e in history
         ):  # NaN: no labels to judge by
             state.keep()
-        save(checkpoint, identity, state, [vars(epoch) for epoch in history])
-        if report:
+        if share.first:
+            save(checkpoint, identity, state, [vars(epoch) for epoch in history])
+        if report and share.first:
             report(history[-1], config.epochs)
     network.load_state_dict(state.best)
     network.freeze_trunk(False)
-    network.eval()
+    network.cpu().eval()
     return history
 
 
 def predict(network: Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]:
-    """Scores of all clips by target, in the target's own unit and not clipped, (clips,) each."""
-    raw = np.empty((len(data.clips), len(network.targets)))
+    """Scores of all clips by target, in the target's own unit and not clipped, (clips,) each.
+
+    Of several processes each takes its share of the batches, and all get all scores.
+    """
+    share, device = parallel.here(), next(network.parameters()).device
+    raw = np.zeros((len(data.clips), len(network.targets)))
     network.eval()
     with torch.inference_mode():
-        for places, batch in plain_batches(data, (), EVALUATION_BATCH):
-            raw[places] = network(batch.inputs, batch.samples).values.numpy()
+        for number, places in enumerate(plain_places(data, EVALUATION_BATCH)):
+            if number % share.world == share.rank:
+                batch = collate(data, places, ()).to(device)
+                raw[places] = network(batch.inputs, batch.samples).values.cpu().numpy()
+    raw = parallel.summed_array(raw) if share.world > 1 else raw
     return {t.key: t.from_training(raw[:, i]) for i, t in enumerate(named(network.targets))}
 
 
@@ -134,30 +153,64 @@ def _identity(
         for key in network.targets:
             digest.update(np.ascontiguousarray(data.labels.get(key, ())).tobytes())
     for weight in network.state_dict().values():
-        digest.update(weight.numpy().tobytes())
+        digest.update(weight.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _epoch(state: State, train: Dataset, loss: Loss, config: FitConfig, seed: int, number: int) -> float:
-    network, optimiser = state.network, state.optimiser
+def _epoch(
+    state: State, train: Dataset, loss: Loss, config: FitConfig, seed: int, number: int, machine: MachineConfig
+) -> float:
+    network, optimiser, share = state.network, state.optimiser, parallel.here()
+    device = next(network.parameters()).device
+    run = _runner(network, machine)
     rng = np.random.default_rng([seed, number])
     torch.manual_seed(seed * 1_000_003 + number)  # dropout
     network.train()
     steps = steps_of(train, config)
     total, clips = 0.0, 0
-    for step, batch in enumerate(training_batches(train, network.targets, config, rng), start=number * steps):
+    drawn = training_batches(train, network.targets, config, rng, share)
+    for step, batch in enumerate((batch.to(device) for batch in drawn), start=number * steps):
         progress = step / (steps * config.epochs)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * (schedule(progress) if config.schedule == "cosine" else 1.0)
-        value = loss(network(batch.inputs, batch.samples), batch.labels, progress=progress)
+        value = _loss_of(run, network, batch, loss, progress, machine)
         optimiser.zero_grad()
-        torch.autograd.backward(value)
+        torch.autograd.backward(value * share.world)  # DDP takes the mean over processes; the loss is a sum
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
         optimiser.step()
         state.average_step()
-        total += value.item() * len(batch.samples)
-        clips += len(batch.samples)
+        size = len(batch.samples) if batch.part is None else batch.part.rows.size
+        total += parallel.summed(value.detach()).item() * size
+        clips += size
+    dropout.tell(network, None)
     return total / clips
+
+
+def _runner(network: Trainable, machine: MachineConfig) -> Callable[..., Output]:
+    """What a step calls: the network; told to sum its gradients over all processes; compiled."""
+    run: nn.Module = network
+    if parallel.here().world > 1:  # made for each epoch: which weights are frozen may have changed
+        run = DistributedDataParallel(network, broadcast_buffers=False)
+    return cast(Callable[..., Output], torch.compile(run, dynamic=True) if machine.compile else run)
+
+
+def _loss_of(
+    run: Callable[..., Output],
+    network: Trainable,
+    batch: Batch,
+    loss: Loss,
+    progress: float,
+    machine: MachineConfig,
+) -> Tensor:
+    """The loss of a batch, or this process's part of it."""
+    if batch.part is not None:
+        dropout.tell(network, batch.part.rows)
+    with torch.autocast(batch.samples.device.type, torch.bfloat16, enabled=machine.bf16):
+        output = run(batch.inputs, batch.samples)
+    output = Output(output.values.float(), output.frames.float(), output.counts)
+    if batch.part is None:
+        return loss(output, batch.labels, progress=progress)
+    return loss(output, batch.labels, progress=progress, counts=batch.part.counts)
 
 
 def schedule(progress: float) -> float:

@@ -36,16 +36,22 @@ def distance(error: Tensor, config: LossConfig) -> Tensor:
 
 
 def multi_task(
-    output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig, progress: float = 0.0
+    output: Output,
+    labels: Tensor,
+    targets: Sequence[str],
+    config: LossConfig,
+    progress: float = 0.0,
+    counts: Tensor | None = None,
 ) -> Tensor:
     """Scores, labels (batch, targets) on the training scale with NaN where unknown -> the loss, a scalar.
 
-    `progress` is the share of the run's steps that were made, 0 to 1.
+    `progress` is the share of the run's steps that were made, 0 to 1. `counts` (targets,) says how many labels
+    there are where these clips are a part of the batch: the losses of the parts add up to that of the whole.
     """
     each, known = per_clip(output, labels, config)
-    per_target = each.sum(dim=0) / known.sum(dim=0).clamp(min=1)
+    per_target = each.sum(dim=0) / (known.sum(dim=0) if counts is None else counts).clamp(min=1)
     gamma = config.gamma(progress)
-    weights = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets])
+    weights = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets], device=labels.device)
     return (per_target * weights).sum()
 
 
@@ -61,7 +67,13 @@ def per_clip(output: Output, labels: Tensor, config: LossConfig) -> tuple[Tensor
 
 
 def supervised(
-    output: Output, labels: Tensor, targets: Sequence[str], config: LossConfig, progress: float = 0.0
+    output: Output,
+    labels: Tensor,
+    targets: Sequence[str],
+    config: LossConfig,
+    progress: float = 0.0,
+    counts: Tensor | None = None,
 ) -> Tensor:
     """All targets alike: stage 1, where PESQ, STOI and SDI are true."""
-    return multi_task(output, labels, targets, replace(config, pseudo_weight=1.0, pseudo_fade=False), progress)
+    alike = replace(config, pseudo_weight=1.0, pseudo_fade=False)
+    return multi_task(output, labels, targets, alike, progress, counts)

@@ -79,7 +79,7 @@ def teach(
     loss = partial(losses.supervised, targets=targets, config=config.teacher_loss)
     history = loop.fit(
         network, train, validation, loss, config.teacher, config.seed,
-        out / "mosa-net.safetensors", partial(report, "MOSA-Net") if report else None,
+        out / "mosa-net.safetensors", partial(report, "MOSA-Net") if report else None, config.machine,
     )  # fmt: skip
     return network, history
 
@@ -140,7 +140,7 @@ def student(
     loss = partial(losses.multi_task, targets=targets, config=config.loss)
     history = loop.fit(
         network, train, validation, loss, config.student, config.seed + 1,
-        out / "mtq-net.safetensors", partial(report, "MTQ-Net") if report else None,
+        out / "mtq-net.safetensors", partial(report, "MTQ-Net") if report else None, config.machine,
     )  # fmt: skip
     return network, history
 

@@ -26,6 +26,7 @@ from mtqnet.errors import UsageError
 from mtqnet.signal.features import MEL_BANDS, MEL_HOP, SPECTRUM_BINS, SPECTRUM_HOP
 from mtqnet.targets import TRAINING_SPAN
 from mtqnet.training.config import NetworkConfig
+from mtqnet.training.dropout import Dropout
 from mtqnet.training.masks import frame_mask, halved, masked_mean, reversed_within
 from mtqnet.training.sinc import SincBank
 
@@ -87,9 +88,9 @@ class Network(Trainable):
         if config.merge == "time" and len(set(widths)) > 1:
             raise UsageError(f"branches merged along time must be equally wide, not {widths}")
         self.lstm = MaskedBiLSTM(sum(widths) if config.merge == "channel" else widths[0], config.lstm)
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.input_dropout = Dropout(config.input_dropout)
         self.dense = nn.Linear(2 * config.lstm, config.dense)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.heads = nn.ModuleDict({key: Head(config.dense, key in config.sigmoid) for key in targets})
 
     @property

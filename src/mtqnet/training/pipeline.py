@@ -13,6 +13,8 @@ Every stage leaves whole files in the run's folder and finds them again, so a ki
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,10 +25,10 @@ from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, loop, mpl, prepare
+from mtqnet.training import frontend, loop, mpl, parallel, prepare
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
-from mtqnet.training.finish import Listener, Made, Row, Run, finish, judging_and_calibrating, timed
+from mtqnet.training.finish import SILENT, Listener, Made, Row, Run, finish, judging_and_calibrating, timed
 from mtqnet.training.prepare import Place, build_corpus, dataset
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
@@ -38,28 +40,40 @@ def train(config: Config, place: Place, listener: Listener, peers_python: Path =
     `peers_python` is the interpreter of an environment with the peers (corpus/peers.py), where the configuration
     has them as teachers. Raises MtqnetError.
     """
+    return learn(config, place, listener, peers_python)()
+
+
+def learn(
+    config: Config, place: Place, listener: Listener, peers_python: Path = peers.PYTHON
+) -> Callable[[], Run]:
+    """All stages up to the trained network; gives back what does the rest, for one process.
+
+    Several processes (parallel.py) call this together.
+    """
     clock = Clock(place.out / "time.json")
-    listener = timed(listener, clock)
-    rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
-    front_end = frontend.FrontEnd.of(config)
-    train, validation = (
-        dataset(front_end, rows, split, place, listener.stage).with_labels(
-            prepare.peers_said(
-                config.peers,
-                _clips(rows, split, place),
-                split,
-                place.out / "peers",
-                peers_python,
-                place.jobs,
-                listener.stage,
+    with parallel.first_alone() as share:
+        listener = timed(listener, clock) if share.first else SILENT
+        rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
+        front_end = frontend.FrontEnd.of(config)
+        train, validation = (
+            dataset(front_end, rows, split, place, listener.stage).with_labels(
+                prepare.peers_said(
+                    config.peers,
+                    _clips(rows, split, place),
+                    split,
+                    place.out / "peers",
+                    peers_python,
+                    place.jobs,
+                    listener.stage,
+                )
             )
+            for split in ("train", "validation")
         )
-        for split in ("train", "validation")
-    )
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder is not None else 0
     trained = mpl.run(config, train, validation, width, place.out, listener.epoch)
-    return finish(Made(config, trained.student, encoder, _about(config, trained)), rows, place, listener, clock)
+    made = Made(config, trained.student, encoder, _about(config, trained))
+    return partial(finish, made, rows, place, listener, clock)
 
 
 def _clips(rows: list[Row], split: str, place: Place) -> list[Excerpt]:

@@ -14,10 +14,10 @@ from mtqnet.corpus import build as corpus
 from mtqnet.corpus import peers
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
-from mtqnet.corpus.table import excerpt
+from mtqnet.corpus.table import TABLE, excerpt
 from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import KEYS
-from mtqnet.training import frontend
+from mtqnet.training import frontend, parallel
 from mtqnet.training.config import CorpusConfig, PeersConfig
 from mtqnet.training.dataset import Dataset, Labels, labels_of
 
@@ -41,7 +41,12 @@ class Place:
 
 
 def build_corpus(config: CorpusConfig, place: Place, stage: Stage) -> Path:
-    """The corpus of a configuration; its table. Raises CorpusError if the place holds another."""
+    """The corpus of a configuration; its table. Raises CorpusError if the place holds another.
+
+    Of several processes the first builds it (parallel.first_alone).
+    """
+    if not parallel.here().first:
+        return place.corpus / TABLE
     sources = Sources(
         tuple(place.data / folder for folder in config.speech),
         tuple(place.data / folder for folder in config.noise),

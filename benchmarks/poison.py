@@ -1,0 +1,66 @@
+"""Files that do to a process what real damaged files did to decoders: crash it, fill its memory, never end.
+
+libsndfile of today has no such fault that is known. So a process that scores is given a reader which obeys the
+first bytes of a file: a `sitecustomize` on its path.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+POISON = {
+    "crash": b"POISON crash",
+    "memory": b"POISON memory",
+    "endless": b"POISON endless",
+    "worker": b"POISON worker",
+}
+
+READER = """
+import sys
+if "mtqnet.distributed.child" in sys.orig_argv:
+    import os, signal, time
+    from mtqnet.signal import audio
+    plain = audio.header
+    def header(path):
+        time.sleep(float(os.environ.get("POISON_SLOW_S", 0)))
+        head = b""
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                head = file.read(16)
+        if head.startswith(b"POISON crash"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if head.startswith(b"POISON memory"):
+            raise MemoryError
+        if head.startswith(b"POISON worker"):
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(600)
+        if head.startswith(b"POISON endless"):
+            time.sleep(600)
+        return plain(path)
+    audio.header = header
+"""
+
+
+@contextmanager
+def obeyed() -> Iterator[None]:
+    """Processes that are started in the block obey poisoned files."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder(), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def folder() -> str:
+    """A folder that makes a process obey poisoned files when it is on its PYTHONPATH."""
+    made = Path(tempfile.mkdtemp(prefix="poison-"))
+    (made / "sitecustomize.py").write_text(READER)
+    return str(made)
