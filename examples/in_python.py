@@ -21,18 +21,17 @@ def main(folder: Path) -> None:
     """Print what each recording's scores are, what is worst, by two ways to the same number."""
     paths = batch.find(folder)
     predictor = mtqnet.load("base")
-    rows = []
+    scored = []
     for path, scores in zip(paths, predictor.score_files(paths), strict=True):
-        if scores.error:  # silent, too short, no audio: a reason, never a number
+        if scores.g_mos is None:  # silent, too short, no audio: a reason, never a number
             print(f"{path.name}: {scores.error}")
-            continue
-        rows.append({"file": path.name, "g_mos": scores.g_mos, "flags": " ".join(scores.flags)})
-    worst = min(
-        rows, key=lambda row: row["g_mos"]
-    )  # pandas.DataFrame(rows), polars.DataFrame(rows) take them as well
-    print(f"{len(rows)} recordings, worst {worst['file']} with G-MOS {worst['g_mos']:.2f} {worst['flags']}")
+        else:
+            scored.append((scores.g_mos, path, " ".join(scores.flags)))
+    # [{"file": str(path), "g_mos": value} for value, path, _ in scored] is what pandas and polars take
+    value, path, flags = min(scored)
+    print(f"{len(scored)} recordings, worst {path.name} with G-MOS {value:.2f} {flags}")
 
-    samples, rate = sf.read(folder / worst["file"])
+    samples, rate = sf.read(path)
     quality = Harness("base")
     print(f"the same by a harness: {quality(samples, rate)['mtqnet_g_mos']:.2f}")
 
