@@ -197,6 +197,8 @@ class _PipedCsv(tables.CsvTable):
 
 
 def _on_stdout(options: ScoreOptions) -> tables.Table:
+    if sys.stdout is None:  # closed by who started this
+        raise UsageError("standard output is closed: write the table to a file with --output")
     if options.table or sys.stdout.isatty():
         from mtqnet.screen import ScreenTable
 

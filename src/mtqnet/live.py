@@ -50,6 +50,8 @@ def score_stdin(pcm: Pcm, options: ScoreOptions, paths: Sequence[Path]) -> int:
         raise UsageError(f"no encoding '{pcm.encoding}': there are {', '.join(ENCODINGS)}")
     if pcm.rate is None:
         raise UsageError("raw samples do not say their rate: give --rate, in Hz")
+    if sys.stdin is None:  # closed by who started this
+        raise UsageError("standard input is closed: pipe raw samples into it")
     if options.resume:
         raise UsageError("a stream cannot be heard again: leave --resume out")
     stream = Stream(Predictor(options.model, options.threads, track=False), pcm.rate, channels=pcm.channels)

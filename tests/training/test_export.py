@@ -76,7 +76,9 @@ def int8(tmp_path_factory: pytest.TempPathFactory) -> Case:
     encoder = tiny.whisper()
     torch.manual_seed(1)
     network = Network(tiny.KINDS["channel"], KEYS, encoder.width).eval()
-    made = export(network, encoder, "small", tmp_path_factory.mktemp("int8"), ABOUT, int8=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtqnet.training.quantise.SMALL", 1_000)  # this encoder is a tiny one
+        made = export(network, encoder, "small", tmp_path_factory.mktemp("int8"), ABOUT, int8=True)
     return Case(Scorer(network, encoder).eval(), made, Runtime(models.find(made.model), threads=1))
 
 
