@@ -26,7 +26,7 @@ CONDITIONS = (
 )  # fmt: skip
 """(SNR, Q) in dB, the conditions of CSP835"""
 LISTENERS = Curves(
-    q_db=(), pesq_at_q=(), envelope_at_q=(),
+    q_db=(), pesq_at_q=(), envelope_at_q=(), narrow_q_at_q=(),
     speech=(1.0, 0.6, -2.0, 15.0, 6.0, 4.7), noise=(-2.5, 24.0, 12.0, 4.8),
     general=(-0.5, 0.7, 0.4, 0.05, -0.03, -0.02),
 )  # fmt: skip

@@ -20,6 +20,9 @@ class Curves:
     """... their mean PESQ there, rising ..."""
     envelope_at_q: tuple[float, ...]
     """... and their mean envelope distance in dB, falling (labels/speech.py)."""
+    narrow_q_at_q: tuple[float, ...]
+    """dB, rising: the equivalent Q that these two give narrowband talkers with narrowband MNRU of each Q
+    (labels/band.py)."""
     speech: tuple[float, ...]
     """Parameters of three_signal.speech_mos."""
     noise: tuple[float, ...]

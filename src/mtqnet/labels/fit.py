@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import heard_snr
+from mtqnet.labels.band import NARROW_RATE, narrowed
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 from mtqnet.labels.speech import Looks, equivalent_q, look
@@ -63,14 +64,18 @@ def fit(rated_dir: Path, clean_files: Sequence[Path], seed: int = 0) -> Fit:
 
 
 def calibrate(talkers: Sequence[Samples], seed: int) -> Curves:
-    """Mean looks of clean talkers at each Q of the grid; the other fields still empty."""
+    """Mean looks of clean talkers at each Q of the grid, in both bands; the other fields still empty."""
     grid = [[_look_at(talker, q, seed) for talker in talkers] for q in Q_GRID_DB]
     pesq = np.array([np.mean([look.pesq for look in looks]) for looks in grid])
     envelope = np.array([np.mean([look.envelope_db for look in looks]) for looks in grid])
     tiny = 1e-6 * np.arange(len(grid))  # np.interp wants them strictly rising and falling
     rising = np.maximum.accumulate(pesq + tiny)
     falling = np.minimum.accumulate(envelope + tiny[::-1])
-    return Curves(Q_GRID_DB, tuple(rising.tolist()), tuple(falling.tolist()), (), (), ())
+    wide = Curves(Q_GRID_DB, tuple(rising.tolist()), tuple(falling.tolist()), (), (), (), ())
+    narrow = [
+        np.mean([equivalent_q(_narrow_look_at(talker, q, seed), wide) for talker in talkers]) for q in Q_GRID_DB
+    ]
+    return replace(wide, narrow_q_at_q=tuple(np.maximum.accumulate(np.array(narrow) + tiny).tolist()))
 
 
 def measure(rated: Rated, curves: Curves) -> tuple[Array, Array]:
@@ -152,6 +157,14 @@ def _rounded(found: dict[str, Agreement]) -> dict[str, dict[str, float]]:
 
 def _look_at(clean: Samples, q_db: float, seed: int) -> Looks:
     return look(clean, mnru(clean, q_db, np.random.default_rng([seed, round(q_db) + 1000])))
+
+
+def _narrow_look_at(clean: Samples, q_db: float, seed: int) -> Looks:
+    """The same at 8 kHz, where MNRU has all its noise below 4 kHz."""
+    there = audio.resample(clean, audio.SAMPLE_RATE, NARROW_RATE)
+    damaged = mnru(there, q_db, np.random.default_rng([seed, round(q_db) + 1000]))
+    back = audio.resample(damaged, NARROW_RATE, audio.SAMPLE_RATE)[: len(clean)]
+    return look(narrowed(clean), np.pad(back, (0, len(clean) - len(back))))
 
 
 def _least_squares(

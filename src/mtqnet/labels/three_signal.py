@@ -2,7 +2,8 @@
 
 The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. The way:
   1. S: how far the processed *speech component* is from clean, as an equivalent Q: the level of modulated
-     noise (MNRU, ITU-T P.810) that does as much harm (labels/speech.py).
+     noise (MNRU, ITU-T P.810) that does as much harm (labels/speech.py); narrowband is held against narrowband
+     (labels/band.py).
   2. N: how loud the processed *noise component* is, and the recording's own background with it, as an equivalent
      SNR: active speech level (P.56) over the A-weighted noise level (labels/background.py).
   3. Curves fitted to rated P.835 reference conditions turn (Q, SNR) into S and N, and (S, N) into G.
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import LabelError
 from mtqnet.labels.background import heard_snr, own_snr, pause_frames
+from mtqnet.labels.band import q_in_its_band
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align
-from mtqnet.labels.speech import equivalent_q, look
 from mtqnet.signal.level import nominal_gain
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
@@ -61,7 +62,8 @@ def label(clean: Samples, speech: Samples, noise: Samples, fitted: Curves | None
     Raises LabelError where PESQ of the speech component is not defined.
     """
     fitted = fitted or curves()
-    return quest(equivalent_q(look(clean, speech), fitted), heard_snr(clean, speech, noise), fitted)
+    q_db = q_in_its_band(clean, speech, speech + noise, fitted)
+    return quest(q_db, heard_snr(clean, speech, noise), fitted)
 
 
 def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
@@ -96,7 +98,7 @@ def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) 
     processed = _upright(clean, processed)
     pauses = pause_frames(clean)
     before, after = own_snr(clean, pauses), own_snr(processed, pauses)
-    made = quest(equivalent_q(look(clean, processed), fitted), before, fitted)
+    made = quest(q_in_its_band(clean, processed, processed, fitted), before, fitted)
     louder = before - after
     return replace(made, caution=BACKGROUND_UNSEEN.format(louder) if louder > PAUSES_LOUDER_DB else "")
 

@@ -165,8 +165,8 @@ RAISED: tuple[Flag, ...] = (
         "sound reaches less far up than the file could hold it (up to 8 kHz)",
         "A telephone call has sound up to 3.5 or 4 kHz: at most half of what a file of 16 kHz or more holds. Of "
         "359 recordings of clean wide-band speech none is below 0.78.",
-        "If you expected wide band: look for a telephone, a codec or a low rate on the way. The scores hold "
-        "the missing band against it, as listeners do.",
+        "If you expected wide band: look for a telephone, a codec or a low rate on the way. What holds nothing "
+        "above 4 kHz is scored as its listeners would, who know nothing wider; PESQ alone misses the rest.",
     ),
     Flag(
         "low_rate", "ok", "source_rate", True, LOW_RATE_HZ, "Hz",

@@ -1,0 +1,63 @@
+"""What a narrowband recording is held against: clean speech over the same band.
+
+Listeners of a narrowband test have heard nothing wider, and give undamaged telephone speech nearly what wideband
+listeners give undamaged wideband speech: SIG 4.3 at SNR 40 and Q 40 dB in the rated narrowband conditions
+(NOIZEUS at 8 kHz), 4.2 to 4.9 in the wide ones (CSP835). Intrusive measures therefore have a narrowband mode with
+a narrowband reference (P.862 beside P.862.2; EG 202 396-3 as well). So have the labels: the missing upper half
+is no damage where nothing at all lies there, and damage where a filter took only a part of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.labels.curves import Curves
+from mtqnet.labels.speech import equivalent_q, look
+from mtqnet.signal.audio import SAMPLE_RATE, resample
+from mtqnet.signal.stft import WINDOW, stft
+
+NARROW_RATE = 8000
+"""Hz, rate of narrowband telephony"""
+EDGE_HZ = 4250
+"""Hz above which narrowband recordings have nothing; the rest above 4 kHz is for the slope of resamplers"""
+NOTHING_DB = 45.0
+"""dB below the whole: what is fainter above EDGE_HZ is nothing. 402 clean wideband recordings have -4 to -37 dB
+there, recordings at 8 kHz -59 to -76, telephone coders with whatever came after them -45 to -80."""
+
+Samples = NDArray[np.float32]
+
+
+def is_narrow(samples: Samples) -> bool:
+    """Whether (samples,) at 16 kHz have nothing above EDGE_HZ; not for silence."""
+    power = np.mean(np.abs(stft(samples)) ** 2, axis=0)
+    upper = power[round(EDGE_HZ * WINDOW / SAMPLE_RATE) :].sum()
+    return bool(power.sum() > 0 and upper < power.sum() * 10 ** (-NOTHING_DB / 10))
+
+
+def narrowed(clean: Samples) -> Samples:
+    """(samples,) at 16 kHz -> the same as narrowband telephony would have it, (samples,) at 16 kHz, aligned."""
+    there = resample(clean, SAMPLE_RATE, NARROW_RATE)
+    back = resample(there, NARROW_RATE, SAMPLE_RATE)[: len(clean)]
+    return np.pad(back, (0, len(clean) - len(back)))
+
+
+def q_of_narrow(clean: Samples, speech: Samples, fitted: Curves) -> float:
+    """Equivalent Q in dB of a narrowband speech component, (samples,) at 16 kHz: of narrowband MNRU.
+
+    Half of the spectrum being empty on both sides, each look of labels/speech.py finds less damage. So their Q is
+    read against what it is for narrowband talkers with narrowband MNRU. Raises LabelError as `look`.
+    """
+    seen = equivalent_q(look(narrowed(clean), speech), fitted)
+    return float(np.interp(seen, fitted.narrow_q_at_q, fitted.q_db))
+
+
+def q_in_its_band(clean: Samples, speech: Samples, heard: Samples, fitted: Curves) -> float:
+    """Equivalent Q in dB of the speech component of `heard`, against clean speech over the band of `heard`.
+
+    Aligned (samples,) at 16 kHz each. Both the component and the whole have to be narrow, or noise in low bands
+    would hide the upper half of wideband speech.
+    """
+    if is_narrow(heard) and is_narrow(speech):
+        return q_of_narrow(clean, speech, fitted)
+    return equivalent_q(look(clean, speech), fitted)
