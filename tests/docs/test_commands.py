@@ -107,7 +107,7 @@ def test_every_page_of_the_site_that_has_commands_is_tried() -> None:
 
 
 def test_example_in_python_finds_the_worst_recording(examples: Path) -> None:
-    command = [sys.executable, "-W", "error", ROOT / "examples/in_python.py", examples]
+    command = [sys.executable, "-W", "error", str(ROOT / "examples/in_python.py"), str(examples)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     first, second = done.stdout.splitlines()
     assert re.fullmatch(r"7 recordings, worst \w+\.flac with G-MOS \d\.\d\d .*", first)

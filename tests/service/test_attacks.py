@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -92,7 +93,9 @@ def test_a_stream_of_empty_messages_is_ended(serving: Server) -> None:
         assert live.close_reason == "too_many"
 
 
-def guarded(answer: Answer, **limits: float) -> tuple[Guard, Callable[[Receive], Awaitable[list[Message]]]]:
+def guarded(
+    answer: Answer, **limits: float
+) -> tuple[Guard, Callable[[Receive], Coroutine[Any, Any, list[Message]]]]:
     """A guard around an application that reads its body as `answer` does, and what a POST to it gets."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
