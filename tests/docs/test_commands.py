@@ -9,12 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+import typer
 
 import tiny_model
+from mtqnet.cli import app
 from mtqnet.errors import MtqnetError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -22,6 +25,8 @@ ROOT = DOCS.parent
 PAGES = ("index.md", "input.md", "scores.md", "compare.md", "judge.md", "train.md", "faq.md")
 IN_A_ROW = ("finetune.md",)
 """Pages whose commands use what those before them wrote"""
+TRIED_ELSEWHERE = ("serve.md", "scale.md")
+"""Pages whose commands need a server or a cluster: tests/service, tests/distributed, test_torchrun.py"""
 ELSEWHERE = re.compile(r"^(make|mtqnet train) ")
 """Commands that other tests run, on less"""
 
@@ -103,7 +108,17 @@ def test_commands_work_one_after_the_other(page: str, trained: Path) -> None:
 
 def test_every_page_of_the_site_that_has_commands_is_tried() -> None:
     there = {page.name for page in DOCS.glob("*.md") if commands(page.name)}
-    assert there <= {*PAGES, *IN_A_ROW}
+    assert there <= {*PAGES, *IN_A_ROW, *TRIED_ELSEWHERE}
+
+
+@pytest.mark.parametrize("line", [line for line in commands("scale.md") if line.startswith("mtqnet ")])
+def test_command_for_a_cluster_has_options_that_there_are(line: str) -> None:
+    verb: Any = typer.main.get_command(app)
+    words = shlex.split(line)[1:]
+    while hasattr(verb, "commands"):
+        verb = verb.commands[words.pop(0)]
+    known = {name for option in verb.params for name in option.opts}
+    assert {word for word in words if word.startswith("-")} <= known
 
 
 def test_example_in_python_finds_the_worst_recording(examples: Path) -> None:
