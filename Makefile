@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
-MODELS ?= base
+MODELS ?= base small
 WORKERS ?= 2
 LOAD_MODEL ?= base
 STREAM_MODEL ?= $(LOAD_MODEL)
