@@ -96,7 +96,7 @@ def test_resonance_is_where_and_as_wide_as_asked(resonance_db: float) -> None:
 @pytest.mark.parametrize(
     ("mild", "hard", "loss"),
     [
-        (TelephoneBand(True, False, 0.6), TelephoneBand(False, True, 1.0), 0.7),
+        (TelephoneBand(True, False, 0.6), TelephoneBand(False, True, 1.0), 0.4),
         (Equaliser(1.0, 0.0, 1000.0, 1.0), Equaliser(-9.0, 0.0, 1000.0, 1.0), 0.4),
         (Equaliser(1.0, 0.0, 1000.0, 1.0), Equaliser(9.0, 18.0, 3000.0, 1.0), 0.2),
         (Dropouts((0.3,), (5.0,), False), GAPS, 1.0),

@@ -44,8 +44,9 @@ def test_it_has_all_six_targets_and_a_licence(base: mtqnet.Predictor) -> None:
     assert base.record.licence
 
 
-def test_noise_is_heard(base: mtqnet.Predictor, voice: Voice) -> None:
-    clean, noisy = base.score(voice(4.0), SAMPLE_RATE), base.score(with_noise(voice(4.0), 0), SAMPLE_RATE)
+def test_noise_is_heard(base: mtqnet.Predictor, examples: Path) -> None:
+    speech = audio.read(examples / "1_clean.flac").samples
+    clean, noisy = base.score(speech, SAMPLE_RATE), base.score(with_noise(speech, 0), SAMPLE_RATE)
     assert clean.n_mos is not None
     assert noisy.n_mos is not None
     assert clean.n_mos > noisy.n_mos + 0.5
@@ -98,8 +99,8 @@ def test_a_long_recording_scores_like_its_windows(base: mtqnet.Predictor, voice:
     samples = with_noise(voice(2.5 * MAX_WINDOW_S), 10)
     pieces = [base.score(piece, SAMPLE_RATE) for piece in np.array_split(samples, 3)]
     whole = base.score(samples, SAMPLE_RATE)
-    for key in KEYS:
-        assert whole.value(key) == pytest.approx(np.mean([piece.value(key) or 0 for piece in pieces]), rel=1e-3)
+    for key in KEYS:  # products in 8 bits round samples that differ in the last digit to neighbouring steps
+        assert whole.value(key) == pytest.approx(np.mean([piece.value(key) or 0 for piece in pieces]), rel=5e-3)
 
 
 def test_two_predictors_agree_to_the_bit(base: mtqnet.Predictor, voice: Voice) -> None:

@@ -41,6 +41,8 @@ from mtqnet.training.weights import Opened
 
 LEAST = 10
 """Rated recordings: fewer tell a model nothing that its next call would not contradict."""
+SAME_ERROR = 1e-4
+"""Of the error on what was held out: a graph and a network of the same weights round apart"""
 LABELS_ARE = "tuned on ratings of {targets} ({recordings} recordings of {file}); before that: {parent}"
 
 
@@ -214,7 +216,7 @@ def _reason(
             f"{before:.4f}): nothing was written; --force writes it all the same"
         )
     there = rival.error(order.out, data, [ratings.paths[place] for place in plan.test], plan, _digest(order))
-    if there is not None and there <= after:
+    if there is not None and there <= after + SAME_ERROR:
         return (
             f"{order.out} holds a model that is as good or better on what was held out (error {there:.4f}, this "
             f"one {after:.4f}): it stays; --force replaces it"
