@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_same_recording_same_picture(examples: Path, tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         recording_picture.draw(samples, scores, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_each_interval_is_a_line_behind_the_end(examples: Path, tmp_path: Path) -> None:
+    file = examples / "1_clean.flac"
+    scores, samples = mtqnet.score(file), audio.read(file).samples
+    assert len(scores.intervals) == 6
+    for name, drawn in (("with", scores), ("without", replace(scores, intervals={}))):
+        recording_picture.draw(samples, drawn, tmp_path / f"{name}.svg")
+    lines = [(tmp_path / f"{name}.svg").read_text().count('id="LineCollection') for name in ("with", "without")]
+    assert lines[0] == lines[1] + 6
 
 
 def test_model_without_track_or_with_fewer_scores_is_drawn(

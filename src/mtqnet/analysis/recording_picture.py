@@ -26,6 +26,8 @@ SHORTEST_HOP = 64
 """Samples"""
 RANGE_DB = 75.0
 """Below the loudest point; less is drawn as silence"""
+MARGIN = 0.05
+"""Share of the picture's time behind the end of the recording, where intervals stand"""
 STRETCH_S = 2.0
 """Seconds over which frame scores are averaged to find the worst stretch: about one phrase"""
 STANDS_OUT = 0.1
@@ -83,7 +85,10 @@ def draw(samples: Samples, scores: Scores, path: Path) -> None:
         )  # fmt: skip
     flags = f"   flags: {', '.join(scores.flags)}" if scores.flags else ""
     wave.set_title(f"{Path(scores.file or 'recording').name}{flags}", fontsize=11, loc="left")
-    ratio.set(xlabel="seconds", xlim=(0, len(samples) / SAMPLE_RATE))
+    seconds = len(samples) / SAMPLE_RATE
+    for axes, targets in ((mos, (*QUEST, PESQ)), (ratio, (STOI,)), (other, (SDI,))):
+        _intervals(axes, scores, targets, seconds)
+    ratio.set(xlabel="seconds", xlim=(0, seconds * (1 + MARGIN if scores.intervals else 1)))
     canvas.save(figure, path)
 
 
@@ -152,6 +157,19 @@ def _lines(axes: Axes, scores: Scores, targets: tuple[Target, ...]) -> None:
             axes.plot(drawn.times_s, drawn.values[:, drawn.targets.index(target.key)], **style)  # type: ignore[arg-type]
         else:
             axes.axhline(value, **style)  # type: ignore[arg-type]
+
+
+def _intervals(axes: Axes, scores: Scores, targets: tuple[Target, ...], seconds: float) -> None:
+    """Behind the end: each score of the whole recording with its interval."""
+    colours = dict(zip(BY_KEY, canvas.COLOURS, strict=False))
+    places = {key: seconds * (1 + MARGIN * (0.2 + 0.2 * (number % 4))) for number, key in enumerate(BY_KEY)}
+    for target in targets:
+        value, interval = scores.value(target.key), scores.intervals.get(target.key)
+        if value is None or interval is None:
+            continue
+        place, colour = places[target.key], colours[target.key]
+        axes.vlines(place, interval.low, interval.high, color=colour, linewidth=2, alpha=0.7)
+        axes.scatter([place], [value], color=colour, s=14, zorder=3)
 
 
 def thinned(track: Track) -> Track:
