@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from measures import Row
+from verdicts import Bar
 
 SMALL, BASE = "mtqnet small", "mtqnet base"
 FLOOR, DNSMOS, DISTILLMOS = "decode + log-mel", "DNSMOS (speechmos)", "Distill-MOS"
@@ -15,28 +15,13 @@ together: milliseconds over seconds of all three."""
 HOUR, TEN_HOURS = "3600 s", "36000 s"
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One thing that has to be so."""
+VERDICTS = {None: "not measured", True: "met", False: "MISSED"}
+"""By whether a bar is kept"""
 
-    says: str
-    value: float | None
-    """None where this was not measured"""
-    limit: float
-    least: bool
-    """Whether the limit is the least value; else the largest"""
 
-    @property
-    def verdict(self) -> str:
-        if self.value is None:
-            return "not measured"
-        return "met" if (self.value >= self.limit if self.least else self.value <= self.limit) else "MISSED"
-
-    @property
-    def cells(self) -> tuple[str, str, str, str]:
-        """What it says, its figure, its limit and the verdict."""
-        figure = "" if self.value is None else f"{self.value:.3g}"
-        return self.says, figure, f"{'at least' if self.least else 'at most'} {self.limit:g}", self.verdict
+def cells(bar: Bar) -> tuple[str, str, str, str]:
+    """What a bar says, its figure, its limit and the verdict."""
+    return (bar.name, *bar.figures, VERDICTS[bar.kept])
 
 
 class Figures:

@@ -23,7 +23,7 @@ import typer
 
 import measures
 import page
-from bars import BASE, DISTILLMOS, DNSMOS, FLOOR, SMALL, bars
+from bars import BASE, DISTILLMOS, DNSMOS, FLOOR, SMALL, bars, cells
 from folders import folder
 from measures import Plan, Row, Scorer
 from mtqnet import __version__
@@ -112,7 +112,7 @@ def main(
             rows.append(replace(row, run=began))
         page.write(rows, machine(), output)  # after each, so that a run that is cut short is not lost
     for bar in bars(rows):
-        says, figure, limit, verdict = bar.cells
+        says, figure, limit, verdict = cells(bar)
         typer.echo(f"{verdict:13} {says}: {figure or '-'} ({limit})")
     for name in (BASE, SMALL):
         if all(row.scorer != name for row in rows):

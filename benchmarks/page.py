@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from bars import BASE, SMALL, bars
+from bars import BASE, SMALL, bars, cells
 from measures import Row
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -84,7 +84,7 @@ def text(rows: Sequence[Row], machine: str) -> str:
 def _verdicts(rows: Sequence[Row]) -> list[str]:
     """Each bar with its figure; and which of the shipped models were not there."""
     missing = [name for name in (BASE, SMALL) if all(row.scorer != name for row in rows)]
-    lines = [f"| {' | '.join(bar.cells)} |" for bar in bars(rows)]
+    lines = [f"| {' | '.join(cells(bar))} |" for bar in bars(rows)]
     notes = [f"`{name.split()[1]}` was not there when this was measured." for name in missing]
     return ["| bar | figure | limit | verdict |", "|---|---|---|---|", *lines, *([""] if notes else []), *notes]
 

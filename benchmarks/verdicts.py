@@ -1,4 +1,4 @@
-"""What a benchmark of the service writes: how it was run, its tables, and whether each bar is kept."""
+"""A bar that a benchmark is held to, and the page that those of the service write."""
 
 from __future__ import annotations
 
@@ -18,17 +18,26 @@ class Bar:
     """A figure, and what it must not pass."""
 
     name: str
-    value: float
+    value: float | None
+    """None where this was not measured"""
     limit: float
     more_is_better: bool = False
 
     @property
-    def kept(self) -> bool:
+    def kept(self) -> bool | None:
+        """None where this was not measured."""
+        if self.value is None:
+            return None
         return self.value >= self.limit if self.more_is_better else self.value <= self.limit
 
+    @property
+    def figures(self) -> tuple[str, str]:
+        """What was measured and what was asked, as a table says it."""
+        measured = "" if self.value is None else f"{self.value:.3g}"
+        return measured, f"{'at least' if self.more_is_better else 'at most'} {self.limit:g}"
+
     def row(self) -> str:
-        sign = "at least" if self.more_is_better else "at most"
-        return f"| {self.name} | {self.value:.3g} | {sign} {self.limit:g} | {'yes' if self.kept else '**no**'} |"
+        return f"| {' | '.join((self.name, *self.figures))} | {'yes' if self.kept else '**no**'} |"
 
 
 def write(path: Path, title: str, about: str, parts: Sequence[tuple[Sequence[str], Sequence[Bar]]]) -> bool:

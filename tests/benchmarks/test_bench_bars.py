@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from bars import BASE, DISTILLMOS, DNSMOS, FLOOR, SMALL, bars
+from bars import BASE, DISTILLMOS, DNSMOS, FLOOR, SMALL, bars, cells
 from measures import Row
 
 LENGTHS = (6, 8, 10)
@@ -20,7 +20,7 @@ def speed(scorer: str, *ms: float) -> list[Row]:
 
 
 def verdicts(rows: list[Row]) -> dict[str, tuple[str, str]]:
-    return {bar.says: (bar.cells[1], bar.verdict) for bar in bars(rows)}
+    return {name: (figure, verdict) for name, figure, _, verdict in map(cells, bars(rows))}
 
 
 def test_nothing_is_said_of_what_was_not_measured() -> None:

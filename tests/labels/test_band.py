@@ -76,5 +76,5 @@ def test_low_noise_does_not_make_wide_speech_narrow(talker: Callable[..., Sample
     speech = talker()
     hum = (np.sin(2 * np.pi * 50 * np.arange(len(speech)) / 16000) * 30).astype(np.float32)
     assert is_narrow(speech + hum)
-    heard = q_in_its_band(speech, low_passed(speech, 5000), speech + hum, curves())
+    heard = q_in_its_band(speech, low_passed(speech, 5000), curves(), speech + hum)
     assert heard == equivalent_q(look(speech, low_passed(speech, 5000)), curves())

@@ -145,13 +145,12 @@ def _spectrum(axes: Axes, samples: Samples) -> None:
 
 def _lines(axes: Axes, scores: Scores, targets: tuple[Target, ...]) -> None:
     """A line over time for each target the model has; the score itself where there is no track."""
-    colours = dict(zip(BY_KEY, canvas.COLOURS, strict=False))
     track = scores.track
     for target in targets:
         value = scores.value(target.key)
         if value is None:
             continue
-        style = {"color": colours[target.key], "label": spoken(target, value), "linewidth": 1.6}
+        style = {"color": _colour(target), "label": spoken(target, value), "linewidth": 1.6}
         if track is not None and target.key in track.targets:
             drawn = thinned(track)
             axes.plot(drawn.times_s, drawn.values[:, drawn.targets.index(target.key)], **style)  # type: ignore[arg-type]
@@ -161,15 +160,18 @@ def _lines(axes: Axes, scores: Scores, targets: tuple[Target, ...]) -> None:
 
 def _intervals(axes: Axes, scores: Scores, targets: tuple[Target, ...], seconds: float) -> None:
     """Behind the end: each score of the whole recording with its interval."""
-    colours = dict(zip(BY_KEY, canvas.COLOURS, strict=False))
     places = {key: seconds * (1 + MARGIN * (0.2 + 0.2 * (number % 4))) for number, key in enumerate(BY_KEY)}
     for target in targets:
         value, interval = scores.value(target.key), scores.intervals.get(target.key)
         if value is None or interval is None:
             continue
-        place, colour = places[target.key], colours[target.key]
+        place, colour = places[target.key], _colour(target)
         axes.vlines(place, interval.low, interval.high, color=colour, linewidth=2, alpha=0.7)
         axes.scatter([place], [value], color=colour, s=14, zorder=3)
+
+
+def _colour(target: Target) -> str:
+    return canvas.COLOURS[list(BY_KEY).index(target.key)]
 
 
 def thinned(track: Track) -> Track:

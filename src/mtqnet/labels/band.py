@@ -37,9 +37,13 @@ def is_narrow(samples: Samples) -> bool:
 
 def narrowed(clean: Samples) -> Samples:
     """(samples,) at 16 kHz -> the same as narrowband telephony would have it, (samples,) at 16 kHz, aligned."""
-    there = resample(clean, SAMPLE_RATE, NARROW_RATE)
-    back = resample(there, NARROW_RATE, SAMPLE_RATE)[: len(clean)]
-    return np.pad(back, (0, len(clean) - len(back)))
+    return brought_back(resample(clean, SAMPLE_RATE, NARROW_RATE), len(clean))
+
+
+def brought_back(narrow: Samples, samples: int) -> Samples:
+    """Samples at NARROW_RATE -> (samples,) at 16 kHz."""
+    back = resample(narrow, NARROW_RATE, SAMPLE_RATE)[:samples]
+    return np.pad(back, (0, samples - len(back)))
 
 
 def q_of_narrow(clean: Samples, speech: Samples, fitted: Curves) -> float:
@@ -52,12 +56,12 @@ def q_of_narrow(clean: Samples, speech: Samples, fitted: Curves) -> float:
     return float(np.interp(seen, fitted.narrow_q_at_q, fitted.q_db))
 
 
-def q_in_its_band(clean: Samples, speech: Samples, heard: Samples, fitted: Curves) -> float:
-    """Equivalent Q in dB of the speech component of `heard`, against clean speech over the band of `heard`.
+def q_in_its_band(clean: Samples, speech: Samples, fitted: Curves, heard: Samples | None = None) -> float:
+    """Equivalent Q in dB of a speech component, against clean speech over the band in which it is heard.
 
-    Aligned (samples,) at 16 kHz each. Both the component and the whole have to be narrow, or noise in low bands
-    would hide the upper half of wideband speech.
+    Aligned (samples,) at 16 kHz each; `heard` is the component with its noise, None where that is all. Both the
+    component and the whole have to be narrow, or noise in low bands would hide the upper half of wideband speech.
     """
-    if is_narrow(heard) and is_narrow(speech):
+    if (heard is None or is_narrow(heard)) and is_narrow(speech):
         return q_of_narrow(clean, speech, fitted)
     return equivalent_q(look(clean, speech), fitted)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import heard_snr
-from mtqnet.labels.band import NARROW_RATE, narrowed
+from mtqnet.labels.band import NARROW_RATE, brought_back, narrowed
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 from mtqnet.labels.speech import Looks, equivalent_q, look
@@ -163,8 +163,7 @@ def _narrow_look_at(clean: Samples, q_db: float, seed: int) -> Looks:
     """The same at 8 kHz, where MNRU has all its noise below 4 kHz."""
     there = audio.resample(clean, audio.SAMPLE_RATE, NARROW_RATE)
     damaged = mnru(there, q_db, np.random.default_rng([seed, round(q_db) + 1000]))
-    back = audio.resample(damaged, NARROW_RATE, audio.SAMPLE_RATE)[: len(clean)]
-    return look(narrowed(clean), np.pad(back, (0, len(clean) - len(back))))
+    return look(narrowed(clean), brought_back(damaged, len(clean)))
 
 
 def _least_squares(

@@ -62,7 +62,7 @@ def label(clean: Samples, speech: Samples, noise: Samples, fitted: Curves | None
     Raises LabelError where PESQ of the speech component is not defined.
     """
     fitted = fitted or curves()
-    q_db = q_in_its_band(clean, speech, speech + noise, fitted)
+    q_db = q_in_its_band(clean, speech, fitted, speech + noise)
     return quest(q_db, heard_snr(clean, speech, noise), fitted)
 
 
@@ -98,7 +98,7 @@ def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) 
     processed = _upright(clean, processed)
     pauses = pause_frames(clean)
     before, after = own_snr(clean, pauses), own_snr(processed, pauses)
-    made = quest(q_in_its_band(clean, processed, processed, fitted), before, fitted)
+    made = quest(q_in_its_band(clean, processed, fitted), before, fitted)
     louder = before - after
     return replace(made, caution=BACKGROUND_UNSEEN.format(louder) if louder > PAUSES_LOUDER_DB else "")
 
