@@ -83,6 +83,24 @@ def test_innocent_whose_process_is_killed_once_is_scored(box: Sandbox, files: li
     assert sorted(done.place for done in found) == [0, 1, 2, 3, 4] and all(done.code == 0 for done in found)
 
 
+def test_file_that_kills_its_whole_worker_is_named_before(tmp_path: Path, files: list[Path], toy_model: Path) -> None:
+    """However slowly the name is written down: the killer waits for it."""
+    files[1].write_bytes(POISON["worker"])
+    told = tmp_path / "told"
+    works = (
+        "import sys, time; from pathlib import Path; from mtqnet.distributed.messages import At\n"
+        "from mtqnet.distributed.sandbox import *; from mtqnet.distributed.sources import Entry\n"
+        "box = Sandbox(Setting(sys.argv[1]))\n"
+        "for message in box.score([Entry(file, file) for file in sys.argv[3:]]):\n"
+        "    if isinstance(message, At): time.sleep(0.5); Path(sys.argv[2]).write_text(message.file)"
+    )
+    paths = os.pathsep.join(filter(None, [folder(), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-c", works, str(toy_model), str(told), *map(str, files[:3])]
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert told.read_text() == str(files[1])
+
+
 def test_refused_files_are_not_tried(box: Sandbox, files: list[Path]) -> None:
     told = list(box.score(entries(files[:2]), {0: files[0].name}))
     assert [message.place for message in told if isinstance(message, At)] == [1]

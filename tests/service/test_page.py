@@ -259,6 +259,7 @@ def test_history_and_its_filters(page: Page, serving: Server, examples: Path) ->
 
 
 def test_every_view_is_reached_by_keyboard(page: Page) -> None:
+    page.locator("#record").wait_for()  # the view is shown when the server has told its models
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     reached = []

@@ -46,6 +46,7 @@ def _score(connection: Connection, predictor: Predictor, layout: Layout, task: T
     with items(task.entries, task.done) as waiting:
         for item in waiting:
             connection.send(At(item.place, item.file, item.size))
+            connection.recv()  # Go
             began = time.monotonic()
             scores = replace(_scores(predictor, item), file=item.file)
             error = scores.exception

@@ -31,7 +31,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class At:
-    """The recording that is scored from now on."""
+    """The recording that is next. It is not touched before the worker says Go."""
 
     place: int
     file: str
@@ -42,6 +42,11 @@ class At:
     def limit_s(self) -> float:
         """Seconds after which it is taken for endless."""
         return BASE_S + self.size / BYTES_A_SECOND
+
+
+@dataclass(frozen=True)
+class Go:
+    """Whoever should know which recording comes knows it: one that takes the worker with it does so at once."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 import mtqnet
 from mtqnet.distributed.child import OUT_OF_MEMORY
-from mtqnet.distributed.messages import At, Done, Finished, Message, Task
+from mtqnet.distributed.messages import At, Done, Finished, Go, Message, Task
 from mtqnet.distributed.sources import Entry
 from mtqnet.errors import KilledError, MtqnetError
 from mtqnet.scoring import models
@@ -67,6 +67,8 @@ class Sandbox:
     def score(self, entries: Sequence[Entry], refused: Mapping[int, str] = NOBODY) -> Iterator[At | Done]:
         """Say which recording comes next, then its rows, for each of a shard. No recording ends it.
 
+        None is touched before the next one is asked of this generator: there is time to leave a mark.
+
         `refused` are files by place that are not tried again: they killed whole workers. Raises MtqnetError when
         the process dies without a recording at hand, or nothing comes over the network.
         """
@@ -112,15 +114,20 @@ class Sandbox:
 
     def _work(self, task: Task) -> Iterator[At | Done]:
         line = self._line or self._start()
-        try:
-            line.send(task)
-        except OSError as error:
-            raise self._died() from error
+        self._send(line, task)
         at: At | None = None
         while not isinstance(message := self._next(line, FETCH_S if at is None else at.limit_s), Finished):
             if isinstance(message, At | Done):
                 at = message if isinstance(message, At) else None
                 yield message
+                if at is not None:
+                    self._send(line, Go())
+
+    def _send(self, line: Connection, message: Task | Go) -> None:
+        try:
+            line.send(message)
+        except OSError as error:
+            raise self._died() from error
 
     def _next(self, line: Connection, limit_s: float) -> Message:
         try:
