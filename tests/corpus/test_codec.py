@@ -25,8 +25,11 @@ from mtqnet.corpus.degrade.codec import (
     Aac,
     AmrNb,
     Coding,
+    Mp2,
     Mp3,
+    Nellymoser,
     Opus,
+    RealAudio,
     Sbc,
     Vorbis,
 )
@@ -67,12 +70,17 @@ DELAYS: tuple[tuple[Coding, int], ...] = (
     (Vorbis(5.0), 0),
     (Sbc(16), 73),
     (Sbc(64), 73),
+    (Mp2(8), 481),
+    (Mp2(48), 481),
+    (RealAudio(), 320),
+    (Nellymoser(8_000), 256),
+    (Nellymoser(16_000), 128),
 )
 """Samples at 16 kHz by which a decoder is late"""
 CODERS = tuple(step for step, _ in DELAYS)
 EACH: tuple[Coding, ...] = (
     *(Opus(12, 16_000, "voip", 20), AmrNb(7.4), G711("A"), G722(64), G726(24), G7231()),
-    *(Mp3(16), Aac(16), Vorbis(1.0), Sbc(32)),
+    *(Mp3(16), Aac(16), Vorbis(1.0), Sbc(32), Mp2(16), RealAudio(), Nellymoser(8_000)),
 )
 LOW_AND_HIGH: tuple[tuple[Coding, Coding], ...] = (
     (Opus(6, 16_000, "voip", 20), Opus(32, 16_000, "voip", 20)),
@@ -84,6 +92,8 @@ LOW_AND_HIGH: tuple[tuple[Coding, Coding], ...] = (
     (Aac(8), Aac(48)),
     (Vorbis(0.7), Vorbis(5.0)),
     (Sbc(16), Sbc(64)),
+    (Mp2(8), Mp2(48)),
+    (Nellymoser(8_000), Nellymoser(16_000)),
 )
 OVERSAMPLED = 8
 """Places a sample at which a delay is looked for"""

@@ -83,7 +83,9 @@ def test_innocent_whose_process_is_killed_once_is_scored(box: Sandbox, files: li
     assert sorted(done.place for done in found) == [0, 1, 2, 3, 4] and all(done.code == 0 for done in found)
 
 
-def test_file_that_kills_its_whole_worker_is_named_before(tmp_path: Path, files: list[Path], toy_model: Path) -> None:
+def test_file_that_kills_its_whole_worker_is_named_before(
+    tmp_path: Path, files: list[Path], toy_model: Path
+) -> None:
     """However slowly the name is written down: the killer waits for it."""
     files[1].write_bytes(POISON["worker"])
     told = tmp_path / "told"

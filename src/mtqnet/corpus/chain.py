@@ -59,6 +59,8 @@ CODER = Link(
     },
     again=0.15,
 )  # fmt: skip
+RARE = Link(1.0, {"Resynthesis": 0.55, "Mp2": 0.15, "RealAudio": 0.15, "Nellymoser": 0.15}, again=0.1)
+"""What few clips need to have been through, so that what is new to a model is a little less new"""
 NETWORK = Link(0.20, {"FrameLoss": 0.72, "Dropouts": 0.14, "Jitter": 0.14}, again=0.08)
 PLAYBACK = Link(1.0, {"Playback": 1.0})
 
@@ -70,14 +72,15 @@ SCENES: Mapping[str, tuple[float, tuple[Link, ...]]] = {
     ),
     "coded": (0.16, (Link(1.0, CODER.kinds, 0.25), Link(0.35, NETWORK.kinds), PLAYBACK)),
     "chain": (
-        0.68,
+        0.56,
         (
             ROOM, MICROPHONE, MODULATED, NOISE, SWING, REDUCER, GAIN, BAND, DIGITAL, CODER, NETWORK, PLAYBACK,
         ),
     ),
+    "rare": (0.12, (Link(0.35, NOISE.kinds), Link(0.1, REDUCER.kinds), RARE, Link(0.1, NETWORK.kinds), PLAYBACK)),
 }  # fmt: skip
 """What a clip may be, with its chance: undamaged; white and modulated noise alone, as in the rated reference
-conditions; coded speech without background; or a chain of anything."""
+conditions; coded speech without background; a chain of anything; or one of the kinds that stand nowhere else."""
 
 _AFTER_NOISE = (ROOM, MICROPHONE, NOISE, SWING)
 UNSEEN_SCENES: Mapping[str, tuple[float, tuple[Link, ...]]] = {

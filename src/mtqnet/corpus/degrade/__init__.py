@@ -20,6 +20,7 @@ from mtqnet.corpus.degrade import (
     room,
     talkers,
     tools,
+    vocoder,
 )
 from mtqnet.corpus.degrade.packages import require
 from mtqnet.corpus.degrade.step import Step
@@ -69,6 +70,10 @@ STEPS: dict[str, type[Step]] = {
         codec.Aac,
         codec.Vorbis,
         codec.Sbc,
+        codec.Mp2,
+        codec.RealAudio,
+        codec.Nellymoser,
+        vocoder.Resynthesis,
         network.FrameLoss,
         network.Jitter,
         device.Dropouts,

@@ -39,6 +39,8 @@ OPUS_SILK_KBPS = 18
 """kb/s from which libopus, told "audio", codes an 8 kHz input by CELT, not by SILK"""
 MP3_KBPS = (8, 16, 24, 32, 40, 48)
 """kb/s: low rates of MPEG-2 layer III (ISO/IEC 13818-3)"""
+MP2_KBPS = (8, 16, 24, 32, 40, 48)
+"""kb/s: low rates of MPEG-2 layer II (ISO/IEC 13818-3)"""
 QUALITY_TO_LAMBDA = 118
 """FFmpeg's FF_QP2LAMBDA: its `global_quality` per unit of quality"""
 
@@ -268,3 +270,49 @@ class Sbc(Coding):
     @property
     def coder(self) -> Coder:
         return Coder("sbc", "sbc", delay=73, bit_rate=1000 * self.kbps)
+
+
+@dataclass(frozen=True)
+class Mp2(Coding):
+    """MPEG-2 layer II at 16 kHz, by FFmpeg: sub-bands and no more, as in digital radio."""
+
+    kbps: int
+    """One of MP2_KBPS"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Mp2:  # noqa: ARG003
+        return cls(int(rng.choice(MP2_KBPS)), level_dbov=_draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        return Coder("mp2", "mp2float", delay=481, bit_rate=1000 * self.kbps)  # its filter bank of 512 taps
+
+
+@dataclass(frozen=True)
+class RealAudio(Coding):
+    """RealAudio 1.0 ("14.4"): 8 kb/s CELP, narrowband."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> RealAudio:  # noqa: ARG003
+        return cls(level_dbov=_draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        return Coder("real_144", "real_144", delay=320, rate=NARROWBAND, bit_rate=8_000)  # a frame of 20 ms
+
+
+@dataclass(frozen=True)
+class Nellymoser(Coding):
+    """Nellymoser Asao, of voice chats in browsers: transforms with bands of fixed width, 2 bits a sample."""
+
+    rate_hz: int
+    """Of its input, 8000 or 16000"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Nellymoser:  # noqa: ARG003
+        return cls(NARROWBAND if rng.random() < 0.6 else 16_000, level_dbov=_draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        late = 256 if self.rate_hz == NARROWBAND else 128  # half a frame
+        return Coder("nellymoser", "nellymoser", delay=late, rate=self.rate_hz, sample_format="flt")

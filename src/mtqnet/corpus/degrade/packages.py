@@ -13,7 +13,11 @@ EXTRA: Mapping[str, str] = {
     "WebRtc": "webrtc_noise_gain",
     "SpeexDsp": "speexdsp_ns",
     **dict.fromkeys(
-        ("Opus", "AmrNb", "G711", "G722", "G726", "G7231", "Mp3", "Aac", "Vorbis", "Sbc"), "av"
+        (
+            "Opus", "AmrNb", "G711", "G722", "G726", "G7231", "Mp3", "Aac", "Vorbis", "Sbc", "Mp2", "RealAudio",
+            "Nellymoser",
+        ),
+        "av",
     ),
 }  # fmt: skip
 """Step -> module of a package in the extra `corpus`"""
