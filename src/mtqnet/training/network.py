@@ -154,16 +154,26 @@ class ConvStack(nn.Module):
             bands = -(-bands // along_bands)
         # channels beside each other in memory: these narrow layers take a third less time on a CPU
         self.layers = nn.ModuleList(layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.norms = nn.ModuleList(
+            ChannelNorm(layer.out_channels) if config.conv_norm else nn.Identity() for layer in layers
+        )
         self.width = bands * before
 
     def forward(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, rows, bands), (batch,) -> (batch, frames, width), (batch,)"""
         x = (x * frame_mask(rows, x.shape[1])[:, :, None])[:, None]  # (batch, 1, rows, bands)
-        for layer, stride in zip(self.layers, self.time_strides, strict=True):
-            x = torch.relu(layer(x))
+        for layer, norm, stride in zip(self.layers, self.norms, self.time_strides, strict=True):
+            x = torch.relu(norm(layer(x)))
             rows = halved(rows, stride) if stride > 1 else rows
             x = x * frame_mask(rows, x.shape[2])[:, None, :, None]
         return x.transpose(1, 2).flatten(2), rows
+
+
+class ChannelNorm(nn.LayerNorm):
+    """(batch, channels, rows, bands) -> the same: of each place alone, so that neither batch nor padding counts."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class MaskedBiLSTM(nn.Module):
