@@ -32,7 +32,7 @@ TIME = NetworkConfig(
     front_ends=("spectrum", "sinc", "encoder"), merge="time", peak_normalise=True, conv_channels=(2, 4),
     conv_depth=2, time_strides=(1, 1), band_strides=(8, 8), adapter=20, lstm=6, dense=7, sigmoid=("stoi_est",),
 )  # fmt: skip
-NORMED = replace(CHANNEL, conv_channels=(3, 4), conv_norm=True)
+NORMED = replace(CHANNEL, conv_channels=(3, 4), norm=True)
 KINDS = {"plain": PLAIN, "channel": CHANNEL, "normed": NORMED, "time": TIME}
 
 

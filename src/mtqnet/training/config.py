@@ -65,9 +65,9 @@ class NetworkConfig:
     conv_channels: tuple[int, ...] = (8, 16, 32, 32)
     conv_depth: int = 1
     """Convolutions at each of these widths; the last of them has the strides."""
-    conv_norm: bool = False
-    """Before each ReLU of the convolutions the channels of a place are brought to mean 0 and spread 1: a network that
-    is not told anything else by its encoder learns twice as fast"""
+    norm: bool = False
+    """Layer norm (Ba, Kiros and Hinton 2016): the channels of a convolution at each place, before its ReLU, and each
+    frame that the BLSTM sees. Such a network learns in half the steps."""
     time_strides: tuple[int, ...] = (2, 2, 1, 1)
     band_strides: tuple[int, ...] = (2, 2, 2, 2)
     adapter: int = 128
