@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_it_comes_in_time_and_as_loud(tracks: Tracks) -> None:
     [{"fine": 0.4}, {"bands": 16, "fine": 0.7}, {"step_db": 9.0}, {"smear": 4}, {"phase": 1.0, "rounds": 2}],
     ids=str,
 )
-def test_what_is_lost_is_heard(tracks: Tracks, worse: dict[str, float]) -> None:
+def test_what_is_lost_is_heard(tracks: Tracks, worse: dict[str, Any]) -> None:
     made = replace(FINE, **worse)(tracks)
     assert pesq_wb(tracks.clean, made.mixture) < pesq_wb(tracks.clean, FINE(tracks).mixture) - 0.2
 

@@ -171,7 +171,7 @@ class ConvStack(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """(batch, channels, rows, bands) -> the same: of each place alone, so that neither batch nor padding counts."""
+    """(batch, channels, rows, bands) -> the same: each place alone, so that neither batch nor padding counts."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
