@@ -61,7 +61,9 @@ class Carded:
     def taught_by(self) -> str:
         if "parent" in self.record:
             return f"MPL, tuned from `{self.record['parent']['name']}`"
-        return f"distilled from `{self.record['teacher']['name']}`" if "teacher" in self.record else "MPL"
+        if "teacher" not in self.record:
+            return "MPL"
+        return "distilled from `{name}` (sha256 {sha256:.8})".format(**self.record["teacher"])
 
     @property
     def took(self) -> str:

@@ -66,8 +66,8 @@ class NetworkConfig:
     conv_depth: int = 1
     """Convolutions at each of these widths; the last of them has the strides."""
     norm: bool = False
-    """Layer norm (Ba, Kiros and Hinton 2016): of a convolution's channels at each place, before its ReLU, and of each
-    frame that the BLSTM sees. Such a network learns in half the steps."""
+    """Layer norm (Ba, Kiros and Hinton 2016) of a convolution's channels at each place, before its ReLU, and of
+    each frame that the BLSTM sees. Such a network learns in half the steps."""
     time_strides: tuple[int, ...] = (2, 2, 1, 1)
     band_strides: tuple[int, ...] = (2, 2, 2, 2)
     adapter: int = 128
