@@ -35,6 +35,7 @@ def test_exported_names_are_these() -> None:
         "UsageError",
         "__version__",
         "load",
+        "over_time",
         "score",
         "stream",
     ]

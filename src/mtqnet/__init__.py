@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         NoAudioFoundError,
         UsageError,
     )
+    from mtqnet.scoring.over_time import over_time
     from mtqnet.scoring.predictor import Predictor, load, score
     from mtqnet.scoring.scores import Scores
     from mtqnet.scoring.stream import Stream, stream
@@ -46,6 +47,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "load",
+    "over_time",
     "score",
     "stream",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     "Scores": "mtqnet.scoring.scores",
     "Stream": "mtqnet.scoring.stream",
     "load": "mtqnet.scoring.predictor",
+    "over_time": "mtqnet.scoring.over_time",
     "score": "mtqnet.scoring.predictor",
     "stream": "mtqnet.scoring.stream",
 }

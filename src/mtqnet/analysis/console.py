@@ -145,12 +145,15 @@ def gate_paths(paths: Sequence[Path], asked: Asked, junit: Path | None, as_json:
 def plot_recording(file: Path, output: Path, model: str, threads: int) -> None:
     """Draw one recording and its scores. Raises AudioError where it has none, MtqnetError."""
     from mtqnet.analysis import canvas, recording_picture
+    from mtqnet.scoring.over_time import with_local_track
     from mtqnet.scoring.predictor import Predictor
     from mtqnet.signal import audio
 
     canvas.check(output)
-    scores = Predictor(model, threads).score(file).raise_for_error()
-    recording_picture.draw(audio.read(file).samples, scores, output)
+    predictor = Predictor(model, threads)
+    scores = predictor.score(file).raise_for_error()
+    samples = audio.read(file).samples
+    recording_picture.draw(samples, with_local_track(predictor, samples, scores), output)
     _screen().print(Text(str(scores)), soft_wrap=True)
 
 

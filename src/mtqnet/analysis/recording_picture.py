@@ -29,7 +29,7 @@ RANGE_DB = 75.0
 MARGIN = 0.05
 """Share of the picture's time behind the end of the recording, where intervals stand"""
 STRETCH_S = 2.0
-"""Seconds over which frame scores are averaged to find the worst stretch: about one phrase"""
+"""Seconds over which scores over time are averaged to find the worst stretch: about one phrase"""
 STANDS_OUT = 0.1
 """MOS by which a stretch has to lie below the mean to be marked, and within which its neighbours are as bad: less
 is not heard."""
@@ -45,7 +45,7 @@ class Stretch:
     start_s: float
     stop_s: float
     value: float
-    """Mean frame score in it"""
+    """Mean score in it"""
 
 
 def draw(samples: Samples, scores: Scores, path: Path) -> None:
@@ -93,9 +93,8 @@ def draw(samples: Samples, scores: Scores, path: Path) -> None:
 
 
 def worst_stretch(track: Track) -> Stretch | None:
-    """Where the frame scores of G-MOS are lowest: the worst STRETCH_S, and all around it that is as bad.
+    """Where G-MOS over time is lowest: the worst STRETCH_S, and all around it that is as bad.
 
-    Frame scores follow their window of up to 10 s, so mostly a window is marked, and not the fault in it.
     None where no stretch stands out, or where the recording has no G-MOS, or is hardly longer than one.
     """
     if G_MOS.key not in track.targets or len(track.times_s) < 2:

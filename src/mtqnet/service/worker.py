@@ -13,6 +13,7 @@ import soundfile as sf
 from mtqnet.analysis import recording_picture
 from mtqnet.analysis.recording_picture import Stretch, worst_stretch
 from mtqnet.errors import AudioError, MtqnetError
+from mtqnet.scoring.over_time import with_local_track
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 from mtqnet.service.comparing import Compared, compared
@@ -77,8 +78,12 @@ def ready() -> bool:
 def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Scored:
     """The row of a recording, with its `track` where that is asked for. Raises TooLongError."""
     scores = _scores(upload, model, limits)
-    if scores.track is None or not track:
+    if not track or scores.error is not None:
         return Scored(replace(scores, track=None), None)
+    if scores.duration_s is not None and scores.duration_s <= PLAYABLE_MAX_S:
+        scores = with_local_track(predictor(model), audio.read(upload.path).samples, scores)
+    if scores.track is None:
+        return Scored(scores, None)
     return Scored(replace(scores, track=recording_picture.thinned(scores.track)), worst_stretch(scores.track))
 
 
@@ -109,7 +114,8 @@ def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
     """Write the picture of a recording; its suffix says the format. Raises TooLongError."""
     scores = _scores(upload, model, _held(limits))
     if scores.error is None:
-        recording_picture.draw(audio.read(upload.path).samples, scores, picture)
+        samples = audio.read(upload.path).samples
+        recording_picture.draw(samples, with_local_track(predictor(model), samples, scores), picture)
     return scores
 
 
