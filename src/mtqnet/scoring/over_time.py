@@ -30,12 +30,12 @@ MOST = 600
 def over_time(
     audio_or_path: PathLike | ArrayLike, rate: float | None = None, *, model: PathLike | Predictor = "base"
 ) -> Track | None:
-    """What a recording scores about each moment, in stretches of STRETCH_S: a path, or samples with their `rate`.
+    """What a recording scores about each moment: a path, or samples with their `rate`.
 
-    Its `times_s` (values,) are the middles of the stretches, which the ends of the recording may cut to a half;
-    `values` (values, targets). A stretch that has no score, such as a pause, is left out. None for a recording that
-    is no longer than a stretch. Raises AudioError where it cannot be read, UsageError for an array without rate or
-    a path with one.
+    Its `times_s` (values,) are the middles of stretches of STRETCH_S, which the ends of the recording may cut to
+    a half; `values` (values, targets). A stretch that has no score, such as a pause, is left out. None for a
+    recording that is no longer than a stretch. Raises AudioError where it cannot be read, UsageError for an array
+    without rate or a path with one.
 
     >>> track = mtqnet.over_time("call.wav")             # doctest: +SKIP
     >>> track.times_s[track.values[:, 2].argmin()]       # where G-MOS is lowest; doctest: +SKIP
