@@ -29,6 +29,8 @@ READERS = 16
 """Tables that are looked into at a time"""
 MOST_BLOCKS = 10_000
 """Pieces of work that Ray Data is given; more shards go several to a piece"""
+MANY = 12
+"""Shards for each worker from which one of them in a queue is no loss"""
 ROUNDS = 2
 """Through the shards: a second one for those that could not be done, say as the store did not answer"""
 MANIFEST = "_manifest.json"
@@ -113,11 +115,16 @@ def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Told]:
         fn_constructor_args=(job,),
         batch_size=1,
         num_cpus=job.threads,
-        # one shard at a time: a second one in a worker's queue would wait there while another has nothing to do
-        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_in_flight(blocks, workers)),
     )
     for row in scored.iter_rows():
         yield Told.parse(row)
+
+
+def _in_flight(blocks: int, workers: int) -> int:
+    """Shards that a worker has and waits for. Ray takes 0.1 s to bring the next one, so another should be there;
+    but of few shards it would wait in one worker's queue while another has nothing to do."""
+    return 2 if blocks >= MANY * workers else 1
 
 
 def _kept(made: Plan, again: bool) -> list[Outcome]:

@@ -6,12 +6,13 @@ import os
 import pickle
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from multiprocessing import get_context
 
 from mtqnet.errors import MtqnetError
@@ -19,6 +20,10 @@ from mtqnet.scoring.batch import Job, score_job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 
+MOST_AT_ONCE = 4
+"""Jobs that go to a process together where there are many: less talk between processes"""
+ROUNDS = 16
+"""Pieces for each process at the least, so that none waits long for another in the end"""
 AHEAD = 32
 """Jobs for each process that may be under way or done before the row that is next: bounds the memory, and lets
 the others go on while one works at a long file."""
@@ -36,19 +41,21 @@ class Setting:
 
 def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job]) -> Iterator[Scores]:
     """A row per job, in order, without tracks. Raises ModelError, and MtqnetError when a process dies."""
-    pending: deque[Future[Scores]] = deque()
+    pending: deque[Future[list[Scores]]] = deque()
+    many = len(jobs) // (ROUNDS * processes) if isinstance(jobs, Sequence) else 1
+    size = max(1, min(MOST_AT_ONCE, many))
     # Spawned, not forked: threads of onnxruntime do not survive a fork.
     with (
         _environment(ONE_MATH_THREAD),
         ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts) as pool,
     ):
         try:
-            for job in jobs:
-                pending.append(pool.submit(_score, setting, job))
-                if len(pending) >= AHEAD * processes:
-                    yield pending.popleft().result()
+            for piece in _pieces(jobs, size):
+                pending.append(pool.submit(_score, setting, piece))
+                if len(pending) * size >= AHEAD * processes:
+                    yield from pending.popleft().result()
             while pending:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         except BrokenProcessPool as error:
             raise MtqnetError(
                 "a scoring process was killed (out of memory?): go on with --resume, and fewer --jobs"
@@ -57,8 +64,15 @@ def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job]) -> Iterato
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _score(setting: Setting, job: Job) -> Scores:
-    return _portable(score_job(_predictor(setting), job))
+def _pieces(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
+    """So many at a time, as they come."""
+    left = iter(jobs)
+    while piece := list(islice(left, size)):
+        yield piece
+
+
+def _score(setting: Setting, jobs: Sequence[Job]) -> list[Scores]:
+    return [_portable(score_job(_predictor(setting), job)) for job in jobs]
 
 
 @lru_cache(maxsize=1)
