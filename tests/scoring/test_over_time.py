@@ -30,8 +30,8 @@ def test_values_are_the_scores_of_the_stretches(toy: Predictor, voice: Callable[
     samples = voice(6.0, seed=1)
     track = local_track(toy, samples)
     assert track is not None and np.allclose(np.diff(track.times_s), HOP_S)
-    assert (track.times_s[0], track.times_s[-1]) == (0.0, 6.0)
-    for place, (start_s, stop_s) in {0: (0.0, 1.5), 5: (1.0, 4.0), 12: (4.5, 6.0)}.items():
+    assert (track.times_s[0], track.times_s[-1]) == (HOP_S / 2, 6.0 - HOP_S / 2)
+    for place, (start_s, stop_s) in {0: (0.0, 1.75), 5: (1.25, 4.25), 11: (4.25, 6.0)}.items():
         alone = toy.score(samples[round(start_s * SAMPLE_RATE) : round(stop_s * SAMPLE_RATE)], SAMPLE_RATE)
         assert track.values[place].tolist() == [alone.value(key) for key in track.targets]
 
@@ -49,7 +49,7 @@ def test_silence_is_left_out_and_short_recordings_have_none(toy: Predictor, voic
 def test_long_recordings_have_no_more_values(toy: Predictor, voice: Callable[..., Samples]) -> None:
     samples = np.tile(voice(4.0, seed=1), round(1.5 * MOST * HOP_S / 4.0))
     track = local_track(toy, samples)
-    assert track is not None and len(track.times_s) == MOST + 1
+    assert track is not None and len(track.times_s) == MOST
 
 
 def test_fault_of_two_seconds_is_where_it_is(examples: Path) -> None:
@@ -64,6 +64,19 @@ def test_fault_of_two_seconds_is_where_it_is(examples: Path) -> None:
     assert n_mos.max() - n_mos.min() > 1.0
     found = worst_stretch(track)
     assert found is not None and found.start_s < 8.0 < found.stop_s
+
+
+def test_fault_at_an_end_is_marked_within_the_recording(examples: Path) -> None:
+    clean = audio.read(examples / "1_clean.flac").samples
+    whole = np.tile(clean, 3)[: 12 * SAMPLE_RATE].copy()
+    noise = np.random.default_rng(1).standard_normal(3 * SAMPLE_RATE) * np.sqrt(np.mean(clean**2))
+    for place in (slice(0, 3 * SAMPLE_RATE), slice(9 * SAMPLE_RATE, None)):
+        broken = whole.copy()
+        broken[place] += noise.astype(np.float32)
+        track = mtqnet.over_time(broken, SAMPLE_RATE)
+        assert track is not None
+        found = worst_stretch(track)
+        assert found is not None and 0.0 <= found.start_s < found.stop_s <= 12.0
 
 
 def test_files_and_arrays_are_alike(examples: Path, toy_model: Path) -> None:

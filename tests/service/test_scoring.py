@@ -60,7 +60,7 @@ def test_windows_and_track_come_when_asked(
     assert mean == pytest.approx(answer["g_mos"], abs=1e-3)
     times, line = answer["track"]["times_s"], answer["track"]["values"]["g_mos"]
     assert len(times) == len(line) <= 2000
-    assert times[0] == 0 and times[-1] == pytest.approx(22.05, abs=0.06)
+    assert 0 < times[0] < times[-1] < 22.05
     assert answer["worst"] is None or 0 <= answer["worst"]["start_s"] < answer["worst"]["end_s"] < 22.05
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtqnet.errors import UsageError
 from mtqnet.scoring.predictor import PathLike, Predictor, cached
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.signal import audio
@@ -43,8 +42,7 @@ def over_time(
     predictor = model if isinstance(model, Predictor) else cached(model)
     if not isinstance(audio_or_path, (str, os.PathLike)):
         return local_track(predictor, audio.from_array(audio_or_path, rate).samples)
-    if rate is not None:
-        raise UsageError("a file says its rate itself: leave `rate` out")
+    audio.need_no_rate(rate)
     return local_track(predictor, audio.read(os.fspath(audio_or_path)).samples)
 
 
@@ -53,7 +51,8 @@ def local_track(predictor: Predictor, samples: Samples) -> Track | None:
     half, end = round(STRETCH_S * SAMPLE_RATE / 2), len(samples)
     if end <= 2 * half:
         return None
-    moments = np.linspace(0, end, min(math.ceil(end / (HOP_S * SAMPLE_RATE)), MOST) + 1).round().astype(int)
+    count = min(math.ceil(end / (HOP_S * SAMPLE_RATE)), MOST)
+    moments = ((np.arange(count) + 0.5) * end / count).astype(int)  # middles, as those of frames
     times, rows = [], []
     for moment in moments:
         scores = predictor.score(samples[max(0, moment - half) : moment + half], SAMPLE_RATE)

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from mtqnet import __version__
-from mtqnet.errors import AudioError, MtqnetError, UsageError
+from mtqnet.errors import AudioError, MtqnetError
 from mtqnet.scoring import long, models
 from mtqnet.scoring.pieces import Pieces, in_batches
 from mtqnet.scoring.runtime import Runtime
@@ -46,8 +46,7 @@ class Predictor:
         UsageError: an array without rate, a path with one, a shape that is no recording.
         """
         if isinstance(audio_or_path, (str, os.PathLike)):
-            if rate is not None:
-                raise UsageError("a file says its rate itself: leave `rate` out")
+            audio.need_no_rate(rate)
             return self._score_path(audio_or_path)
         try:
             recording = audio.from_array(audio_or_path, rate)

@@ -139,6 +139,12 @@ def read_excerpt(excerpt: Excerpt) -> Samples:
     return _record(samples, rate).samples
 
 
+def need_no_rate(rate: float | None) -> None:
+    """Raise UsageError where a rate is given beside a path."""
+    if rate is not None:
+        raise UsageError("a file says its rate itself: leave `rate` out")
+
+
 def need_rate(rate: float) -> None:
     """Raise UsageError for a rate that no recording has."""
     if not np.isfinite(rate) or not MIN_RATE <= rate <= MAX_RATE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,8 @@ OPUS_WIDEBAND_KBPS = 9
 """kb/s from which libopus codes a 16 kHz input in wideband, not in narrowband (its threshold table)"""
 OPUS_SILK_KBPS = 18
 """kb/s from which libopus, told "audio", codes an 8 kHz input by CELT, not by SILK"""
-MP3_KBPS = (8, 16, 24, 32, 40, 48)
-"""kb/s: low rates of MPEG-2 layer III (ISO/IEC 13818-3)"""
-MP2_KBPS = (8, 16, 24, 32, 40, 48)
-"""kb/s: low rates of MPEG-2 layer II (ISO/IEC 13818-3)"""
+MPEG2_KBPS = (8, 16, 24, 32, 40, 48)
+"""kb/s: low rates of MPEG-2 audio, layers II and III (ISO/IEC 13818-3)"""
 QUALITY_TO_LAMBDA = 118
 """FFmpeg's FF_QP2LAMBDA: its `global_quality` per unit of quality"""
 
@@ -200,15 +198,20 @@ class G7231(Coding):
 
 
 @dataclass(frozen=True)
-class Mp3(Coding):
-    """MPEG-2 layer III at 16 kHz, by LAME."""
+class Mpeg2(Coding):
+    """The layers of MPEG-2 audio at 16 kHz."""
 
     kbps: int
-    """One of MP3_KBPS"""
+    """One of MPEG2_KBPS"""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Mp3:  # noqa: ARG003
-        return cls(int(rng.choice(MP3_KBPS)), level_dbov=_draw_level(rng))
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Self:  # noqa: ARG003
+        return cls(int(rng.choice(MPEG2_KBPS)), level_dbov=_draw_level(rng))
+
+
+@dataclass(frozen=True)
+class Mp3(Mpeg2):
+    """MPEG-2 layer III at 16 kHz, by LAME."""
 
     @property
     def coder(self) -> Coder:
@@ -273,15 +276,8 @@ class Sbc(Coding):
 
 
 @dataclass(frozen=True)
-class Mp2(Coding):
+class Mp2(Mpeg2):
     """MPEG-2 layer II at 16 kHz, by FFmpeg: sub-bands and no more, as in digital radio."""
-
-    kbps: int
-    """One of MP2_KBPS"""
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Mp2:  # noqa: ARG003
-        return cls(int(rng.choice(MP2_KBPS)), level_dbov=_draw_level(rng))
 
     @property
     def coder(self) -> Coder:

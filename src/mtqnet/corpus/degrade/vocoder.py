@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from mtqnet.corpus.degrade.blackbox import through
 from mtqnet.corpus.degrade.step import draw_seed, uniform
@@ -75,22 +76,14 @@ class Resynthesis:
         spread = _bands(self.bands)
         envelope = np.maximum(size @ spread / np.maximum(spread.sum(axis=0), TINY), TINY)  # (frames, bands)
         fine = np.maximum(size, TINY) / (envelope @ spread.T)
-        level = _smooth(20 * np.log10(envelope), self.smear) if self.smear > 1 else 20 * np.log10(envelope)
+        late = self.smear % 2 - 1  # of an even number of frames the extra one comes later
+        level = uniform_filter1d(20 * np.log10(envelope), self.smear, axis=0, mode="nearest", origin=late)
         coarse: Array = 10 ** (_rounded(level, self.step_db) / 20) @ spread.T * fine**self.fine
         return coarse
 
 
 def _rounded(values: Array, step: float) -> Array:
     return np.asarray(np.round(values / step) * step if step else values)
-
-
-def _smooth(values: Array, frames: int) -> Array:
-    """(frames, ...) -> the same: the mean over so many neighbours in time."""
-    kernel = np.full(frames, 1 / frames)
-    columns = values.reshape(len(values), -1)
-    padded = np.pad(columns, (((frames - 1) // 2, frames // 2), (0, 0)), mode="edge")
-    smooth = [np.convolve(column, kernel, mode="valid") for column in padded.T]
-    return np.stack(smooth, axis=1).reshape(values.shape)
 
 
 def _bands(count: int) -> Array:
