@@ -34,13 +34,23 @@ SPREAD = 8.0
 
 
 def write(
-    folder: Path, kind: str = "plain", seed: int = 0, intervals: Intervals | None = None, int8: bool = False
+    folder: Path,
+    kind: str = "plain",
+    seed: int = 0,
+    intervals: Intervals | None = None,
+    int8: bool = False,
+    tuned: bool = False,
 ) -> Path:
-    """A model with weights drawn from the seed, in `folder`, under its name; the folder."""
+    """A model with weights drawn from the seed, in `folder`, under its name; the folder. With `tuned` its encoder
+    is no longer Whisper's."""
     config = Config(folder.name, CorpusConfig((), ()), seed=seed, network=KINDS[kind])
     uses = "encoder" in config.network.inputs
     encoder = encoders.load(EncoderConfig()) if uses else None
     torch.manual_seed(seed)
+    if tuned and encoder is not None:
+        encoder.tuned = True
+        for weight in encoder.parameters():
+            weight.data = (weight * (1 + 0.2 * torch.randn_like(weight))).half().float()
     network = Network(config.network, KEYS, encoder.width if encoder is not None else 0).eval()
     for head in network.heads.values():
         assert isinstance(head, Head)

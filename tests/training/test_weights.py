@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile as sf
 import torch
 
 import tiny_model
 from mtqnet.errors import ModelError
-from mtqnet.training import weights
-from mtqnet.training.export import PARITY, WEIGHTS_SHA256
+from mtqnet.signal.audio import Excerpt
+from mtqnet.training import frontend, weights
+from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, parity
 
 
 @pytest.fixture(params=[False, True], ids=["32 bits", "8 bits"])
@@ -72,3 +75,42 @@ def test_damaged_weights_are_named(model: Path) -> None:
     without_digest(model)
     with pytest.raises(ModelError, match="is damaged"):
         weights.load(model)
+
+
+def test_tuned_encoder_comes_back(tmp_path: Path) -> None:
+    opened = weights.load(tiny_model.write(tmp_path / "one", "channel", tuned=True))
+    plain = weights.load(tiny_model.write(tmp_path / "plain", "channel"))
+    assert opened.encoder is not None and plain.encoder is not None
+    assert opened.encoder.tuned and not plain.encoder.tuned
+    assert opened.encoder.state_dict().keys() == plain.encoder.state_dict().keys()
+    scorer = Scorer(opened.network, opened.encoder).eval()
+    assert max(parity(scorer, opened.record.path).values()) <= PARITY
+    other = Scorer(opened.network, plain.encoder).eval()
+    assert max(parity(other, opened.record.path).values()) > PARITY, "the untuned encoder scores otherwise"
+
+
+def test_features_of_a_tuned_encoder_are_kept_apart(tmp_path: Path) -> None:
+    kinds = [
+        tiny_model.write(tmp_path / name, "channel", seed, tuned=name != "plain")
+        for seed, name in enumerate(("plain", "one", "two"))
+    ]
+    keys = [weights.load(kind).front_end.key for kind in kinds]
+    assert len(set(keys)) == 3
+    moved = (tmp_path / "elsewhere").resolve()
+    (tmp_path / "one").rename(moved)
+    (moved / "one.onnx").rename(moved / "elsewhere.onnx")
+    (moved / "one.json").rename(moved / "elsewhere.json")
+    (moved / "one.safetensors").rename(moved / "elsewhere.safetensors")
+    assert weights.load(moved).front_end.key == keys[1], "the same weights at another place"
+
+
+def test_stored_features_are_the_tuned_encoders(tmp_path: Path) -> None:
+    opened = weights.load(tiny_model.write(tmp_path / "one", "channel", tuned=True))
+    sound = tmp_path / "sound.wav"
+    sf.write(sound, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    clip = frontend.compute(opened.front_end, [Excerpt(sound, 0, 16_000)], tmp_path / "features", "rated")[0]
+    assert opened.encoder is not None
+    heard = torch.from_numpy(clip.features["logmel"].astype(np.float32))[None]
+    with torch.inference_mode():
+        frames = opened.encoder(heard, torch.tensor([16_000]))[0][0].numpy()
+    np.testing.assert_allclose(clip.features["encoder"], frames, atol=0.05)

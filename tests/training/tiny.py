@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.targets import KEYS, named
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.dataset import Dataset, collate
-from mtqnet.training.encoder import SpeechEncoder, load
+from mtqnet.training.encoder import SpeechEncoder, WhisperEncoder, load
 from mtqnet.training.frontend import Clip
 from mtqnet.training.network import Network, Output
 
@@ -95,6 +96,31 @@ def outputs(net: Network, clips: list[Clip]) -> Output:
 def whisper(layers: tuple[int, ...] = (1, 2), pool: int = 2) -> SpeechEncoder:
     """The real encoder: reading and checking its 75 MB takes a second."""
     return load(EncoderConfig("whisper-tiny.en", layers, pool))
+
+
+def little_encoder(pool: int = 2) -> WhisperEncoder:
+    """Whisper's kind with drawn weights: two layers of 8."""
+    rng = np.random.default_rng(0)
+
+    def drawn(*shape: int) -> NDArray[np.float32]:
+        return np.asarray(rng.standard_normal(shape) / np.sqrt(shape[-1]), dtype=np.float32)
+
+    size = 8
+    weights = {
+        "encoder/num_heads": np.array(2, np.float32), "encoder/position_encodings/encodings": drawn(1500, size),
+        "encoder/conv1/weight": drawn(size, 80, 3), "encoder/conv1/bias": drawn(size),
+        "encoder/conv2/weight": drawn(size, size, 3), "encoder/conv2/bias": drawn(size),
+    }  # fmt: skip
+    shapes = {"self_attention/linear_0": (3 * size, size), "self_attention/linear_1": (size, size),
+              "ffn/linear_0": (4 * size, size), "ffn/linear_1": (size, 4 * size)}  # fmt: skip
+    for layer in (0, 1):
+        for part in ("self_attention", "ffn"):
+            weights[f"encoder/layer_{layer}/{part}/layer_norm/gamma"] = np.ones(size, np.float32)
+            weights[f"encoder/layer_{layer}/{part}/layer_norm/beta"] = drawn(size)
+        for name, shape in shapes.items():
+            weights[f"encoder/layer_{layer}/{name}/weight"] = drawn(*shape)
+            weights[f"encoder/layer_{layer}/{name}/bias"] = drawn(shape[0])
+    return WhisperEncoder(weights, (2,), pool)
 
 
 FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")

@@ -47,6 +47,8 @@ class EncoderConfig:
     """Outputs that are taken: 0 is the convolutional stem, n the n-th transformer layer."""
     pool: int = 2
     """Encoder frames (20 ms) that are averaged into one."""
+    weights: str = ""
+    """A model's .safetensors with an encoder that was tuned, in place of the named one's own weights"""
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 0 or self.pool < 1:
@@ -175,12 +177,14 @@ class DistilConfig:
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """What a GPU may do faster. On a CPU both cost more than they bring."""
+    """What a GPU may do faster. On a CPU `bf16` and `compile` cost more than they bring."""
 
     bf16: bool = False
     """Products in 16-bit floats (bfloat16), by torch.autocast; weights and loss stay 32-bit"""
     compile: bool = False
     """torch.compile: each new length of a batch costs a first time"""
+    bf16_encoder: bool = False
+    """The same as `bf16` for an encoder that learns, alone: half the time on a processor with AVX512-BF16"""
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,12 @@ class Config:
     int8: bool = False
     """The exported graph has 8-bit weights in its matrix products (quantise.py). Its `.safetensors` has 32 bits:
     what is tuned or differentiated is that, and it says a little other things"""
+    tune_encoder: bool = False
+    """Whether encoder and network learn together after MPL (end_to_end.py)"""
+    tune: FitConfig = field(default_factory=lambda: FitConfig(epochs=3, learning_rate=5e-4))
+    tune_loss: LossConfig = field(default_factory=lambda: LossConfig(pseudo_weight=0.5))
+    encoder_share: float = 0.2
+    """Of the learning rate of `tune`: the encoder's"""
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 
@@ -210,6 +220,8 @@ class Config:
         widths = len(self.network.conv_channels)
         if not len(self.network.time_strides) == len(self.network.band_strides) == widths:
             raise UsageError("conv_channels, time_strides and band_strides need one entry each per block")
+        if self.tune_encoder and "encoder" not in self.network.front_ends:
+            raise UsageError("tune_encoder = true needs 'encoder' in network.front_ends")
         if unknown := set(self.network.sigmoid) - set(KEYS):
             raise UsageError(f"unknown target {sorted(unknown)} in network.sigmoid")
 

@@ -20,6 +20,7 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load as parsed
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,11 +42,17 @@ PEAK = 1.0
 level. Speech at -26 dBov has its loudest bands about there."""
 
 
+PREFIX = "encoder."
+"""Of the names of a tuned encoder's weights in a model's .safetensors"""
+
+
 class SpeechEncoder(nn.Module):
     """A frozen front end: `feature` names the input it takes, `width` the size of its frames."""
 
     feature: str
     width: int
+    tuned = False
+    """Whether its weights are a model's own (end_to_end.py)"""
     one_at_a_time = False
     """Whether its exported graph takes a single clip, without padding."""
 
@@ -61,7 +68,16 @@ def load(config: EncoderConfig) -> SpeechEncoder:
         encoder = WhisperEncoder(read_container(whisper_file()), config.layers, config.pool)
     else:
         encoder = HuggingFaceEncoder(config.name, config.layers, config.pool)
+    if config.weights:
+        encoder.load_state_dict(tuned_weights(Path(config.weights).read_bytes()))
+        encoder.tuned = True
     return cast(SpeechEncoder, encoder.eval().requires_grad_(False))
+
+
+def tuned_weights(content: bytes) -> dict[str, Tensor]:
+    """Those of a tuned encoder among a model's .safetensors; none where it has an encoder as it came."""
+    stored = cast(dict[str, Tensor], parsed(content))
+    return {name.removeprefix(PREFIX): weight for name, weight in stored.items() if name.startswith(PREFIX)}
 
 
 class WhisperEncoder(SpeechEncoder):

@@ -32,7 +32,7 @@ from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.signal.features import FEATURES
 from mtqnet.targets import named
 from mtqnet.training import quantise
-from mtqnet.training.encoder import SpeechEncoder
+from mtqnet.training.encoder import PREFIX, SpeechEncoder
 from mtqnet.training.network import Network
 
 PARITY = 1e-3
@@ -44,6 +44,8 @@ HALF_FROM = 4096
 OPSET = 17
 WEIGHTS_SHA256 = "weights_sha256"
 """Key of the record: digest of NAME.safetensors"""
+TUNED_ENCODER = "tuned_encoder"
+"""Key of the record: whether NAME.safetensors holds the speech encoder too"""
 EXPORTER_SAYS = (
     "You are using the legacy TorchScript-based ONNX export",
     "The feature will be removed",
@@ -124,7 +126,7 @@ def export(
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    weights = _weights(network)
+    weights = _weights(network, encoder)
     (folder / f"{name}.safetensors").write_bytes(weights)
     record = {
         "name": name,
@@ -136,6 +138,7 @@ def export(
         "int8": int8,
         "track": network.config.merge == "channel",  # else the frames are branches in a row, not time
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        TUNED_ENCODER: encoder is not None and encoder.tuned,
         WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
         "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
         **about,
@@ -145,9 +148,11 @@ def export(
     return Exported(target, record_file, difference)
 
 
-def _weights(network: Network) -> bytes:
-    """NAME.safetensors, with the network's dimensions in its header."""
+def _weights(network: Network, encoder: SpeechEncoder | None) -> bytes:
+    """NAME.safetensors, with the network's dimensions in its header; a tuned encoder too, in 16 bits."""
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    if encoder is not None and encoder.tuned:
+        tensors |= {PREFIX + key: tensor.half().contiguous() for key, tensor in encoder.state_dict().items()}
     return bytes(save(tensors, {"network": json.dumps(asdict(network.config))}))
 
 

@@ -59,7 +59,12 @@ class FrontEnd:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        told = asdict(self)
+        if self.encoder is not None:
+            weights = told["encoder"].pop("weights")
+            if weights:  # a path says nothing of what is there
+                told["encoder"]["weights"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def fit(
     identity = _identity(network, train, validation, loss, config, seed)
     share, device = parallel.here(), parallel.device()
     network.to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(network.rates(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = State(network, optimiser, averaged(network, config.average))
     stored = restore(checkpoint, identity, state)
     history = [Epoch(**epoch) for epoch in stored]
@@ -172,7 +172,8 @@ def _epoch(
     for step, batch in enumerate((batch.to(device) for batch in drawn), start=number * steps):
         progress = step / (steps * config.epochs)
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * (schedule(progress) if config.schedule == "cosine" else 1.0)
+            rate = config.learning_rate * group["share"]
+            group["lr"] = rate * (schedule(progress) if config.schedule == "cosine" else 1.0)
         value = _loss_of(run, network, batch, loss, progress, machine)
         optimiser.zero_grad()
         torch.autograd.backward(value * share.world)  # DDP takes the mean over processes; the loss is a sum

@@ -65,6 +65,11 @@ def teacher_targets(config: Config) -> tuple[str, ...]:
     return (*(target.key for target in OBJECTIVE), *config.peers.heads)
 
 
+def student_targets(config: Config) -> tuple[str, ...]:
+    """What MTQ-Net learns: the six, and scores of peers if they are teachers."""
+    return (*KEYS, *config.peers.heads)
+
+
 def teach(
     config: Config,
     train: Dataset,
@@ -109,16 +114,22 @@ def learn(
 
     With a consensus, the G-MOS labels of both sets are that. The network that is left has the six heads alone.
     """
-    train = train.with_labels(pseudo)
-    if config.peers.consensus:
-        agreed = consensus.fit(train.labels[G_MOS.key], train.labels, config.peers.consensus)
-        train, validation = (
-            data.with_labels({G_MOS.key: agreed.label(data.labels[G_MOS.key], data.labels)})
-            for data in (train, validation)
-        )
-    targets = (*KEYS, *config.peers.heads)
+    train, validation = agreed(config, train.with_labels(pseudo), validation)
+    targets = student_targets(config)
     network, history = student(config, targets, train, validation, encoder_width, out, report, teacher)
     return network.only(KEYS), history
+
+
+def agreed(config: Config, train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+    """Both with G-MOS labels that are a consensus with the peers, where the configuration asks for it."""
+    if not config.peers.consensus:
+        return train, validation
+    made = consensus.fit(train.labels[G_MOS.key], train.labels, config.peers.consensus)
+    train, validation = (
+        data.with_labels({G_MOS.key: made.label(data.labels[G_MOS.key], data.labels)})
+        for data in (train, validation)
+    )
+    return train, validation
 
 
 def student(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,10 @@ class Trainable(nn.Module):
     """Whatever tells it from others with the same targets"""
     targets: tuple[str, ...]
     heads: nn.ModuleDict
+
+    def rates(self) -> list[dict[str, Any]]:
+        """Groups of weights for the optimiser; `share` is what a group takes of the learning rate."""
+        return [{"params": list(self.parameters()), "share": 1.0}]
 
     def start_from(self, other: Trainable) -> None:
         """Take the trunk of a network of the same dimensions, and the heads of the targets that both have."""

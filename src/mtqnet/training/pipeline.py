@@ -1,12 +1,12 @@
 """`mtqnet train`: from folders of speech and noise to a model that scores, by one configuration and a seed.
 
-    corpus -> features -> MOSA-Net -> pseudo labels -> MTQ-Net -> ONNX -> figures
+    corpus -> features -> MOSA-Net -> pseudo labels -> MTQ-Net -> encoder and network together -> ONNX -> figures
 
 Every stage leaves whole files in the run's folder and finds them again, so a killed run goes on where it was:
     RUN/corpus/      clips and labels (corpus/build.py)
     RUN/features/    what the frozen front end gives for each clip
     RUN/peers/       what other predictors say of clips, where they are teachers
-    RUN/*.safetensors  checkpoints of both networks
+    RUN/*.safetensors  checkpoints of both networks, and of encoder and network together
     RUN/time.json    seconds of each stage
     RUN/model/       NAME.onnx, NAME.json (with the figures) and NAME.safetensors: what `--model` takes
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, loop, mpl, parallel, prepare
+from mtqnet.training import end_to_end, frontend, loop, mpl, parallel, prepare
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
 from mtqnet.training.finish import SILENT, Listener, Made, Row, Run, finish, judging_and_calibrating, timed
@@ -72,15 +73,20 @@ def learn(
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder is not None else 0
     trained = mpl.run(config, train, validation, width, place.out, listener.epoch)
-    made = Made(config, trained.student, encoder, _about(config, trained))
-    return partial(finish, made, rows, place, listener, clock)
+    about = _about(config, trained)
+    network = trained.student
+    if config.tune_encoder and encoder is not None:
+        network, history = end_to_end.learn(config, trained, encoder, train, validation, place.out, listener.epoch)
+        about["best_epochs"] = {**about["best_epochs"], "end_to_end": _best(history)}
+        about["parameters"] = sum(p.numel() for part in (network, encoder) for p in part.parameters())
+    return partial(finish, Made(config, network, encoder, about), rows, place, listener, clock)
 
 
 def _clips(rows: list[Row], split: str, place: Place) -> list[Excerpt]:
     return [excerpt(place.corpus, row) for row in rows if row["split"] == split]
 
 
-def _about(config: Config, trained: mpl.Trained) -> dict[str, object]:
+def _about(config: Config, trained: mpl.Trained) -> dict[str, Any]:
     teacher = min(trained.teacher_history, key=lambda e: e.validation_error)
     return {
         "version": __version__,

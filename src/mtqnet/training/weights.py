@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import load as parsed
@@ -24,7 +24,7 @@ from mtqnet.scoring.models import ModelRecord
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import EncoderConfig, NetworkConfig, build
 from mtqnet.training.encoder import SpeechEncoder
-from mtqnet.training.export import INT8_PARITY, PARITY, WEIGHTS_SHA256, Scorer, parity
+from mtqnet.training.export import INT8_PARITY, PARITY, TUNED_ENCODER, WEIGHTS_SHA256, Scorer, parity
 from mtqnet.training.frontend import FrontEnd
 from mtqnet.training.network import Network
 
@@ -54,13 +54,13 @@ def load(model: str | os.PathLike[str]) -> Opened:
     record = models.find(model)
     record.weights()  # the graph is the one that the record describes
     about: dict[str, Any] = json.loads(record.path.with_suffix(".json").read_text(encoding="utf-8"))
-    front_end, network, encoder = _made(record, about)
     content = _content(record)
     digest = about.get(WEIGHTS_SHA256)
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
         raise ModelError(
             f"{_beside(record).name} is not the file that {record.name}.json describes: {ONE_TRAINING}"
         )
+    front_end, network, encoder = _made(record, about)
     network.load_state_dict(_tensors(content, record, network))
     opened = Opened(record, about, network.eval(), encoder, front_end)
     if digest is None:
@@ -74,10 +74,13 @@ def _made(record: ModelRecord, about: Mapping[str, Any]) -> tuple[FrontEnd, Netw
         config = about["config"]
         where = f"{record.path.with_suffix('.json').name}, config"
         dimensions = build(NetworkConfig, config["network"], f"{where}.network")
-        front_end = FrontEnd.under(dimensions, build(EncoderConfig, config["encoder"], f"{where}.encoder"))
+        encoder_config = build(EncoderConfig, config["encoder"], f"{where}.encoder")
     except (KeyError, TypeError, UsageError) as error:
         said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"the record of '{record.name}' does not say what its network is ({said})") from error
+    if about.get(TUNED_ENCODER, False):
+        encoder_config = replace(encoder_config, weights=str(_beside(record)))
+    front_end = FrontEnd.under(dimensions, encoder_config)
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     with torch.random.fork_rng():
         network = Network(dimensions, record.targets, encoder.width if encoder is not None else 0)
@@ -104,7 +107,7 @@ def _content(record: ModelRecord) -> bytes:
 def _tensors(content: bytes, record: ModelRecord, network: Network) -> dict[str, torch.Tensor]:
     path = _beside(record)
     try:
-        stored = cast(dict[str, torch.Tensor], parsed(content))
+        stored = {k: w for k, w in parsed(content).items() if not k.startswith(encoders.PREFIX)}
     except Exception as error:  # safetensors has an error of its own without a public name
         raise ModelError(f"{path} is damaged ({error}): copy it again") from error
     expected = {name: weight.shape for name, weight in network.state_dict().items()}
