@@ -1,6 +1,6 @@
 """The whole chain, small, on generated voices and noise. About a minute on two cores.
 
-Corpus -> labels -> MOSA-Net -> pseudo labels -> MTQ-Net -> ONNX -> scores.
+Corpus -> labels -> MOSA-Net -> pseudo labels -> MTQ-Net -> encoder and network together -> ONNX -> scores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS
-from mtqnet.training import distil, pipeline
+from mtqnet.training import distil, pipeline, weights
 from mtqnet.training.config import Config, CorpusConfig, DistilConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.dataset import labels_of
 from mtqnet.training.finish import Listener
@@ -37,6 +37,8 @@ CONFIG = Config(
     ),
     teacher=FitConfig(epochs=14, batch=8, learning_rate=3e-3),
     student=FitConfig(epochs=14, batch=8, learning_rate=3e-3),
+    tune_encoder=True,
+    tune=FitConfig(epochs=1, steps=20, batch=8, learning_rate=3e-4),
 )
 
 
@@ -104,6 +106,8 @@ def test_the_record_holds_figures_of_both_held_out_splits_and_what_made_the_mode
     assert record["config"]["corpus"]["train"] == CONFIG.corpus.train
     assert "3QUEST-style, anchored on public P.835 ratings" in record["labels"]
     assert max(record["parity"].values()) < 1e-3
+    assert record["tuned_encoder"] and record["best_epochs"]["end_to_end"] == 1
+    assert weights.load(folder / "run/model/tiny.onnx").encoder is not None
 
 
 def test_scores_of_the_model_carry_intervals(folder: Path) -> None:

@@ -52,17 +52,19 @@ class Carded:
 
     @property
     def behind(self) -> str:
-        """The frozen encoder"""
+        """The encoder, and whether it learned too"""
         encoder = self.record["config"]["encoder"]
-        has_one = "encoder" in self.record["config"]["network"]["front_ends"]
-        return f"layers {encoder['layers']} of {encoder['name']}" if has_one else "no encoder"
+        if "encoder" not in self.record["config"]["network"]["front_ends"]:
+            return "no encoder"
+        learned = ", tuned" if self.record.get("tuned_encoder") else ", frozen"
+        return f"layers {encoder['layers']} of {encoder['name']}{learned}"
 
     @property
     def taught_by(self) -> str:
         if "parent" in self.record:
             return f"MPL, tuned from `{self.record['parent']['name']}`"
         if "teacher" not in self.record:
-            return "MPL"
+            return "MPL, then end to end" if self.record.get("tuned_encoder") else "MPL"
         return "distilled from `{name}` (sha256 {sha256:.8})".format(**self.record["teacher"])
 
     @property
