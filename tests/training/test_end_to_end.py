@@ -96,6 +96,18 @@ def test_a_share_of_nothing_leaves_the_encoder_as_it_was(
     assert same(weights(encoder), [weight.half().float() for weight in weights(tiny.little_encoder())])
 
 
+def test_a_share_of_the_weights_is_kept_from_before(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    kept = {
+        share: weights(*learnt(replace(CONFIG, tuned_share=share), trained, train, validation, tmp_path))
+        for share in (0.0, 0.7, 1.0)
+    }
+    assert same(kept[0.0][: len(weights(trained.student))], weights(trained.student))
+    for before, between, after in zip(kept[0.0], kept[0.7], kept[1.0], strict=True):
+        torch.testing.assert_close(between, 0.3 * before + 0.7 * after, atol=2e-3, rtol=1e-3)
+
+
 def test_the_stage_begins_with_what_mpl_left(trained: mpl.Trained, validation: Dataset) -> None:
     """Frames computed on the way are those that were stored, but for their 16 bits."""
     whole = end_to_end.EndToEnd(trained.student, tiny.little_encoder(), 0.2, bf16=False).eval()
@@ -155,6 +167,12 @@ def test_an_encoder_that_hears_something_else_is_refused(
     encoder.feature = "wave"
     with pytest.raises(UsageError, match="hears 'wave', and so must the network"):
         end_to_end.learn(CONFIG, trained, encoder, train, validation, tmp_path)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_more_than_all_of_the_weights_is_refused(share: float) -> None:
+    with pytest.raises(UsageError, match="tuned_share"):
+        replace(CONFIG, tuned_share=share)
 
 
 def test_without_an_encoder_there_is_nothing_to_tune() -> None:

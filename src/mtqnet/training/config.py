@@ -213,6 +213,8 @@ class Config:
     tune_loss: LossConfig = field(default_factory=lambda: LossConfig(pseudo_weight=0.5))
     encoder_share: float = 0.2
     """Of the learning rate of `tune`: the encoder's"""
+    tuned_share: float = 1.0
+    """Of the weights that `tune` left; the rest are those before it, which do better on strange recordings"""
     transfer: bool = False
     """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
 
@@ -222,6 +224,8 @@ class Config:
             raise UsageError("conv_channels, time_strides and band_strides need one entry each per block")
         if self.tune_encoder and "encoder" not in self.network.front_ends:
             raise UsageError("tune_encoder = true needs 'encoder' in network.front_ends")
+        if not 0 <= self.tuned_share <= 1:
+            raise UsageError("tuned_share is a share, 0 to 1")
         if unknown := set(self.network.sigmoid) - set(KEYS):
             raise UsageError(f"unknown target {sorted(unknown)} in network.sigmoid")
 

@@ -3,6 +3,9 @@
 MPL learns on what a frozen encoder gives, once for each clip: epochs cost little, but what the encoder threw away
 is lost. Here the encoder moves too, slower than the network behind it, for a few epochs. The labels are S-, N- and
 G-MOS, true PESQ, STOI and SDI, and what peers say of a clip (their own word, or MOSA-Net's of it).
+
+What is kept is a mean of the weights before and after (WiSE-FT: Wortsman et al., "Robust fine-tuning of zero-shot
+models", CVPR 2022): on clips like those of training the later ones are better, on others the earlier.
 """
 
 from __future__ import annotations
@@ -76,11 +79,14 @@ def learn(
     network.start_from(trained.teacher)  # for the heads of peers
     network.start_from(trained.student)
     whole = EndToEnd(network, encoder, config.encoder_share, config.machine.bf16_encoder)
+    before = {name: weight.clone() for name, weight in whole.state_dict().items()}
     loss = partial(losses.multi_task, targets=whole.targets, config=config.tune_loss)
     history = loop.fit(
         whole, _heard(train), _heard(validation), loss, config.tune, config.seed + 2,
         out / "end-to-end.safetensors", partial(report, "encoder and network") if report else None, config.machine,
     )  # fmt: skip
+    after = whole.state_dict()
+    whole.load_state_dict({name: torch.lerp(before[name], after[name], config.tuned_share) for name in after})
     _as_stored(encoder)
     return network.only(KEYS).eval(), history
 
