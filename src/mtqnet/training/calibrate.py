@@ -2,7 +2,8 @@
 
 Calibration clips are held out from training and from the choice of the best epoch. One half of them tells how far
 off the model is at which scores (a ridge regression of the logarithm of the error), the other half how much wider
-the interval must be to hold COVERAGE of the labels: split-conformal prediction (scoring/intervals.py).
+the interval must be to hold COVERAGE of the labels, and then the halves change places: split-conformal prediction
+(scoring/intervals.py), with every clip in the quantile.
 """
 
 from __future__ import annotations
@@ -63,17 +64,24 @@ def _band(target: Target, x: Array, scores: Array, labels: Array, first: NDArray
     known = ~np.isnan(labels)
     if known.sum() < LEAST:
         raise ModelError(f"{known.sum()} clips with {target.name} to calibrate on: intervals need {LEAST}")
-    error = np.abs(target.to_training(labels) - target.to_training(scores))
-    size = np.log(np.maximum(error, SMALLEST))
-    shape, rest = known & first, known & ~first
-    usual = float(size[shape].mean())
-    weights = ridge.solve(x[shape], size[shape] - usual, PENALTY)
-    weights[0] += usual  # the penalty pulls towards one width for all, not towards the width 1
-    exponent = x[known] @ weights
-    raw = Band(tuple(weights.tolist()), float(exponent.min()), float(exponent.max()), 1.0)
-    ratio = np.sort(error[rest] / raw.half_width(x[rest]))
+    x, first = x[known], first[known]
+    error = np.abs(target.to_training(labels[known]) - target.to_training(scores[known]))
+    ratio = np.empty(len(error))
+    for half in (first, ~first):
+        ratio[half] = error[half] / _usual(x[~half], error[~half], x).half_width(x[half])
+    made = _usual(x, error, x)
     place = min(math.ceil((len(ratio) + 1) * COVERAGE), len(ratio)) - 1
-    return Band(raw.weights, raw.lowest, raw.highest, float(ratio[place]))
+    return Band(made.weights, made.lowest, made.highest, float(np.sort(ratio)[place]))
+
+
+def _usual(x: Array, error: Array, everywhere: Array) -> Band:
+    """How far off the model usually is at such scores; terms `everywhere` tell between which ends."""
+    size = np.log(np.maximum(error, SMALLEST))
+    usual = float(size.mean())
+    weights = ridge.solve(x, size - usual, PENALTY)
+    weights[0] += usual  # the penalty pulls towards one width for all, not towards the width 1
+    exponent = everywhere @ weights
+    return Band(tuple(weights.tolist()), float(exponent.min()), float(exponent.max()), 1.0)
 
 
 def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[Covered]:
