@@ -36,10 +36,14 @@ class Pieces:
     """Seconds, of the whole recording"""
     flags: tuple[str, ...]
 
+    def values(self, record: ModelRecord) -> NDArray[np.float64]:
+        """(windows, targets), each within its target's range: what a recording's score is the mean of."""
+        low, high = _range(record.targets)
+        return np.asarray(np.clip(self.output.values, low, high))
+
     def windows(self, record: ModelRecord) -> tuple[WindowScores, ...]:
         """The scores of each window."""
         keys, intervals = record.targets, record.intervals
-        low, high = _range(keys)
         shares = self.weights / self.weights.sum()
         return tuple(
             WindowScores(
@@ -50,9 +54,7 @@ class Pieces:
                 keys,
                 intervals.of(dict(zip(keys, values, strict=True))) if intervals is not None else {},
             )
-            for window, share, values in zip(
-                self.cut, shares, np.clip(self.output.values, low, high).tolist(), strict=True
-            )
+            for window, share, values in zip(self.cut, shares, self.values(record).tolist(), strict=True)
         )
 
     def track(self, record: ModelRecord) -> Track:

@@ -98,7 +98,7 @@ class Predictor:
     def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:
         """The row of a recording whose windows went through the network."""
         targets = list(named(self.record.targets))
-        means = windows.combine(pieces.output.values, pieces.weights)
+        means = windows.combine(pieces.values(self.record), pieces.weights)
         values: dict[str, Any] = {
             target.key: target.clip(float(mean)) for target, mean in zip(targets, means, strict=True)
         }

@@ -54,13 +54,14 @@ def load(model: str | os.PathLike[str]) -> Opened:
     record = models.find(model)
     record.weights()  # the graph is the one that the record describes
     about: dict[str, Any] = json.loads(record.path.with_suffix(".json").read_text(encoding="utf-8"))
+    dimensions, encoder_config = _described(record, about)
     content = _content(record)
     digest = about.get(WEIGHTS_SHA256)
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
         raise ModelError(
             f"{_beside(record).name} is not the file that {record.name}.json describes: {ONE_TRAINING}"
         )
-    front_end, network, encoder = _made(record, about)
+    front_end, network, encoder = _made(record, dimensions, encoder_config)
     network.load_state_dict(_tensors(content, record, network))
     opened = Opened(record, about, network.eval(), encoder, front_end)
     if digest is None:
@@ -68,8 +69,8 @@ def load(model: str | os.PathLike[str]) -> Opened:
     return opened
 
 
-def _made(record: ModelRecord, about: Mapping[str, Any]) -> tuple[FrontEnd, Network, SpeechEncoder | None]:
-    """What the record's configuration describes, with weights drawn at random."""
+def _described(record: ModelRecord, about: Mapping[str, Any]) -> tuple[NetworkConfig, EncoderConfig]:
+    """What the record's configuration says of network and encoder."""
     try:
         config = about["config"]
         where = f"{record.path.with_suffix('.json').name}, config"
@@ -78,8 +79,14 @@ def _made(record: ModelRecord, about: Mapping[str, Any]) -> tuple[FrontEnd, Netw
     except (KeyError, TypeError, UsageError) as error:
         said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"the record of '{record.name}' does not say what its network is ({said})") from error
-    if about.get(TUNED_ENCODER, False):
-        encoder_config = replace(encoder_config, weights=str(_beside(record)))
+    tuned = about.get(TUNED_ENCODER, False)
+    return dimensions, replace(encoder_config, weights=str(_beside(record))) if tuned else encoder_config
+
+
+def _made(
+    record: ModelRecord, dimensions: NetworkConfig, encoder_config: EncoderConfig
+) -> tuple[FrontEnd, Network, SpeechEncoder | None]:
+    """The network with weights drawn at random, and the encoder as it is."""
     front_end = FrontEnd.under(dimensions, encoder_config)
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     with torch.random.fork_rng():
