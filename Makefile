@@ -48,7 +48,7 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/c
 		--train 8200 --validation 600 --test 600 --unseen 600 --out runs/corpus
 	$(BIN)/mtqnet corpus describe runs/corpus --picture docs/corpus.png
 
-train: .venv/dev.done  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
+train: .venv/dev.done peers  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
 
 tuning: .venv/dev.done  ## docs/results/tuning.md: tuned on two talkers, tested on the third (five minutes)
@@ -72,7 +72,7 @@ card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how fa
 
 peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
 
-reproduce: .venv/dev.done peers  ## the paper's four tables, into docs/results (three hours on two cores)
+reproduce: .venv/dev.done peers  ## the paper's tables and the levers, into docs/results (three hours on two cores)
 	$(BIN)/mtqnet reproduce --data $(DATA)
 
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)

@@ -217,7 +217,8 @@ Peers = Annotated[Path, typer.Option(help="Python that has speechmos and distill
 Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
 
 TRAIN_HELP = (
-    "Train a model by multi-task pseudo-label learning: corpus, MOSA-Net, pseudo labels, MTQ-Net, ONNX.\n\n"
+    "Train a model by multi-task pseudo-label learning: corpus, MOSA-Net, pseudo labels, MTQ-Net, the speech "
+    "encoder with it where that is asked for, ONNX.\n\n"
     "One configuration and its seed give the whole model. Called again on the same folder, it goes on where "
     "it stopped. The result is RUN/model, which [cyan]mtqnet score --model[/] takes. Needs mtqnet\\[train] and "
     "the packages of reducers.txt.\n\n"
@@ -273,7 +274,7 @@ REPRODUCE_HELP = (
     "Run the paper's experiments: tables of arms, each with several seeds, with intervals and paired tests.\n\n"
     "training: MPL against training from scratch and knowledge transfer. loss: Huber against others. models: "
     "MTQ-Net against plain rivals and peers. labels: how many clips need S/N/G labels. levers: what makes pseudo "
-    "labels pay. Without --table, all five. "
+    "labels pay. recipe: what each part of the shipped recipe brings. Without --table, all six. "
     "Writes TABLE.csv, TABLE.summary.csv, TABLE.md and pictures into --results. Called again it goes on where it "
     "stopped; arms that two tables share are run once. Needs mtqnet\\[train] and the packages of reducers.txt; "
     "the table models also `make peers`.\n\n"
