@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.float32]
 
+LONG = "end_to_end"
+"""Folder of the tests that take minutes"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: begun last, they would leave one of two processes waiting."""
+    items.sort(key=lambda item: LONG not in item.path.parts)
+
+
 TOY_GRAPH = """
 <ir_version: 8, opset_import: ["" : 17]>
 toy (float[batch, rows, 80] logmel, int64[batch] samples)
