@@ -108,6 +108,16 @@ def test_a_share_of_the_weights_is_kept_from_before(
         torch.testing.assert_close(between, 0.3 * before + 0.7 * after, atol=2e-3, rtol=1e-3)
 
 
+def test_heads_can_learn_alone_at_first(
+    trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    frozen = replace(CONFIG, tune=replace(TUNE, frozen_epochs=2))
+    network, encoder = learnt(frozen, trained, train, validation, tmp_path)
+    assert same(weights(encoder), [weight.half().float() for weight in weights(tiny.little_encoder())])
+    assert same(weights(network.dense, network.lstm), weights(trained.student.dense, trained.student.lstm))
+    assert not same(weights(network.heads), weights(trained.student.heads))
+
+
 def test_the_stage_begins_with_what_mpl_left(trained: mpl.Trained, validation: Dataset) -> None:
     """Frames computed on the way are those that were stored, but for their 16 bits."""
     whole = end_to_end.EndToEnd(trained.student, tiny.little_encoder(), 0.2, bf16=False).eval()

@@ -39,7 +39,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The frozen speech encoder of the front end."""
+    """The speech encoder of the front end."""
 
     name: str = "whisper-tiny.en"
     """`whisper-tiny.en`, or a folder (or hub name) of a HuBERT, WavLM or wav2vec 2.0 model."""

@@ -74,7 +74,8 @@ def learn(
         raise UsageError(
             f"tune_encoder = true: {config.encoder.name} hears {encoder.feature!r}, and so must the network"
         )
-    train, validation = mpl.agreed(config, train.with_labels(_peers(config, trained, train)), validation)
+    said = {key: trained.pseudo[key] for key in config.peers.heads}
+    train, validation = mpl.agreed(config, train.with_labels(said), validation)
     network = mpl.new_network(config, mpl.student_targets(config), encoder.width, config.seed)
     network.start_from(trained.teacher)  # for the heads of peers
     network.start_from(trained.student)
@@ -89,14 +90,6 @@ def learn(
     whole.load_state_dict({name: torch.lerp(before[name], after[name], config.tuned_share) for name in after})
     _as_stored(encoder)
     return network.only(KEYS).eval(), history
-
-
-def _peers(config: Config, trained: mpl.Trained, train: Dataset) -> dict[str, Any]:
-    """MOSA-Net's word where a peer said nothing."""
-    if not config.peers.heads:
-        return {}
-    said = mpl.annotate(trained.teacher, train)
-    return {key: said[key] for key in config.peers.heads}
 
 
 def _heard(data: Dataset) -> Dataset:

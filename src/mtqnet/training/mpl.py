@@ -41,6 +41,8 @@ class Trained:
 
     teacher: Network
     student: Network
+    pseudo: Labels
+    """What the teacher says of every training clip"""
     teacher_history: list[loop.Epoch]
     student_history: list[loop.Epoch]
 
@@ -57,7 +59,7 @@ def run(
     teacher, teacher_history = teach(config, train, validation, encoder_width, out, report)
     pseudo = annotate(teacher, train)
     learnt, history = learn(config, train, pseudo, validation, encoder_width, out, report, teacher)
-    return Trained(teacher, learnt, teacher_history, history)
+    return Trained(teacher, learnt, pseudo, teacher_history, history)
 
 
 def teacher_targets(config: Config) -> tuple[str, ...]:

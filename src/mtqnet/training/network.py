@@ -71,8 +71,9 @@ class Trainable(nn.Module):
 
     def freeze_trunk(self, frozen: bool) -> None:
         """Whether the heads learn alone."""
-        for name, weight in self.named_parameters():
-            weight.requires_grad_(not frozen or name.startswith("heads."))
+        heads = {id(weight) for weight in self.heads.parameters()}
+        for weight in self.parameters():
+            weight.requires_grad_(not frozen or id(weight) in heads)
 
 
 class Network(Trainable):
