@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.corpus.degrade.device import (
-    HANDSET_CURVES,
     LOUD_DBOV,
     MAX_LEVEL_DBOV,
     MAX_OFFSET,
@@ -31,6 +30,7 @@ from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.signal.handset import HANDSET_CURVES
 from mtqnet.signal.level import active_level, rms_level
 
 Samples = NDArray[np.float32]

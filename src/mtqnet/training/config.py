@@ -128,12 +128,17 @@ class FitConfig:
     weight_decay: float = 1e-2
     level_db: float = 10.0
     """Each training clip's level is moved by up to so much, up or down."""
+    colour: float = 0.0
+    """Chance that a training clip gets another microphone (colour.py). For clips that log-mel alone is seen of: in
+    `tune`, and in `student` where the network has no other front end"""
     average: float = 0.0
     """Share of the running average of the weights that a step keeps; the average is judged and kept. 0: none"""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
             raise UsageError("epochs and batch must be 1 or more, and learning_rate above 0")
+        if not 0 <= self.colour <= 1:
+            raise UsageError("colour is a chance, 0 to 1")
         if not 0 <= self.average < 1:
             raise UsageError("average must be 0 or more and less than 1")
         if self.unlabelled_batch and not self.steps:

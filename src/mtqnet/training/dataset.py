@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtqnet.errors import UsageError
 from mtqnet.signal.windows import pad
 from mtqnet.targets import QUEST, named
+from mtqnet.training.colour import coloured
 from mtqnet.training.config import FitConfig
 from mtqnet.training.dropout import Rows
 from mtqnet.training.frontend import Clip
@@ -94,7 +96,7 @@ def _number(cell: float | str | None) -> float:
 def training_batches(
     data: Dataset, targets: Sequence[str], fit: FitConfig, rng: np.random.Generator, share: Share = ALONE
 ) -> Iterator[Batch]:
-    """One epoch: random batches of clips of like length, each clip's level moved at random.
+    """One epoch: random batches of clips of like length, each clip's level and colour moved at random.
 
     Every clip comes once; or, with `fit.steps`, so many batches are drawn, each clip as often as any other. With
     `fit.unlabelled_batch`, so many clips without S/N/G labels join each batch of clips with them. Of each batch a
@@ -102,13 +104,13 @@ def training_batches(
     """
     for places in _drawn(data, fit, rng):
         if share.world == 1:
-            yield moved(collate(data, places, targets), fit.level_db, rng)
+            yield _varied(collate(data, places, targets), fit, rng)
         else:
-            yield _part(data, places, targets, fit.level_db, rng, share)
+            yield _part(data, places, targets, fit, rng, share)
 
 
 def _part(
-    data: Dataset, places: NDArray[np.int64], targets: Sequence[str], level_db: float,
+    data: Dataset, places: NDArray[np.int64], targets: Sequence[str], fit: FitConfig,
     rng: np.random.Generator, share: Share,
 ) -> Batch:  # fmt: skip
     """One process's clips of a batch, padded as the whole batch is."""
@@ -119,7 +121,11 @@ def _part(
     whole = collate(data, places[rows], targets, _rows(data, places))
     part = Part(Rows(torch.from_numpy(rows), len(places)), (~torch.isnan(labels)).sum(dim=0))
     own = torch.full_like(whole.labels, torch.nan) if idle else whole.labels
-    return moved(Batch(whole.inputs, whole.samples, own, part), level_db, rng)
+    return _varied(Batch(whole.inputs, whole.samples, own, part), fit, rng)
+
+
+def _varied(batch: Batch, fit: FitConfig, rng: np.random.Generator) -> Batch:
+    return recoloured(moved(batch, fit.level_db, rng), fit.colour, rng)
 
 
 def steps_of(data: Dataset, fit: FitConfig) -> int:
@@ -206,3 +212,14 @@ def moved(batch: Batch, level_db: float, rng: np.random.Generator) -> Batch:
     own = offset if batch.part is None else offset[batch.part.rows.places]
     moved = batch.inputs["logmel"] + own[:, None, None]
     return replace(batch, inputs={**batch.inputs, "logmel": moved.clamp(min=-10.0)})
+
+
+def recoloured(batch: Batch, chance: float, rng: np.random.Generator) -> Batch:
+    """Other microphones (colour.py). Raises UsageError where a clip has views that would not show it."""
+    if chance <= 0:
+        return batch
+    if others := sorted(set(batch.inputs) - {"logmel"}):
+        raise UsageError(f"colour is for clips whose only view is 'logmel', not {', '.join(others)}: set it to 0")
+    rows = None if batch.part is None else batch.part.rows
+    logmel = coloured(batch.inputs["logmel"], batch.samples, chance, rng, rows)
+    return replace(batch, inputs={"logmel": logmel})

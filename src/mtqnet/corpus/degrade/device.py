@@ -11,6 +11,7 @@ from mtqnet.corpus.degrade.step import uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.signal.audio import SAMPLE_RATE
+from mtqnet.signal.handset import handset_db
 from mtqnet.signal.level import FLOOR_DB, active_level
 
 PEAK_LIMIT = 0.99
@@ -22,28 +23,13 @@ QUIET_DBOV, LOUD_DBOV = -60.0, -12.0
 EXTREME_CHANCE = 0.07
 """Chance of a recording that is too quiet, and of one that is too loud."""
 TILT_HZ = 1000.0
-"""Hz; where an equaliser's slope is 0 dB, and where telephone curves are referred to."""
+"""Hz; where an equaliser's slope is 0 dB."""
 MAX_TILT_DB = 20.0
 """dB; an equaliser neither lifts nor lowers anything further."""
 RAMP = 32
 """Samples, 2 ms: into and out of a soft gap."""
 MAX_OFFSET = 0.2
 """Largest direct current, relative to the signal's peak."""
-
-# fmt: off
-HANDSET_CURVES = (
-    (100, -42.1, -40.1, -28.1), (125, -32.4, -31.4, -21.0), (160, -21.9, -23.4, -13.5),
-    (200, -15.5, -15.3, -9.6), (250, -10.6, -9.9, -6.6), (315, -7.1, -5.4, -4.6),
-    (400, -4.7, -2.7, -3.3), (500, -3.2, -1.3, -2.6), (630, -2.4, -0.7, -2.2),
-    (800, -1.2, -0.3, -1.2), (1000, 0.0, 0.0, 0.0), (1250, 1.4, 0.0, 1.4),
-    (1600, 3.1, 0.4, 3.2), (2000, 4.0, 0.5, 3.6), (2500, 5.5, 0.5, 5.0),
-    (3150, 5.5, 0.0, 5.8), (3500, -3.6, -8.7, 3.4), (4000, -33.5, -44.2, 0.2),
-    (5000, -48.5, -67.5, -5.3), (6300, -69.9, -80.1, -20.0), (8000, -86.3, -90.0, -36.4),
-)
-# fmt: on
-"""Hz, and dB relative to 1 kHz of three responses. Sending and receiving end of the intermediate reference system,
-after the nominal values of ITU-T P.48 (1988); the modified sending end, without the filter of the old local line,
-after ITU-T P.830 (1996), Annex D: the response of the filter that ITU-T G.191 gives for it at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +78,7 @@ class TelephoneBand:
         return cls(bool(rng.random() < 0.5), bool(rng.random() < 0.4), uniform(rng, 0.6, 1.2))
 
     def __call__(self, tracks: Tracks) -> Tracks:
-        hertz, sending, receiving, modified = np.array(HANDSET_CURVES).T
-        curve = (modified if self.modified else sending) + (receiving if self.receiving else 0.0)
-        level = np.interp(np.log2(np.maximum(_hertz(tracks), 1.0)), np.log2(hertz), curve)
+        level = handset_db(_hertz(tracks), self.modified, self.receiving)
         return tracks.filtered(10 ** (self.strength * level / 20))
 
 
