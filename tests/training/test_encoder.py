@@ -24,8 +24,10 @@ from mtqnet.training.encoder import (
     WhisperEncoder,
     load,
     read_container,
+    stored_weights,
     whisper_file,
 )
+from mtqnet.training.frontend import FrontEnd
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
@@ -173,3 +175,11 @@ def test_layer_that_does_not_exist_is_refused(model_home: Path) -> None:
         load(EncoderConfig(str(model_home / "WavLM"), (9,), 1))
     with pytest.raises(ModelError, match="has 4 layers, layer 5"):
         load(EncoderConfig("whisper-tiny.en", (5,), 1))
+
+
+def test_tuned_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    config = EncoderConfig(weights=str(tmp_path / "gone.safetensors"))
+    with pytest.raises(ModelError, match=r"encoder.weights: no file .*gone\.safetensors"):
+        stored_weights(config)
+    with pytest.raises(ModelError, match=r"gone\.safetensors"):
+        _ = FrontEnd(("logmel",), False, config).key

@@ -161,8 +161,7 @@ def gate(
 PLOT_HELP = (
     "Draw a recording: waveform, spectrogram, the six scores over time, and the worst stretch, if one stands out. "
     "Needs mtqnet\\[analysis].\n\n"
-    "Scores over time follow their window of up to 10 s: they tell which part of a longer recording is bad, but "
-    "hardly where in a window.\n\n"
+    "Lines are the scores of the 3 s about each moment; the band at their end is the interval of the whole.\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet plot call.wav --output call.png[/]"
 )

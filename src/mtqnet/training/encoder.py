@@ -69,9 +69,17 @@ def load(config: EncoderConfig) -> SpeechEncoder:
     else:
         encoder = HuggingFaceEncoder(config.name, config.layers, config.pool)
     if config.weights:
-        encoder.load_state_dict(tuned_weights(Path(config.weights).read_bytes()))
+        encoder.load_state_dict(tuned_weights(stored_weights(config)))
         encoder.tuned = True
     return cast(SpeechEncoder, encoder.eval().requires_grad_(False))
+
+
+def stored_weights(config: EncoderConfig) -> bytes:
+    """The file of `config.weights`. Raises ModelError where there is none."""
+    try:
+        return Path(config.weights).read_bytes()
+    except OSError as error:
+        raise ModelError(f"encoder.weights: no file {config.weights}: name a model's .safetensors") from error
 
 
 def tuned_weights(content: bytes) -> dict[str, Tensor]:

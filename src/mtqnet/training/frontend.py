@@ -60,10 +60,8 @@ class FrontEnd:
     @property
     def key(self) -> str:
         told = asdict(self)
-        if self.encoder is not None:
-            weights = told["encoder"].pop("weights")
-            if weights:  # a path says nothing of what is there
-                told["encoder"]["weights"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+        if self.encoder is not None and told["encoder"].pop("weights"):  # a path says nothing of what is there
+            told["encoder"]["weights"] = hashlib.sha256(encoders.stored_weights(self.encoder)).hexdigest()
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
