@@ -15,8 +15,11 @@ from typer.core import TyperGroup
 from mtqnet import __version__, finetune_verb
 from mtqnet.analysis import verbs
 from mtqnet.analysis.verbs import Model
+from mtqnet.corpus import verbs as corpus_verbs
+from mtqnet.corpus.verbs import Engine, Jobs, Out, RayAddress
 from mtqnet.distributed.options import MEMORY_GB, SHARD_SIZE
 from mtqnet.errors import MtqnetError
+from mtqnet.labels import verbs as label_verbs
 from mtqnet.service import verbs as service_verbs
 
 
@@ -93,11 +96,6 @@ Rate = Annotated[
 ]
 Encoding = Annotated[str, typer.Option("--encoding", help="Of raw samples: s16le or f32le.")]
 Channels = Annotated[int, typer.Option("--channels", min=1, max=64, help="Of raw samples, interleaved.")]
-Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
-RayAddress = Annotated[
-    str | None,
-    typer.Option("--address", help="Of the Ray cluster; without: RAY_ADDRESS, or one on this machine."),
-]
 ShardSize = Annotated[int, typer.Option("--shard-size", min=1, help="With ray: recordings of a table.")]
 WorkerMemory = Annotated[float, typer.Option("--worker-memory", min=0, help="With ray: GB of a process; 0: any.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
@@ -206,15 +204,12 @@ def flags(
 
 
 Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
 SharedCorpus = Annotated[
     Path | None, typer.Option(help="A corpus of the same configuration, to share with another run.")
 ]
-Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 """corpus.peers.PYTHON, written again as that module would load numpy for a help text"""
 Peers = Annotated[Path, typer.Option(help="Python that has speechmos and distillmos; `make peers` makes it.")]
-Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
 
 TRAIN_HELP = (
     "Train a model by multi-task pseudo-label learning: corpus, MOSA-Net, pseudo labels, MTQ-Net, the speech "
@@ -308,181 +303,8 @@ def reproduce(
     raise typer.Exit(0 if reproduce(options) else 1)
 
 
-corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
-app.add_typer(corpus, name="corpus")
-
-BUILD_HELP = (
-    "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
-    "ratings).\n\nAny folder of audio will do, with or without an index.csv. Speakers, noise files and rooms "
-    "are split between train, validation and test; a fourth split, unseen, goes through coders and noise reducers "
-    "that no other clip has heard. The same seed gives the same clips. Called again on the same folder, it goes "
-    "on where it stopped, or adds what --clips asks beyond it. Needs mtqnet\\[corpus] and the packages of "
-    "reducers.txt.\n\n[bold]Examples[/]\n\n"
-    "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
-    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
-    "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
-    "With --engine ray (mtqnet\\[ray]) a cluster makes the same clips; sources are at the same paths on all nodes."
-)
-
-
-@corpus.command("build", help=BUILD_HELP)
-def corpus_build(
-    speech: Folders,
-    noise: Folders,
-    out: Out = Path("corpus"),
-    rooms: Annotated[list[Path] | None, typer.Option(help="Folder of room impulse responses.")] = None,
-    clips: Annotated[int, typer.Option(min=0, help="Clips in all: 80 % train, the rest shared alike.")] = 1000,
-    train: Annotated[int | None, typer.Option(min=0, help="Clips to train on, whatever --clips says.")] = None,
-    validation: Annotated[int | None, typer.Option(min=0, help="Clips to validate on.")] = None,
-    test: Annotated[int | None, typer.Option(min=0, help="Clips to test on.")] = None,
-    unseen: Annotated[
-        int | None, typer.Option(min=0, help="Clips through coders and reducers that no other split has.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 1,
-    split_seed: Annotated[int, typer.Option(min=0, help="Of the split by speaker, noise file and room.")] = 0,
-    jobs: Jobs = 0,
-    engine: Engine = "local",
-    address: RayAddress = None,
-) -> None:
-    """Build a corpus."""
-    from mtqnet.console import need_engine
-    from mtqnet.corpus.console import build_corpus, shared
-
-    asked: dict[Any, int | None]
-    asked = {"train": train, "validation": validation, "test": test, "unseen": unseen}
-    if need_engine(engine) == "ray":
-        from mtqnet.corpus.build import Order
-        from mtqnet.corpus.pool import Sources
-        from mtqnet.distributed.console import build_on_cluster
-
-        sources = Sources(tuple(speech), tuple(noise), tuple(rooms or []))
-        build_on_cluster(Order(sources, shared(clips, asked), seed, split_seed), out, address, jobs)
-        return
-    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs)
-
-
-Where = Annotated[
-    list[str] | None,
-    typer.Option(help="Only such clips, as 's_mos<2', 'steps=Opus', 'Opus.kbps<12'; give again for more."),
-]
-Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="A corpus that `mtqnet corpus build` made.")]
-
-DESCRIBE_HELP = (
-    "Say what is in a corpus: distribution of each label and each degradation, correlation between labels. "
-    "A hole in S, N or G is marked.\n\n[bold]Examples[/]\n\n"
-    "[cyan]mtqnet corpus describe corpus[/]\n\n"
-    "[cyan]mtqnet corpus describe corpus --picture corpus.png --where split=unseen[/]"
-)
-
-
-@corpus.command("describe", help=DESCRIBE_HELP)
-def corpus_describe(
-    corpus: Corpus,
-    where: Where = None,
-    picture: Annotated[Path | None, typer.Option("--picture", "-p", help="Also draw it: .png or .svg.")] = None,
-) -> None:
-    """Print and draw what is in a corpus."""
-    from mtqnet.corpus.console import describe_corpus
-
-    describe_corpus(corpus, where or [], picture)
-
-
-LISTEN_HELP = (
-    "Write a page with players for a sample of a corpus: opens in any browser, offline.\n\n[bold]Example[/]\n\n"
-    "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus --count 20 -o opus.html[/]"
-)
-
-
-@corpus.command("listen", help=LISTEN_HELP)
-def corpus_listen(
-    corpus: Corpus,
-    where: Where = None,
-    count: Annotated[int, typer.Option(min=1, help="Clips on the page.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 1,
-    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
-) -> None:
-    """Write a page with players."""
-    from mtqnet.corpus.console import listen_to_corpus
-
-    listen_to_corpus(corpus, where or [], count, seed, output)
-
-
-LABEL_HELP = (
-    "Label a recording whose clean speech is at hand: S-, N- and G-MOS from clean, unprocessed and processed "
-    "signals, with equivalent Q and SNR as their reasons; PESQ, STOI, SDI, Csig, Cbak and Covl beside them.\n\n"
-    "3QUEST-style, anchored on public P.835 ratings; not the licensed instrument. Delay, up to 0.5 s, and "
-    "level are found. Without --unprocessed it says what it cannot tell. Needs mtqnet\\[corpus].\n\n"
-    "[bold]Examples[/]\n\n"
-    "[cyan]mtqnet label --clean c.wav --unprocessed u.wav --processed p.wav[/]\n\n"
-    "[cyan]mtqnet label --clean c.wav --processed coded.wav --json[/]"
-)
-
-
-@app.command("label", help=LABEL_HELP)
-def label_command(
-    clean: Annotated[Path, typer.Option("--clean", "-c", help="The clean speech.")],
-    processed: Annotated[Path, typer.Option("--processed", "-p", help="What the device or coder gave.")],
-    unprocessed: Annotated[
-        Path | None, typer.Option("--unprocessed", "-u", help="What it was given: speech and noise.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Label one set of files."""
-    from mtqnet.labels.console import label_files
-
-    label_files(clean, unprocessed, processed, as_json)
-
-
-labels = typer.Typer(no_args_is_help=True, help="The labeller of S-, N- and G-MOS.")
-app.add_typer(labels, name="labels")
-
-FIT_HELP = (
-    "Fit the labeller's curves to rated P.835 reference conditions.\n\nThe folder of ratings needs a labels.csv "
-    "with condition, speaker, clean_ref, mnru_q_db, snr_db, sig_mos, bak_mos and ovrl_mos. "
-    "Needs mtqnet\\[corpus].\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet labels fit --rated p835_csp835_refconditions --speech LibriSpeech/train-clean-100[/]"
-)
-
-
-@labels.command("fit", help=FIT_HELP)
-def labels_fit(
-    rated: Annotated[Path, typer.Option(help="Folder of rated reference conditions.")],
-    speech: Annotated[Path, typer.Option(help="Clean speech to measure PESQ against MNRU Q on.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write here instead of into this package."),
-    ] = None,
-) -> None:
-    """Fit the curves and say how well they pass through the ratings."""
-    from mtqnet.labels.console import fit_curves
-
-    fit_curves(rated, speech, output)
-
-
-COMPARE_HELP = (
-    "Hold every measure that was tried for the labeller against ratings, and write the table as Markdown.\n\n"
-    "Needs mtqnet\\[corpus] and visqol-python\\[lattice].\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet labels compare --rated p835_csp835_refconditions --codecs mushra_neural_codec "
-    "--triples pairs_voicebank_demand_cmgan --speech LibriSpeech/train-clean-100 -o docs/labeller.md[/]"
-)
-
-
-@labels.command("compare", help=COMPARE_HELP)
-def labels_compare(
-    rated: Annotated[Path, typer.Option(help="Folder of rated reference conditions.")],
-    codecs: Annotated[Path, typer.Option(help="Folder of coded speech rated by MUSHRA.")],
-    triples: Annotated[Path, typer.Option(help="Folder with clean/, noisy/ and one of enhanced recordings.")],
-    speech: Annotated[Path, typer.Option(help="Clean speech to measure each measure against MNRU Q on.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path("labeller.md"),
-) -> None:
-    """Write the table of measures that were tried."""
-    from mtqnet.labels.console import compare_measures
-
-    compare_measures(rated, codecs, triples, speech, output)
-
-
+corpus_verbs.add_to(app)
+label_verbs.add_to(app)
 verbs.add_to(app)
 service_verbs.add_to(app)
 
