@@ -60,9 +60,22 @@ def test_what_was_said_is_kept(toy_model: Path, clips: list[Excerpt], tmp_path: 
         np.testing.assert_array_equal(first[key], again[key])
 
 
-def test_a_clip_that_the_teacher_refuses_is_named(toy_model: Path, tmp_path: Path) -> None:
+def test_a_clip_that_the_teacher_refuses_has_its_own_labels_alone(
+    toy_model: Path, clips: list[Excerpt], tmp_path: Path
+) -> None:
     sf.write(tmp_path / "silent.flac", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
-    with pytest.raises(ModelError, match=r"silent\.flac"):
+    said, _ = taught(toy_model, [*clips, Excerpt(tmp_path / "silent.flac")], tmp_path / "taught")
+    own = {target.key: target.from_training(np.linspace(-1, 1, 6)) for target in TARGETS}
+    made = distil.mixed(own, said, 0.75)
+    for target in TARGETS:
+        assert np.isnan(said[target.key]).tolist() == [False] * 5 + [True]
+        assert made[target.key][5] == pytest.approx(own[target.key][5])
+        assert made[target.key][0] != pytest.approx(own[target.key][0])
+
+
+def test_a_teacher_that_refuses_every_clip_teaches_nothing(toy_model: Path, tmp_path: Path) -> None:
+    sf.write(tmp_path / "silent.flac", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    with pytest.raises(ModelError, match="none of these 1 clips"):
         taught(toy_model, [Excerpt(tmp_path / "silent.flac")], tmp_path / "taught")
 
 

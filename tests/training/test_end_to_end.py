@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import tiny
 import torch
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import KEYS
+from mtqnet.targets import BY_KEY, KEYS
 from mtqnet.training import end_to_end, loop, mpl
 from mtqnet.training.config import Config, FitConfig, PeersConfig
 from mtqnet.training.dataset import Dataset, collate
@@ -106,6 +107,22 @@ def test_a_share_of_the_weights_is_kept_from_before(
     assert same(kept[0.0][: len(weights(trained.student))], weights(trained.student))
     for before, between, after in zip(kept[0.0], kept[0.7], kept[1.0], strict=True):
         torch.testing.assert_close(between, 0.3 * before + 0.7 * after, atol=2e-3, rtol=1e-3)
+
+
+def test_scale_is_set_right_on_labels_and_ranks_stay(trained: mpl.Trained) -> None:
+    clips = heard(end_to_end.LEAST_CLIPS, seed=3)
+    data = Dataset([replace(c, features={"logmel": c.features["logmel"]}) for c in clips.clips], {})
+    whole = end_to_end.EndToEnd(copy.deepcopy(trained.student), tiny.little_encoder(), 0.2, False)
+    before = loop.predict(whole, data)
+    truth = {
+        key: target.from_training(1.2 * target.to_training(before[key]) - 0.1) for key, target in BY_KEY.items()
+    }
+    few = np.where(np.arange(len(data.clips)) < end_to_end.LEAST_CLIPS - 1, truth["n_mos"], np.nan)
+    end_to_end.rescale(whole, data.with_labels({**{key: truth[key] for key in KEYS}, "n_mos": few}))
+    after = loop.predict(whole, data)
+    np.testing.assert_allclose(after["s_mos"], truth["s_mos"], atol=1e-4)
+    np.testing.assert_allclose(np.log10(after["sdi_est"]), np.log10(truth["sdi_est"]), atol=1e-4)
+    np.testing.assert_array_equal(after["n_mos"], before["n_mos"])
 
 
 def test_heads_can_learn_alone_at_first(

@@ -103,12 +103,12 @@ def learn(
 
 
 def mixed(labels: Labels, said: Labels, share: float) -> Labels:
-    """The teacher's scores and a clip's own labels, `share` of the former; the scores alone where it has none."""
+    """The teacher's scores and a clip's own labels, `share` of the former; one alone where the other is NaN."""
     made = {}
     for target in named(list(KEYS)):
         own, teacher = target.to_training(labels[target.key]), target.to_training(said[target.key])
         made[target.key] = target.from_training(
-            np.where(np.isnan(own), teacher, share * teacher + (1 - share) * own)
+            np.where(np.isnan(own), teacher, np.where(np.isnan(teacher), own, share * teacher + (1 - share) * own))
         )
     return made
 
@@ -116,7 +116,10 @@ def mixed(labels: Labels, said: Labels, share: float) -> Labels:
 def teach(
     teacher: models.ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: Progress
 ) -> Labels:
-    """What the teacher says of these clips, (clips,) by target; kept in `store`. Raises ModelError."""
+    """What the teacher says of these clips, (clips,) by target, NaN where it refuses one; kept in `store`.
+
+    Raises ModelError where it refuses all.
+    """
     store.mkdir(parents=True, exist_ok=True)
     pieces = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
     files = [store / f"{teacher.sha256[:12]}-{fingerprint(piece)}.npy" for piece in pieces]
@@ -134,18 +137,16 @@ def teach(
                 done += len(piece)
                 progress(done, len(clips))
     whole = np.concatenate([np.load(file) for file in files])
+    if np.isnan(whole).all():
+        raise ModelError(f"the teacher {teacher.name!r} scores none of these {len(clips)} clips: are they silent?")
     return {key: whole[:, teacher.targets.index(key)] for key in KEYS}
 
 
 def _score(model: str, clips: Sequence[Excerpt]) -> Array:
-    """(clips, targets of the model)"""
+    """(clips, targets of the model): NaN for a clip that is refused, as one in 36,000 is too quiet to be heard."""
     predictor = _predictor(model)
-    rows = []
-    for clip in clips:
-        scores = predictor.score(read_excerpt(clip), SAMPLE_RATE)
-        if scores.error is not None:
-            raise ModelError(f"{clip.path} from sample {clip.start} could not be scored: {scores.error}")
-        rows.append([scores.value(key) for key in predictor.record.targets])
+    scored = [predictor.score(read_excerpt(clip), SAMPLE_RATE) for clip in clips]
+    rows = [[scores.value(key) for key in predictor.record.targets] for scores in scored]
     return np.array(rows, dtype=np.float64)
 
 

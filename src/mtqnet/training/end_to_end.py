@@ -5,7 +5,8 @@ is lost. Here the encoder moves too, slower than the network behind it, for a fe
 G-MOS, true PESQ, STOI and SDI, and what peers say of a clip (their own word, or MOSA-Net's of it).
 
 What is kept is a mean of the weights before and after (WiSE-FT: Wortsman et al., "Robust fine-tuning of zero-shot
-models", CVPR 2022): on clips like those of training the later ones are better, on others the earlier.
+models", CVPR 2022): on clips like those of training the later ones are better, on others the earlier. A mean of
+weights says the same on a scale that is a little off; the clips that judge epochs set that right.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import KEYS
+from mtqnet.targets import KEYS, named
 from mtqnet.training import loop, losses, mpl
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset
 from mtqnet.training.encoder import SpeechEncoder
 from mtqnet.training.frontend import Clip
-from mtqnet.training.network import Network, Output, Trainable
+from mtqnet.training.network import Head, Network, Output, Trainable
+
+LEAST_CLIPS = 100
+"""Labelled clips that tell a scale: 800 tell it within 0.01, fewer than these would do harm"""
 
 
 class EndToEnd(Trainable):
@@ -89,6 +94,8 @@ def learn(
     after = whole.state_dict()
     whole.load_state_dict({name: torch.lerp(before[name], after[name], config.tuned_share) for name in after})
     _as_stored(encoder)
+    if 0 < config.tuned_share < 1:
+        rescale(whole, _heard(validation))
     return network.only(KEYS).eval(), history
 
 
@@ -99,6 +106,25 @@ def _heard(data: Dataset) -> Dataset:
         for clip in data.clips
     ]
     return Dataset(clips, data.labels)
+
+
+def rescale(whole: EndToEnd, data: Dataset) -> None:
+    """Gain and offset of each head such that its scores of these clips lie, by least squares, on their labels.
+
+    A score is the mean of linear frame scores, so both go into the head's last layer. Heads with a sigmoid, and
+    those with fewer than LEAST_CLIPS labels, stay as they are.
+    """
+    scores = loop.predict(whole, data)
+    for target in named([key for key in whole.targets if key in data.labels]):
+        head = cast(Head, whole.heads[target.key])
+        truth, said = (target.to_training(values[target.key]) for values in (data.labels, scores))
+        known = ~np.isnan(truth)
+        if head.sigmoid or known.sum() < LEAST_CLIPS:
+            continue
+        gain, offset = np.polyfit(said[known], truth[known], 1)
+        with torch.no_grad():
+            head.score.weight *= float(gain)
+            head.score.bias.copy_(float(gain) * head.score.bias + float(offset))
 
 
 def _as_stored(encoder: SpeechEncoder) -> None:

@@ -23,7 +23,7 @@ from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY, Target
 
 TAU = 0.5
-"""MOS points: about the RMSE of the shipped model on ratings of recordings (MODEL_CARD.md: 0.45 to 0.61)."""
+"""MOS points: about the RMSE of the shipped model on ratings of recordings (MODEL_CARD.md: 0.40 to 0.65)."""
 VOTES_DEVIATION = 0.84
 """MOS points. Standard deviation of the votes on a recording: the mean over 78 recordings and three scales of the
 P.835 ratings of CSP835 (0.87, 0.85, 0.80)."""
