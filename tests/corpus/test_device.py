@@ -30,8 +30,8 @@ from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.handset import HANDSET_CURVES
 from mtqnet.signal.level import active_level, rms_level
+from mtqnet.signal.responses import HANDSET_CURVES
 
 Samples = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from mtqnet.errors import UsageError
 from mtqnet.labels import band
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.signal.features import log_mel
-from mtqnet.signal.handset import handset_db
+from mtqnet.signal.responses import handset_db
 from mtqnet.targets import KEYS
 from mtqnet.training import colour
 from mtqnet.training.config import FitConfig

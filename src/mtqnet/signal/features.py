@@ -33,7 +33,9 @@ UNTHREADED_FRAMES = 16
 (interface/gemm.c) begins to share a product among threads. On a busy machine these wait for each other longer than
 the product takes."""
 MEL_FLOOR = 1e-10
-"""Mel power below this is silence: log10 is -10."""
+"""Mel power below this is silence"""
+SILENT = -10.0
+"""log10 of MEL_FLOOR"""
 
 SPECTRUM_WINDOW = 512
 """Samples, 32 ms"""

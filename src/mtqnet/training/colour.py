@@ -18,13 +18,13 @@ from torch import Tensor
 
 from mtqnet.labels.band import EDGE_HZ, NOTHING_DB
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.features import MEL_FLOOR, MEL_HOP, mel_matrix
-from mtqnet.signal.handset import handset_db
+from mtqnet.signal.features import MEL_HOP, SILENT, mel_matrix
+from mtqnet.signal.responses import handset_db, tone_db
 from mtqnet.training.dropout import Rows
 from mtqnet.training.masks import masked_mean
 
 HANDSETS = ((True, False), (False, False), (False, True))
-"""Modified, receiving (signal/handset.py). The first is the one that lets wideband through"""
+"""Modified, receiving (signal/responses.py). The first is the one that lets wideband through"""
 WIDE_STRENGTH, NARROW_STRENGTH = 0.6, 1.2
 """Of a handset's dB, at most. More of it on a wideband clip would be a change of band, which is damage."""
 SLOPE_DB, RESONANCE_DB, MOST_DB = 4.0, 8.0, 12.0
@@ -48,7 +48,7 @@ def coloured(
         wide, narrow = (levels[rows.places.cpu().numpy()] for levels in (wide, narrow))
     levels = np.where(is_narrow(logmel, samples)[:, None], narrow, wide) / 10
     offset = torch.from_numpy(levels.astype(np.float32))[:, None, :]
-    return (logmel + offset).clamp(min=float(np.log10(MEL_FLOOR)))
+    return (logmel + offset).clamp(min=SILENT)
 
 
 def drawn(clips: int, chance: float, rng: np.random.Generator) -> tuple[Levels, Levels]:
@@ -82,8 +82,6 @@ def band_hz() -> NDArray[np.float64]:
 
 def _tones(clips: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """dB a band, (clips, 80), of tone controls."""
-    hertz = band_hz()
     slope, resonance = (rng.uniform(-most, most, clips)[:, None] for most in (SLOPE_DB, RESONANCE_DB))
-    centre, narrowness = 200 * 30 ** rng.random(clips)[:, None], rng.uniform(0.7, 4, clips)[:, None]
-    detuned = narrowness * (hertz / centre - centre / hertz)
-    return np.asarray(np.clip(slope * np.log2(hertz / 1000) + resonance / (1 + detuned**2), -MOST_DB, MOST_DB))
+    centre, q = 200 * 30 ** rng.random(clips)[:, None], rng.uniform(0.7, 4, clips)[:, None]
+    return tone_db(band_hz(), slope, resonance, centre, q, MOST_DB)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtqnet.errors import UsageError
+from mtqnet.signal.features import SILENT
 from mtqnet.signal.windows import pad
 from mtqnet.targets import QUEST, named
 from mtqnet.training.colour import coloured
@@ -211,7 +212,7 @@ def moved(batch: Batch, level_db: float, rng: np.random.Generator) -> Batch:
     offset = torch.from_numpy(rng.uniform(-level_db, level_db, clips).astype(np.float32) / 10)
     own = offset if batch.part is None else offset[batch.part.rows.places]
     moved = batch.inputs["logmel"] + own[:, None, None]
-    return replace(batch, inputs={**batch.inputs, "logmel": moved.clamp(min=-10.0)})
+    return replace(batch, inputs={**batch.inputs, "logmel": moved.clamp(min=SILENT)})
 
 
 def recoloured(batch: Batch, chance: float, rng: np.random.Generator) -> Batch:

@@ -87,15 +87,16 @@ def learn(
     whole = EndToEnd(network, encoder, config.encoder_share, config.machine.bf16_encoder)
     before = {name: weight.clone() for name, weight in whole.state_dict().items()}
     loss = partial(losses.multi_task, targets=whole.targets, config=config.tune_loss)
+    judging = _heard(validation)
     history = loop.fit(
-        whole, _heard(train), _heard(validation), loss, config.tune, config.seed + 2,
+        whole, _heard(train), judging, loss, config.tune, config.seed + 2,
         out / "end-to-end.safetensors", partial(report, "encoder and network") if report else None, config.machine,
     )  # fmt: skip
     after = whole.state_dict()
     whole.load_state_dict({name: torch.lerp(before[name], after[name], config.tuned_share) for name in after})
     _as_stored(encoder)
     if 0 < config.tuned_share < 1:
-        rescale(whole, _heard(validation))
+        rescale(whole, judging)
     return network.only(KEYS).eval(), history
 
 

@@ -11,8 +11,8 @@ from mtqnet.corpus.degrade.step import uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.handset import handset_db
 from mtqnet.signal.level import FLOOR_DB, active_level
+from mtqnet.signal.responses import handset_db, tone_db
 
 PEAK_LIMIT = 0.99
 """Full scale is 1. A level that would go beyond is lowered: clipping is a step of its own."""
@@ -22,8 +22,6 @@ QUIET_DBOV, LOUD_DBOV = -60.0, -12.0
 """dBov; a microphone across the room, and a gain that only just does not clip."""
 EXTREME_CHANCE = 0.07
 """Chance of a recording that is too quiet, and of one that is too loud."""
-TILT_HZ = 1000.0
-"""Hz; where an equaliser's slope is 0 dB."""
 MAX_TILT_DB = 20.0
 """dB; an equaliser neither lifts nor lowers anything further."""
 RAMP = 32
@@ -101,9 +99,8 @@ class Equaliser:
 
     def __call__(self, tracks: Tracks) -> Tracks:
         hertz = np.maximum(_hertz(tracks), 1.0)
-        detuned = self.resonance_q * (hertz / self.resonance_hz - self.resonance_hz / hertz)
-        level = self.slope_db * np.log2(hertz / TILT_HZ) + self.resonance_db / (1 + detuned**2)
-        return tracks.filtered(10 ** (np.clip(level, -MAX_TILT_DB, MAX_TILT_DB) / 20))
+        level = tone_db(hertz, self.slope_db, self.resonance_db, self.resonance_hz, self.resonance_q, MAX_TILT_DB)
+        return tracks.filtered(10 ** (level / 20))
 
 
 @dataclass(frozen=True)

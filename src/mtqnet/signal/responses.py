@@ -1,9 +1,14 @@
-"""What a telephone handset does to the spectrum of a voice."""
+"""Frequency responses of devices, in dB: telephone handsets and tone controls."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+Numbers = float | NDArray[np.float64]
+
+TILT_HZ = 1000.0
+"""Hz; where a tone control's slope is 0 dB"""
 
 # fmt: off
 HANDSET_CURVES = (
@@ -29,3 +34,21 @@ def handset_db(hertz: NDArray[np.float64], modified: bool, receiving: bool) -> N
     points, sending, earpiece, late = np.array(HANDSET_CURVES).T
     curve = (late if modified else sending) + (earpiece if receiving else 0.0)
     return np.asarray(np.interp(np.log2(np.maximum(hertz, 1.0)), np.log2(points), curve))
+
+
+def tone_db(
+    hertz: NDArray[np.float64],
+    slope_db: Numbers,
+    resonance_db: Numbers,
+    centre_hz: Numbers,
+    q: Numbers,
+    most_db: float,
+) -> NDArray[np.float64]:
+    """dB at these frequencies (above 0) of a tone control: tilt about TILT_HZ and resonance, at most `most_db`.
+
+    `slope_db` is dB an octave, `q` the resonance's middle frequency over its width, as of a resonant circuit.
+    Columns (controls, 1) of them give (controls, frequencies).
+    """
+    detuned = q * (hertz / centre_hz - centre_hz / hertz)
+    level = slope_db * np.log2(hertz / TILT_HZ) + resonance_db / (1 + detuned**2)
+    return np.asarray(np.clip(level, -most_db, most_db))
