@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -109,7 +110,20 @@ def test_mapped_arrays_are_those_of_numpy(tmp_path: Path) -> None:
     found = mapped.arrays(tmp_path / "chunk.npz")
     assert found.keys() == made.keys() and found["0/samples"] == 70_000
     np.testing.assert_array_equal(found["0/logmel"], made["0/logmel"])
-    assert isinstance(found["0/logmel"], np.memmap)
+    assert not found["0/logmel"].flags.writeable
+
+
+def test_a_file_is_mapped_once_whatever_the_number_of_its_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "chunk.npz", *(np.full((n, 2), n, np.float16) for n in range(1, 9)))
+    roots = set()
+    for number, array in enumerate(mapped.arrays(tmp_path / "chunk.npz").values(), start=1):
+        np.testing.assert_array_equal(array, np.full((number, 2), number))
+        root: object = array
+        while isinstance(root, np.ndarray):
+            root = root.base
+        assert isinstance(root, mmap.mmap)
+        roots.add(id(root))
+    assert len(roots) == 1
 
 
 def test_sixteen_bit_products_train_nearly_the_same(tmp_path: Path) -> None:

@@ -174,10 +174,14 @@ class DistilConfig:
     """A shipped model, or the path of an .onnx file"""
     share: float = 0.7
     """Weight of the teacher's scores in the labels of clips that have their own, 0 to 1; others have only these"""
+    hint: float = 0.0
+    """Weight of the distance from the frames that the teacher makes its scores of (hints.py); 0: scores alone"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise UsageError("distil.share is a share, 0 to 1")
+        if self.hint < 0:
+            raise UsageError("distil.hint is a weight, 0 or more")
 
 
 @dataclass(frozen=True)

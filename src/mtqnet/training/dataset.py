@@ -25,7 +25,9 @@ from mtqnet.training.parallel import ALONE, Share
 BUCKET = 20
 """Batches whose clips are sorted by length together: little padding, still a random order."""
 
-PADDED_ROWS = {"logmel": 64, "spectrum": 40, "wave": 10_240, "encoder": 8}
+HINT = "hint"
+"""A view that no front end makes: what a teacher hears in the clip (hints.py)"""
+PADDED_ROWS = {"logmel": 64, "spectrum": 40, "wave": 10_240, "encoder": 8, HINT: 8}
 """Rows of which a batch has a whole multiple (0.64 s of each view): a new shape costs each layer of torch its
 preparation for it, a sixth of all time where every batch has its own."""
 
@@ -184,8 +186,8 @@ def collate(
         rows, counts = pad([clip.features[name].astype(np.float32) for clip in clips], PADDED_ROWS[name])
         missing = max(0, (least or {}).get(name, 0) - rows.shape[1])
         inputs[name] = torch.from_numpy(np.pad(rows, ((0, 0), (0, missing), (0, 0))) if missing else rows)
-        if name == "encoder":
-            inputs["encoder_counts"] = torch.from_numpy(counts)
+        if name in ("encoder", HINT):
+            inputs[f"{name}_counts"] = torch.from_numpy(counts)
     return Batch(inputs, torch.tensor([clip.samples for clip in clips]), _labels(data, places, targets))
 
 
@@ -219,8 +221,8 @@ def recoloured(batch: Batch, chance: float, rng: np.random.Generator) -> Batch:
     """Other microphones (colour.py). Raises UsageError where a clip has views that would not show it."""
     if chance <= 0:
         return batch
-    if others := sorted(set(batch.inputs) - {"logmel"}):
+    if others := sorted(set(batch.inputs) - {"logmel", HINT, f"{HINT}_counts"}):
         raise UsageError(f"colour is for clips whose only view is 'logmel', not {', '.join(others)}: set it to 0")
     rows = None if batch.part is None else batch.part.rows
     logmel = coloured(batch.inputs["logmel"], batch.samples, chance, rng, rows)
-    return replace(batch, inputs={"logmel": logmel})
+    return replace(batch, inputs={**batch.inputs, "logmel": logmel})

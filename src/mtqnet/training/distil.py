@@ -28,12 +28,12 @@ from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, read_excerpt
 from mtqnet.targets import KEYS, named
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, loop, losses, mpl, parallel
+from mtqnet.training import frontend, hints, loop, losses, mpl, parallel
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.finish import SILENT, Listener, Made, Run, finish, judging_and_calibrating, timed
-from mtqnet.training.network import Network
+from mtqnet.training.network import Network, Trainable
 from mtqnet.training.prepare import Place, build_corpus, dataset
 
 CHUNK = 100
@@ -72,9 +72,11 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
         clips = [excerpt(place.corpus, row) for row in rows if row["split"] == "train"]
         stage = partial(listener.stage, "teacher")
         said = teach(teacher, clips, place.out / "taught", place.jobs, stage)
+        heard = _heard(config, teacher, clips, place, listener) if config.distil.hint else []
     train = train.with_labels(mixed(train.labels, said, config.distil.share))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
-    network, history = learn(config, train, validation, encoder.width if encoder else 0, place.out, listener)
+    width = encoder.width if encoder else 0
+    network, history = learn(config, train, validation, width, place.out, listener, heard)
     best = min(history, key=lambda epoch: epoch.validation_error).epoch
     about = {
         "version": __version__,
@@ -88,15 +90,29 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
     return partial(finish, Made(config, network, encoder, about), rows, place, listener, clock)
 
 
+def _heard(
+    config: Config, teacher: models.ModelRecord, clips: Sequence[Excerpt], place: Place, listener: Listener
+) -> list[hints.Frames]:
+    hints.need_one_rate(teacher, config.network)
+    stage = partial(listener.stage, "what the teacher hears")
+    return hints.hear(teacher, clips, place.out / "taught", place.jobs, stage)
+
+
 def learn(
-    config: Config, train: Dataset, validation: Dataset, encoder_width: int, out: Path, listener: Listener
-) -> tuple[Network, list[loop.Epoch]]:
-    """The small network on whatever labels `train` carries, all targets alike."""
+    config: Config, train: Dataset, validation: Dataset, encoder_width: int, out: Path, listener: Listener,
+    heard: Sequence[hints.Frames] = (),
+) -> tuple[Network, list[loop.Epoch]]:  # fmt: skip
+    """The small network on whatever labels `train` carries, all targets alike; and on what its teacher `heard`."""
     network = mpl.new_network(config, KEYS, encoder_width, config.seed)
-    loss = partial(losses.supervised, targets=KEYS, config=config.loss)
+    learning: Trainable = network
+    loss: loop.Loss = partial(losses.supervised, targets=KEYS, config=config.loss)
+    if heard:
+        train = hints.hinted(train, heard)
+        learning = hints.Hinted(network, heard[0].shape[1], hints.variance(heard))
+        loss = partial(hints.loss, targets=KEYS, config=config.loss, weight=config.distil.hint)
     report = partial(listener.epoch, "small")
     history = loop.fit(
-        network, train, validation, loss, config.student, config.seed, out / "small.safetensors", report,
+        learning, train, validation, loss, config.student, config.seed, out / "small.safetensors", report,
         config.machine,
     )  # fmt: skip
     return network, history

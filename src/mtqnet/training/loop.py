@@ -208,7 +208,7 @@ def _loss_of(
         dropout.tell(network, batch.part.rows)
     with torch.autocast(batch.samples.device.type, torch.bfloat16, enabled=machine.bf16):
         output = run(batch.inputs, batch.samples)
-    output = Output(output.values.float(), output.frames.float(), output.counts)
+    output = output._replace(values=output.values.float(), frames=output.frames.float())
     if batch.part is None:
         return loss(output, batch.labels, progress=progress)
     return loss(output, batch.labels, progress=progress, counts=batch.part.counts)

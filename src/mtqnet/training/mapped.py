@@ -1,11 +1,13 @@
 """Arrays of an .npz file as they lie on disk: of a file that is opened, only what is asked for is read.
 
+A file is mapped once, whatever the number of its arrays: a process may have no more than 65,530 mappings.
 Several processes of one machine then hold the features of a corpus once, in the system's cache, and each reads the
 clips of its own share.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 from pathlib import Path
@@ -22,6 +24,7 @@ LOCAL_HEADER = struct.Struct("<26xHH")
 def arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file that numpy.savez wrote (not compressed), mapped and read-only; numbers are read."""
     found: dict[str, NDArray[Any]] = {}
+    whole = np.asarray(np.memmap(path, np.uint8, "r"))
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         for member in archive.infolist():
             file.seek(member.header_offset)
@@ -30,8 +33,6 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
             npy.read_magic(file)
             shape, _, dtype = npy.read_array_header_1_0(file)
             name = member.filename.removesuffix(".npy")
-            if shape:
-                found[name] = np.memmap(path, dtype, "r", file.tell(), shape)
-            else:
-                found[name] = np.frombuffer(file.read(dtype.itemsize), dtype)[0]
+            place = file.tell()
+            found[name] = whole[place : place + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
     return found

@@ -43,6 +43,8 @@ class Output(NamedTuple):
     """(batch, frames, targets); padding is zero."""
     counts: Tensor
     """(batch,) real frames"""
+    apart: Tensor | None = None
+    """(batch,) distance from what a teacher hears (hints.py), where the inputs tell that"""
 
 
 class Trainable(nn.Module):
@@ -110,7 +112,10 @@ class Network(Trainable):
         With an encoder branch, `encoder` holds its frames (batch, frames, width) and `encoder_counts` how
         many of them are real (batch,).
         """
-        x, counts = self.trunk(inputs, samples)
+        return self.scored(*self.trunk(inputs, samples))
+
+    def scored(self, x: Tensor, counts: Tensor) -> Output:
+        """What `trunk` gives -> scores."""
         frames = torch.cat([self.heads[key](x, counts) for key in self.targets], dim=2)
         return Output(masked_mean(frames, counts), frames, counts)
 
