@@ -117,12 +117,14 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
     lines = [
         "# Tuned on two talkers, tested on the third",
         "",
-        f"`python benchmarks/unseen_talker.py --seed {tuning.seed} --anchor {tuning.anchor:g}`, "
-        f"{date.today().isoformat()}, mtqnet {__version__}, model `{record.name}` (sha256 {record.sha256[:12]}). "
+        f"`python benchmarks/unseen_talker.py --seed {tuning.seed} --anchor {tuning.anchor:g} "
+        f"--share {tuning.share:g}`, {date.today().isoformat()}, mtqnet {__version__}, model `{record.name}` "
+        f"(sha256 {record.sha256[:12]}). "
         "Written by that command; `make tuning` repeats it.",
         "",
         "P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge. The anchor weighs "
-        f"{tuning.anchor:g} ({TuneConfig().anchor:g} is the default of `mtqnet finetune`), all else is as "
+        f"{tuning.anchor:g} ({TuneConfig().anchor:g} is the default of `mtqnet finetune`), the share of the tuned "
+        f"weights is {tuning.share:g} (default {TuneConfig().share:g}), all else is as "
         "it is by default; the number of epochs is found without the third talker. S-, N- and G-MOS "
         "are held against listeners, PESQ and STOI against values computed from the clean recordings, SDI (as "
         "log10) against SNR and Q of the condition: the clean recordings came through other filters, which SDI "
@@ -131,7 +133,7 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         "",
         "The labeller's curves, by which the model's training clips got their labels, were fitted to the ratings "
         "of these three talkers: *before* has met their scale, if not the recordings. The anchor's default weight "
-        "was chosen on these talkers, too (training/tuning/fit.py).",
+        "was chosen on these talkers, too (training/tuning/fit.py); that of the share is the one of its source.",
         "",
         "<!-- --8<-- [start:table] -->",
         "",
@@ -162,12 +164,13 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the order of recordings.")] = 1,
     epochs: Annotated[int, typer.Option(help="At most.")] = TuneConfig().epochs,
     anchor: Annotated[float, typer.Option(help="Weight of a score that is held.")] = TuneConfig().anchor,
+    share: Annotated[float, typer.Option(help="Of the tuned weights in what is kept.")] = TuneConfig().share,
 ) -> None:
     """Tune three times two ways, write what came out."""
     keep_memory()
     folder = data / SET
     table = label_tables.read(table_with_truth(folder, work / "labels.csv"))
-    tuning = TuneConfig(seed=seed, epochs=epochs, anchor=anchor)
+    tuning = TuneConfig(seed=seed, epochs=epochs, anchor=anchor, share=share)
     rows: list[Row] = []
     for rated, targets in LESSONS.items():
         for unseen in sorted(set(table.column("speaker"))):

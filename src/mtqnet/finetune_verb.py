@@ -57,6 +57,10 @@ def finetune(
     anchor: Annotated[
         float, typer.Option(min=0, help="Weight of a score that is held, beside one that learns.")
     ] = 3.0,
+    share: Annotated[
+        float,
+        typer.Option(help="Of the tuned weights in what is kept; the rest are as before."),
+    ] = 0.5,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of recordings.")] = 1,
     file_column: Annotated[str, typer.Option(help="Column of the recordings, if it is not found.")] = "",
@@ -78,10 +82,11 @@ def finetune(
     from mtqnet.training.finetune_console import tune_model
     from mtqnet.training.tuning.fit import TuneConfig
 
+    tuning = TuneConfig(epochs=epochs, anchor=anchor, share=share, seed=seed)
     table = label_tables.read(labels, file_column, assigned(column or []))
     order = Order(
         table, audio or labels.parent, out, work or out.with_name(f"{out.resolve().name}.work"), model, by,
         tuple(hold_out or ()), leave_out_each, tuple(target or ()), unlabelled,
-        TuneConfig(epochs=epochs, anchor=anchor, seed=seed), force, jobs, shlex.join(["mtqnet", *sys.argv[1:]]),
+        tuning, force, jobs, shlex.join(["mtqnet", *sys.argv[1:]]),
     )  # fmt: skip
     tune_model(order)

@@ -30,7 +30,7 @@ from mtqnet.training.tuning.judged import AFTER, BEFORE
 Samples = NDArray[np.float32]
 Write = Callable[[Path, Sequence[Mapping[str, object]]], Path]
 
-TUNE = TuneConfig(epochs=12, frozen_epochs=6, batch=4, head_rate=3e-2, rate=1e-2)
+TUNE = TuneConfig(epochs=24, frozen_epochs=6, batch=4, head_rate=3e-2, rate=1e-2)
 INTERVALS = Intervals(0.9, {key: Band((0.0,) * 28, 0.0, 0.0, 0.5) for key in KEYS})
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import tiny_model
+from mtqnet.errors import UsageError
 from mtqnet.signal.features import log_mel
 from mtqnet.targets import KEYS, named
 from mtqnet.training import losses, weights
@@ -175,6 +176,33 @@ def test_patience_ends_what_gets_no_better(network: Network, sound: Sound) -> No
             found = fit.search(network, data, EVERYTHING, halves, config, lambda *_: None)
         assert len(found.errors) == TUNE.epochs + 1
     assert len(steps[2]) < len(steps[99]) == 2 * (TUNE.epochs + 1)
+
+
+def test_what_is_kept_lies_between_the_weights_before_and_after(network: Network, sound: Sound) -> None:
+    data, before = made(network, sound), network.state_dict()
+    half, whole = (fit.tune(network, data, EVERYTHING, 5, replace(TUNE, share=s)).state_dict() for s in (0.5, 1.0))
+    assert any(not torch.equal(whole[name], before[name]) for name in before)
+    for name, weight in half.items():
+        torch.testing.assert_close(weight, (before[name] + whole[name]) / 2)
+
+
+def test_what_is_judged_is_what_would_be_kept(network: Network, sound: Sound) -> None:
+    judged: dict[int, dict[str, torch.Tensor]] = {}
+
+    def judge(net: Network, epochs: int) -> bool:
+        judged[epochs] = {name: weight.clone() for name, weight in net.state_dict().items()}
+        return True
+
+    data = made(network, sound)
+    kept = fit.tune(network, data, EVERYTHING, 3, TUNE, judge).state_dict()
+    assert list(judged) == [0, 1, 2, 3]
+    for name, weight in network.state_dict().items():
+        assert torch.equal(judged[0][name], weight) and torch.equal(judged[3][name], kept[name])
+
+
+def test_no_share_of_the_tuned_weights_would_be_no_tuning() -> None:
+    with pytest.raises(UsageError, match="share"):
+        TuneConfig(share=0.0)
 
 
 def test_same_seed_gives_the_same_weights(network: Network, sound: Sound) -> None:

@@ -3,6 +3,9 @@
 Small sets of labels leave nothing to spare for a validation set. So the number of epochs is found by leaving out
 each part of the recordings once (groups.folds): at which epoch were the parts that were left out scored best? Then
 all learn together for so long. Epoch 0 is the model as it was: it may well be the best.
+
+What is judged and kept is a mean of the weights before and after (WiSE-FT: Wortsman et al., "Robust fine-tuning of
+zero-shot models", CVPR 2022): talkers who were not rated lose less by it than those who were gain.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtqnet.errors import UsageError
 from mtqnet.targets import named
 from mtqnet.training import losses
 from mtqnet.training.config import LossConfig
@@ -53,9 +57,17 @@ class TuneConfig:
     """Weight of a head that is to stay, beside one that learns. Found by leaving talkers of CSP835 out
     (make tuning), ratings of G-MOS alone: with 1, SDI of one talker lost 0.014 LCC; with 3 no score of the two
     talkers looked at lost any, and G-MOS gained nearly as much (RMSE 0.28 for 0.26, 0.32 for 0.31)"""
+    share: float = 0.5
+    """Of the weights that were learnt in those that are judged and kept; the rest are the model's as it was. What
+    Wortsman et al. propose where nothing tells a better one; with 1, talkers of CSP835 who were not rated lost up
+    to 0.02 LCC and 0.04 RMSE, with 0.5 none did (make tuning)"""
     level_db: float = 3.0
     """Each piece's level is moved by up to so much, up or down"""
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise UsageError("the share of the tuned weights is above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -88,12 +100,14 @@ def search(start: Network, data: Material, recordings: Places, by: Sequence[str]
 
 def tune(start: Network, data: Material, recordings: Places, epochs: int, config: TuneConfig,
          judge: Judge = lambda *_: True) -> Network:  # fmt: skip
-    """A copy of the network after so many epochs on these recordings (and on all unlabelled pieces)."""
+    """A copy of the network after so many epochs on these recordings (and on all unlabelled pieces), averaged with
+    the network as it was."""
     network = copy.deepcopy(start)
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.0)  # decay would pull away from the start
     pieces = data.sound.pieces(recordings)
     heads = torch.tensor([1.0 if key in data.tuned else config.anchor for key in network.targets])
-    going = judge(network, 0)
+    kept = between(start, network, config.share)
+    going = judge(kept, 0)
     step = 0
     for epoch in range(epochs):
         if not going:
@@ -113,10 +127,17 @@ def tune(start: Network, data: Material, recordings: Places, epochs: int, config
             torch.autograd.backward(value)
             torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
             optimiser.step()
-        network.eval()
-        going = judge(network, epoch + 1)
-    network.freeze_trunk(False)
-    return network.eval()
+        kept = between(start, network, config.share)
+        going = judge(kept, epoch + 1)
+    return kept
+
+
+def between(before: Network, after: Network, share: float) -> Network:
+    """A network whose weights lie between those of two, at `share` of the way; in evaluation mode."""
+    made = copy.deepcopy(before)
+    ends = before.state_dict(), after.state_dict()
+    made.load_state_dict({name: torch.lerp(ends[0][name], ends[1][name], share) for name in ends[0]})
+    return made.eval()
 
 
 def weighted(output: Output, labels: Tensor, counts: Tensor, heads: Tensor) -> Tensor:
