@@ -16,7 +16,7 @@ from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, Samples
 from mtqnet.targets import KEYS, TARGETS
-from mtqnet.training import distil
+from mtqnet.training import distil, pieces
 from mtqnet.training.config import DistilConfig
 from mtqnet.training.finish import Listener
 
@@ -40,7 +40,7 @@ def taught(model: Path, clips: list[Excerpt], store: Path) -> tuple[dict[str, np
 def test_the_teachers_scores_are_those_that_it_serves(
     toy_model: Path, clips: list[Excerpt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distil, "CHUNK", 2)
+    monkeypatch.setattr(pieces, "CHUNK", 2)
     said, told = taught(toy_model, clips, tmp_path / "taught")
     assert told[-1] == (5, 5)
     predictor = Predictor(toy_model)

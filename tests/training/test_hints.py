@@ -17,7 +17,7 @@ from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, Samples
 from mtqnet.targets import KEYS
-from mtqnet.training import distil, frontend, hints, loop, losses, weights
+from mtqnet.training import distil, frontend, hints, loop, losses, pieces, weights
 from mtqnet.training.config import DistilConfig, FitConfig, LossConfig
 from mtqnet.training.dataset import HINT, Dataset, collate, training_batches
 from mtqnet.training.export import export
@@ -66,7 +66,7 @@ def apart(net: hints.Hinted, data: Dataset) -> np.ndarray:
 def test_what_is_heard_is_the_trunk_of_the_teacher(
     teacher: models.ModelRecord, clips: list[Excerpt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hints, "CHUNK", 3)
+    monkeypatch.setattr(pieces, "CHUNK", 3)
     told: list[tuple[int, int]] = []
     heard = hints.hear(teacher, clips, tmp_path / "taught", 1, lambda *done: told.append(done))
     assert told == [(0, 4), (3, 4), (4, 4)]

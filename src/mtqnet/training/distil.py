@@ -9,26 +9,22 @@ leaves whole files in the run's folder and finds them again.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mtqnet import __version__
-from mtqnet.corpus.table import excerpt, fingerprint, read_rows
+from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, read_excerpt
 from mtqnet.targets import KEYS, named
 from mtqnet.training import encoder as encoders
-from mtqnet.training import frontend, hints, loop, losses, mpl, parallel
+from mtqnet.training import frontend, hints, loop, losses, mpl, parallel, pieces
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
@@ -36,16 +32,10 @@ from mtqnet.training.finish import SILENT, Listener, Made, Run, finish, judging_
 from mtqnet.training.network import Network, Trainable
 from mtqnet.training.prepare import Place, build_corpus, dataset
 
-CHUNK = 100
-"""Clips that a worker scores before they are kept"""
 LABELS_ARE = (
     "scores of {teacher}, mixed ({share:.0%}) with its own kind of labels: S-, N- and G-MOS: 3QUEST-style, "
     "anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
 )
-
-Array = NDArray[np.float64]
-Progress = Callable[[int, int], None]
-"""Called with clips done and clips in all"""
 
 
 def distil(config: Config, place: Place, listener: Listener) -> Run:
@@ -130,40 +120,28 @@ def mixed(labels: Labels, said: Labels, share: float) -> Labels:
 
 
 def teach(
-    teacher: models.ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: Progress
+    teacher: models.ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: pieces.Progress
 ) -> Labels:
     """What the teacher says of these clips, (clips,) by target, NaN where it refuses one; kept in `store`.
 
     Raises ModelError where it refuses all.
     """
-    store.mkdir(parents=True, exist_ok=True)
-    pieces = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
-    files = [store / f"{teacher.sha256[:12]}-{fingerprint(piece)}.npy" for piece in pieces]
-    missing = [(file, piece) for file, piece in zip(files, pieces, strict=True) if not file.exists()]
-    done = len(clips) - sum(len(piece) for _, piece in missing)
-    progress(done, len(clips))
-    if missing:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs or os.cpu_count() or 1, context) as workers:
-            scored = workers.map(_score, [str(teacher.path)] * len(missing), [piece for _, piece in missing])
-            for (file, piece), scores in zip(missing, scored, strict=True):
-                partial_file = file.with_suffix(".tmp.npy")
-                np.save(partial_file, scores)
-                partial_file.replace(file)
-                done += len(piece)
-                progress(done, len(clips))
+    name = f"{teacher.sha256[:12]}-{{}}.npy"
+    files = pieces.fill(clips, store, name, partial(_keep, str(teacher.path)), jobs, progress)
     whole = np.concatenate([np.load(file) for file in files])
     if np.isnan(whole).all():
         raise ModelError(f"the teacher {teacher.name!r} scores none of these {len(clips)} clips: are they silent?")
     return {key: whole[:, teacher.targets.index(key)] for key in KEYS}
 
 
-def _score(model: str, clips: Sequence[Excerpt]) -> Array:
-    """(clips, targets of the model): NaN for a clip that is refused, as one in 36,000 is too quiet to be heard."""
+def _keep(model: str, piece: pieces.Piece) -> None:
+    """Write (clips, targets of the model); NaN for a clip that is refused: one in 36,000 is too quiet."""
+    file, clips = piece
     predictor = _predictor(model)
     scored = [predictor.score(read_excerpt(clip), SAMPLE_RATE) for clip in clips]
     rows = [[scores.value(key) for key in predictor.record.targets] for scores in scored]
-    return np.array(rows, dtype=np.float64)
+    np.save(pieces.unfinished(file), np.array(rows, dtype=np.float64))
+    pieces.unfinished(file).replace(file)
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,7 @@ layer, dropped in the end, guesses them from the small network's own frames, and
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,23 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt
 from mtqnet.signal.features import MEL_HOP
-from mtqnet.training import frontend, losses, mapped, weights
+from mtqnet.training import frontend, losses, mapped, pieces, weights
 from mtqnet.training.config import LossConfig, NetworkConfig
 from mtqnet.training.dataset import HINT, Dataset
 from mtqnet.training.frontend import Clip
 from mtqnet.training.masks import masked_mean
 from mtqnet.training.network import Network, Output, Trainable
 
-CHUNK = 100
-"""Clips a file"""
-
 Frames = NDArray[np.float16]
-Progress = Callable[[int, int], None]
 
 
 class Hinted(Trainable):
@@ -112,36 +104,24 @@ def variance(hints: Sequence[Frames]) -> float:
 
 
 def hear(
-    teacher: ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: Progress
+    teacher: ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: pieces.Progress
 ) -> list[Frames]:
     """What the teacher hears in each clip, (frames, width), by its weights in 32 bits; kept in `store`.
 
     Raises ModelError where the teacher has no weights beside its graph.
     """
-    store.mkdir(parents=True, exist_ok=True)
-    pieces = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
-    files = [store / f"{teacher.sha256[:12]}-{fingerprint(piece)}-hints.npz" for piece in pieces]
-    missing = [(file, piece) for file, piece in zip(files, pieces, strict=True) if not file.exists()]
-    done = len(clips) - sum(len(piece) for _, piece in missing)
-    progress(done, len(clips))
-    if missing:
-        weights.load(teacher.path)  # what is wrong with it is told here, in words
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs or os.cpu_count() or 1, context) as workers:
-            for kept in workers.map(partial(_keep, str(teacher.path)), missing):
-                done += kept
-                progress(done, len(clips))
+    weights.load(teacher.path)  # what is wrong with it is told here, in words
+    name = f"{teacher.sha256[:12]}-{{}}-hints.npz"
+    files = pieces.fill(clips, store, name, partial(_keep, str(teacher.path)), jobs, progress)
     return [frames for file in files for frames in mapped.arrays(file).values()]
 
 
-def _keep(model: str, piece: tuple[Path, Sequence[Excerpt]]) -> int:
-    """Write the hints of these clips into this file, in order; how many they are."""
+def _keep(model: str, piece: pieces.Piece) -> None:
+    """Write the hints of these clips into their file, in order."""
     file, clips = piece
     teacher = _teacher(model)
-    unfinished = file.with_suffix(".tmp.npz")
-    np.savez(unfinished, *(frames_of(teacher, clip) for clip in clips))
-    unfinished.replace(file)
-    return len(clips)
+    np.savez(pieces.unfinished(file), *(frames_of(teacher, clip) for clip in clips))
+    pieces.unfinished(file).replace(file)
 
 
 def frames_of(teacher: weights.Opened, clip: Excerpt) -> Frames:
