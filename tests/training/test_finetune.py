@@ -23,6 +23,7 @@ from mtqnet.scoring.predictor import Predictor
 from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import KEYS
 from mtqnet.training import weights
+from mtqnet.training.export import export
 from mtqnet.training.finetune import Order, Outcome, finetune
 from mtqnet.training.tuning.fit import TuneConfig
 from mtqnet.training.tuning.judged import AFTER, BEFORE
@@ -113,6 +114,22 @@ def test_result_is_a_folder_with_a_model_its_record_and_its_weights(
     assert tuning["error"]["after"] < tuning["error"]["before"]
     assert record["figures"][0]["split"] == "held out"
     assert weights.load(out).network.targets == KEYS  # it can be tuned again
+
+
+def test_tunings_at_the_same_time_may_share_what_is_heard(
+    labels: Path, parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(network: Any, encoder: Any, name: str, *rest: Any) -> object:
+        made = export(network, encoder, name, *rest)
+        if name == "first":
+            run(order(labels, parent, tmp_path / "second"))
+        return made
+
+    monkeypatch.setattr("mtqnet.training.finetune.export", meanwhile)
+    run(order(labels, parent, tmp_path / "first"))
+    for name in ("first", "second"):
+        assert models.find(tmp_path / name).name == name
+    assert not list((tmp_path / "work").glob("model*"))
 
 
 def test_a_model_card_can_be_written_of_it(tuned: tuple[Outcome, Path], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -247,7 +248,7 @@ def _tuning(order: Order, data: Material, outcome: Outcome, errors: tuple[float,
 
 def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tuning: Mapping[str, object]) -> None:
     """Export beside the features, then put the three files in place."""
-    name, made = order.out.resolve().name, order.work / "model"
+    name = order.out.resolve().name
     told = [BY_KEY[key].name for key in outcome.tuned]
     after = [
         {**asdict(figure), "split": "held out"}
@@ -273,13 +274,14 @@ def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tun
     }
     if outcome.margins.intervals is not None:
         about["intervals"] = as_json(outcome.margins.intervals)
-    export(network, parent.encoder, name, made, about, parent.int8)
     order.out.mkdir(parents=True, exist_ok=True)
-    for suffix in (".safetensors", ".json", ".onnx"):
-        partial = order.out / f"{name}{suffix}.tmp"
-        shutil.copyfile(made / f"{name}{suffix}", partial)
-        partial.replace(order.out / f"{name}{suffix}")
-    shutil.rmtree(made)
+    with TemporaryDirectory(dir=order.work, prefix="model-") as folder:  # tunings may share what is heard
+        made = Path(folder)
+        export(network, parent.encoder, name, made, about, parent.int8)
+        for suffix in (".safetensors", ".json", ".onnx"):
+            partial = order.out / f"{name}{suffix}.tmp"
+            shutil.copyfile(made / f"{name}{suffix}", partial)
+            partial.replace(order.out / f"{name}{suffix}")
 
 
 def _digest(order: Order) -> str:
