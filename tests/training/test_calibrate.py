@@ -52,6 +52,17 @@ def test_clips_without_a_label_count_for_nothing() -> None:
     assert [c.target for c in calibrate.covered("test", made, scores, nothing)] == list(KEYS[1:])
 
 
+def test_clips_without_a_score_count_for_nothing() -> None:
+    scores, labels = clips(1000, 4)
+    refused = {key: np.where(np.arange(1000) == 7, np.nan, said) for key, said in scores.items()}
+    rest = np.arange(1000) != 7
+    made = calibrate.fit(refused, labels, KEYS)
+    assert not np.isnan([band.factor for band in made.bands.values()]).any()
+    found = calibrate.covered("test", made, refused, labels)
+    assert found == calibrate.covered("test", made, *(calibrate.picked(rest, v) for v in (scores, labels)))
+    assert {c.clips for c in found} == {999}
+
+
 def test_the_same_seed_gives_the_same_intervals() -> None:
     assert calibrate.fit(*clips(200, 1), KEYS) == calibrate.fit(*clips(200, 1), KEYS)
 

@@ -52,7 +52,23 @@ def test_every_split_and_target_has_a_row(toy_model: Path, tmp_path: Path) -> No
     assert found[0].srcc == -1.0, "the softer, the lower; the labels rise"
 
 
-def test_clip_that_cannot_be_scored_is_named(toy_model: Path, tmp_path: Path) -> None:
+def test_a_clip_that_is_refused_costs_no_other(toy_model: Path, tmp_path: Path) -> None:
+    """One mixed clip in 36,000 is too quiet: after hours of training no reason to end without figures."""
+    rows = []
+    for number in range(4):
+        noise = np.random.default_rng(number).standard_normal(16_000) / 100
+        sf.write(tmp_path / f"{number}.wav", noise if number else 0 * noise, 16_000)
+        labels = {target.label: str(2.0 + number / 2) for target in TARGETS}
+        rows.append({"id": str(number), "file": f"{number}.wav", "split": "test", "steps": [], **labels})
+    said = evaluate.scores(toy_model, rows, tmp_path)
+    assert np.isnan(said["s_mos"]).tolist() == [True, False, False, False]
+    assert {figure.clips for figure in evaluate.figures(rows, said)} == {3}
+    assert "0" not in {failure.clip for failure in evaluate.failures(rows, said)}
+    with pytest.raises(ModelError, match="none of 1 held-out clips"):
+        evaluate.scores(toy_model, rows[:1], tmp_path)
+
+
+def test_clip_that_cannot_be_read_is_named(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.wav"):
         evaluate.scores(toy_model, [{"file": "gone.wav", "split": "test"}], tmp_path)
 

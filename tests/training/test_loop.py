@@ -87,6 +87,20 @@ def test_finished_run_trains_no_more(train: Dataset, validation: Dataset, tmp_pa
     assert_same(net, again)
 
 
+def test_what_another_front_end_heard_is_not_gone_on_with(
+    train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    """Other layers of an encoder: same clips, labels, dimensions and first weights."""
+    file = tmp_path / "net.safetensors"
+    fit(train, validation, file)
+    clips = [
+        replace(clip, features={name: view + np.float16(0.5) for name, view in clip.features.items()})
+        for clip in train.clips
+    ]
+    with pytest.raises(UsageError, match="other clips or other options"):
+        fit(Dataset(clips, train.labels), validation, file)
+
+
 def test_network_learns(unbroken: tuple[Network, list[loop.Epoch]]) -> None:
     history = unbroken[1]
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4]

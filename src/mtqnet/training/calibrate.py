@@ -61,7 +61,7 @@ def fit(scores: Values, labels: Values, targets: Sequence[str], seed: int = 0) -
 
 
 def _band(target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_]) -> Band:
-    known = ~np.isnan(labels)
+    known = ~np.isnan(labels) & ~np.isnan(x).any(axis=1)
     if known.sum() < LEAST:
         raise ModelError(f"{known.sum()} clips with {target.name} to calibrate on: intervals need {LEAST}")
     x, first = x[known], first[known]
@@ -85,12 +85,12 @@ def _usual(x: Array, error: Array, everywhere: Array) -> Band:
 
 
 def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[Covered]:
-    """By target, on clips that did not calibrate; those without a label count for nothing."""
+    """By target, on clips that did not calibrate; those without a label or a score count for nothing."""
     low, high = intervals.ends(scores)
     found = []
     for target in named(list(intervals.bands)):
         truth = np.clip(labels[target.key], target.low, target.high)
-        known = ~np.isnan(truth)
+        known = ~np.isnan(truth) & ~np.isnan(scores[target.key])
         if known.any():
             ends = low[target.key][known], high[target.key][known]
             inside = (truth[known] >= ends[0]) & (truth[known] <= ends[1])

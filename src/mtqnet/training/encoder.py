@@ -51,6 +51,10 @@ class SpeechEncoder(nn.Module):
 
     feature: str
     width: int
+    layers: tuple[int, ...]
+    """Whose outputs its frames are made of"""
+    pool: int
+    """Frames that are averaged into one"""
     tuned = False
     """Whether its weights are a model's own (end_to_end.py)"""
     one_at_a_time = False

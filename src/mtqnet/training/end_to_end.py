@@ -41,7 +41,8 @@ class EndToEnd(Trainable):
         learns."""
         super().__init__()
         self.network, self.encoder = network, encoder.requires_grad_(True)
-        self.config, self.targets = (network.config, encoder_share, bf16), network.targets
+        heard = encoder.layers, encoder.pool
+        self.config, self.targets = (network.config, encoder_share, bf16, heard), network.targets
         self.encoder_share, self.bf16 = encoder_share, bf16
 
     @property

@@ -56,19 +56,25 @@ class Failure:
 def scores(
     model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """What the exported model serves for the clips of these label rows (of the corpus in `root`), by target."""
+    """What the exported model serves for the clips of these label rows (of the corpus in `root`), by target.
+
+    NaN for a clip that it refuses: one in 36,000 is too quiet. Raises ModelError where it refuses all.
+    """
     predictor = Predictor(str(model))
     scored: list[list[float]] = []
     for done, row in enumerate(rows, start=1):
         try:
-            score = predictor.score(read_clip(root, row), SAMPLE_RATE)
-            score.raise_for_error()
+            samples = read_clip(root, row)
         except AudioError as error:
-            raise ModelError(f"{row.get('id') or row.get('file')} could not be scored: {error}") from error
-        scored.append([getattr(score, key) for key in predictor.record.targets])
+            raise ModelError(f"{row.get('id') or row.get('file')} cannot be read: {error}") from error
+        score = predictor.score(samples, SAMPLE_RATE)
+        scored.append([score.value(key) for key in predictor.record.targets])
         if progress:
             progress(done, len(rows))
-    return dict(zip(predictor.record.targets, np.array(scored).T, strict=True))
+    table = np.array(scored, dtype=np.float64)
+    if np.isnan(table).all():
+        raise ModelError(f"none of {len(rows)} held-out clips can be scored: {score.error}")
+    return dict(zip(predictor.record.targets, table.T, strict=True))
 
 
 def figures(rows: Sequence[dict[str, Any]], said: Labels) -> list[Figure]:
@@ -89,8 +95,9 @@ def failures(rows: Sequence[dict[str, Any]], said: Labels) -> list[Failure]:
     for split in dict.fromkeys(row["split"] for row in rows):
         places = np.flatnonzero([row["split"] == split for row in rows])
         for target in QUEST:
-            error = np.nan_to_num(np.abs(said[target.key] - labels[target.key])[places])
-            for place in places[np.argsort(-error, kind="stable")[:WORST]]:
+            error = np.abs(said[target.key] - labels[target.key])[places]
+            furthest = np.argsort(-error, kind="stable")[:WORST]  # NaN comes last
+            for place in places[furthest[~np.isnan(error[furthest])]]:
                 pair = (round(float(values[target.key][place]), 2) for values in (labels, said))
                 row = rows[place]
                 found.append(Failure(split, str(row["id"]), tuple(row["steps"]), target.key, *pair))
@@ -98,11 +105,11 @@ def failures(rows: Sequence[dict[str, Any]], said: Labels) -> list[Failure]:
 
 
 def compare(split: str, target: Target, truth: NDArray[np.float64], score: NDArray[np.float64]) -> Figure:
-    """Labels and scores (clips,) -> their figure; clips without a label are left out.
+    """Labels and scores (clips,) -> their figure; clips without a label or a score are left out.
 
     A correlation that is not defined (one side the same throughout) is NaN.
     """
-    known = ~np.isnan(truth)
+    known = ~np.isnan(truth) & ~np.isnan(score)
     y, x = target.compress(truth[known]), target.compress(score[known])
     figures = (lcc(y, x), lcc(stats.rankdata(y), stats.rankdata(x)), float(np.sqrt(np.mean((y - x) ** 2))))
     return Figure(split, target.key, int(known.sum()), *(round(value, 4) for value in figures))

@@ -31,6 +31,8 @@ WARM_UP = 0.1
 MAX_NORM = 1.0
 """Of the gradient"""
 EVALUATION_BATCH = 32
+SHOWN = 4
+"""Clips, spread over the data, by whose features a checkpoint knows its front end"""
 PLAIN = MachineConfig()
 
 
@@ -145,13 +147,19 @@ def lcc(truth: NDArray[np.float64], said: NDArray[np.float64]) -> float:
 def _identity(
     network: Trainable, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int
 ) -> str:
-    """A digest of all that a run's steps depend on: dimensions, options, loss, and the clips with their labels."""
+    """A digest of all that a run's steps depend on: dimensions, options, loss, and the clips with their labels.
+
+    What a front end made of the clips is told by that of a few: another encoder or other layers change every clip.
+    """
     terms = (loss.func.__qualname__, sorted(loss.keywords.items())) if isinstance(loss, functools.partial) else ()
     digest = hashlib.sha256(repr((network.targets, network.config, config, seed, terms)).encode())
     for data in (train, validation):
         digest.update(np.array([clip.samples for clip in data.clips]).tobytes())
         for key in network.targets:
             digest.update(np.ascontiguousarray(data.labels.get(key, ())).tobytes())
+        for clip in data.clips[:: max(1, len(data.clips) // SHOWN)]:
+            for name, view in sorted(clip.features.items()):
+                digest.update(name.encode() + np.ascontiguousarray(view).tobytes())
     for weight in network.state_dict().values():
         digest.update(weight.cpu().numpy().tobytes())
     return digest.hexdigest()
