@@ -188,6 +188,21 @@ def test_each_talker_is_left_out_once_and_the_last_model_learns_from_all(
     assert figures[AFTER] < figures[BEFORE]
 
 
+def test_a_damaged_model_in_its_place_is_told_at_once_and_replaced_by_force(
+    labels: Path, parent: Path, tmp_path: Path
+) -> None:
+    out = tiny_model.write(tmp_path / "mine")
+    (out / "mine.json").unlink()
+
+    def never(*_: object) -> None:
+        raise AssertionError("nothing is heard before")
+
+    with pytest.raises(ModelError, match="--force replaces it"):
+        finetune(order(labels, parent, out), never)
+    assert run(order(labels, parent, out, force=True)).reason == ""
+    assert models.find(out).name == "mine"
+
+
 def test_mistakes_are_told_before_anything_is_computed(labels: Path, parent: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")

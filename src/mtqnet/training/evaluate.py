@@ -61,7 +61,7 @@ def scores(
     NaN for a clip that it refuses: one in 36,000 is too quiet. Raises ModelError where it refuses all.
     """
     predictor = Predictor(str(model))
-    scored: list[list[float]] = []
+    scored: list[list[float | None]] = []
     for done, row in enumerate(rows, start=1):
         try:
             samples = read_clip(root, row)

@@ -97,8 +97,9 @@ class Outcome:
 
 def finetune(order: Order, stage: Stage) -> Outcome:
     """Run all stages. Raises MtqnetError."""
-    rival.need_place(order.out)
-    stage = _timed(stage, order.work)
+    rival.need_place(order.out, order.force)
+    clock = Clock(order.work / f"{order.out.resolve().name}.time.json")
+    stage = _timed(stage, clock)
     parent = weights.load(order.model)
     ratings = rated(order.table, order.audio, order.by)
     tuned = _tuned(order, parent, ratings)
@@ -120,16 +121,15 @@ def finetune(order: Order, stage: Stage) -> Outcome:
         len(ratings.paths), heard.refused, reason="",
     )  # fmt: skip
     errors = fit.error(done.before, data, plan.test), fit.error(done.after, data, plan.test)
-    reason = _reason(order, data, ratings, plan, done.epochs, errors)
-    if reason and not order.force:
+    reason = "" if order.force else _reason(order, data, ratings, plan, done.epochs, errors)
+    if reason:
         return replace(outcome, reason=reason)
-    _write(order, parent, done.network, outcome, _tuning(order, data, outcome, errors))
+    _write(order, parent, done.network, outcome, _tuning(order, data, outcome, errors), clock)
     return outcome
 
 
-def _timed(stage: Stage, work: Path) -> Stage:
-    """The same, with the time of this call's stages written into `work`."""
-    clock = Clock(work / "time.json")
+def _timed(stage: Stage, clock: Clock) -> Stage:
+    """The same, with the time of this call's stages written down."""
     clock.path.unlink(missing_ok=True)
 
     def tick(name: str, done: int, total: int) -> None:
@@ -246,7 +246,9 @@ def _tuning(order: Order, data: Material, outcome: Outcome, errors: tuple[float,
     }
 
 
-def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tuning: Mapping[str, object]) -> None:
+def _write(
+    order: Order, parent: Opened, network: Network, outcome: Outcome, tuning: Mapping[str, object], clock: Clock
+) -> None:
     """Export beside the features, then put the three files in place."""
     name = order.out.resolve().name
     told = [BY_KEY[key].name for key in outcome.tuned]
@@ -269,7 +271,7 @@ def _write(order: Order, parent: Opened, network: Network, outcome: Outcome, tun
         "parent": {"name": parent.record.name, "sha256": parent.record.sha256},
         "tuning": tuning,
         "figures": after,
-        "minutes": Clock(order.work / "time.json").minutes(),
+        "minutes": clock.minutes(),
         "torch": torch.__version__,
     }
     if outcome.margins.intervals is not None:

@@ -156,7 +156,7 @@ def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) ->
         clip = of_clip(front_end, source, encoder)
         arrays[f"{place}/samples"] = np.int64(clip.samples)
         arrays.update({f"{place}/{name}": view for name, view in clip.features.items()})
-    partial = target.with_suffix(".tmp.npz")
+    partial = target.with_suffix(f".{os.getpid()}.tmp.npz")  # tunings may share a store
     np.savez(partial, **arrays)
     partial.replace(target)
 

@@ -65,7 +65,7 @@ def test_a_rating_of_which_nothing_is_told_weighs_as_the_middle_one(write: Write
 def test_groups_are_of_the_column_or_each_recording_its_own(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{n}.wav", "g_mos": 3, "talker": f"t{n % 2}"} for n in range(4)]
     assert read(write, tmp_path, rows, "talker").groups == ("t0", "t1", "t0", "t1")
-    assert len(set(read(write, tmp_path, rows).groups)) == 4
+    assert read(write, tmp_path, rows).groups == ("0.wav", "1.wav", "2.wav", "3.wav"), "wherever the table lies"
     rows[2]["talker"] = ""
     with pytest.raises(UsageError, match="row 3 is empty"):
         read(write, tmp_path, rows, "talker")

@@ -178,6 +178,29 @@ def test_patience_ends_what_gets_no_better(network: Network, sound: Sound) -> No
     assert len(steps[2]) < len(steps[99]) == 2 * (TUNE.epochs + 1)
 
 
+def test_the_trunk_has_its_turn_before_patience_ends(network: Network, sound: Sound) -> None:
+    """Nothing is gained, neither by the heads nor after: each part is tried for `patience` epochs of all."""
+    data = made(network, sound, np.where(EVERYTHING % 2 == 0, LEVEL, 6 - LEVEL))
+    epochs: list[int] = []
+    original = fit.tune
+
+    def counting(start: Network, *rest: object) -> Network:
+        judge = rest[-1]
+        assert callable(judge)
+
+        def count(net: Network, done: int) -> bool:
+            epochs.append(done)
+            return bool(judge(net, done))
+
+        return original(start, *rest[:-1], count)  # type: ignore[arg-type, call-arg]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "tune", counting)
+        config = replace(TUNE, patience=2, frozen_epochs=4)
+        fit.search(network, data, EVERYTHING, [str(n % 2) for n in EVERYTHING], config, lambda *_: None)
+    assert max(epochs) >= 4 + 2
+
+
 def test_what_is_kept_lies_between_the_weights_before_and_after(network: Network, sound: Sound) -> None:
     data, before = made(network, sound), network.state_dict()
     half, whole = (fit.tune(network, data, EVERYTHING, 5, replace(TUNE, share=s)).state_dict() for s in (0.5, 1.0))

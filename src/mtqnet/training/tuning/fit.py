@@ -46,7 +46,8 @@ class TuneConfig:
     frozen_epochs: int = 10
     """First ones, in which the heads learn alone: a few thousand weights, and no other head moves"""
     patience: int = 8
-    """Epochs without gain on what is left out, after which nothing more is expected"""
+    """Epochs without gain on what is left out, after which nothing more is expected; those of the heads alone are
+    no reason to end"""
     batch: int = 16
     """Rated pieces; as many unlabelled ones beside them, if there are any"""
     head_rate: float = 1e-3
@@ -54,13 +55,13 @@ class TuneConfig:
     rate: float = 1e-4
     """And after: a tenth of what the model was trained with"""
     anchor: float = 3.0
-    """Weight of a head that is to stay, beside one that learns. Found by leaving talkers of CSP835 out
-    (make tuning), ratings of G-MOS alone: with 1, SDI of one talker lost 0.014 LCC; with 3 no score of the two
-    talkers looked at lost any, and G-MOS gained nearly as much (RMSE 0.28 for 0.26, 0.32 for 0.31)"""
+    """Weight of a head that is to stay, beside one that learns. Found with an earlier `base` by leaving talkers of
+    CSP835 out (benchmarks/unseen_talker.py --anchor), ratings of G-MOS alone: with 1, SDI of one talker lost 0.014
+    LCC; with 3 no score of the two talkers looked at lost any, and G-MOS gained nearly as much"""
     share: float = 0.5
     """Of the weights that were learnt in those that are judged and kept; the rest are the model's as it was. What
-    Wortsman et al. propose where nothing tells a better one; with 1, talkers of CSP835 who were not rated lost up
-    to 0.02 LCC and 0.04 RMSE, with 0.5 none did (make tuning)"""
+    Wortsman et al. propose where nothing tells a better one. With 1, talkers of CSP835 who were not rated lost up
+    to 0.02 LCC of a score, with 0.5 up to 0.01 (docs/results/tuning.md)"""
     level_db: float = 3.0
     """Each piece's level is moved by up to so much, up or down"""
     seed: int = 1
@@ -171,7 +172,7 @@ def _curve(
 
     def judge(network: Network, epochs: int) -> bool:
         curve.append(error(scores(network, data.sound, left_out), data, left_out))
-        return epochs - int(np.argmin(curve)) < config.patience
+        return epochs - max(int(np.argmin(curve)), config.frozen_epochs) < config.patience
 
     ratings = sum(int((~np.isnan(data.truth[key][left_out])).sum()) for key in data.tuned)
     if not ratings:

@@ -77,7 +77,7 @@ def rated(table: LabelTable, audio: Path, by: str) -> Rated:
     for key, ratings in table.ratings.items():
         _need_scale(BY_KEY[key], ratings)
     paths = matching.locate(table.files, audio)
-    groups = table.column(by) if by else tuple(str(path) for path in paths)
+    groups = table.column(by) if by else table.files  # wherever they lie: the split is of names
     if by and "" in groups:
         raise UsageError(f"{table.path}, column {by!r}, row {groups.index('') + 1} is empty: name its group")
     errors = {key: standard_error(BY_KEY[key], r, table.votes) for key, r in table.ratings.items()}
