@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from laboratory import SEEDS, TABLE
 
-from mtqnet.experiments import arms, pages, plots, summary
+from mtqnet.experiments import arms, figures, pages, plots, summary
 from mtqnet.experiments.arms import SPLITS, Lab, Result
 from mtqnet.experiments.material import Test as Truth
 from mtqnet.experiments.pages import Facts
 from mtqnet.experiments.study import Arm, Table
 from mtqnet.experiments.summary import MEAN, Summary
-from mtqnet.targets import QUEST, TARGETS
+from mtqnet.targets import G_MOS, QUEST, TARGETS
 
 CLIPS = 60
 NOISE = {"good": 0.3, "bad": 1.2, "peer": 0.8, "teacher": 0.5}
@@ -84,6 +84,25 @@ def test_an_arm_may_be_held_against_several(tests: dict[str, Truth], results: di
     row = summary.summarise(several, results, tests).arm("good", "unseen", "g_mos")
     assert row is not None and list(row.less) == ["bad", "peer"]
     assert row.less["bad"].mean > row.less["peer"].mean > 0
+
+
+def test_arms_are_held_against_each_other_on_the_clips_that_both_score(
+    tests: dict[str, Truth], results: dict[str, list[Result]]
+) -> None:
+    """Peers score a part of a test: what the others say of the rest counts for no difference."""
+    part, half = results["peer"][0].scores["test"]["g_mos"].copy(), CLIPS // 2
+    part[half:] = np.nan
+    few = Result({"test": {"g_mos": part}}, 60.0, [])
+    row = summary.summarise(FAKE, {**results, "peer": [few]}, tests).arm("peer", "test", "g_mos")
+    first = {"test": Truth((), {key: values[:half] for key, values in tests["test"].truth.items()})}
+    cut = {
+        arm: [Result({"test": {k: v[:half] for k, v in run.scores["test"].items()}}, 60.0, []) for run in runs]
+        for arm, runs in {**results, "peer": [few]}.items()
+    }
+    alone = [figures.mean_lcc((G_MOS,), first["test"].truth, [run.scores["test"] for run in cut[arm]])
+             for arm in ("peer", "bad")]  # fmt: skip
+    assert row is not None
+    assert row.less["bad"].mean == pytest.approx(float(np.mean(alone[0].by_seed - alone[1].by_seed)))
 
 
 def test_mean_is_over_the_three_quest_scores_and_their_seeds(made: Summary) -> None:

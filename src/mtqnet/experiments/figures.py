@@ -86,13 +86,21 @@ class Resampled:
 
 
 def mean_lcc(
-    targets: Sequence[Target], truth: Mapping[str, Array], runs: Sequence[Mapping[str, Array]], is_mos: bool = True
+    targets: Sequence[Target],
+    truth: Mapping[str, Array],
+    runs: Sequence[Mapping[str, Array]],
+    is_mos: bool = True,
+    beside: Sequence[Mapping[str, Array]] = (),
 ) -> Resampled:
-    """LCC, averaged over the targets, of runs (one a seed) on the same clips; those that a run scores."""
+    """LCC, averaged over the targets, of runs (one a seed) on the same clips; those that a run scores.
+
+    To be held against other runs: on the clips that these, `beside`, score too.
+    """
     counts = _draws(len(truth[targets[0].key]))
+    others = scored(targets, beside)
     seeds, draws = [], []
     for run in runs:
-        known = ~np.isnan([run[t.key] for t in targets]).any(axis=0)
+        known = scored(targets, [run]) & others
         pairs = [
             ((t.compress(truth[t.key]) if is_mos else truth[t.key])[known], t.compress(run[t.key])[known])
             for t in targets
@@ -100,6 +108,12 @@ def mean_lcc(
         seeds.append(np.mean([np.corrcoef(y, x)[0, 1] for y, x in pairs]))
         draws.append(np.mean([weighted_lcc(counts[:, known], y, x) for y, x in pairs], axis=0))
     return Resampled(np.array(seeds), np.mean(draws, axis=0))
+
+
+def scored(targets: Sequence[Target], runs: Sequence[Mapping[str, Array]]) -> NDArray[np.bool_]:
+    """(clips,) those of which every run says all targets; of no runs: True."""
+    said = [run[t.key] for run in runs for t in targets]
+    return np.asarray(~np.isnan(said).any(axis=0) if said else np.True_)
 
 
 def weighted_lcc(counts: Array, y: Array, x: Array) -> Array:
@@ -119,7 +133,8 @@ def interval(figure: Resampled) -> Interval:
 
 
 def difference(one: Resampled, other: Resampled) -> Difference:
-    """`one` less `other`; both with the same seeds in the same order, or one of them with a single run for all."""
+    """`one` less `other`, on the same clips; both with the same seeds in the same order, or one of them with a single
+    run for all."""
     seeds, draws = one.by_seed - other.by_seed, one.by_draw - other.by_draw
     mean, half, error, freedom = _spread(seeds, draws)
     p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float("nan")

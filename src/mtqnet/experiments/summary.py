@@ -18,7 +18,7 @@ import numpy as np
 
 from mtqnet.experiments import figures
 from mtqnet.experiments.arms import SPLITS, Result
-from mtqnet.experiments.figures import Difference, Interval, Resampled
+from mtqnet.experiments.figures import Array, Difference, Interval, Resampled
 from mtqnet.experiments.material import RATED, Test
 from mtqnet.experiments.study import Table
 from mtqnet.targets import BY_KEY, QUEST, TARGETS, Target
@@ -111,7 +111,7 @@ def departures(summary: Summary, committed: Path) -> tuple[int, list[Departure]]
 
 def _runs(arm: str, results: Sequence[Result], tests: Mapping[str, Test]) -> Iterable[RunRow]:
     for split, test in tests.items():
-        is_mos = split not in RATED or RATED[split].is_mos
+        is_mos = _is_mos(split)
         for number, result in enumerate(results, start=1):
             for key, score in result.scores.get(split, {}).items():
                 if key not in test.truth:
@@ -129,18 +129,36 @@ def _arms(table: Table, split: str, results: Mapping[str, Sequence[Result]], tes
         for arm, figure in made.items():
             if figure is None:
                 continue
-            others = {other: made[other] for other in table.against(arm)}
-            less = {name: figures.difference(figure, other) for name, other in others.items() if other is not None}
+            others = [other for other in table.against(arm) if made[other] is not None]
+            less = {other: _less(targets, test, split, results[arm], results[other]) for other in others}
             yield ArmRow(arm, split, label, figures.interval(figure), less)
 
 
 def _resampled(targets: Sequence[Target], test: Test, split: str, results: Sequence[Result]) -> Resampled | None:
     """None where the arm does not score one of the targets, or the test has no truth for it."""
-    runs = [result.scores.get(split, {}) for result in results]
+    runs = _said(split, results)
     if any(t.key not in test.truth or t.key not in run for t in targets for run in runs):
         return None
-    is_mos = split not in RATED or RATED[split].is_mos
-    return figures.mean_lcc(targets, test.truth, runs, is_mos)
+    return figures.mean_lcc(targets, test.truth, runs, _is_mos(split))
+
+
+def _less(
+    targets: Sequence[Target], test: Test, split: str, results: Sequence[Result], others: Sequence[Result]
+) -> Difference:
+    """One arm less another, on the clips that both score: peers score a part of them."""
+    runs = _said(split, results), _said(split, others)
+    pair = (
+        figures.mean_lcc(targets, test.truth, own, _is_mos(split), beside) for own, beside in (runs, runs[::-1])
+    )
+    return figures.difference(*pair)
+
+
+def _said(split: str, results: Sequence[Result]) -> list[Mapping[str, Array]]:
+    return [result.scores.get(split, {}) for result in results]
+
+
+def _is_mos(split: str) -> bool:
+    return split not in RATED or RATED[split].is_mos
 
 
 def _flat(row: ArmRow) -> list[dict[str, Any]]:
