@@ -133,8 +133,8 @@ def interval(figure: Resampled) -> Interval:
 
 
 def difference(one: Resampled, other: Resampled) -> Difference:
-    """`one` less `other`, on the same clips; both with the same seeds in the same order, or one of them with a single
-    run for all."""
+    """`one` less `other`, both of the same clips and with the same seeds in the same order, or one of them with a
+    single run for all."""
     seeds, draws = one.by_seed - other.by_seed, one.by_draw - other.by_draw
     mean, half, error, freedom = _spread(seeds, draws)
     p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float("nan")
