@@ -292,7 +292,11 @@ def reproduce(
     configs: Annotated[Path, typer.Option(help="Folder of base.toml and the tables.")] = Path("configs/reproduce"),
     peers: Peers = PEERS_PYTHON,
     check: Annotated[
-        Path | None, typer.Option(help="Folder of earlier results: exit with 1 if a figure leaves its interval.")
+        Path | None,
+        typer.Option(
+            help="Folder of earlier results: exit with 1 if a figure leaves its interval. Without --table: of all "
+            "tables that it has."
+        ),
     ] = None,
     jobs: Jobs = 0,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,10 @@ from laboratory import BASE
 from typer.testing import CliRunner
 
 from mtqnet.cli import app
+from mtqnet.errors import UsageError
+from mtqnet.experiments import console, study
 from mtqnet.experiments.arms import Lab
+from mtqnet.experiments.console import Options
 
 TABLE = """
 title = "Training"
@@ -98,9 +101,20 @@ def test_a_figure_outside_its_interval_fails_the_check(
     assert code == 1 and f"outside: {arm}, {target}, {split}" in " ".join(output.split())
 
 
+def test_without_a_table_those_are_checked_that_there_are_figures_of(tmp_path: Path) -> None:
+    for name in ("loss", "training"):
+        (tmp_path / f"{name}.summary.csv").touch()
+    asked = Options((), 5, tmp_path, tmp_path, tmp_path, tmp_path, tmp_path, check=None, jobs=1)
+    assert console.tables(asked) == study.TABLES
+    assert console.tables(replace(asked, check=tmp_path)) == ("training", "loss")
+    assert console.tables(replace(asked, check=tmp_path, tables=("loss",))) == ("loss",)
+    with pytest.raises(UsageError, match=r"labels\.summary\.csv to check against"):
+        console.tables(replace(asked, check=tmp_path, tables=("loss", "labels")))
+
+
 def test_mistakes_are_told_in_a_line(ran: Lab, configs: Path, tmp_path: Path) -> None:
     assert reproduce(ran, configs, tmp_path, "--table", "trainig")[0] == 2
     code, output = reproduce(ran, configs, tmp_path, "--check", str(tmp_path / "nowhere"))
-    assert code == 2 and "--check" in output
+    assert code == 2 and "--check" in output and not list(tmp_path.glob("training.*")), "told before the work"
     code, output = reproduce(ran, tmp_path / "none", tmp_path)
     assert code == 2 and "--configs" in output

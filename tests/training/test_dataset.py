@@ -9,7 +9,7 @@ import torch
 
 from mtqnet.targets import KEYS, QUEST, named
 from mtqnet.training.config import FitConfig
-from mtqnet.training.dataset import Batch, Dataset, collate, labels_of, plain_batches, steps_of, training_batches
+from mtqnet.training.dataset import Batch, Dataset, collate, labels_of, plain_places, steps_of, training_batches
 
 
 def drawn(data: Dataset, seed: int, level_db: float = 0.0, size: int = 4) -> list[Batch]:
@@ -40,7 +40,8 @@ def test_order_is_the_generators() -> None:
 
 def test_labels_are_on_the_training_scale_beside_their_clips() -> None:
     data = tiny.dataset(tiny.CHANNEL, 7)
-    for places, batch in plain_batches(data, KEYS, 3):
+    for places in plain_places(data, 3):
+        batch = collate(data, places, KEYS)
         for row, place in enumerate(places):
             assert int(batch.samples[row]) == data.clips[place].samples
             for column, target in enumerate(named(KEYS)):
@@ -50,7 +51,7 @@ def test_labels_are_on_the_training_scale_beside_their_clips() -> None:
 
 def test_plain_batches_take_every_clip_once() -> None:
     data = tiny.dataset(tiny.CHANNEL, 7)
-    places = np.concatenate([places for places, _ in plain_batches(data, KEYS, 3)])
+    places = np.concatenate(list(plain_places(data, 3)))
     assert sorted(places.tolist()) == list(range(7))
 
 

@@ -90,18 +90,18 @@ def test_what_was_heard_is_kept(teacher: models.ModelRecord, clips: list[Excerpt
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_teacher_without_weights_cannot_say_what_it_hears(
-    teacher: models.ModelRecord, clips: list[Excerpt], tmp_path: Path
-) -> None:
+def test_a_teacher_without_weights_cannot_say_what_it_hears(teacher: models.ModelRecord) -> None:
     teacher.path.with_suffix(".safetensors").unlink()
     with pytest.raises(ModelError, match="no weights to train on"):
-        hints.hear(teacher, clips, tmp_path / "taught", 1, lambda *_: None)
+        hints.need(teacher, tiny.PLAIN)
 
 
 def test_frames_of_both_must_lie_at_the_same_moments(teacher: models.ModelRecord) -> None:
-    hints.need_one_rate(teacher, tiny.PLAIN)
+    hints.need(teacher, tiny.PLAIN)
     with pytest.raises(UsageError, match=r"25 frames a second, the network 12\.5"):
-        hints.need_one_rate(teacher, replace(tiny.PLAIN, time_strides=(2, 4)))
+        hints.need(teacher, replace(tiny.PLAIN, time_strides=(2, 4)))
+    with pytest.raises(UsageError, match="networks of log-mel"):  # rows of the spectrum are 8 ms apart
+        hints.need(teacher, replace(tiny.PLAIN, front_ends=("spectrum",)))
 
 
 def test_to_guess_the_mean_throughout_is_an_error_of_one() -> None:

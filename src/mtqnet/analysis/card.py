@@ -63,7 +63,7 @@ class Carded:
     def taught_by(self) -> str:
         if "parent" in self.record:
             return f"MPL, tuned from `{self.record['parent']['name']}`"
-        if "teacher" not in self.record:
+        if not self.record["teacher"]:
             return "MPL, then end to end" if self.record.get("tuned_encoder") else "MPL"
         return "distilled from `{name}` (sha256 {sha256:.8})".format(**self.record["teacher"])
 
@@ -88,7 +88,7 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
     poor = [_covered(one, row) for one in carded for row in _coverage(one) if _is_poor(row)]
     shares = [one.record["intervals"]["coverage"] for one in carded if _coverage(one)]
     words: str = _template().render(
-        models=carded, targets=TARGETS, by_key=BY_KEY, poor_coverage=POOR_COVERAGE,
+        models=carded, since=_since(carded), targets=TARGETS, by_key=BY_KEY, poor_coverage=POOR_COVERAGE,
         moved_head=["change of", "to", *(f"`{one.name}` {t.name}" for one in moved for t in QUEST)],
         peers=[f"{name}: LCC" for name in PEERS.values()] if peers else [],
         grid=lambda first, each, others=(): _head(carded, first, each, others),
@@ -120,7 +120,7 @@ def _carded(model: ModelRecord, results: Path) -> Carded:
     record = json.loads(model.path.with_suffix(".json").read_text())
     if missing := sorted(NEEDED - set(record)):
         raise ModelError(f"the record of {model.name} lacks {', '.join(missing)}: train it anew")
-    absent = dict.fromkeys(("teacher_lcc_validation", "kinds"))
+    absent = dict.fromkeys(("teacher", "teacher_lcc_validation", "kinds"))
     name = model.name
     return Carded(
         model,
@@ -128,6 +128,13 @@ def _carded(model: ModelRecord, results: Path) -> Carded:
         _rows(results / f"{name}.rated.csv"),
         _rows(results / f"{name}.invariance.csv"),
     )
+
+
+def _since(carded: Sequence[Carded]) -> list[tuple[str, str]]:
+    """Teacher and pupil where the teacher has got other weights since."""
+    here = {one.name: one.model.sha256 for one in carded}
+    taught = [(one.record["teacher"], one.name) for one in carded if one.record["teacher"]]
+    return [(t["name"], pupil) for t, pupil in taught if here.get(t["name"], t["sha256"]) != t["sha256"]]
 
 
 def _rows(path: Path) -> list[Row]:

@@ -46,7 +46,7 @@ def reproduce(options: Options) -> bool:
     """Run and write all tables; whether all figures lie within the intervals of `check`. Raises MtqnetError."""
     if unknown := [name for name in options.tables if name not in study.TABLES]:
         raise UsageError(f"no table {unknown[0]!r}: there are {', '.join(study.TABLES)}")
-    asked = study.load(options.configs, options.tables or study.TABLES)
+    asked = study.load(options.configs, tables(options))
     console = Console(stderr=True)
     with stages(console) as stage:
         lab = _lab(options, asked, stage)
@@ -59,6 +59,26 @@ def reproduce(options: Options) -> bool:
         schedule.run_all(lab, asked, options.seeds, options.jobs, stage, told, options.peers)
     within = [_write(lab, table, options, console) for table in asked.tables.values()]
     return all(within)
+
+
+def tables(options: Options) -> tuple[str, ...]:
+    """Those that were asked for; else all, or all that there are figures to check against.
+
+    Raises UsageError where there are none: told now, not after hours of trainings.
+    """
+    if options.check is None:
+        return options.tables or study.TABLES
+    there = tuple(name for name in study.TABLES if _committed(options.check, name).exists())
+    missing = [_committed(options.check, name) for name in options.tables or study.TABLES if name not in there]
+    if missing and (options.tables or not there):
+        raise UsageError(
+            f"no {missing[0]} to check against: --check names a folder of results, such as docs/results"
+        )
+    return options.tables or there
+
+
+def _committed(folder: Path, table: str) -> Path:
+    return folder / f"{table}.summary.csv"
 
 
 def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
@@ -81,7 +101,7 @@ def _write(lab: Lab, table: Table, options: Options, console: Console) -> bool:
     plots.draw(table, made, results, tests, labelled, options.results)
     Console().print(_overview(table, made))
     console.print(f"written: {options.results / table.name}.md, .csv, .summary.csv, .svg", highlight=False)
-    return options.check is None or _compare(made, options.check / f"{table.name}.summary.csv", console)
+    return options.check is None or _compare(made, _committed(options.check, table.name), console)
 
 
 def _facts(lab: Lab, table: Table, options: Options) -> Facts:
@@ -113,10 +133,6 @@ def _overview(table: Table, made: Summary) -> RichTable:
 
 
 def _compare(made: Summary, committed: Path, console: Console) -> bool:
-    if not committed.exists():
-        raise UsageError(
-            f"no {committed} to check against: --check names a folder of results, such as docs/results"
-        )
     compared, outside = summary.departures(made, committed)
     for found in outside:
         place = f"{found.arm}, {found.target}, {found.split}"

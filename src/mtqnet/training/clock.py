@@ -23,10 +23,12 @@ class Clock:
         seconds = self.seconds()
         seconds[stage] = round(seconds.get(stage, 0.0) + now - self.last, 2)
         self.last = now
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".tmp")
-        partial.write_text(json.dumps(seconds, indent=1) + "\n")
-        partial.replace(self.path)
+        self._write(seconds)
+
+    def begin(self, stage: str) -> None:
+        """What a stage took before is forgotten: one that every call does anew, and whole."""
+        if stage in (seconds := self.seconds()):
+            self._write({name: spent for name, spent in seconds.items() if name != stage})
 
     def seconds(self) -> dict[str, float]:
         """By stage, in the order in which they began."""
@@ -37,3 +39,9 @@ class Clock:
 
     def minutes(self) -> dict[str, float]:
         return {stage: round(seconds / 60, 1) for stage, seconds in self.seconds().items()}
+
+    def _write(self, seconds: dict[str, float]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".tmp")
+        partial.write_text(json.dumps(seconds, indent=1) + "\n")
+        partial.replace(self.path)

@@ -163,14 +163,8 @@ def _by_length(
     return [batches[number] for number in rng.permutation(len(batches))]
 
 
-def plain_batches(data: Dataset, targets: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """Every clip once, as it is, by length; with the places of its clips."""
-    for places in plain_places(data, size):
-        yield places, collate(data, places, targets)
-
-
 def plain_places(data: Dataset, size: int) -> Iterator[NDArray[np.int64]]:
-    """The places of the clips of `plain_batches`."""
+    """Every clip once, by length: places of the clips of each batch."""
     order = np.argsort([clip.samples for clip in data.clips], kind="stable")
     for start in range(0, len(order), size):
         yield order[start : start + size]

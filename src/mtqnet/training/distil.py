@@ -51,6 +51,8 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
     teacher = models.find(config.distil.teacher)
     if missing := [key for key in KEYS if key not in teacher.targets]:
         raise UsageError(f"the teacher {teacher.name!r} does not score {', '.join(missing)}")
+    if config.distil.hint:
+        hints.need(teacher, config.network)  # before hours of work
     clock = Clock(place.out / "time.json")
     with parallel.first_alone() as share:
         listener = timed(listener, clock) if share.first else SILENT
@@ -62,7 +64,7 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
         clips = [excerpt(place.corpus, row) for row in rows if row["split"] == "train"]
         stage = partial(listener.stage, "teacher")
         said = teach(teacher, clips, place.out / "taught", place.jobs, stage)
-        heard = _heard(config, teacher, clips, place, listener) if config.distil.hint else []
+        heard = _heard(teacher, clips, place, listener) if config.distil.hint else []
     train = train.with_labels(mixed(train.labels, said, config.distil.share))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder else 0
@@ -81,9 +83,8 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
 
 
 def _heard(
-    config: Config, teacher: models.ModelRecord, clips: Sequence[Excerpt], place: Place, listener: Listener
+    teacher: models.ModelRecord, clips: Sequence[Excerpt], place: Place, listener: Listener
 ) -> list[hints.Frames]:
-    hints.need_one_rate(teacher, config.network)
     stage = partial(listener.stage, "what the teacher hears")
     return hints.hear(teacher, clips, place.out / "taught", place.jobs, stage)
 

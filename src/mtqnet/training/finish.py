@@ -32,6 +32,8 @@ Row = dict[str, Any]
 CALIBRATION = "calibration"
 """Half of the validation clips"""
 TESTS = ("test", "unseen")
+EVALUATION = "evaluation"
+"""Stage of a run, by name"""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def finish(made: Made, rows: list[Row], place: Place, listener: Listener, clock:
     about = {"licence": _licence(config), "config": asdict(config), **made.about}
     exported = export(made.network, made.encoder, config.name, folder, about, config.int8)
     held_out = [row for row in rows if row["split"] != "train"]
-    said = evaluate.scores(exported.model, held_out, place.corpus, lambda a, b: listener.stage("evaluation", a, b))
+    clock.begin(EVALUATION)
+    said = evaluate.scores(exported.model, held_out, place.corpus, lambda a, b: listener.stage(EVALUATION, a, b))
     figures = evaluate.figures(held_out, said)
     minutes = clock.minutes()
     record = json.loads(exported.record.read_text())

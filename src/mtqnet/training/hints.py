@@ -78,14 +78,18 @@ def loss(
     return said + weight * (output.apart * known).sum() / clips.clamp(min=1)
 
 
-def need_one_rate(teacher: ModelRecord, network: NetworkConfig) -> None:
-    """Raises UsageError where the frames of both do not lie at the same moments."""
+def need(teacher: ModelRecord, network: NetworkConfig) -> None:
+    """Raises UsageError where the frames of both do not lie at the same moments, and ModelError where the teacher
+    has no weights beside its graph."""
+    if "logmel" not in network.front_ends or network.merge != "channel":
+        raise UsageError("distil.hint is for networks of log-mel, merged by channel: set hint = 0")
     rate = SAMPLE_RATE / MEL_HOP / math.prod(network.time_strides)
     if rate != teacher.frame_rate_hz:
         raise UsageError(
             f"distil.hint: the teacher {teacher.name!r} has {teacher.frame_rate_hz:g} frames a second, the "
             f"network {rate:g}: change network.time_strides, or set hint = 0"
         )
+    weights.load(teacher.path)  # what is wrong with it is told here, in words
 
 
 def hinted(data: Dataset, hints: Sequence[Frames]) -> Dataset:
@@ -106,11 +110,7 @@ def variance(hints: Sequence[Frames]) -> float:
 def hear(
     teacher: ModelRecord, clips: Sequence[Excerpt], store: Path, jobs: int, progress: pieces.Progress
 ) -> list[Frames]:
-    """What the teacher hears in each clip, (frames, width), by its weights in 32 bits; kept in `store`.
-
-    Raises ModelError where the teacher has no weights beside its graph.
-    """
-    weights.load(teacher.path)  # what is wrong with it is told here, in words
+    """What the teacher hears in each clip, (frames, width), by its weights in 32 bits; kept in `store`."""
     name = f"{teacher.sha256[:12]}-{{}}-hints.npz"
     files = pieces.fill(clips, store, name, partial(_keep, str(teacher.path)), jobs, progress)
     return [frames for file in files for frames in mapped.arrays(file).values()]
