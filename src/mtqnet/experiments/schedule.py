@@ -28,8 +28,8 @@ from mtqnet.training.memory import keep_memory
 from mtqnet.training.prepare import padded
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
-OF_TEACHER = ("network", "encoder", "teacher", "peers")
-"""Parts of a configuration that a teacher depends on"""
+OF_TEACHER = ("network", "encoder", "teacher", "teacher_loss", "peers")
+"""Parts of a configuration that a teacher depends on (arms.Lab.teacher_folder)"""
 
 PEER_CLIPS = 400
 """Of each test that the peers score: DNSMOS repeats a short clip, and takes a second or two of a core for it"""

@@ -12,6 +12,7 @@ weights says the same on a scale that is a little off; the clips that judge epoc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +58,8 @@ class EndToEnd(Trainable):
 
     def forward(self, inputs: Mapping[str, Tensor], samples: Tensor) -> Output:
         """Features (batch, rows, columns) each, what the encoder hears among them, and sample counts (batch,)."""
-        with torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bf16 and self.training):
+        narrow = self.bf16 and self.training
+        with torch.autocast(samples.device.type, torch.bfloat16) if narrow else nullcontext():  # as `bf16` has it
             frames, counts = self.encoder(inputs[self.encoder.feature], samples)
         said: Output = self.network({**inputs, "encoder": frames.float(), "encoder_counts": counts}, samples)
         return said
