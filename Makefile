@@ -72,7 +72,7 @@ card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how fa
 
 peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
 
-reproduce: .venv/dev.done peers  ## the paper's tables and the levers, into docs/results (three hours on two cores)
+reproduce: .venv/dev.done peers  ## the paper's tables, the levers and the recipe, into docs/results (a night on two cores)
 	$(BIN)/mtqnet reproduce --data $(DATA)
 
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)
