@@ -68,17 +68,13 @@ def tables(options: Options) -> tuple[str, ...]:
     """
     if options.check is None:
         return options.tables or study.TABLES
-    there = tuple(name for name in study.TABLES if _committed(options.check, name).exists())
-    missing = [_committed(options.check, name) for name in options.tables or study.TABLES if name not in there]
+    there = tuple(name for name in study.TABLES if summary.file(options.check, name).exists())
+    missing = [summary.file(options.check, name) for name in options.tables or study.TABLES if name not in there]
     if missing and (options.tables or not there):
         raise UsageError(
             f"no {missing[0]} to check against: --check names a folder of results, such as docs/results"
         )
     return options.tables or there
-
-
-def _committed(folder: Path, table: str) -> Path:
-    return folder / f"{table}.summary.csv"
 
 
 def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
@@ -101,7 +97,7 @@ def _write(lab: Lab, table: Table, options: Options, console: Console) -> bool:
     plots.draw(table, made, results, tests, labelled, options.results)
     Console().print(_overview(table, made))
     console.print(f"written: {options.results / table.name}.md, .csv, .summary.csv, .svg", highlight=False)
-    return options.check is None or _compare(made, _committed(options.check, table.name), console)
+    return options.check is None or _compare(made, summary.file(options.check, table.name), console)
 
 
 def _facts(lab: Lab, table: Table, options: Options) -> Facts:

@@ -90,17 +90,14 @@ def mean_lcc(
     truth: Mapping[str, Array],
     runs: Sequence[Mapping[str, Array]],
     is_mos: bool = True,
-    beside: Sequence[Mapping[str, Array]] = (),
+    clips: NDArray[np.bool_] | np.bool_ = np.True_,
 ) -> Resampled:
-    """LCC, averaged over the targets, of runs (one a seed) on the same clips; those that a run scores.
-
-    To be held against other runs: on the clips that these, `beside`, score too.
-    """
+    """LCC, averaged over the targets, of runs (one a seed) on the same clips: of `clips`, (clips,), those that a
+    run scores."""
     counts = _draws(len(truth[targets[0].key]))
-    others = scored(targets, beside)
     seeds, draws = [], []
     for run in runs:
-        known = scored(targets, [run]) & others
+        known = scored(targets, [run]) & clips
         pairs = [
             ((t.compress(truth[t.key]) if is_mos else truth[t.key])[known], t.compress(run[t.key])[known])
             for t in targets
@@ -111,9 +108,8 @@ def mean_lcc(
 
 
 def scored(targets: Sequence[Target], runs: Sequence[Mapping[str, Array]]) -> NDArray[np.bool_]:
-    """(clips,) those of which every run says all targets; of no runs: True."""
-    said = [run[t.key] for run in runs for t in targets]
-    return np.asarray(~np.isnan(said).any(axis=0) if said else np.True_)
+    """(clips,) those of which every run says all targets."""
+    return np.asarray(~np.isnan([run[t.key] for run in runs for t in targets]).any(axis=0))
 
 
 def weighted_lcc(counts: Array, y: Array, x: Array) -> Array:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtqnet.experiments import figures
 from mtqnet.experiments.arms import SPLITS, Result
@@ -80,7 +82,12 @@ def write(summary: Summary, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _csv(folder / f"{name}.csv", [f.name for f in fields(RunRow)], (_told(asdict(r)) for r in summary.runs))
     columns = ("arm", "split", "target", "lcc", "low", "high", "against", "less", "less_low", "less_high", "p")
-    _csv(folder / f"{name}.summary.csv", columns, (_told(flat) for row in summary.arms for flat in _flat(row)))
+    _csv(file(folder, name), columns, (_told(flat) for row in summary.arms for flat in _flat(row)))
+
+
+def file(folder: Path, name: str) -> Path:
+    """Where the means, intervals and differences of a table are."""
+    return folder / f"{name}.summary.csv"
 
 
 @dataclass(frozen=True)
@@ -125,36 +132,42 @@ def _runs(arm: str, results: Sequence[Result], tests: Mapping[str, Test]) -> Ite
 
 def _arms(table: Table, split: str, results: Mapping[str, Sequence[Result]], test: Test) -> Iterable[ArmRow]:
     for label, targets in (*((t.key, (t,)) for t in TARGETS), (MEAN, QUEST)):
-        made = {arm: _resampled(targets, test, split, found) for arm, found in results.items()}
+        lcc = partial(figures.mean_lcc, targets, test.truth, is_mos=_is_mos(split))
+        made = {
+            arm: _Figure(runs, figures.scored(targets, runs), lcc(runs))
+            for arm, found in results.items()
+            if (runs := _said(targets, test, split, found))
+        }
         for arm, figure in made.items():
-            if figure is None:
-                continue
-            others = [other for other in table.against(arm) if made[other] is not None]
-            less = {other: _less(targets, test, split, results[arm], results[other]) for other in others}
-            yield ArmRow(arm, split, label, figures.interval(figure), less)
+            others = [other for other in table.against(arm) if other in made]
+            less = {other: _less(figure, made[other], lcc) for other in others}
+            yield ArmRow(arm, split, label, figures.interval(figure.lcc), less)
 
 
-def _resampled(targets: Sequence[Target], test: Test, split: str, results: Sequence[Result]) -> Resampled | None:
-    """None where the arm does not score one of the targets, or the test has no truth for it."""
-    runs = _said(split, results)
-    if any(t.key not in test.truth or t.key not in run for t in targets for run in runs):
-        return None
-    return figures.mean_lcc(targets, test.truth, runs, _is_mos(split))
+@dataclass(frozen=True)
+class _Figure:
+    """LCC of one arm, on the clips that it scores, (clips,)."""
+
+    runs: list[Mapping[str, Array]]
+    clips: NDArray[np.bool_]
+    lcc: Resampled
 
 
-def _less(
-    targets: Sequence[Target], test: Test, split: str, results: Sequence[Result], others: Sequence[Result]
-) -> Difference:
+def _said(
+    targets: Sequence[Target], test: Test, split: str, results: Sequence[Result]
+) -> list[Mapping[str, Array]]:
+    """Scores of each run; none where the arm lacks one of the targets, or the test has no truth for it."""
+    runs = [result.scores.get(split, {}) for result in results]
+    return runs if all(t.key in test.truth and t.key in run for t in targets for run in runs) else []
+
+
+def _less(one: _Figure, other: _Figure, lcc: Callable[..., Resampled]) -> Difference:
     """One arm less another, on the clips that both score: peers score a part of them."""
-    runs = _said(split, results), _said(split, others)
     pair = (
-        figures.mean_lcc(targets, test.truth, own, _is_mos(split), beside) for own, beside in (runs, runs[::-1])
+        own.lcc if (own.clips <= beside.clips).all() else lcc(own.runs, clips=beside.clips)
+        for own, beside in ((one, other), (other, one))
     )
     return figures.difference(*pair)
-
-
-def _said(split: str, results: Sequence[Result]) -> list[Mapping[str, Array]]:
-    return [result.scores.get(split, {}) for result in results]
 
 
 def _is_mos(split: str) -> bool:
