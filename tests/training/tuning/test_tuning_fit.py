@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -152,53 +152,51 @@ def test_a_model_that_is_right_already_is_left_alone(network: Network, sound: So
     assert found.errors[-1] >= min(found.errors)
 
 
-def test_patience_ends_what_gets_no_better(network: Network, sound: Sound) -> None:
-    """Ratings that contradict what is left out: after the first epochs it only gets worse."""
-    data = made(network, sound, np.where(EVERYTHING % 2 == 0, LEVEL, 6 - LEVEL))
-    halves = [str(n % 2) for n in EVERYTHING]
-    steps: Mapping[int, list[int]] = {2: [], 99: []}
-    original = fit.tune
-    for patience, seen in steps.items():
-        config = replace(TUNE, patience=patience, frozen_epochs=0)
-
-        def counting(start: Network, *rest: object, seen: list[int] = seen) -> Network:
-            judge = rest[-1]
-            assert callable(judge)
-
-            def count(net: Network, epochs: int) -> bool:
-                seen.append(epochs)
-                return bool(judge(net, epochs))
-
-            return original(start, *rest[:-1], count)  # type: ignore[arg-type, call-arg]
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fit, "tune", counting)
-            found = fit.search(network, data, EVERYTHING, halves, config, lambda *_: None)
-        assert len(found.errors) == TUNE.epochs + 1
-    assert len(steps[2]) < len(steps[99]) == 2 * (TUNE.epochs + 1)
-
-
-def test_the_trunk_has_its_turn_before_patience_ends(network: Network, sound: Sound) -> None:
-    """Nothing is gained, neither by the heads nor after: each part is tried for `patience` epochs of all."""
-    data = made(network, sound, np.where(EVERYTHING % 2 == 0, LEVEL, 6 - LEVEL))
-    epochs: list[int] = []
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Epochs after which a search looked at what it leaves out."""
+    seen: list[int] = []
     original = fit.tune
 
     def counting(start: Network, *rest: object) -> Network:
         judge = rest[-1]
         assert callable(judge)
 
-        def count(net: Network, done: int) -> bool:
-            epochs.append(done)
-            return bool(judge(net, done))
+        def count(net: Network, epochs: int) -> bool:
+            seen.append(epochs)
+            return bool(judge(net, epochs))
 
         return original(start, *rest[:-1], count)  # type: ignore[arg-type, call-arg]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "tune", counting)
-        config = replace(TUNE, patience=2, frozen_epochs=4)
-        fit.search(network, data, EVERYTHING, [str(n % 2) for n in EVERYTHING], config, lambda *_: None)
-    assert max(epochs) >= 4 + 2
+    monkeypatch.setattr(fit, "tune", counting)
+    return seen
+
+
+def contradicted(network: Network, sound: Sound) -> Material:
+    """Ratings that contradict what is left out: after the first epochs it only gets worse."""
+    return made(network, sound, np.where(EVERYTHING % 2 == 0, LEVEL, 6 - LEVEL))
+
+
+HALVES = [str(n % 2) for n in EVERYTHING]
+
+
+def test_patience_ends_what_gets_no_better(network: Network, sound: Sound, searched: list[int]) -> None:
+    data = contradicted(network, sound)
+    steps = {}
+    for patience in (2, 99):
+        searched.clear()
+        config = replace(TUNE, patience=patience, frozen_epochs=0)
+        found = fit.search(network, data, EVERYTHING, HALVES, config, lambda *_: None)
+        assert len(found.errors) == TUNE.epochs + 1
+        steps[patience] = len(searched)
+    assert steps[2] < steps[99] == 2 * (TUNE.epochs + 1)
+
+
+def test_the_trunk_has_its_turn_before_patience_ends(network: Network, sound: Sound, searched: list[int]) -> None:
+    """Nothing is gained, neither by the heads nor after: each part is tried for `patience` epochs of all."""
+    config = replace(TUNE, patience=2, frozen_epochs=4)
+    fit.search(network, contradicted(network, sound), EVERYTHING, HALVES, config, lambda *_: None)
+    assert max(searched) >= 4 + 2
 
 
 def test_what_is_kept_lies_between_the_weights_before_and_after(network: Network, sound: Sound) -> None:
