@@ -122,17 +122,20 @@ def test_scores_of_the_model_carry_intervals(folder: Path) -> None:
         assert interval.low < interval.high
 
 
-def test_a_small_network_is_distilled_from_the_model(folder: Path) -> None:
+@pytest.mark.parametrize("hint", [0.0, 1.0])
+def test_a_small_network_is_distilled_from_the_model(hint: float, folder: Path) -> None:
     network = NetworkConfig(front_ends=("logmel",), conv_channels=(8, 8), time_strides=(4, 2), band_strides=(4, 4),
                             lstm=16, dense=16, dropout=0.0)  # fmt: skip
     config = replace(
         CONFIG, name="mini", network=network, tune_encoder=False, student=replace(CONFIG.student, epochs=4),
-        distil=DistilConfig(str(folder / "run/model/tiny.onnx"), 0.5),
+        distil=DistilConfig(str(folder / "run/model/tiny.onnx"), 0.5, hint),
     )  # fmt: skip
-    made = distil.distil(config, Place(folder, folder / "mini", folder / "run/corpus"), NOBODY)
+    out = folder / f"mini {hint:g}"
+    made = distil.distil(config, Place(folder, out, folder / "run/corpus"), NOBODY)
     record = json.loads(made.exported.record.read_text())
     assert record["teacher"]["name"] == "tiny"
     assert record["features"] == ["logmel"]
-    assert not (folder / "mini/corpus").exists()
+    assert not (out / "corpus").exists()
+    assert bool(list(out.glob("taught/*-hints.npz"))) is (hint > 0)
     figures = {f["target"]: f["lcc"] for f in record["figures"] if f["split"] == "test"}
     assert figures["n_mos"] > 0.5
