@@ -62,9 +62,13 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
             dataset(front_end, rows, split, place, listener.stage) for split in ("train", "validation")
         )
         clips = [excerpt(place.corpus, row) for row in rows if row["split"] == "train"]
-        stage = partial(listener.stage, "teacher")
-        said = teach(teacher, clips, place.out / "taught", place.jobs, stage)
-        heard = _heard(teacher, clips, place, listener) if config.distil.hint else []
+        store = place.out / "taught"
+        said = teach(teacher, clips, store, place.jobs, partial(listener.stage, "teacher"))
+        heard: list[hints.Frames] = []
+        if config.distil.hint:
+            heard = hints.hear(
+                teacher, clips, store, place.jobs, partial(listener.stage, "what the teacher hears")
+            )
     train = train.with_labels(mixed(train.labels, said, config.distil.share))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     width = encoder.width if encoder else 0
@@ -80,13 +84,6 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
         "torch": torch.__version__,
     }
     return partial(finish, Made(config, network, encoder, about), rows, place, listener, clock)
-
-
-def _heard(
-    teacher: models.ModelRecord, clips: Sequence[Excerpt], place: Place, listener: Listener
-) -> list[hints.Frames]:
-    stage = partial(listener.stage, "what the teacher hears")
-    return hints.hear(teacher, clips, place.out / "taught", place.jobs, stage)
 
 
 def learn(

@@ -99,7 +99,8 @@ def finetune(order: Order, stage: Stage) -> Outcome:
     """Run all stages. Raises MtqnetError."""
     rival.need_place(order.out, order.force)
     clock = Clock(order.work / f"{order.out.resolve().name}.time.json")
-    stage = _timed(stage, clock)
+    clock.path.unlink(missing_ok=True)  # the record tells this call's time
+    stage = clock.timed(stage)
     parent = weights.load(order.model)
     ratings = rated(order.table, order.audio, order.by)
     tuned = _tuned(order, parent, ratings)
@@ -126,17 +127,6 @@ def finetune(order: Order, stage: Stage) -> Outcome:
         return replace(outcome, reason=reason)
     _write(order, parent, done.network, outcome, _tuning(order, data, outcome, errors), clock)
     return outcome
-
-
-def _timed(stage: Stage, clock: Clock) -> Stage:
-    """The same, with the time of this call's stages written down."""
-    clock.path.unlink(missing_ok=True)
-
-    def tick(name: str, done: int, total: int) -> None:
-        clock.tick(name)
-        stage(name, done, total)
-
-    return tick
 
 
 def _tuned(order: Order, parent: Opened, ratings: Rated) -> tuple[str, ...]:

@@ -51,15 +51,11 @@ SILENT = Listener(lambda *_: None, lambda *_: None)
 def timed(listener: Listener, clock: Clock) -> Listener:
     """The same listener, with the time between its calls written down."""
 
-    def stage(name: str, done: int, total: int) -> None:
-        clock.tick(name)
-        listener.stage(name, done, total)
-
     def epoch(network: str, result: loop.Epoch, total: int) -> None:
         clock.tick(network)
         listener.epoch(network, result, total)
 
-    return Listener(stage, epoch)
+    return Listener(clock.timed(listener.stage), epoch)
 
 
 @dataclass(frozen=True)

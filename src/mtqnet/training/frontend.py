@@ -30,6 +30,7 @@ from mtqnet.training import encoder as encoders
 from mtqnet.training import mapped, parallel
 from mtqnet.training.config import Config, EncoderConfig, NetworkConfig
 from mtqnet.training.memory import keep_memory
+from mtqnet.training.pieces import unfinished
 
 CHUNK = 100
 """Clips a file"""
@@ -156,9 +157,8 @@ def _store_chunk(front_end: FrontEnd, clips: Sequence[Excerpt], target: Path) ->
         clip = of_clip(front_end, source, encoder)
         arrays[f"{place}/samples"] = np.int64(clip.samples)
         arrays.update({f"{place}/{name}": view for name, view in clip.features.items()})
-    partial = target.with_suffix(f".{os.getpid()}.tmp.npz")  # tunings may share a store
-    np.savez(partial, **arrays)
-    partial.replace(target)
+    np.savez(unfinished(target), **arrays)
+    unfinished(target).replace(target)
 
 
 @lru_cache(maxsize=1)

@@ -46,5 +46,5 @@ def fill(
 
 
 def unfinished(file: Path) -> Path:
-    """Where a piece is written before it gets its name."""
-    return file.with_suffix(f".tmp{file.suffix}")
+    """Where a file is written before it gets its name; other processes may be writing the same one."""
+    return file.with_suffix(f".{os.getpid()}.tmp{file.suffix}")

@@ -7,7 +7,6 @@ are kept as files of 32-bit samples at 16 kHz.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from mtqnet.errors import AudioError
 from mtqnet.signal import audio, checks, windows
 from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, Recording
+from mtqnet.training.pieces import unfinished
 
 Progress = Callable[[int, int], None]
 """Called with recordings done and recordings in all"""
@@ -78,8 +78,7 @@ def _kept(path: Path, recording: Recording, start: int, window: windows.Window, 
     target = store / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:20]}.wav"
     if not target.exists():
         store.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}.tmp.wav")  # tunings may share a store
         samples = recording.samples[start + window.start : start + window.stop]
-        sf.write(partial, samples, SAMPLE_RATE, subtype="FLOAT")
-        partial.replace(target)
+        sf.write(unfinished(target), samples, SAMPLE_RATE, subtype="FLOAT")
+        unfinished(target).replace(target)
     return Excerpt(target)
