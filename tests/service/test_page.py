@@ -188,6 +188,16 @@ def test_downloads_hold_what_is_shown(page: Page, examples: Path, tmp_path: Path
         assert f'"{key}": {value}'.encode() in contents["=offset.json"]
 
 
+def test_a_recording_that_is_chosen_before_the_page_knows_its_server_is_scored(page: Page, examples: Path) -> None:
+    held: list[Any] = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload()
+    page.set_input_files("#score-files", [examples / "1_clean.flac"])
+    until(page, lambda: bool(held))
+    held[0].continue_()
+    page.get_by_text("Scored 1 of 1.").wait_for()
+
+
 def test_what_cannot_be_scored_is_said_and_odd_formats_are_heard(
     page: Page, bad_files: dict[str, Path], examples: Path, tmp_path: Path
 ) -> None:

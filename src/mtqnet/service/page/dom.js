@@ -32,10 +32,13 @@ export function clock(seconds) {
  * @param {HTMLElement} zone @param {HTMLInputElement} input @param {(files: File[]) => void} take
  */
 export function takesFiles(zone, input, take) {
-  input.addEventListener("change", () => {
-    take([...(input.files ?? [])]);
+  const chosen = () => {
+    const files = [...(input.files ?? [])];
     input.value = "";
-  });
+    if (files.length) take(files);
+  };
+  input.addEventListener("change", chosen);
+  chosen(); // while the page still asked what the server can do
   for (const name of ["dragenter", "dragover"])
     zone.addEventListener(name, (event) => {
       event.preventDefault();
