@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from mtqnet.corpus import chain
 from mtqnet.corpus.build import Order, build, make_clip
 from mtqnet.corpus.pool import Pool, Sources
+from mtqnet.corpus.provenance import RECIPE_VERSION, provenance
 from mtqnet.corpus.recipe import Recipe, render
 from mtqnet.corpus.sources import SHARES, Item
 from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
@@ -273,9 +274,12 @@ def test_folder_that_holds_something_else_is_left_alone(order: Order, tmp_path: 
     assert (tmp_path / "thesis.tmp").read_text() == "years of work"
 
 
-def test_corpus_of_other_code_is_left_alone(built: Path, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtqnet.corpus.build.made_by", lambda: {"code": "other"})
-    with pytest.raises(CorpusError, match=r"made_by in corpus\.json"):
+def test_corpus_of_another_recipe_version_is_not_extended(
+    built: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = provenance() | {"recipe_version": RECIPE_VERSION + 1}
+    monkeypatch.setattr("mtqnet.corpus.build.provenance", lambda: other)
+    with pytest.raises(CorpusError, match=r"provenance in corpus\.json"):
         build(order, built, jobs=1)
 
 

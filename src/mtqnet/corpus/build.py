@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from mtqnet.corpus import chain, degrade
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.pool import Pool, Sources, pools
-from mtqnet.corpus.provenance import made_by
+from mtqnet.corpus.provenance import provenance
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.stopwatch import Stopwatch, added
 from mtqnet.corpus.table import TABLE, write_rows
@@ -230,7 +230,7 @@ def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
     found = json.dumps({split: asdict(pool) for split, pool in made.items()}, sort_keys=True)
     wanted["recordings"] = hashlib.sha256(found.encode()).hexdigest()
     wanted["scenes"] = recipes.scenes_record()
-    wanted["made_by"] = made_by()
+    wanted["provenance"] = provenance()
     asked = json.dumps(wanted, default=str, indent=1, sort_keys=True) + "\n"
     if record.exists() and record.read_text() != asked:
         before, now = json.loads(record.read_text()), json.loads(asked)

