@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "examples/recordings"
 BLOCK_S = 60

@@ -16,9 +16,9 @@ from statistics import median
 import soundfile as sf
 
 import clips
+from mtqnet.audio.audio import Samples
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.stream import Stream
-from mtqnet.signal.audio import Samples
 
 HERE = Path(__file__).resolve().parent
 LONG_S = 600.0

@@ -21,9 +21,9 @@ POISON = {
 
 READER = """
 import sys
-if "mtqnet.distributed.child" in sys.orig_argv:
+if "mtqnet.integrations.ray.child" in sys.orig_argv:
     import os, signal, time
-    from mtqnet.signal import audio
+    from mtqnet.audio import audio
     plain = audio.header
     def header(path):
         time.sleep(float(os.environ.get("POISON_SLOW_S", 0)))

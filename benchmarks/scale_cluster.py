@@ -18,7 +18,7 @@ import clips
 import local_cluster
 import poison
 from figures import Figure
-from mtqnet.distributed.options import SHARD_SIZE
+from mtqnet.integrations.ray.options import SHARD_SIZE
 
 KILL_AT = 0.4
 """Share of the shards that are done when a node is killed"""
@@ -67,8 +67,8 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
 
 
 def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count: int) -> list[Any]:
-    import mtqnet.ray
-    from mtqnet.distributed.worker import SHOWN
+    from mtqnet.integrations.ray import datasets
+    from mtqnet.integrations.ray.worker import SHOWN
 
     done: list[Any] = []
     lost: list[Any] = []
@@ -80,8 +80,8 @@ def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count
             local_cluster.kill_at_work(cluster, lost[0], options, "scores", NODES)
 
     source, out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-    how = mtqnet.ray.ScaleOptions(model, shard_size=_shard_size(count))
-    mtqnet.ray.score_sources([source], out, how, told)
+    how = datasets.ScaleOptions(model, shard_size=_shard_size(count))
+    datasets.score_sources([source], out, how, told)
     assert lost, "a node was killed"
     return done
 
@@ -131,25 +131,26 @@ def missed(figures: Sequence[Figure]) -> list[str]:
 
 def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tuple[float, list[Any]]:
     """Seconds that so many take, and the outcomes of the shards."""
-    import mtqnet.ray
+    from mtqnet.integrations.ray import datasets
 
-    how = mtqnet.ray.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
+    how = datasets.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
     with local_cluster.cluster(workers), tempfile.TemporaryDirectory(dir=work) as out:
         began = time.monotonic()
-        result = mtqnet.ray.score_sources([str(files[0].parent)], out, how)
+        result = datasets.score_sources([str(files[0].parent)], out, how)
         return time.monotonic() - began, list(result.outcomes)
 
 
 def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
     """Of a shard's way through the driver and Ray Data: shards that are done already, many against few."""
-    import mtqnet.ray
-    from mtqnet.distributed import engine, plan
-    from mtqnet.distributed.store import Folder
-    from mtqnet.distributed.worker import Job
+    from mtqnet.integrations.ray import datasets, engine, plan
+    from mtqnet.integrations.ray.store import Folder
+    from mtqnet.integrations.ray.worker import Job
 
     with local_cluster.cluster(2), tempfile.TemporaryDirectory(dir=work) as out:
-        mtqnet.ray.score_sources(
-            [str(file) for file in files[:2]], out, mtqnet.ray.ScaleOptions(model, shard_size=1)
+        datasets.score_sources(
+            [str(file) for file in files[:2]],
+            out,
+            datasets.ScaleOptions(model, shard_size=1),
         )
         made = plan.stored_plan(Folder.of(out))
         assert made is not None
@@ -164,8 +165,8 @@ def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
 
 def _killer_s(work: Path, model: str) -> float:
     """What a file that kills its reader costs: two starts of a process that scores."""
-    from mtqnet.distributed.sandbox import Sandbox, Setting
-    from mtqnet.distributed.sources import Entry
+    from mtqnet.integrations.ray.sandbox import Sandbox, Setting
+    from mtqnet.integrations.ray.sources import Entry
 
     killer = work / "crash.wav"
     killer.write_bytes(poison.POISON["crash"])

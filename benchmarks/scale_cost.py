@@ -13,16 +13,16 @@ import soundfile as sf
 
 import clips
 import local_cluster
-from mtqnet.distributed import outcome, store
-from mtqnet.distributed.fetch import items
-from mtqnet.distributed.outcome import Outcome
-from mtqnet.distributed.sources import Entry
-from mtqnet.distributed.store import Folder
+from mtqnet.audio import audio, checks, windows
+from mtqnet.integrations.ray import outcome, store
+from mtqnet.integrations.ray.fetch import items
+from mtqnet.integrations.ray.outcome import Outcome
+from mtqnet.integrations.ray.sources import Entry
+from mtqnet.integrations.ray.store import Folder
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.runtime import Runtime, _inputs
 from mtqnet.scoring.tables import RECORDINGS, cells
-from mtqnet.signal import audio, checks, windows
 
 FORMATS = {
     "WAV 16 kHz": ("wav", 16_000, "PCM_16"),

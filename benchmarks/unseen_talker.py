@@ -24,10 +24,10 @@ from typing import Annotated
 import typer
 
 from mtqnet import __version__
-from mtqnet.analysis import label_tables
+from mtqnet.audio import audio
+from mtqnet.evaluation import label_tables
 from mtqnet.labels import intrusive
 from mtqnet.scoring import models
-from mtqnet.signal import audio
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
 from mtqnet.training.evaluate import Figure
 from mtqnet.training.finetune import Order, Outcome, finetune

@@ -36,7 +36,7 @@ def mtqnet(model: str, cores: int) -> Callable[[str], Any]:
 
 
 def floor(_model: str, _cores: int) -> Callable[[str], Any]:
-    from mtqnet.signal import audio, features
+    from mtqnet.audio import audio, features
 
     return lambda path: features.log_mel(audio.read(path).samples)
 

@@ -24,10 +24,10 @@ import torch
 import typer
 from torch import Tensor
 
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.integrations.torch import ScoreModule
 from mtqnet.labels.intrusive import stoi
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.torch import ScoreModule
 
 FRAME, HOP = 512, 128
 """Samples: 32 ms, every 8 ms"""

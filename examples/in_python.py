@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile as sf
 
 import mtqnet
-from mtqnet.harness import Harness
+from mtqnet.integrations.harness import Harness
 from mtqnet.scoring import batch
 
 

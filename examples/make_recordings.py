@@ -3,7 +3,7 @@
     python examples/make_recordings.py examples/recordings
 
 The voice is flite's `slt` (a synthesiser: `apt install flite`); the noise is a crowd of flite's other voices.
-Everything else is mtqnet.corpus.degrade, so each file is known completely: see CHAINS.
+Everything else is mtqnet.corpus.degradations, so each file is known completely: see CHAINS.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio
+from mtqnet.audio.level import active_level
 from mtqnet.corpus import tracks
-from mtqnet.corpus.degrade import device, distortion, network, noise, reducer, room
-from mtqnet.corpus.degrade.step import Step
-from mtqnet.signal import audio
-from mtqnet.signal.level import active_level
+from mtqnet.corpus.degradations import device, distortion, network, noise, reducer, room
+from mtqnet.corpus.degradations.step import Step
 
 SENTENCE = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background."
 CROWD = {

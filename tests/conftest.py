@@ -18,9 +18,9 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SHARES, Split, split_of
-from mtqnet.signal.audio import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import httpx

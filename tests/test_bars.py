@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from mtqnet import bars
+from mtqnet.cli import bars
 
 
 def test_the_bar_counts_recordings_and_says_how_fast_it_hears(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mtqnet import __version__, console
+from mtqnet import __version__
+from mtqnet.audio.flags import FLAGS
+from mtqnet.cli import console
 from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
-from mtqnet.signal.flags import FLAGS
 from mtqnet.targets import KEYS, TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]

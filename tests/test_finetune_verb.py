@@ -20,7 +20,7 @@ def test_help_has_examples_and_every_option(run: Callable[..., Any]) -> None:
 
 def test_help_waits_for_nothing_heavy() -> None:
     code = (
-        "import sys, mtqnet.finetune_verb; print(sorted({'torch', 'numpy', 'mtqnet.training'} & set(sys.modules)))"
+        "import sys, mtqnet.cli.finetune; print(sorted({'torch', 'numpy', 'mtqnet.training'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -29,7 +29,9 @@ def test_help_waits_for_nothing_heavy() -> None:
 def test_missing_torch_is_one_friendly_line(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,mos\na.wav,3\n")
     given = ["mtqnet", "finetune", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "mine")]
-    code = f"import sys; sys.modules['torch'] = None; sys.argv = {given!r}\nfrom mtqnet.cli import main\nmain()"
+    code = (
+        f"import sys; sys.modules['torch'] = None; sys.argv = {given!r}\nfrom mtqnet.cli.app import main\nmain()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 11, done.stderr
     assert done.stderr.endswith("needs an optional part: pip install 'mtqnet[train]'\n")

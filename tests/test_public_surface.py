@@ -62,7 +62,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_help_needs_no_numpy() -> None:
-    assert not loaded_after("import mtqnet.cli") & {"numpy", "onnxruntime", "soundfile"}
+    assert not loaded_after("import mtqnet.cli.app") & {"numpy", "onnxruntime", "soundfile"}
 
 
 def test_scoring_never_imports_torch_or_other_rooms(toy_model: Path, good_file: Path) -> None:
@@ -72,11 +72,11 @@ def test_scoring_never_imports_torch_or_other_rooms(toy_model: Path, good_file: 
     assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "matplotlib", "pesq", "pystoi", "onnx"}
     assert not loaded & {"soxr", "rich", "typer", "multiprocessing"}  # 16 kHz, no terminal, one process
     rooms = {name.split(".")[1] for name in loaded if name.startswith("mtqnet.")}
-    assert rooms == {"errors", "targets", "signal", "scoring"}
+    assert rooms == {"errors", "targets", "audio", "scoring"}
 
 
 def test_the_command_loads_only_what_it_shows_with(toy_model: Path, good_file: Path) -> None:
     arguments = ["score", str(good_file), "-m", str(toy_model)]
-    loaded = loaded_after(f"from mtqnet.cli import app\napp({arguments!r}, standalone_mode=False)")
+    loaded = loaded_after(f"from mtqnet.cli.app import app\napp({arguments!r}, standalone_mode=False)")
     assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "matplotlib", "soxr"}
     assert not loaded & {"rich.progress", "rich.table", "concurrent.futures.process"}

@@ -1,6 +1,6 @@
 """`python -m mtqnet` is `mtqnet`."""
 
-from mtqnet.cli import main
+from mtqnet.cli.app import main
 
 if __name__ == "__main__":
     main()

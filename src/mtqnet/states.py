@@ -1,4 +1,4 @@
-"""What mtqnet.metric needs of torchmetrics.Metric, for where that is not installed.
+"""What mtqnet.integrations.metric needs of torchmetrics.Metric, for where that is not installed.
 
 The part of its documented interface (lightning.ai/docs/torchmetrics, "Implementing a Metric") that works in one
 process: states with defaults and reductions, `reset`, and a call that gives the value of its batch alone.

@@ -293,7 +293,9 @@ def test_seconds_of_every_stage_are_added_up(built: Path, order: Order) -> None:
 def test_tool_that_is_missing_is_named_before_anything_is_built(
     order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtqnet.corpus.degrade.packages.find_spec", lambda name: None if name == "av" else name)
+    monkeypatch.setattr(
+        "mtqnet.corpus.degradations.packages.find_spec", lambda name: None if name == "av" else name
+    )
     with pytest.raises(MissingExtraError, match=r"needs av: pip install 'mtqnet\[corpus\]'$"):
         build(order, tmp_path / "corpus", jobs=1)
     assert not (tmp_path / "corpus").exists()

@@ -14,8 +14,10 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.blackbox import TAIL, fitted
-from mtqnet.corpus.degrade.codec import (
+from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.corpus.degradations.blackbox import TAIL, fitted
+from mtqnet.corpus.degradations.codec import (
     AMR_NB_KBPS,
     G711,
     G722,
@@ -33,14 +35,12 @@ from mtqnet.corpus.degrade.codec import (
     Sbc,
     Vorbis,
 )
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.pyav import coded, encode, pcm16
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.pyav import coded, encode, pcm16
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import pesq_wb
 from mtqnet.labels.three_signal import Quest, label
-from mtqnet.signal.audio import SAMPLE_RATE, resample
-from mtqnet.signal.level import active_level, rms_level
 
 Samples = NDArray[np.float32]
 
@@ -172,7 +172,7 @@ def test_step_keeps_length_type_and_reference_and_repeats_itself(step: Coding, t
 def test_another_process_gives_the_same_samples() -> None:
     script = """
 import hashlib, numpy as np
-from mtqnet.corpus.degrade.codec import Aac, Mp3, Opus, Vorbis
+from mtqnet.corpus.degradations.codec import Aac, Mp3, Opus, Vorbis
 from mtqnet.corpus.tracks import start
 noise = 0.05 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)
 for step in (Opus(12, 16_000, "voip", 20), Mp3(16), Aac(16), Vorbis(1.0)):

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade import STEPS
-from mtqnet.corpus.degrade.device import BandLimit, Playback
-from mtqnet.corpus.degrade.distortion import Clipping, Mnru
-from mtqnet.corpus.degrade.network import FrameLoss
-from mtqnet.corpus.degrade.noise import ColouredNoise, RecordedNoise, WhiteNoise
-from mtqnet.corpus.degrade.reducer import SpectralGain
-from mtqnet.corpus.degrade.room import DecayRoom, MeasuredRoom
-from mtqnet.corpus.degrade.step import Step
-from mtqnet.corpus.degrade.talkers import Babble
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.degradations.device import BandLimit, Playback
+from mtqnet.corpus.degradations.distortion import Clipping, Mnru
+from mtqnet.corpus.degradations.network import FrameLoss
+from mtqnet.corpus.degradations.noise import ColouredNoise, RecordedNoise, WhiteNoise
+from mtqnet.corpus.degradations.reducer import SpectralGain
+from mtqnet.corpus.degradations.room import DecayRoom, MeasuredRoom
+from mtqnet.corpus.degradations.step import Step
+from mtqnet.corpus.degradations.talkers import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
-from mtqnet.signal.level import active_level, rms_level
 
 Samples = NDArray[np.float32]
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.device import (
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.audio.responses import HANDSET_CURVES
+from mtqnet.corpus.degradations.device import (
     LOUD_DBOV,
     MAX_LEVEL_DBOV,
     MAX_OFFSET,
@@ -23,15 +26,12 @@ from mtqnet.corpus.degrade.device import (
     Playback,
     TelephoneBand,
 )
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.step import Step
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.step import Step
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import active_level, rms_level
-from mtqnet.signal.responses import HANDSET_CURVES
 
 Samples = NDArray[np.float32]
 

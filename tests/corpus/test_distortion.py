@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.distortion import (
+from mtqnet.audio.level import rms_level
+from mtqnet.corpus.degradations.distortion import (
     FULL_SCALE,
     MAX_Q_DB,
     MIN_Q_DB,
@@ -17,13 +18,12 @@ from mtqnet.corpus.degrade.distortion import (
     Overdrive,
     Quantisation,
 )
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.step import Step
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.step import Step
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.level import rms_level
 
 Samples = NDArray[np.float32]
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.events import (
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.corpus.degradations.events import (
     CLICK_SPREAD_DB,
     MAINS_HZ,
     RAGGED_DB,
@@ -18,14 +20,12 @@ from mtqnet.corpus.degrade.events import (
     NoiseSwing,
     WindBursts,
 )
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.step import Step
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.step import Step
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import active_level, rms_level
 
 Samples = NDArray[np.float32]
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.gain import AutomaticGain
-from mtqnet.corpus.degrade.noise import WhiteNoise
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import rms_level
+from mtqnet.corpus.degradations.gain import AutomaticGain
+from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import rms_level
 
 Samples = NDArray[np.float32]
 

@@ -16,14 +16,14 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.codec import Opus
-from mtqnet.corpus.degrade.device import Dropouts, Playback
-from mtqnet.corpus.degrade.noise import RecordedNoise
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.corpus.degradations.codec import Opus
+from mtqnet.corpus.degradations.device import Dropouts, Playback
+from mtqnet.corpus.degradations.noise import RecordedNoise
 from mtqnet.corpus.listen import in_words, page
 from mtqnet.corpus.recipe import Recipe, render
 from mtqnet.corpus.table import read_rows, write_rows
 from mtqnet.errors import CorpusError, UsageError
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS
 
 Row = dict[str, Any]

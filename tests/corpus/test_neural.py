@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade import neural
-from mtqnet.corpus.degrade.blackbox import TAIL
-from mtqnet.corpus.degrade.neural import Dtln, Gtcrn, Nsnet2, RnNoise, nsnet2_samples, nsnet2_spectra
-from mtqnet.corpus.degrade.noise import ColouredNoise
+from mtqnet.corpus.degradations import neural
+from mtqnet.corpus.degradations.blackbox import TAIL
+from mtqnet.corpus.degradations.neural import Dtln, Gtcrn, Nsnet2, RnNoise, nsnet2_samples, nsnet2_spectra
+from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.errors import MissingExtraError

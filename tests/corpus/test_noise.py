@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.noise import (
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.corpus.degradations.noise import (
     MAX_SNR_DB,
     MIN_SNR_DB,
     USUAL_SNR_DB,
@@ -20,8 +22,6 @@ from mtqnet.corpus.degrade.noise import (
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import start
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import active_level, rms_level
 
 Samples = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from mtqnet.corpus import chain
-from mtqnet.corpus.degrade import STEPS, packages
+from mtqnet.corpus.degradations import STEPS, packages
 from mtqnet.errors import MissingExtraError
 
 

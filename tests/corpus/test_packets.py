@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.network import GONE_MS, JOIN, MS, FrameLoss, Jitter
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.step import Step
+from mtqnet.corpus.degradations.network import GONE_MS, JOIN, MS, FrameLoss, Jitter
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.step import Step
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay

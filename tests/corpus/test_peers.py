@@ -10,10 +10,10 @@ import pytest
 import soundfile as sf
 
 import peer_stand_in
+from mtqnet.audio.audio import Excerpt
 from mtqnet.corpus import peers
 from mtqnet.corpus.peer_worker import COLUMNS, RATE, read
 from mtqnet.errors import UsageError
-from mtqnet.signal.audio import Excerpt
 
 
 @pytest.fixture

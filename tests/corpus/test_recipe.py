@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import NOMINAL_DBOV, active_level
 from mtqnet.corpus import chain
-from mtqnet.corpus.degrade import STEPS
-from mtqnet.corpus.degrade.talkers import Babble
+from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.degradations.talkers import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import Recipe, draw, render
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.errors import CorpusError, LabelError
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import NOMINAL_DBOV, active_level
 
 RENDER = """
 import hashlib, sys

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.noise import ColouredNoise
-from mtqnet.corpus.degrade.reducer import LogMmse, SpectralGain, SpectralSubtraction
+from mtqnet.audio.level import rms_level
+from mtqnet.audio.stft import stft
+from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.level import rms_level
-from mtqnet.signal.stft import stft
 
 Samples = NDArray[np.float32]
 Reducer = SpectralGain | SpectralSubtraction | LogMmse

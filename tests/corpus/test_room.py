@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.room import DIRECT_S, MAX_RESPONSE_S, SimulatedRoom
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import rms_level
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.room import DIRECT_S, MAX_RESPONSE_S, SimulatedRoom
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.errors import CorpusError
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import rms_level
 
 Samples = NDArray[np.float32]
 
 OFFICE = SimulatedRoom((5.0, 4.0, 2.8), 0.4, (0.3, 0.4, 0.5), (0.45, 0.5, 0.45))
 PRINT_HASH = """
 import hashlib
-from mtqnet.corpus.degrade.room import SimulatedRoom
+from mtqnet.corpus.degradations.room import SimulatedRoom
 room = SimulatedRoom((5.0, 4.0, 2.8), 0.4, (0.3, 0.4, 0.5), (0.45, 0.5, 0.45))
 print(hashlib.sha256(room._response().tobytes()).hexdigest())
 """

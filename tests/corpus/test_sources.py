@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.corpus.sources import SHARES, SPLITS, of_split, scan, split_of
 from mtqnet.errors import CorpusError
-from mtqnet.signal.audio import SAMPLE_RATE
 
 
 def write(root: Path, *names: str, seconds: float = 0.1) -> None:

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.device import PEAK_LIMIT, BandLimit, Playback
-from mtqnet.corpus.degrade.distortion import Clipping, Mnru
-from mtqnet.corpus.degrade.network import FADE, FrameLoss
-from mtqnet.corpus.degrade.noise import ColouredNoise, WhiteNoise
-from mtqnet.corpus.degrade.reducer import SpectralGain
-from mtqnet.corpus.degrade.room import DecayRoom
-from mtqnet.corpus.degrade.step import Step
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.audio.stft import stft
+from mtqnet.corpus.degradations.device import PEAK_LIMIT, BandLimit, Playback
+from mtqnet.corpus.degradations.distortion import Clipping, Mnru
+from mtqnet.corpus.degradations.network import FADE, FrameLoss
+from mtqnet.corpus.degradations.noise import ColouredNoise, WhiteNoise
+from mtqnet.corpus.degradations.reducer import SpectralGain
+from mtqnet.corpus.degradations.room import DecayRoom
+from mtqnet.corpus.degradations.step import Step
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.three_signal import Quest, label
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import active_level, rms_level
-from mtqnet.signal.stft import stft
 
 Samples = NDArray[np.float32]
 

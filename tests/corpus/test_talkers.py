@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.noise import WhiteNoise
-from mtqnet.corpus.degrade.talkers import (
+from mtqnet.audio.level import active_level, rms_level
+from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.talkers import (
     LATEST_START,
     MAX_COMPETING_DB,
     MIN_COMPETING_DB,
@@ -21,7 +22,6 @@ from mtqnet.corpus.degrade.talkers import (
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.level import active_level, rms_level
 
 Samples = NDArray[np.float32]
 

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.blackbox import TAIL, through
-from mtqnet.corpus.degrade.noise import ColouredNoise
-from mtqnet.corpus.degrade.reducer import LogMmse, SpectralGain, SpectralSubtraction
-from mtqnet.corpus.degrade.tools import NoiseReduce, SpeexDsp, WebRtc, reduced
+from mtqnet.audio.level import active_level
+from mtqnet.audio.stft import istft, stft
+from mtqnet.corpus.degradations.blackbox import TAIL, through
+from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
+from mtqnet.corpus.degradations.tools import NoiseReduce, SpeexDsp, WebRtc, reduced
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.errors import MissingExtraError
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import Quest, label
-from mtqnet.signal.level import active_level
-from mtqnet.signal.stft import istft, stft
 
 Samples = NDArray[np.float32]
 Tool = NoiseReduce | WebRtc | SpeexDsp

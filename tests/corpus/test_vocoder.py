@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.vocoder import Resynthesis
+from mtqnet.audio.level import active_level
+from mtqnet.corpus.degradations.vocoder import Resynthesis
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay, pesq_wb
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.level import active_level
 
 Samples = NDArray[np.float32]
 FINE = Resynthesis(bands=100, step_db=0.0, smear=1, fine=1.0, phase=0.2, rounds=16, seed=1)

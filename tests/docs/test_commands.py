@@ -17,7 +17,7 @@ import soundfile as sf
 import typer
 
 import tiny_model
-from mtqnet.cli import app
+from mtqnet.cli.app import app
 from mtqnet.errors import MtqnetError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -26,7 +26,7 @@ PAGES = ("index.md", "input.md", "scores.md", "compare.md", "judge.md", "train.m
 IN_A_ROW = ("finetune.md",)
 """Pages whose commands use what those before them wrote"""
 TRIED_ELSEWHERE = ("serve.md", "scale.md")
-"""Pages whose commands need a server or a cluster: tests/service, tests/distributed, test_torchrun.py"""
+"""Pages whose commands need a server or a cluster: tests/serving, tests/integrations/ray, test_torchrun.py"""
 ELSEWHERE = re.compile(r"^(make|mtqnet train) ")
 """Commands that other tests run, on less"""
 

@@ -15,9 +15,9 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import TARGETS
 from mtqnet.training import distil, pipeline, weights
 from mtqnet.training.config import Config, CorpusConfig, DistilConfig, EncoderConfig, FitConfig, NetworkConfig

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from mtqnet import cli
+from mtqnet.cli import app as cli
 from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
 from mtqnet.targets import TARGETS
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtqnet.signal import audio
-from mtqnet.torch import ScoreModule
+from mtqnet.audio import audio
+from mtqnet.integrations.torch import ScoreModule
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = 40_000

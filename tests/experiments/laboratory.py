@@ -10,11 +10,11 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.experiments import schedule
 from mtqnet.experiments.arms import Lab
 from mtqnet.experiments.material import RATED, Material
 from mtqnet.experiments.study import Arm, Study, Table
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.prepare import Place, build_corpus
 

@@ -11,11 +11,12 @@ import pytest
 from laboratory import BASE
 from typer.testing import CliRunner
 
-from mtqnet.cli import app
+from mtqnet.cli import experiments_console as console
+from mtqnet.cli.app import app
+from mtqnet.cli.experiments_console import Options
 from mtqnet.errors import UsageError
-from mtqnet.experiments import console, study
+from mtqnet.experiments import study
 from mtqnet.experiments.arms import Lab
-from mtqnet.experiments.console import Options
 
 TABLE = """
 title = "Training"

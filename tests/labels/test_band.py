@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
+from mtqnet.audio.audio import resample
+from mtqnet.audio.mnru import mnru
 from mtqnet.labels.band import is_narrow, narrowed, q_in_its_band
 from mtqnet.labels.curves import curves
 from mtqnet.labels.speech import equivalent_q, look
 from mtqnet.labels.three_signal import label, label_two
-from mtqnet.signal.audio import resample
-from mtqnet.signal.mnru import mnru
 
 Samples = NDArray[np.float32]
 

@@ -11,12 +11,12 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import CorpusError
 from mtqnet.labels import fit
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.rated import read_rated
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
-from mtqnet.signal.audio import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import LabelError
 from mtqnet.labels.intrusive import align, delay, objective, pesq_wb, sdi, stoi
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import PESQ, SDI
 
 Samples = NDArray[np.float32]

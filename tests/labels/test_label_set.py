@@ -13,13 +13,13 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.noise import ColouredNoise
-from mtqnet.corpus.degrade.reducer import SpectralGain
+from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.tracks import start
 from mtqnet.errors import LabelError, MissingFileError
 from mtqnet.labels.label_set import label_files
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE, resample
 
 Samples = NDArray[np.float32]
 

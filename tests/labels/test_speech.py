@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.device import BandLimit
+from mtqnet.audio.mnru import mnru
+from mtqnet.audio.stft import istft, stft
+from mtqnet.corpus.degradations.device import BandLimit
 from mtqnet.corpus.tracks import start
 from mtqnet.labels.curves import curves
 from mtqnet.labels.speech import KEPT, LOST, MOST_DB, Looks, coherence, envelope_distance, equivalent_q, look
-from mtqnet.signal.mnru import mnru
-from mtqnet.signal.stft import istft, stft
 
 Samples = NDArray[np.float32]
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degrade.network import FrameLoss
-from mtqnet.corpus.degrade.reducer import SpectralGain
-from mtqnet.corpus.degrade.room import DecayRoom
+from mtqnet.audio.level import a_weighted_power, active_level
+from mtqnet.audio.mnru import mnru
+from mtqnet.corpus.degradations.network import FrameLoss
+from mtqnet.corpus.degradations.reducer import SpectralGain
+from mtqnet.corpus.degradations.room import DecayRoom
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import LabelError
 from mtqnet.labels import fit
@@ -30,8 +32,6 @@ from mtqnet.labels.three_signal import (
     noise_mos,
     speech_mos,
 )
-from mtqnet.signal.level import a_weighted_power, active_level
-from mtqnet.signal.mnru import mnru
 
 Samples = NDArray[np.float32]
 

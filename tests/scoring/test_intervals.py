@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError
 from mtqnet.scoring import intervals, models
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
 from mtqnet.targets import KEYS, TARGETS, named
 
 TERMS = 1 + 6 + 21

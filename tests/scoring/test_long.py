@@ -13,11 +13,11 @@ import pytest
 import soundfile as sf
 
 import mtqnet
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.blocks import LongFile, surveyed
+from mtqnet.audio.survey import Survey
 from mtqnet.scoring import long, predictor
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.blocks import LongFile, surveyed
-from mtqnet.signal.survey import Survey
 from mtqnet.targets import KEYS
 
 Voice = Callable[..., Samples]

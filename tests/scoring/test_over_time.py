@@ -11,12 +11,12 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import mtqnet
-from mtqnet.analysis.recording_picture import worst_stretch
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import UsageError
+from mtqnet.evaluation.recording_picture import worst_stretch
 from mtqnet.scoring.over_time import HOP_S, MOST, local_track, with_local_track
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

@@ -14,11 +14,11 @@ import soundfile as sf
 
 import mtqnet
 from mtqnet import errors
+from mtqnet.audio import audio, windows
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.flags import BY_KEY
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal import audio, windows
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.flags import BY_KEY
 from mtqnet.targets import KEYS, TARGETS
 
 Voice = Callable[..., Samples]

@@ -11,9 +11,9 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import mtqnet
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.windows import MAX_WINDOW_S
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.targets import KEYS, TARGETS
 
 Voice = Callable[..., Samples]

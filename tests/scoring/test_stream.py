@@ -11,13 +11,13 @@ import pytest
 import soundfile as sf
 
 import mtqnet
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import NotFiniteError, SilentError, UsageError
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.stream import Stream
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.windows import MAX_WINDOW_S
 from mtqnet.targets import KEYS
 
 Voice = Callable[..., Samples]

@@ -10,11 +10,11 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.features import log_mel
+from mtqnet.audio.responses import handset_db
 from mtqnet.errors import UsageError
 from mtqnet.labels import band
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.features import log_mel
-from mtqnet.signal.responses import handset_db
 from mtqnet.targets import KEYS
 from mtqnet.training import colour
 from mtqnet.training.config import FitConfig

@@ -11,10 +11,10 @@ import pytest
 import soundfile as sf
 import tiny
 
+from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, Samples
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, Samples
 from mtqnet.targets import KEYS, TARGETS
 from mtqnet.training import distil, pieces
 from mtqnet.training.config import DistilConfig

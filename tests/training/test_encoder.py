@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tiny import FAMILIES, model_folder
 from torch import Tensor
 
+from mtqnet.audio.features import log_mel
+from mtqnet.audio.windows import pad
 from mtqnet.errors import ModelError
-from mtqnet.signal.features import log_mel
-from mtqnet.signal.windows import pad
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.encoder import (
     HuggingFaceEncoder,

@@ -14,11 +14,11 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import FEATURES, peak_normalised
+from mtqnet.audio.windows import pad
 from mtqnet.errors import ModelError
 from mtqnet.scoring import models
 from mtqnet.scoring.runtime import Runtime
-from mtqnet.signal.features import FEATURES, peak_normalised
-from mtqnet.signal.windows import pad
 from mtqnet.targets import KEYS, TARGETS
 from mtqnet.training import export as exporting
 from mtqnet.training.config import NetworkConfig

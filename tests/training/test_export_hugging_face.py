@@ -44,7 +44,7 @@ def test_exported_graph_scores_as_torch_does_and_clips_of_a_batch_as_they_do_alo
 
 
 def _by_torch(scorer: Scorer, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-    from mtqnet.signal.features import FEATURES
+    from mtqnet.audio.features import FEATURES
 
     views = [torch.from_numpy(FEATURES[name].compute(clip))[None] for name in scorer.features]
     with torch.inference_mode():

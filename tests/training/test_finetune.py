@@ -15,12 +15,12 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import tiny_model
-from mtqnet.analysis import card, label_tables
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
+from mtqnet.evaluation import card, label_tables
 from mtqnet.scoring import models
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import KEYS
 from mtqnet.training import weights
 from mtqnet.training.export import export

@@ -12,8 +12,8 @@ import soundfile as sf
 import tiny
 from numpy.typing import NDArray
 
-from mtqnet.signal.audio import SAMPLE_RATE, Excerpt
-from mtqnet.signal.features import log_mel, spectrum
+from mtqnet.audio.audio import SAMPLE_RATE, Excerpt
+from mtqnet.audio.features import log_mel, spectrum
 from mtqnet.training import frontend
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.frontend import FrontEnd

@@ -13,9 +13,9 @@ import soundfile as sf
 import tiny
 import torch
 
+from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, Samples
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
-from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, Samples
 from mtqnet.targets import KEYS
 from mtqnet.training import distil, frontend, hints, loop, losses, pieces, weights
 from mtqnet.training.config import DistilConfig, FitConfig, LossConfig

@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.signal import features
-from mtqnet.signal.features import FEATURES
+from mtqnet.audio import features
+from mtqnet.audio.features import FEATURES
 from mtqnet.training import waveform
 
 Samples = NDArray[np.float32]

@@ -14,8 +14,8 @@ import soundfile as sf
 import torch
 
 import tiny_model
+from mtqnet.audio.audio import Excerpt
 from mtqnet.errors import ModelError
-from mtqnet.signal.audio import Excerpt
 from mtqnet.training import frontend, weights
 from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, parity
 

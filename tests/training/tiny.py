@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.signal.features import FEATURES, peak_normalised
+from mtqnet.audio.features import FEATURES, peak_normalised
 from mtqnet.targets import KEYS, named
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.dataset import Dataset, collate

@@ -24,7 +24,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus import chain, degrade
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.corpus import chain, degradations
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.provenance import provenance
@@ -35,7 +36,6 @@ from mtqnet.errors import CorpusError, LabelError
 from mtqnet.labels import intrusive
 from mtqnet.labels.curves import curves
 from mtqnet.labels.three_signal import label
-from mtqnet.signal.audio import SAMPLE_RATE
 
 CHUNK = 50
 """Clips a shard, and between two savings: about half a minute of work and 9 MB."""
@@ -97,7 +97,7 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
     `jobs` processes (0: one a core). Raises CorpusError if `out` holds another corpus or a pool is too small, and
     MissingExtraError if a tool that a clip may go through is not installed.
     """
-    degrade.require(chain.names())
+    degradations.require(chain.names())
     made = pools(order.sources, order.split_seed, [split for split, clips in order.clips.items() if clips])
     _claim(order, made, out)
     _sweep(out)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mtqnet.corpus.degrade import STEPS
+from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.describe import NOT_SPREAD
 from mtqnet.corpus.recipe import Recipe, render
 from mtqnet.corpus.table import COLUMNS, Row, read_clip

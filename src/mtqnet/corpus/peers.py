@@ -19,10 +19,10 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import Excerpt
 from mtqnet.corpus.peer_worker import COLUMNS
 from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
-from mtqnet.signal.audio import Excerpt
 
 WORKER = Path(__file__).with_name("peer_worker.py")
 PYTHON = Path(".venv-peers/bin/python")

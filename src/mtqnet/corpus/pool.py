@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio
+from mtqnet.audio.level import FLOOR_DB, rms_level
 from mtqnet.corpus.sources import SPLITS, Item, Split, of_split, scan
 from mtqnet.errors import AudioError, CorpusError
-from mtqnet.signal import audio
-from mtqnet.signal.level import FLOOR_DB, rms_level
 
 MIN_SPEECH_S = 2.0
 """Seconds. Shorter recordings are not used as clean references."""

@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import FLOOR_DB, active_level, nominal_gain
 from mtqnet.corpus import pool as pools
 from mtqnet.corpus import tracks
 from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES, Link
-from mtqnet.corpus.degrade import STEPS
-from mtqnet.corpus.degrade.reducer import SpectralGain
-from mtqnet.corpus.degrade.step import Step, uniform
+from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.degradations.reducer import SpectralGain
+from mtqnet.corpus.degradations.step import Step, uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.stopwatch import Stopwatch
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError, LabelError
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import FLOOR_DB, active_level, nominal_gain
 
 MIN_CLIP_S, MAX_CLIP_S = 3.0, 7.0
 """Seconds; a shorter recording is taken whole. Scores of a window have to hold for any length near it."""

@@ -19,8 +19,8 @@ from typing import Literal
 
 import soundfile as sf
 
+from mtqnet.audio.audio import SUFFIXES
 from mtqnet.errors import CorpusError
-from mtqnet.signal.audio import SUFFIXES
 
 Split = Literal["train", "validation", "test", "unseen"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unseen")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import Excerpt, read_excerpt
 from mtqnet.errors import CorpusError, missing_extra
-from mtqnet.signal.audio import Excerpt, read_excerpt
 
 TABLE = "labels.parquet"
 

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any, get_args, get_type_hints
 
 from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES
-from mtqnet.corpus.degrade import STEPS
+from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import COLUMNS, TEXT
 from mtqnet.errors import CorpusError, UsageError

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.bars import Stage
+from mtqnet.cli.bars import Stage
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.experiments.material import TESTS, Material, hidden, noisy, shown

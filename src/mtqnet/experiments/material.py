@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import Excerpt
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.errors import CorpusError
-from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import KEYS, QUEST
 from mtqnet.training import frontend
 from mtqnet.training.config import Config

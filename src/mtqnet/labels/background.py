@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.signal.level import NOMINAL_DBOV, a_weighted, a_weighted_power, nominal_gain, to_db
-from mtqnet.signal.stft import istft, stft
+from mtqnet.audio.level import NOMINAL_DBOV, a_weighted, a_weighted_power, nominal_gain, to_db
+from mtqnet.audio.stft import istft, stft
 
 MAX_SNR_DB = 70.0
 """dB; a noise component below this is not there."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.stft import WINDOW, stft
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.speech import equivalent_q, look
-from mtqnet.signal.audio import SAMPLE_RATE, resample
-from mtqnet.signal.stft import WINDOW, stft
 
 NARROW_RATE = 8000
 """Hz, rate of narrowband telephony"""

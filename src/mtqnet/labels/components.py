@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.stft import istft, stft
 from mtqnet.errors import LabelError
-from mtqnet.signal.stft import istft, stft
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]

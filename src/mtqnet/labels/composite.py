@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import LabelError, UsageError, missing_extra
 from mtqnet.labels.intrusive import pesq_wb
-from mtqnet.signal.audio import SAMPLE_RATE
 
 FRAME_S = 0.03
 """Seconds; frames overlap by 75 %."""

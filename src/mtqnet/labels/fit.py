@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio
+from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import heard_snr
 from mtqnet.labels.band import NARROW_RATE, brought_back, narrowed
@@ -22,8 +24,6 @@ from mtqnet.labels.curves import Curves
 from mtqnet.labels.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 from mtqnet.labels.speech import Looks, equivalent_q, look
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
-from mtqnet.signal import audio
-from mtqnet.signal.mnru import mnru
 
 Q_GRID_DB = tuple(float(q) for q in range(-5, round(CLEAN_Q_DB) + 5, 5))
 """dB: where clean talkers are measured."""

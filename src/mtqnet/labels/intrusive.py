@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import LabelError, missing_extra
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import PESQ, SDI, STOI
 
 MAX_DELAY_S = 0.5

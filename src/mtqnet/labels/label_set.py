@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mtqnet.audio import audio
+from mtqnet.audio.audio import Samples
 from mtqnet.errors import AudioError
 from mtqnet.labels.composite import Composite, composite
 from mtqnet.labels.intrusive import Objective, align, objective
 from mtqnet.labels.three_signal import Quest, label_three, label_two
-from mtqnet.signal import audio
-from mtqnet.signal.audio import Samples
 
 WITHOUT_UNPROCESSED = (
     "without --unprocessed all that differs from the clean speech is held to be damage to the speech, and N is "

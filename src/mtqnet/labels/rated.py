@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio
+from mtqnet.audio.level import active_level
+from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import MAX_SNR_DB
-from mtqnet.signal import audio
-from mtqnet.signal.level import active_level
-from mtqnet.signal.mnru import mnru
 
 CLEAN_Q_DB = 50.0
 """dB: where speech is as good as clean, and stands for it"""

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import log_mel
+from mtqnet.audio.level import nominal_gain
+from mtqnet.audio.stft import stft
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.intrusive import pesq_wb
-from mtqnet.signal.features import log_mel
-from mtqnet.signal.level import nominal_gain
-from mtqnet.signal.stft import stft
 
 PESQ_WEIGHT = 0.6
 """Share of PESQ in the equivalent Q where the waveform is kept; the envelope has the rest. From 0.5 to 0.7 the

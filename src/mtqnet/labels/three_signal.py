@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.level import nominal_gain
 from mtqnet.errors import LabelError
 from mtqnet.labels.background import heard_snr, own_snr, pause_frames
 from mtqnet.labels.band import q_in_its_band
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align
-from mtqnet.signal.level import nominal_gain
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
 Samples = NDArray[np.float32]

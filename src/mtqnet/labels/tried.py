@@ -19,6 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.level import a_weighted_power, active_level, rms_level, to_db
+from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError, MissingExtraError
 from mtqnet.labels import fit
 from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
@@ -27,10 +31,6 @@ from mtqnet.labels.intrusive import align, pesq_wb, stoi
 from mtqnet.labels.rated import Agreement, Heard, Rated, agreement, left_out
 from mtqnet.labels.speech import PESQ_WEIGHT, Looks, coherence, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import label_three, label_two, noise_mos, quest, speech_mos
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.level import a_weighted_power, active_level, rms_level, to_db
-from mtqnet.signal.mnru import mnru
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -213,7 +213,7 @@ def _noise_row(name: str, rated: Rated, q_db: Array, level: Callable[[Heard], fl
 
 def _loudness_ratio(clip: Heard) -> float:
     """20 log10 of the loudness of speech over that of the pauses: mel power to the 0.3 (Stevens), summed."""
-    from mtqnet.signal.features import log_mel
+    from mtqnet.audio.features import log_mel
 
     quiet = np.quantile(log_mel(clip.clean).mean(axis=1), 0.06)
     loudness = np.sum(10 ** (0.3 * log_mel(clip.speech + clip.noise).astype(np.float64)), axis=1)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtqnet.audio.audio import SUFFIXES
 from mtqnet.errors import NoAudioFoundError
 from mtqnet.scoring.predictor import PathLike, Predictor
 from mtqnet.scoring.scores import Scores
-from mtqnet.signal.audio import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mtqnet.audio import windows
+from mtqnet.audio.audio import Samples
+from mtqnet.audio.blocks import surveyed
+from mtqnet.audio.level import FRAME
 from mtqnet.errors import UnreadableError
 from mtqnet.scoring.pieces import Pieces, in_batches
 from mtqnet.scoring.runtime import Runtime
-from mtqnet.signal import windows
-from mtqnet.signal.audio import Samples
-from mtqnet.signal.blocks import surveyed
-from mtqnet.signal.level import FRAME
 
 
 def pieces(path: Path, rate: int, runtime: Runtime, keep_frames: bool) -> Pieces:

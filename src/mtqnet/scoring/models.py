@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtqnet.audio.features import FEATURES
 from mtqnet.errors import ModelError
 from mtqnet.scoring.intervals import Intervals, parse
-from mtqnet.signal.features import FEATURES
 from mtqnet.targets import KEYS
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
 from mtqnet.scoring.predictor import PathLike, Predictor, cached
 from mtqnet.scoring.scores import Scores, Track
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
 
 STRETCH_S = 3.0
 """Seconds that each value was taken from: the shortest clips that the models were trained on"""

@@ -9,11 +9,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.windows import Window
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.runtime import Output, Runtime
 from mtqnet.scoring.scores import Track, WindowScores
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.windows import Window
 from mtqnet.targets import named
 
 WINDOW_BATCH = 1

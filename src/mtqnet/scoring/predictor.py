@@ -11,13 +11,13 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from mtqnet import __version__
+from mtqnet.audio import audio, checks, flags, windows
+from mtqnet.audio.audio import Recording
 from mtqnet.errors import AudioError, MtqnetError
 from mtqnet.scoring import long, models
 from mtqnet.scoring.pieces import Pieces, in_batches
 from mtqnet.scoring.runtime import Runtime
 from mtqnet.scoring.scores import Scores
-from mtqnet.signal import audio, checks, flags, windows
-from mtqnet.signal.audio import Recording
 from mtqnet.targets import named
 
 LONG_S = 300.0

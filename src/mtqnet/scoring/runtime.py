@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import Samples
+from mtqnet.audio.features import FEATURES, peak_normalised
+from mtqnet.audio.windows import pad
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.signal.audio import Samples
-from mtqnet.signal.features import FEATURES, peak_normalised
-from mtqnet.signal.windows import pad
 
 OUTPUTS = ["values", "frames", "frame_counts"]
 

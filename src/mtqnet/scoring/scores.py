@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.flags import Level, level_of
 from mtqnet.errors import AudioError
 from mtqnet.scoring.intervals import Interval
-from mtqnet.signal.flags import Level, level_of
 from mtqnet.targets import KEYS, TARGETS, Target
 
 ENDS: tuple[str, ...] = tuple(f"{key}_{end}" for key in KEYS for end in ("low", "high"))

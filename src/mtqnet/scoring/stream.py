@@ -16,15 +16,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.blocks import Resampler
+from mtqnet.audio.flags import MIN_DURATION_S
+from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.predictor import PathLike, Predictor, cached
 from mtqnet.scoring.scores import Scores, WindowScores
-from mtqnet.signal import audio
-from mtqnet.signal.audio import SAMPLE_RATE, Samples
-from mtqnet.signal.blocks import Resampler
-from mtqnet.signal.flags import MIN_DURATION_S
-from mtqnet.signal.windows import MAX_WINDOW_S
 
 HOP_S = 1.0
 """Seconds from one score to the next"""

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtqnet.bars import Stage
+from mtqnet.cli.bars import Stage
 
 
 @dataclass

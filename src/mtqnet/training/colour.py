@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.features import MEL_HOP, SILENT, mel_matrix
+from mtqnet.audio.responses import handset_db, tone_db
 from mtqnet.labels.band import EDGE_HZ, NOTHING_DB
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.features import MEL_HOP, SILENT, mel_matrix
-from mtqnet.signal.responses import handset_db, tone_db
 from mtqnet.training.dropout import Rows
 from mtqnet.training.masks import masked_mean
 

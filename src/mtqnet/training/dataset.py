@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtqnet.audio.features import SILENT
+from mtqnet.audio.windows import pad
 from mtqnet.errors import UsageError
-from mtqnet.signal.features import SILENT
-from mtqnet.signal.windows import pad
 from mtqnet.targets import QUEST, named
 from mtqnet.training.colour import coloured
 from mtqnet.training.config import FitConfig

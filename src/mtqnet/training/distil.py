@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from mtqnet import __version__
+from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, read_excerpt
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, read_excerpt
 from mtqnet.targets import KEYS, named
 from mtqnet.training import encoder as encoders
 from mtqnet.training import frontend, hints, loop, losses, mpl, parallel, pieces

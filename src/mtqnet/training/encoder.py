@@ -24,8 +24,8 @@ from safetensors.torch import load as parsed
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtqnet.audio.features import MEL_BANDS, MEL_HOP
 from mtqnet.errors import ModelError, missing_extra
-from mtqnet.signal.features import MEL_BANDS, MEL_HOP
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.masks import frame_mask, halved, pooled
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.corpus.table import read_clip
 from mtqnet.errors import AudioError, ModelError
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE
 from mtqnet.targets import QUEST, Target, named
 from mtqnet.training.dataset import Labels, labels_of
 from mtqnet.training.loop import lcc

@@ -27,9 +27,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
 
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.features import FEATURES
 from mtqnet.errors import ModelError
-from mtqnet.signal.audio import SAMPLE_RATE
-from mtqnet.signal.features import FEATURES
 from mtqnet.targets import named
 from mtqnet.training import quantise
 from mtqnet.training.encoder import PREFIX, SpeechEncoder
@@ -238,7 +238,7 @@ def _numbers(tensor: Any) -> int:
 
 def _example(features: tuple[str, ...], seconds: tuple[float, ...]) -> tuple[Tensor, ...]:
     """Padded features of noise bursts of these lengths, and their sample counts."""
-    from mtqnet.signal.windows import pad
+    from mtqnet.audio.windows import pad
 
     rng = np.random.default_rng(0)
     clips = [

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from mtqnet import __version__
-from mtqnet.analysis.label_tables import LabelTable
-from mtqnet.bars import Stage
+from mtqnet.cli.bars import Stage
 from mtqnet.errors import ModelError, UsageError
+from mtqnet.evaluation.label_tables import LabelTable
 from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import BY_KEY

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.bars import Stage
+from mtqnet.cli.bars import Stage
 from mtqnet.scoring.intervals import as_json
 from mtqnet.training import calibrate, evaluate, loop, mpl
 from mtqnet.training import encoder as encoders

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio
+from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.features import FEATURES, peak_normalised
 from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
-from mtqnet.signal import audio
-from mtqnet.signal.audio import Excerpt
-from mtqnet.signal.features import FEATURES, peak_normalised
 from mtqnet.training import encoder as encoders
 from mtqnet.training import mapped, parallel
 from mtqnet.training.config import Config, EncoderConfig, NetworkConfig

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mtqnet.audio.audio import SAMPLE_RATE, Excerpt
+from mtqnet.audio.features import MEL_HOP
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.signal.audio import SAMPLE_RATE, Excerpt
-from mtqnet.signal.features import MEL_HOP
 from mtqnet.training import frontend, losses, mapped, pieces, weights
 from mtqnet.training.config import LossConfig, NetworkConfig
 from mtqnet.training.dataset import HINT, Dataset

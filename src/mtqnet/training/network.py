@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
+from mtqnet.audio.features import MEL_BANDS, MEL_HOP, SPECTRUM_BINS, SPECTRUM_HOP
 from mtqnet.errors import UsageError
-from mtqnet.signal.features import MEL_BANDS, MEL_HOP, SPECTRUM_BINS, SPECTRUM_HOP
 from mtqnet.targets import TRAINING_SPAN
 from mtqnet.training.config import NetworkConfig
 from mtqnet.training.dropout import Dropout

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from mtqnet.audio.audio import Excerpt
 from mtqnet.corpus.table import fingerprint
-from mtqnet.signal.audio import Excerpt
 
 CHUNK = 100
 """Clips a piece"""

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 
 from mtqnet import __version__
+from mtqnet.audio.audio import Excerpt
 from mtqnet.corpus import peers
 from mtqnet.corpus.table import excerpt, read_rows
-from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
 from mtqnet.training import end_to_end, frontend, loop, mpl, parallel, prepare

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mtqnet.bars import Stage
+from mtqnet.audio.audio import Excerpt
+from mtqnet.cli.bars import Stage
 from mtqnet.corpus import build as corpus
 from mtqnet.corpus import peers
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import TABLE, excerpt
-from mtqnet.signal.audio import Excerpt
 from mtqnet.targets import KEYS
 from mtqnet.training import frontend, parallel
 from mtqnet.training.config import CorpusConfig, PeersConfig

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mtqnet.signal.features import (
+from mtqnet.audio.features import (
     MEL_FLOOR,
     MEL_HOP,
     MEL_WINDOW,

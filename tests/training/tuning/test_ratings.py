@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtqnet.analysis import label_tables
 from mtqnet.errors import UsageError
+from mtqnet.evaluation import label_tables
 from mtqnet.training.tuning import ratings
 from mtqnet.training.tuning.ratings import Rated, rated
 

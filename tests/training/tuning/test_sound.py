@@ -10,8 +10,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio.audio import SAMPLE_RATE, read_excerpt
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.signal.audio import SAMPLE_RATE, read_excerpt
 from mtqnet.training.tuning import sound
 from mtqnet.training.tuning.sound import Heard
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 import tiny_model
+from mtqnet.audio.features import log_mel
 from mtqnet.errors import UsageError
-from mtqnet.signal.features import log_mel
 from mtqnet.targets import KEYS, named
 from mtqnet.training import losses, weights
 from mtqnet.training.config import LossConfig

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.analysis import matching
-from mtqnet.analysis.label_tables import LabelTable, Ratings
 from mtqnet.errors import UsageError
+from mtqnet.evaluation import matching
+from mtqnet.evaluation.label_tables import LabelTable, Ratings
 from mtqnet.targets import BY_KEY, Target
 
 TAU = 0.5

@@ -15,9 +15,9 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mtqnet.audio import audio, checks, windows
+from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, Recording
 from mtqnet.errors import AudioError
-from mtqnet.signal import audio, checks, windows
-from mtqnet.signal.audio import SAMPLE_RATE, Excerpt, Recording
 from mtqnet.training.pieces import unfinished
 
 Progress = Callable[[int, int], None]

@@ -1,0 +1,227 @@
+"""How loud speech and noise are.
+
+Levels are in dBov (ITU-T G.100.1): 0 dBov is the power of a full-scale square wave, so 20 log10 of the RMS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.audio.audio import SAMPLE_RATE
+
+STEP = SAMPLE_RATE // 1000
+"""Samples, 1 ms: the envelope's resolution. P.56 allows rates down to 600 Hz for it."""
+TIME_CONSTANT = 30
+"""Steps of 1 ms: both one-pole smoothers of the envelope, ITU-T P.56 (T = 0.03 s)."""
+HANGOVER = 200
+"""Steps of 1 ms: speech stays active this long after the envelope fell below the threshold (P.56)."""
+MARGIN_DB = 15.9
+"""dB between the active level and the threshold that decides what is active (P.56)."""
+THRESHOLDS = 2.0 ** -np.arange(0, 16)
+"""Of the envelope: full scale down to -90 dB, in steps of 6 dB (P.56)."""
+FRAME = SAMPLE_RATE // 50
+"""Samples, 20 ms"""
+FLOOR_DB = -100.0
+"""dBov; stands for silence."""
+NOMINAL_DBOV = -26.0
+"""dBov, the nominal active speech level of ITU-T P.56 and P.830"""
+
+
+def rms_level(samples: NDArray[np.floating]) -> float:
+    """dBov of (samples,), at least FLOOR_DB."""
+    return to_db(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else FLOOR_DB
+
+
+def to_db(power: float) -> float:
+    """Power relative to full scale -> dBov, at least FLOOR_DB."""
+    return max(FLOOR_DB, 10 * float(np.log10(power))) if power > 0 else FLOOR_DB
+
+
+def active_level(samples: NDArray[np.floating]) -> float:
+    """Active speech level in dBov of (samples,) at 16 kHz, ITU-T P.56 method B; FLOOR_DB for silence.
+
+    The level counts energy over active time alone, so pauses do not lower it.
+    """
+    return activity(samples).level
+
+
+def activity(samples: NDArray[np.floating]) -> Activity:
+    """What P.56 has to know of (samples,) at 16 kHz."""
+    energy = _energy(samples)
+    steps = len(samples) // STEP
+    if energy <= 0 or steps == 0:
+        return Activity(len(samples), energy, np.zeros(len(THRESHOLDS), dtype=np.int64))
+    return Activity(len(samples), energy, _active_steps(_held_envelope(samples[: steps * STEP], steps)))
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What P.56 has to know of a signal."""
+
+    samples: int
+    energy: float
+    """Sum of squares"""
+    active: NDArray[np.int64]
+    """(thresholds,): steps of 1 ms that are active at each of THRESHOLDS"""
+
+    @property
+    def level(self) -> float:
+        """Active speech level in dBov, at least FLOOR_DB."""
+        if self.energy <= 0 or self.samples < STEP:
+            return FLOOR_DB
+        heard = self.active > 0
+        if not heard.any():
+            return to_db(self.energy / self.samples)
+        levels = 10 * np.log10(self.energy / (self.active[heard] * STEP))
+        margins = levels - 20 * np.log10(THRESHOLDS[heard])
+        # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
+        return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
+
+    @property
+    def settled(self) -> Activity:
+        """The same without thresholds that were first reached within HANGOVER of the end.
+
+        All energy over the few steps that are left there would be a level far above full scale.
+        """
+        return replace(self, active=np.where(self.active >= HANGOVER, self.active, 0))
+
+    @property
+    def seconds(self) -> float:
+        """Active time: what the energy would take at the active level."""
+        if self.energy <= 0:
+            return 0.0
+        return min(self.samples, self.energy / 10 ** (self.level / 10)) / SAMPLE_RATE
+
+
+class ActivityMeter:
+    """The same in blocks, for signals too long to be held: the level of what was added so far."""
+
+    def __init__(self) -> None:
+        self.activity = Activity(0, 0.0, np.zeros(len(THRESHOLDS), dtype=np.int64))
+        self._rest = np.zeros(0, dtype=np.float32)  # less than a step
+        self._magnitudes = np.zeros(len(_smoother()) - 1)  # what the smoother still feels
+        self._envelope = np.zeros(HANGOVER)  # what is still held
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        """Take (samples,), any number, which follow those before."""
+        waiting = np.concatenate([self._rest, samples])
+        steps = len(waiting) // STEP
+        self._rest = waiting[steps * STEP :]
+        self._count(samples, self._held(waiting[: steps * STEP], steps) if steps else np.zeros(0))
+
+    def _held(self, samples: NDArray[np.float32], steps: int) -> NDArray[np.float64]:
+        """(steps * STEP,) -> (steps,): the held envelope, which goes on from where it was."""
+        magnitudes = np.concatenate([self._magnitudes, _magnitudes(samples, steps)])
+        envelope = np.concatenate([self._envelope, np.convolve(magnitudes, _smoother(), "valid")])
+        self._magnitudes = magnitudes[len(magnitudes) - len(self._magnitudes) :]
+        self._envelope = envelope[len(envelope) - HANGOVER :]
+        return _sliding_maximum(envelope, HANGOVER + 1)
+
+    def _count(self, samples: NDArray[np.float32], held: NDArray[np.float64]) -> None:
+        before = self.activity
+        self.activity = Activity(
+            before.samples + len(samples),
+            before.energy + _energy(samples),
+            before.active + _active_steps(held),
+        )
+
+
+def nominal_gain(samples: NDArray[np.floating]) -> float:
+    """What brings the active level of (samples,) to NOMINAL_DBOV; 1 for silence."""
+    level = active_level(samples)
+    return float(10 ** ((NOMINAL_DBOV - level) / 20)) if level > FLOOR_DB else 1.0
+
+
+def active_frames(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(samples,) at 16 kHz -> (samples // FRAME,): which frames of 20 ms hold the recording's active sound.
+
+    P.56's threshold, MARGIN_DB below the active level, on the power of each frame.
+    """
+    return frames_above(samples, active_power(active_level(samples)))
+
+
+def active_power(level_db: float) -> float:
+    """The power that a frame of 20 ms needs to be active in a recording of this active level (dBov)."""
+    return float(max(10 ** ((level_db - MARGIN_DB) / 10), 10 ** (FLOOR_DB / 10)))
+
+
+def frames_above(samples: NDArray[np.floating], power: float) -> NDArray[np.bool_]:
+    """(samples,) -> (samples // FRAME,): which frames of 20 ms have at least this power."""
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
+    powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME
+    return np.asarray(powers >= power)
+
+
+def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
+    """(steps * STEP,) -> (steps,): smoothed magnitude, each value held for HANGOVER steps."""
+    envelope = np.convolve(_magnitudes(samples, steps), _smoother())[:steps]
+    return _sliding_maximum(np.concatenate([np.zeros(HANGOVER), envelope]), HANGOVER + 1)
+
+
+def _magnitudes(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
+    """(steps * STEP,) -> (steps,): mean magnitude of each step."""
+    sums = np.abs(samples).reshape(steps, STEP)
+    # numpy's own order of adding (halves, then neighbours), so that not a bit differs from its slower mean
+    sums = np.add(sums[:, : STEP // 2], sums[:, STEP // 2 :], dtype=np.float64)
+    while sums.shape[1] > 1:
+        sums = sums[:, 0::2] + sums[:, 1::2]
+    return np.asarray(sums[:, 0] / STEP)
+
+
+def _sliding_maximum(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """(n,) -> (n - length + 1,): the largest of each `length` neighbours, by doubling."""
+    reach = 1
+    while 2 * reach <= length:
+        values = np.maximum(values[: len(values) - reach], values[reach:])
+        reach *= 2
+    beyond = length - reach
+    return np.maximum(values[: len(values) - beyond], values[beyond:])
+
+
+def _active_steps(held: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(steps,) -> (thresholds,): how many steps reach each threshold."""
+    return np.array([np.count_nonzero(held >= threshold) for threshold in THRESHOLDS], dtype=np.int64)
+
+
+def _energy(samples: NDArray[np.floating]) -> float:
+    return float(np.sum(np.square(samples, dtype=np.float64)))
+
+
+@lru_cache(maxsize=1)
+def _smoother() -> NDArray[np.float64]:
+    """Impulse response of two equal one-pole smoothers in a row, cut where it has died away."""
+    time = np.arange(12 * TIME_CONSTANT)
+    kernel = (time + 1) * np.exp(-time / TIME_CONSTANT)
+    return np.asarray(kernel / kernel.sum())
+
+
+def a_weighted(samples: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(samples,) at 16 kHz -> the same after A-weighting (IEC 61672-1, 0 dB at 1 kHz), without delay."""
+    if len(samples) == 0:
+        return np.zeros(0)
+    size = fast_length(len(samples))
+    weighted = np.fft.rfft(samples.astype(np.float64), size) * np.sqrt(_a_weights(size))
+    return np.fft.irfft(weighted, size)[: len(samples)]
+
+
+def fast_length(samples: int) -> int:
+    """A length of at least so many samples whose transform is quick: a multiple of 2048."""
+    return -(-samples // 2048) * 2048
+
+
+def a_weighted_power(samples: NDArray[np.floating]) -> float:
+    """Mean power of (samples,) at 16 kHz after A-weighting."""
+    return float(np.mean(a_weighted(samples) ** 2)) if len(samples) else 0.0
+
+
+@lru_cache(maxsize=64)
+def _a_weights(length: int) -> NDArray[np.float64]:
+    """Squared A-weighting gain of each rfft bin, IEC 61672-1 annex E."""
+    f2 = np.fft.rfftfreq(length, 1 / SAMPLE_RATE) ** 2
+    gain = 12194.0**2 * f2**2
+    gain = gain / ((f2 + 20.6**2) * np.sqrt((f2 + 107.7**2) * (f2 + 737.9**2)) * (f2 + 12194.0**2))
+    return np.asarray((gain * 10 ** (2.0 / 20)) ** 2)

@@ -1,0 +1,118 @@
+"""The verbs of this room for the command line: options and help; each calls one function of console.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
+Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--address", help="Of the Ray cluster; without: RAY_ADDRESS, or one on this machine."),
+]
+Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="Only such clips, as 's_mos<2', 'steps=Opus', 'Opus.kbps<12'; give again for more."),
+]
+Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="A corpus that `mtqnet corpus build` made.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these verbs part of the command line, as `mtqnet corpus ...`."""
+    corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
+    app.add_typer(corpus, name="corpus")
+    corpus.command("build", help=BUILD_HELP)(build)
+    corpus.command("describe", help=DESCRIBE_HELP)(describe)
+    corpus.command("listen", help=LISTEN_HELP)(listen)
+
+
+BUILD_HELP = (
+    "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
+    "ratings).\n\nAny folder of audio will do, with or without an index.csv. Speakers, noise files and rooms "
+    "are split between train, validation and test; a fourth split, unseen, goes through coders and noise reducers "
+    "that no other clip has heard. The same seed gives the same clips. Called again on the same folder, it goes "
+    "on where it stopped, or adds what --clips asks beyond it. Needs mtqnet\\[corpus] and the packages of "
+    "reducers.txt.\n\n[bold]Examples[/]\n\n"
+    "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
+    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
+    "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
+    "With --engine ray (mtqnet\\[ray]) a cluster makes the same clips; sources are at the same paths on all nodes."
+)
+
+
+def build(
+    speech: Folders,
+    noise: Folders,
+    out: Out = Path("corpus"),
+    rooms: Annotated[list[Path] | None, typer.Option(help="Folder of room impulse responses.")] = None,
+    clips: Annotated[int, typer.Option(min=0, help="Clips in all: 80 % train, the rest shared alike.")] = 1000,
+    train: Annotated[int | None, typer.Option(min=0, help="Clips to train on, whatever --clips says.")] = None,
+    validation: Annotated[int | None, typer.Option(min=0, help="Clips to validate on.")] = None,
+    test: Annotated[int | None, typer.Option(min=0, help="Clips to test on.")] = None,
+    unseen: Annotated[
+        int | None, typer.Option(min=0, help="Clips through coders and reducers that no other split has.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 1,
+    split_seed: Annotated[int, typer.Option(min=0, help="Of the split by speaker, noise file and room.")] = 0,
+    jobs: Jobs = 0,
+    engine: Engine = "local",
+    address: RayAddress = None,
+) -> None:
+    """Build a corpus."""
+    from mtqnet.cli.console import need_engine
+    from mtqnet.cli.corpus_console import build_corpus, shared
+
+    asked: dict[Any, int | None]
+    asked = {"train": train, "validation": validation, "test": test, "unseen": unseen}
+    if need_engine(engine) == "ray":
+        from mtqnet.cli.ray_console import build_on_cluster
+        from mtqnet.corpus.build import Order
+        from mtqnet.corpus.pool import Sources
+
+        sources = Sources(tuple(speech), tuple(noise), tuple(rooms or []))
+        build_on_cluster(Order(sources, shared(clips, asked), seed, split_seed), out, address, jobs)
+        return
+    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs)
+
+
+DESCRIBE_HELP = (
+    "Say what is in a corpus: distribution of each label and each degradation, correlation between labels. "
+    "A hole in S, N or G is marked.\n\n[bold]Examples[/]\n\n"
+    "[cyan]mtqnet corpus describe corpus[/]\n\n"
+    "[cyan]mtqnet corpus describe corpus --picture corpus.png --where split=unseen[/]"
+)
+
+
+def describe(
+    corpus: Corpus,
+    where: Where = None,
+    picture: Annotated[Path | None, typer.Option("--picture", "-p", help="Also draw it: .png or .svg.")] = None,
+) -> None:
+    """Print and draw what is in a corpus."""
+    from mtqnet.cli.corpus_console import describe_corpus
+
+    describe_corpus(corpus, where or [], picture)
+
+
+LISTEN_HELP = (
+    "Write a page with players for a sample of a corpus: opens in any browser, offline.\n\n[bold]Example[/]\n\n"
+    "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus --count 20 -o opus.html[/]"
+)
+
+
+def listen(
+    corpus: Corpus,
+    where: Where = None,
+    count: Annotated[int, typer.Option(min=1, help="Clips on the page.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 1,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
+) -> None:
+    """Write a page with players."""
+    from mtqnet.cli.corpus_console import listen_to_corpus
+
+    listen_to_corpus(corpus, where or [], count, seed, output)

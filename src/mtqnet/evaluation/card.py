@@ -1,0 +1,236 @@
+"""`mtqnet card`: MODEL_CARD.md, from the records of models and the result files of commands. No figure is typed.
+
+The words are in card.md.j2. A folder of results holds, for each model NAME, whatever of these is there:
+    NAME.rated.csv        agreement with rated sets, as tools/rated_sets.py check --csv writes it
+    NAME.invariance.csv   as `mtqnet invariance` writes it
+and for all of them
+    peers.csv             rows arm, split, target, lcc of other predictors on the same rated sets
+                          (docs/results/models.csv of `mtqnet reproduce` has them)
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtqnet.errors import ModelError, missing_extra
+from mtqnet.scoring.models import ModelRecord
+from mtqnet.targets import BY_KEY, QUEST, TARGETS
+
+Row = dict[str, str]
+
+NEEDED = frozenset(("parameters", "config", "seed", "minutes", "labels", "figures", "parity"))
+"""What training writes into a record beyond what scoring reads"""
+RATED = {
+    "p835_csp835_refconditions": ("csp835", "CSP835"),
+    "p835_noizeus_refconditions_8k": ("noizeus", "NOIZEUS, 8 kHz"),
+    "mushra_neural_codec": ("mushra", "neural codecs, MUSHRA"),
+}
+"""Folder of a rated set -> its name in tables of experiments, and for readers"""
+PEERS = {"dnsmos": "DNSMOS P.835", "dnsmos_p808": "DNSMOS P.808", "distillmos": "Distill-MOS"}
+"""Arm of the table of experiments -> what readers call it"""
+POOR_COVERAGE = 0.85
+"""Kinds of processing whose intervals cover less are named"""
+
+
+@dataclass(frozen=True)
+class Carded:
+    """A model with its record and results."""
+
+    model: ModelRecord
+    record: Mapping[str, Any]
+    rated: Sequence[Row]
+    invariance: Sequence[Row]
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def behind(self) -> str:
+        """The encoder, and whether it learned too"""
+        encoder = self.record["config"]["encoder"]
+        if "encoder" not in self.record["config"]["network"]["front_ends"]:
+            return "no encoder"
+        learned = ", tuned" if self.record.get("tuned_encoder") else ", frozen"
+        return f"layers {encoder['layers']} of {encoder['name']}{learned}"
+
+    @property
+    def taught_by(self) -> str:
+        if "parent" in self.record:
+            return f"MPL, tuned from `{self.record['parent']['name']}`"
+        if not self.record["teacher"]:
+            return "MPL, then end to end" if self.record.get("tuned_encoder") else "MPL"
+        return "distilled from `{name}` (sha256 {sha256:.8})".format(**self.record["teacher"])
+
+    @property
+    def took(self) -> str:
+        """Minutes in all and by stage"""
+        minutes: dict[str, float] = self.record["minutes"]
+        stages = ", ".join(f"{stage} {spent:g}" for stage, spent in minutes.items())
+        return f"{sum(minutes.values()):.0f} ({stages})"
+
+    @property
+    def folders(self) -> str:
+        corpus = self.record["config"]["corpus"]
+        return ", ".join(f"`{folder}`" for kind in ("speech", "noise", "rooms") for folder in corpus[kind])
+
+
+def text(models: Sequence[ModelRecord], results: Path) -> str:
+    """The card in Markdown. Raises ModelError for a model that training left no record of."""
+    carded = [_carded(model, results) for model in models]
+    peers = _rows(results / "peers.csv")
+    moved = [one for one in carded if one.invariance]
+    poor = [_covered(one, row) for one in carded for row in _coverage(one) if _is_poor(row)]
+    shares = [one.record["intervals"]["coverage"] for one in carded if _coverage(one)]
+    words: str = _template().render(
+        models=carded, since=_since(carded), targets=TARGETS, by_key=BY_KEY, poor_coverage=POOR_COVERAGE,
+        moved_head=["change of", "to", *(f"`{one.name}` {t.name}" for one in moved for t in QUEST)],
+        peers=[f"{name}: LCC" for name in PEERS.values()] if peers else [],
+        grid=lambda first, each, others=(): _head(carded, first, each, others),
+        teachers=sorted({key for one in carded for key in one.record["config"].get("peers", {}).get("heads", [])}),
+        accuracy=_accuracy(carded), agreement=_agreement(carded, peers),
+        coverage=[_covered_row(one, row) for one in carded for row in _coverage(one) if ":" not in row["kind"]],
+        share=shares[0] if shares else 0.0, poor=poor,
+        invariance=_invariance(moved), recordings=moved[0].invariance[0]["recordings"] if moved else 0,
+        failures=[_failure(one, row) for one in carded for row in one.record.get("failures", [])],
+    )  # fmt: skip
+    return words
+
+
+def _template() -> Any:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise missing_extra("Writing the card", "analysis") from error
+    markdown = Environment(  # no HTML: nothing to escape
+        loader=PackageLoader("mtqnet.evaluation", "."),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    return markdown.get_template("card.md.j2")
+
+
+def _carded(model: ModelRecord, results: Path) -> Carded:
+    record = json.loads(model.path.with_suffix(".json").read_text())
+    if missing := sorted(NEEDED - set(record)):
+        raise ModelError(f"the record of {model.name} lacks {', '.join(missing)}: train it anew")
+    absent = dict.fromkeys(("teacher", "teacher_lcc_validation", "kinds"))
+    name = model.name
+    return Carded(
+        model,
+        {**absent, **record},
+        _rows(results / f"{name}.rated.csv"),
+        _rows(results / f"{name}.invariance.csv"),
+    )
+
+
+def _since(carded: Sequence[Carded]) -> list[tuple[str, str]]:
+    """Teacher and pupil where the teacher has got other weights since."""
+    here = {one.name: one.model.sha256 for one in carded}
+    taught = [(one.record["teacher"], one.name) for one in carded if one.record["teacher"]]
+    return [(t["name"], pupil) for t, pupil in taught if here.get(t["name"], t["sha256"]) != t["sha256"]]
+
+
+def _rows(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _head(carded: Sequence[Carded], first: Sequence[str], each: str, others: Sequence[str]) -> str:
+    """The head of a table with a column for each model."""
+    names = [*first, *(f"`{one.name}`: {each}" for one in carded), *others]
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+
+
+def _accuracy(carded: Sequence[Carded]) -> list[list[str]]:
+    found = {(f["split"], f["target"]): f["clips"] for one in carded for f in one.record["figures"]}
+    return [
+        [split, BY_KEY[key].name, str(clips), *(_figure(one, split, key) for one in carded)]
+        for (split, key), clips in found.items()
+    ]
+
+
+def _figure(one: Carded, split: str, key: str) -> str:
+    for f in one.record["figures"]:
+        if (f["split"], f["target"]) == (split, key):
+            return f"{f['lcc']:.3f} / {f['srcc']:.3f} / {f['rmse']:.3f}"
+    return ""
+
+
+def _agreement(carded: Sequence[Carded], peers: Sequence[Row]) -> list[list[str]]:
+    rows = []
+    for folder, (split, name) in RATED.items():
+        for target in QUEST:
+            ours = [_rated(one, folder, target.key) for one in carded]
+            theirs = [_peer(peers, arm, split, target.key) for arm in PEERS] if peers else []
+            if any(ours):
+                rows.append([name, target.name, *ours, *theirs])
+    return rows
+
+
+def _rated(one: Carded, folder: str, key: str) -> str:
+    for row in one.rated:
+        if (row["set"], row["target"]) == (folder, key):
+            figures = [f"{float(row[name]):.3f}" for name in ("lcc", "srcc", "lcc_cond")]
+            return " / ".join([*figures, f"{float(row['rmse']):.2f}"] if row["rmse"] else figures)
+    return ""
+
+
+def _peer(peers: Sequence[Row], arm: str, split: str, key: str) -> str:
+    for row in peers:
+        if (row["arm"], row["split"], row["target"]) == (arm, split, key):
+            return f"{float(row['lcc']):.3f}"
+    return ""
+
+
+def _coverage(one: Carded) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = one.record.get("coverage", [])
+    return rows
+
+
+def _is_poor(row: Mapping[str, Any]) -> bool:
+    return ":" in row["kind"] and row["share"] < POOR_COVERAGE
+
+
+def _covered(one: Carded, row: Mapping[str, Any]) -> str:
+    return f"`{one.name}`, {row['kind']}, {BY_KEY[row['target']].name}: {row['share']:.1%} of {row['clips']} clips"
+
+
+def _covered_row(one: Carded, row: Mapping[str, Any]) -> list[str]:
+    return [f"`{one.name}`", row["kind"], BY_KEY[row["target"]].name, f"{row['share']:.1%}", f"{row['width']:.2f}"]
+
+
+def _invariance(moved: Sequence[Carded]) -> list[list[str]]:
+    changes = dict.fromkeys((row["group"], row["change"]) for one in moved for row in one.invariance)
+    return [
+        [group, change, *(_moved(one, group, change, target.key) for one in moved for target in QUEST)]
+        for group, change in changes
+    ]
+
+
+def _moved(one: Carded, group: str, change: str, key: str) -> str:
+    for row in one.invariance:
+        if (row["group"], row["change"], row["target"]) == (group, change, key):
+            return f"{float(row['mean_abs']):.2f} / {float(row['worst']):.2f}"
+    return ""
+
+
+def _failure(one: Carded, row: Mapping[str, Any]) -> list[str]:
+    where = f"{row['split']} {row['clip']}"
+    steps = ", ".join(row["steps"])
+    return [
+        f"`{one.name}`",
+        BY_KEY[row["target"]].name,
+        where,
+        steps,
+        f"{row['label']:.2f}",
+        f"{row['score']:.2f}",
+    ]

@@ -1,0 +1,1 @@
+"""Adapters for other libraries: torch, torchmetrics, Ray and the VERSA harness."""

@@ -1,0 +1,105 @@
+"""The process that scores for a worker: what a recording may do to it, it does to this one alone.
+
+    python -m mtqnet.integrations.ray.child SOCKET MODEL WINDOWS MEMORY_BYTES
+
+It knows nothing of Ray. Started by sandbox.py, it takes one Task after another until its worker hangs up or dies.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from mtqnet.errors import MtqnetError
+from mtqnet.integrations.ray.fetch import Item, items
+from mtqnet.integrations.ray.messages import At, Done, Finished, Ready, Task
+from mtqnet.scoring import batch, tables
+from mtqnet.scoring.batch import Job
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.tables import Layout
+
+ORPHANED_S = 1.0
+"""Seconds between two looks whether the worker still lives"""
+OUT_OF_MEMORY = 99
+"""Exit code; see sandbox.py"""
+
+
+def main(connection: Connection, model: str, layout: Layout, threads: int) -> None:
+    """Serve until the worker hangs up."""
+    predictor = Predictor(model, threads, track=False)
+    connection.send(Ready())
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the worker hung up
+        while True:
+            task: Task = connection.recv()
+            _score(connection, predictor, layout, task)
+            connection.send(Finished())
+
+
+def _score(connection: Connection, predictor: Predictor, layout: Layout, task: Task) -> None:
+    with items(task.entries, task.done) as waiting:
+        for item in waiting:
+            connection.send(At(item.place, item.file, item.size))
+            connection.recv()  # Go
+            began = time.monotonic()
+            scores = replace(_scores(predictor, item), file=item.file)
+            error = scores.exception
+            code = error.exit_code if isinstance(error, MtqnetError) else MtqnetError.exit_code
+            connection.send(
+                Done(
+                    item.place, tuple(layout.rows(scores)), code if scores.error is not None else 0,
+                    scores.duration_s or 0.0, item.size, item.fetch_s, time.monotonic() - began,
+                )
+            )  # fmt: skip
+            if task.one:
+                return
+
+
+def _scores(predictor: Predictor, item: Item) -> Scores:
+    if item.problem is not None:
+        return predictor.failed(item.problem)
+    return batch.score_job(predictor, Job(item.path))
+
+
+def _limit(memory: int) -> None:
+    """Ask for more than so many bytes and get a MemoryError, not the machine's trouble."""
+    if not memory:
+        return
+    with suppress(ImportError, ValueError, OSError):  # not on this system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
+def _go_first() -> None:
+    """Where the system has no memory left and chooses a process to end, let it be this one, not the worker."""
+    with suppress(OSError):  # not on this system
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _leave_with(parent: int) -> None:
+    """End this process soon after the worker was killed, whatever it is at."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHANED_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    socket, model, windows, memory, threads = sys.argv[1:]
+    _leave_with(os.getppid())
+    _go_first()
+    _limit(int(memory))
+    try:
+        main(Connection(int(socket)), model, tables.WINDOWS if windows == "1" else tables.RECORDINGS, int(threads))
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)

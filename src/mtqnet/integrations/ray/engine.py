@@ -1,0 +1,160 @@
+"""`mtqnet score --engine ray`: sources -> shards -> Ray Data -> a table for each shard; every recording once.
+
+Ray Data places the workers, hands out shards, and starts workers and shards again that were lost. What makes the
+rows exact is not its business: a shard's table is written whole under the shard's own name (outcome.py). So a
+shard that is scored twice has one table, and a rerun does what has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from mtqnet import __version__
+from mtqnet.errors import MtqnetError
+from mtqnet.integrations.ray import attempts, outcome, plan, sources
+from mtqnet.integrations.ray.cluster import connected, need_ray, processors, quiet_data, told
+from mtqnet.integrations.ray.options import GIGA, ScaleOptions
+from mtqnet.integrations.ray.outcome import Outcome
+from mtqnet.integrations.ray.plan import Asked, Plan, part
+from mtqnet.integrations.ray.store import Folder
+from mtqnet.integrations.ray.worker import Job, ModelFiles, Scorer, Told
+from mtqnet.scoring import models
+
+READERS = 16
+"""Tables that are looked into at a time"""
+MOST_BLOCKS = 10_000
+"""Pieces of work that Ray Data is given; more shards go several to a piece"""
+MANY = 12
+"""Shards for each worker from which one of them in a queue is no loss"""
+ROUNDS = 2
+"""Through the shards: a second one for those that could not be done, say as the store did not answer"""
+MANIFEST = "_manifest.json"
+
+Advance = Callable[[Outcome, int], None]
+"""Called with each shard that is done, and the number of shards in all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: all its shards."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    kept: frozenset[int] = field(default=frozenset())
+    """Shards that an earlier call had done"""
+
+    @property
+    def recordings(self) -> int:
+        return sum(one.recordings for one in self.outcomes)
+
+    @property
+    def failed(self) -> int:
+        return sum(one.failed for one in self.outcomes)
+
+
+def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advance = lambda *_: None) -> Result:
+    """Score all recordings of these sources into the folder `out`; what it holds is not scored again.
+
+    Raises MtqnetError.
+    """
+    need_ray()
+    record = models.find(options.model)
+    record.weights()  # what does not load should not cost a cluster
+    folder = Folder.of(out)
+    asked = Asked(tuple(given), record.sha256, __version__, options.windows, options.shard_size)
+    made = plan.made(folder, asked, sources.entries(given))
+    kept = _kept(made, options.again)
+    for one in kept:
+        advance(one, made.shards)
+    found = {one.shard: one for one in kept}
+    left = [shard for shard in range(made.shards) if shard not in found]
+    if left:
+        again = frozenset(left) if options.again else frozenset()
+        job = Job(made, model_files(options.model), options.threads, round(options.memory_gb * GIGA), again)
+        with connected(options.address) as ray, told(ray):
+            workers = options.workers or max(1, processors(ray) // options.threads)
+            for one in _rounds(job, left, workers):
+                found[one.shard] = one
+                advance(one, made.shards)
+    result = Result(made, tuple(found[shard] for shard in sorted(found)), frozenset(one.shard for one in kept))
+    _settle(result)
+    return result
+
+
+def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
+    """Outcomes as they come. Shards that could not be done are tried again in the end.
+
+    Raises MtqnetError if some are left then.
+    """
+    problems: dict[int, str] = {}
+    for _ in range(ROUNDS):
+        left, problems = sorted(problems) or shards, {}
+        for told_of in _run(job, left, min(workers, len(left))):
+            if told_of.outcome is None:
+                problems[told_of.shard] = told_of.problem
+            else:
+                yield told_of.outcome
+        if not problems:
+            return
+    shard, problem = min(problems.items())
+    raise MtqnetError(
+        f"shards without a table: {len(problems)}, such as {part(shard)} ({problem}); run it again to go on"
+    )
+
+
+def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Told]:
+    data = quiet_data()
+    blocks = min(len(shards), MOST_BLOCKS)
+    scored = data.from_items([{"shard": shard} for shard in shards], override_num_blocks=blocks).map_batches(
+        Scorer,
+        fn_constructor_args=(job,),
+        batch_size=1,
+        num_cpus=job.threads,
+        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_in_flight(blocks, workers)),
+    )
+    for row in scored.iter_rows():
+        yield Told.parse(row)
+
+
+def _in_flight(blocks: int, workers: int) -> int:
+    """Shards that a worker has and waits for. Ray takes 0.1 s to bring the next one, so another should be there;
+    but of few shards it would wait in one worker's queue while another has nothing to do."""
+    return 2 if blocks >= MANY * workers else 1
+
+
+def _kept(made: Plan, again: bool) -> list[Outcome]:
+    """Outcomes of the shards that have a table."""
+    names = frozenset(made.out.names())
+    there = [shard for shard in range(made.shards) if part(shard) in names]
+    with ThreadPoolExecutor(READERS) as threads:
+        found: Iterable[Outcome] = threads.map(partial(outcome.read, made.out), there)
+        return [one for one in found if not (again and one.failed)]
+
+
+def _settle(result: Result) -> None:
+    """Make sure that nothing is missing, and write what there is. Raises MtqnetError."""
+    made, names = result.plan, frozenset(result.plan.out.names())
+    missing = [shard for shard in range(made.shards) if part(shard) not in names]
+    if missing or len(result.outcomes) != made.shards:
+        raise MtqnetError(f"{len(missing)} of {made.shards} shards have no table: run it again to go on")
+    totals: dict[str, Any] = {"recordings": result.recordings, "failed": result.failed}
+    record = {
+        "asked": asdict(made.asked),
+        **totals,
+        "shards": [{"file": part(one.shard), **asdict(one)} for one in result.outcomes],
+    }
+    made.out.write(MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
+    made.out.remove(attempts.FOLDER)
+
+
+def model_files(model: str) -> ModelFiles:
+    """A model as it goes to other machines. Raises ModelError."""
+    record = models.find(model)
+    if record.path.parent == models.WEIGHTS:
+        return ModelFiles(record.path.stem)
+    return ModelFiles(record.path.name, record.weights(), record.path.with_suffix(".json").read_bytes())

@@ -1,0 +1,119 @@
+"""A model as a differentiable part of torch: for use as a loss, a reward, or a judge inside a training loop.
+
+>>> import mtqnet.integrations.torch                                              # doctest: +SKIP
+>>> judge = mtqnet.integrations.torch.ScoreModule("base", targets=["g_mos"])      # doctest: +SKIP
+>>> loss = other_loss - 0.1 * judge(enhanced, lengths).mean()        # doctest: +SKIP
+
+Needs the extra `[train]`, and a model whose `.safetensors` lies beside its `.onnx`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from mtqnet.errors import UsageError, missing_extra
+
+try:
+    import torch
+except ImportError as error:  # pragma: no cover - depends on what is installed
+    raise missing_extra("mtqnet.integrations.torch", "train") from error
+
+from torch import Tensor, nn
+
+from mtqnet.audio import windows
+from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.flags import MIN_DURATION_S
+from mtqnet.training import weights
+from mtqnet.training.export import Scorer
+from mtqnet.training.waveform import VIEWS, peak_normalised
+
+__all__ = ["ScoreModule"]
+
+
+class ScoreModule(nn.Module):
+    """A model: waveforms in, scores out, with a gradient to every sample.
+
+    Scores are those of `mtqnet.score` within 0.001 (SDI: of its log10), but for three things: they are not clipped
+    to their range (a clipped score has no gradient), silence at the ends is not cut off, and nothing is refused
+    but what is shorter than 0.5 s. Recordings of more than 10 s are cut into windows in the same way.
+
+    Weights are frozen, and dropout stays off whatever `train()` says: this is a judge, not a student.
+
+    Caution. A score that is maximised stops being a measure. The gradient finds whatever raises the score, and
+    nothing in the score forbids what no listener would call better: a network that knows nothing of speech is
+    raised just as well, while SI-SDR falls (tests/test_torch.py shows it). Use it beside a loss against the
+    clean signal, with a small weight, and judge the result by a measure that was not optimised, or by
+    listening. Its gradient can be steep in near silence: clip it.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] = "base", targets: Sequence[str] = ()) -> None:
+        """`model`: a shipped one, or the path of your own. `targets`: keys, in the order of the result; none: all.
+
+        Raises ModelError for a model without `.safetensors`, UsageError for a target that the model lacks.
+        """
+        super().__init__()
+        opened = weights.load(model)
+        self.targets = tuple(targets) or opened.record.targets
+        if unknown := [key for key in self.targets if key not in opened.record.targets]:
+            raise UsageError(
+                f"{opened.record.name} has no score {unknown[0]!r}: {', '.join(opened.record.targets)}"
+            )
+        self._columns = [opened.record.targets.index(key) for key in self.targets]
+        self._peak_normalise = opened.record.peak_normalise
+        self._scorer = Scorer(opened.network, opened.encoder)
+        self.requires_grad_(False)
+        self.train(False)
+
+    def forward(self, waveform: Tensor, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
+        """(batch, samples) at 16 kHz, full scale 1 -> (batch, targets), each in its own unit, not clipped.
+
+        `lengths` (batch,): samples of each clip, where shorter ones are padded behind. Raises UsageError for other
+        shapes and for a clip of less than 0.5 s.
+        """
+        clips = _clips(waveform, lengths)
+        cut = [windows.cut(len(clip)) for clip in clips]
+        pieces = [clip[w.start : w.stop] for clip, parts in zip(clips, cut, strict=True) for w in parts]
+        said = torch.split(self._said(pieces), [len(parts) for parts in cut])
+        whole = [_combined(*each) for each in zip(said, cut, clips, strict=True)]
+        return torch.stack(whole)[:, self._columns]
+
+    def train(self, mode: bool = True) -> ScoreModule:  # noqa: ARG002 - a judge has no other mode
+        """Stays as it is."""
+        super().train(False)
+        # cuDNN gives an LSTM a gradient in training mode alone; these have no dropout, so it changes nothing.
+        self._scorer.network.lstm.train(True)
+        return self
+
+    def _said(self, pieces: list[Tensor]) -> Tensor:
+        """(samples_i,) each -> (pieces, targets of the model)"""
+        heard = [peak_normalised(piece) for piece in pieces] if self._peak_normalise else pieces
+        views = [
+            nn.utils.rnn.pad_sequence([VIEWS[name](piece) for piece in heard], batch_first=True)
+            for name in self._scorer.features
+        ]
+        samples = torch.tensor([len(piece) for piece in pieces], device=pieces[0].device)
+        values: Tensor = self._scorer(*views, samples)[0]
+        return values
+
+
+def _clips(waveform: Tensor, lengths: Tensor | Sequence[int] | None) -> list[Tensor]:
+    """The real samples of each clip, float32."""
+    if waveform.ndim != 2 or not len(waveform):
+        raise UsageError(f"expected (batch, samples), got {tuple(waveform.shape)}: give one clip as clip[None]")
+    counts = [waveform.shape[1]] * len(waveform) if lengths is None else [int(n) for n in lengths]
+    if len(counts) != len(waveform) or not all(n <= waveform.shape[1] for n in counts):
+        raise UsageError(
+            f"lengths {counts} are not of {len(waveform)} clips of at most {waveform.shape[1]} samples"
+        )
+    if min(counts) < MIN_DURATION_S * SAMPLE_RATE:
+        raise UsageError(f"a clip of {min(counts)} samples: a score needs {MIN_DURATION_S:g} s or more")
+    return [clip[:n].to(torch.float32) for clip, n in zip(waveform, counts, strict=True)]
+
+
+def _combined(values: Tensor, cut: list[windows.Window], clip: Tensor) -> Tensor:
+    """(windows, targets) -> (targets,): the mean by active sound. How much each weighs has no gradient."""
+    if len(cut) == 1:
+        return values[0]
+    weight = torch.from_numpy(windows.weights(cut, clip.detach().cpu().numpy())).to(values)
+    return (weight[:, None] * values).sum(dim=0) / weight.sum()

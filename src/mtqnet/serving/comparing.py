@@ -1,0 +1,74 @@
+"""Two sets of recordings that came with a request, scored and held against each other by analysis/compare.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mtqnet.errors import UsageError
+from mtqnet.evaluation import compare
+from mtqnet.evaluation.recordings import Recordings, Row
+from mtqnet.scoring.scores import Scores, digits
+from mtqnet.targets import BY_KEY
+
+SIDES = ("A", "B")
+SAME = {"stoi_est": 0.01, "sdi_est": 0.05}
+"""Less than this is no difference worth a word; of SDI it is log10."""
+SAME_MOS = 0.1
+"""MOS, likewise: analysis/recording_picture.py says that less is not heard"""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a comparison."""
+
+    first: tuple[Scores, ...]
+    second: tuple[Scores, ...]
+    told: dict[str, Any]
+    """analysis.compare.as_json, or the verdict alone where nothing could be compared"""
+
+
+def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) -> Compared:
+    """Hold B against A, paired by name where `paired`; two single recordings are a pair whatever their names."""
+    alone = paired and len(first) == len(second) == 1
+    sides = [[replace(one, file="recording") if alone else one for one in side] for side in (first, second)]
+    sets = [
+        Recordings(name, Path(), tuple(Row(one, {}) for one in side))
+        for name, side in zip(SIDES, sides, strict=True)
+    ]
+    try:
+        told = json.loads(compare.as_json(compare.compare(sets, paired, "", None)))
+    except UsageError as error:
+        told = {"verdict": [str(error)], "comparisons": []}
+    if alone and told["comparisons"]:
+        told["verdict"] = _of_one_pair(first[0], second[0], told["comparisons"])
+    return Compared(tuple(first), tuple(second), told)
+
+
+def _of_one_pair(first: Scores, second: Scores, comparisons: Sequence[dict[str, Any]]) -> list[str]:
+    """What can be said of two recordings alone."""
+    higher: list[str] = []
+    lower: list[str] = []
+    same: list[str] = []
+    for one in comparisons:
+        target = BY_KEY[one["target"]]
+        before, after = first.value(target.key), second.value(target.key)
+        assert before is not None and after is not None
+        name = target.name.removesuffix(" (estimate)")
+        better = (after > before) == target.higher_is_better
+        words = f"{name} ({digits(target, before)} to {digits(target, after)})"
+        small = abs(one["difference"]) < SAME.get(target.key, SAME_MOS)
+        (same if small else higher if better else lower).append(name if small else words)
+    parts = [
+        f"{start} {', '.join(names)}"
+        for start, names in (("B is better on", higher), ("A is better on", lower), ("about the same:", same))
+        if names
+    ]
+    said = "; ".join(parts)
+    return [
+        f"{said[0].upper()}{said[1:]}.",
+        "One recording of each says nothing about the systems behind them: for that, compare ten or more.",
+    ]

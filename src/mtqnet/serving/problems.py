@@ -1,0 +1,105 @@
+"""Errors as RFC 9457 problem details: the one shape in which the service says no."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from mtqnet.scoring.scores import Scores
+
+MEDIA_TYPE = "application/problem+json"
+TYPE = "urn:mtqnet:problem:"
+"""Before the kind of a problem. A URN, as there is no page at a fixed host that it could point to."""
+log = logging.getLogger("mtqnet.serving")
+
+
+class ProblemError(Exception):
+    """A request that is answered with a reason."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        """`kind` names it for programs, `detail` says to people what to do; more members are sent along."""
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def as_json(self) -> dict[str, Any]:
+        title = HTTPStatus(self.status).phrase
+        return {
+            "type": TYPE + self.kind, "title": title, "status": self.status, "detail": self.detail, **self.members,
+        }  # fmt: skip
+
+
+def not_scored(scores: Scores, row_id: int | None) -> ProblemError:
+    """The problem of a recording that got a reason instead of scores."""
+    kind = scores.flags[0] if scores.flags else "not_scored"
+    return ProblemError(
+        422, kind, scores.error or "", flags=list(scores.flags), file=scores.file, duration_s=scores.duration_s,
+        id=row_id,
+    )  # fmt: skip
+
+
+def too_large(what: str, limit: str) -> ProblemError:
+    return ProblemError(413, "too_large", f"{what}: this server takes {limit}")
+
+
+def busy(what: str, retry_s: int) -> ProblemError:
+    return ProblemError(429, "busy", f"{what}: try again in {retry_s} s", {"Retry-After": str(retry_s)})
+
+
+def response(problem: ProblemError) -> JSONResponse:
+    return JSONResponse(problem.as_json(), problem.status, problem.headers, media_type=MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Every error of the application becomes a problem, the unforeseen ones too."""
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)
+    request.state.refusal = error.kind
+    return response(error)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    wrong = [{"where": ".".join(map(str, one["loc"])), "what": str(one["msg"])} for one in error.errors()]
+    told = "; ".join(f"{one['where']}: {one['what']}" for one in wrong)
+    return await _problem(request, ProblemError(422, "invalid", told, errors=wrong))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return await _problem(request, ProblemError(error.status_code, kind, str(error.detail), error.headers))
+
+
+async def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 nobody hears it: it is counted
+    return await _problem(request, ProblemError(400, "gone", "the client went away before the body was whole"))
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    log.error("unforeseen error at %s", request.url.path, exc_info=error)
+    return await _problem(request, ProblemError(500, "unforeseen", "an error of the server, which it has logged"))

@@ -1,0 +1,77 @@
+"""What the service is, and how it is doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import SQLAlchemyError
+
+from mtqnet import __version__
+from mtqnet.audio.flags import FLAGS
+from mtqnet.serving import schemas
+from mtqnet.serving.problems import ProblemError
+from mtqnet.serving.routes.shared import problems
+from mtqnet.serving.state import ServiceOf, need_key
+from mtqnet.targets import TARGETS
+
+router = APIRouter(tags=["about"])
+
+
+@router.get(
+    "/v1/models", response_model=schemas.ModelsAnswer, responses=problems(), dependencies=[Depends(need_key)]
+)
+async def models(service: ServiceOf) -> dict[str, Any]:
+    """The models, and the words for what they say."""
+    told = service.settings
+    return {
+        "models": [
+            {
+                "name": name, "sha256": record.sha256, "licence": record.licence, "targets": list(record.targets),
+                "track": record.track, "coverage": record.intervals.coverage if record.intervals else None,
+            }
+            for name, record in service.models.items()
+        ],
+        "targets": [
+            {name: getattr(target, name) for name in schemas.TargetAnswer.model_fields} for target in TARGETS
+        ],
+        "flags": [{name: getattr(flag, name) for name in schemas.FlagAnswer.model_fields} for flag in FLAGS],
+        "limits": {
+            "max_body_mb": told.max_body_mb, "max_duration_s": told.max_duration_s, "max_files": told.max_files,
+            "keep_audio": told.keep_audio and service.history is not None, "history": service.history is not None,
+        },
+    }  # fmt: skip
+
+
+@router.get("/healthz", response_model=schemas.Health, responses=problems())
+async def healthz() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get("/readyz", response_model=schemas.Ready, responses=problems(503))
+async def readyz(service: ServiceOf) -> dict[str, Any]:
+    """Whether a job would be taken, and the history answers."""
+    if service.files.full:
+        raise ProblemError(503, "not_ready", f"{service.files.pending} jobs are under way")
+    if service.history is not None:
+        try:
+            await service.ask_history(lambda kept: kept.check())
+        except SQLAlchemyError as error:
+            raise ProblemError(503, "not_ready", "the history does not answer") from error
+    return {"status": "ready", "jobs": service.files.pending, "streams": service.live.pending}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses=problems() | {200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(need_key)],
+)
+async def metrics(service: ServiceOf) -> Response:
+    """Figures for Prometheus."""
+    service.metrics.jobs.set(service.files.pending)
+    service.metrics.streams.set(service.live.pending)
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

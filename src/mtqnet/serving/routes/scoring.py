@@ -1,0 +1,174 @@
+"""Recordings in; scores, a comparison, a picture or something to play out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from mtqnet.evaluation.recording_picture import Stretch
+from mtqnet.scoring.scores import Scores, Track
+from mtqnet.serving import schemas, uploads, worker
+from mtqnet.serving.history.store import Entry
+from mtqnet.serving.problems import ProblemError, not_scored
+from mtqnet.serving.routes.shared import BINARY, BODY, problems, upload
+from mtqnet.serving.schemas import Label
+from mtqnet.serving.state import Service, ServiceOf, need_key
+from mtqnet.serving.uploads import Desk
+
+router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[Depends(need_key)])
+TRACK_DECIMALS = 5
+FLAC = "audio/flac"
+PICTURES = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+class Asked(schemas.Model):
+    """What may be said of a recording beside it."""
+
+    model: Label | None = Field(None, description="One of /v1/models; default: its first.")
+    name: Annotated[str, Field(max_length=255)] = Field("", description="What a raw body is called.")
+
+
+class AskedScore(Asked):
+    windows: bool = Field(False, description="Also the scores of each window of up to 10 s.")
+    track: bool = Field(False, description="Also the scores over time, and where it is worst.")
+    source: Label = Field("", description="Where it comes from: a label for the history.")
+    keep_audio: bool = Field(False, description="Keep the recording in the history, where the server allows it.")
+
+
+class AskedPicture(Asked):
+    format: Literal["png", "svg"] = "png"
+
+
+@router.post(
+    "/score",
+    response_model=schemas.ScoreAnswer,
+    responses=problems(*BODY),
+    openapi_extra=upload(("file",), raw=True),
+)
+async def score(request: Request, service: ServiceOf, asked: Annotated[AskedScore, Query()]) -> dict[str, Any]:
+    """Score a recording: the part `file` of a form, or the body itself."""
+    record = service.model(asked.model)
+    if asked.keep_audio and not (service.settings.keep_audio and service.history):
+        raise ProblemError(422, "keeps_no_audio", "this server keeps no recordings: leave keep_audio out")
+    with Desk(service.folder) as desk:
+        sent = await uploads.one(request, desk, asked.name)
+        scored = await service.files.run(worker.score, sent, str(record.path), service.limits, asked.track)
+        audio = await run_in_threadpool(sent.path.read_bytes) if asked.keep_audio else None
+    row_id = await _remember(service, Entry(scored.scores, "file", asked.source, audio))
+    if scored.scores.error is not None:
+        raise not_scored(scored.scores, row_id)
+    return _answer(scored, row_id, asked)
+
+
+@router.post(
+    "/compare",
+    response_model=schemas.CompareAnswer,
+    responses=problems(*BODY, 415),
+    openapi_extra=upload(("a", "b"), raw=False, many=True),
+)
+async def compare(
+    request: Request,
+    service: ServiceOf,
+    model: Annotated[Label | None, Query(description="One of /v1/models.")] = None,
+    paired: Annotated[bool, Query(description="Whether files of the same name belong together.")] = True,
+) -> dict[str, Any]:
+    """Hold two recordings, or two sets of them, against each other: a form with files as `a` and `b`."""
+    record = service.model(model)
+    with Desk(service.folder) as desk:
+        sent = await uploads.forms(request, desk, ["a", "b"], service.settings.max_files)
+        compared = await service.files.run(
+            worker.compare, sent["a"], sent["b"], str(record.path), service.limits, paired
+        )
+    for scores in (*compared.first, *compared.second):
+        service.metrics.scored(scores, "file")
+    return {
+        "model": record.name, "model_sha256": record.sha256, "paired": paired,
+        "a": [_compared(scores) for scores in compared.first],
+        "b": [_compared(scores) for scores in compared.second],
+        "comparisons": [_comparison(one) for one in compared.told["comparisons"]],
+        "verdict": compared.told["verdict"],
+    }  # fmt: skip
+
+
+@router.post(
+    "/picture",
+    response_class=Response,
+    responses=problems(*BODY) | {200: {"content": dict.fromkeys(PICTURES.values(), BINARY)}},
+    openapi_extra=upload(("file",), raw=True),
+)
+async def picture(request: Request, service: ServiceOf, asked: Annotated[AskedPicture, Query()]) -> Response:
+    """Draw a recording: waveform, spectrogram, scores over time, worst stretch."""
+    record = service.model(asked.model)
+    with Desk(service.folder) as desk:
+        sent = await uploads.one(request, desk, asked.name)
+        drawn = desk.file(f".{asked.format}")
+        scores = await service.files.run(worker.draw, sent, drawn, str(record.path), service.limits)
+        if scores.error is not None:
+            raise not_scored(scores, None)
+        return Response(await run_in_threadpool(drawn.read_bytes), media_type=PICTURES[asked.format])
+
+
+@router.post(
+    "/playable",
+    response_class=Response,
+    responses=problems(*BODY) | {200: {"content": {FLAC: BINARY}}},
+    openapi_extra=upload(("file",), raw=True),
+)
+async def playable(request: Request, service: ServiceOf, asked: Annotated[Asked, Query()]) -> Response:
+    """Turn a recording into FLAC of 16 kHz and one channel, which every browser plays."""
+    with Desk(service.folder) as desk:
+        sent = await uploads.one(request, desk, asked.name)
+        flac = desk.file(".flac")
+        reason = await service.files.run(worker.make_playable, sent, flac, service.limits)
+        if reason is not None:
+            raise ProblemError(422, "unreadable", reason)
+        return Response(await run_in_threadpool(flac.read_bytes), media_type=FLAC)
+
+
+async def _remember(service: Service, entry: Entry) -> int | None:
+    service.metrics.scored(entry.scores, entry.kind)
+    return await service.remember(entry)
+
+
+def _answer(scored: worker.Scored, row_id: int | None, asked: AskedScore) -> dict[str, Any]:
+    scores, worst = scored.scores, scored.worst
+    assert scores.duration_s is not None
+    windows = [
+        schemas.scored_fields(one)
+        | {"start_s": round(one.start_s, 3), "end_s": round(one.end_s, 3), "weight": round(one.weight, 6)}
+        for one in scores.windows
+        if asked.windows
+    ]
+    return schemas.scored_fields(scores) | {
+        "id": row_id, "file": scores.file, "duration_s": round(scores.duration_s, 3), "model": scores.model,
+        "model_sha256": scores.model_sha256, "version": scores.version, "flags": list(scores.flags),
+        "level": scores.level, "windows": windows,
+        "track": _track(scores.track) if scores.track is not None else None,
+        "worst": _stretch(worst) if worst is not None else None,
+    }  # fmt: skip
+
+
+def _stretch(worst: Stretch) -> dict[str, float]:
+    return {"start_s": round(worst.start_s, 3), "end_s": round(worst.stop_s, 3), "g_mos": round(worst.value, 4)}
+
+
+def _track(track: Track) -> dict[str, Any]:
+    columns = track.values.round(TRACK_DECIMALS).T.tolist()
+    return {"times_s": track.times_s.round(3).tolist(), "values": dict(zip(track.targets, columns, strict=True))}
+
+
+def _compared(scores: Scores) -> dict[str, Any]:
+    return schemas.scored_fields(scores) | {
+        "file": scores.file, "duration_s": scores.duration_s and round(scores.duration_s, 3),
+        "flags": list(scores.flags), "error": scores.error,
+    }  # fmt: skip
+
+
+def _comparison(told: dict[str, Any]) -> dict[str, Any]:
+    names = {"first_mean": "a_mean", "second_mean": "b_mean"}
+    left_out = ("group", "first", "second", "found")
+    return {names.get(key, key): value for key, value in told.items() if key not in left_out}

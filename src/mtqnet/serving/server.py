@@ -1,0 +1,67 @@
+"""Run the application until it is told to stop; jobs in flight are finished first."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import uvicorn
+
+from mtqnet.cli.console import tell
+from mtqnet.errors import MtqnetError, UsageError
+from mtqnet.scoring.workers import ONE_MATH_THREAD
+from mtqnet.serving import app
+from mtqnet.serving.settings import LOOPBACK, Settings
+from mtqnet.serving.units import MB
+
+WS_MESSAGE = 2 * MB
+"""Bytes of a message of a live stream: 10 s of 48 kHz in float32"""
+WS_QUEUE = 32
+"""Messages that wait before the sender is slowed down"""
+WAITING = 512
+"""Connections that wait to be taken"""
+
+
+class Server(uvicorn.Server):
+    """Says where it is once it is there."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            tell(f"mtqnet listens at http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def run(settings: Settings) -> None:
+    """Serve. Raises MtqnetError for what keeps it from starting."""
+    os.environ.update(ONE_MATH_THREAD)  # for the scoring processes: each has a core
+    with _bound(settings) as listening:
+        parts = app.prepared(settings)
+        if settings.keys is None and settings.host not in LOOPBACK:
+            tell(f"warning: anybody who reaches {settings.host} may ask: give --keys, or stay at 127.0.0.1")
+        server = Server(
+            uvicorn.Config(
+                app.create(settings, parts),
+                log_level="warning",
+                ws="websockets-sansio",
+                ws_max_size=WS_MESSAGE,
+                ws_max_queue=WS_QUEUE,
+                backlog=WAITING,
+                timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
+                server_header=False,
+                lifespan="on",
+            )
+        )
+        server.run(sockets=[listening])
+    if not server.started:
+        raise MtqnetError("the service did not start: the reason stands above")
+
+
+def _bound(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=WAITING)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {settings.host}:{settings.port} ({error.strerror}): choose another --port"
+        ) from error

@@ -1,0 +1,119 @@
+"""What the service may be told, and its limits: from options, the environment (MTQNET_...) or their defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mtqnet.scoring import batch, models
+from mtqnet.scoring.models import ModelRecord
+from mtqnet.serving.units import MB
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names of this computer for itself"""
+STREAMS_A_CORE = 8
+"""Live streams of `base` that a core keeps up with, and half as much to spare: a row of 10 s takes it 80 ms."""
+DEFAULT_MODEL = "base"
+
+Names = Annotated[tuple[str, ...], NoDecode]
+"""In the environment: separated by commas"""
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable too: MTQNET_PORT=8080, MTQNET_MODELS=base,/srv/mine.onnx, ..."""
+
+    model_config = SettingsConfigDict(env_prefix="MTQNET_", frozen=True, extra="ignore")
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen at. The default is reached from this computer alone."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
+    allowed_hosts: Names = Field(
+        (), description="Host names that requests may name. Default: loopback's at a loopback address, else any."
+    )
+    models: Names = Field(
+        (), description="Shipped names or paths of models to offer, the default one first. Default: all shipped."
+    )
+    workers: int = Field(0, ge=0, description="Scoring processes; 0 is one per core.")
+    queue: int = Field(32, ge=0, description="Jobs that may wait for a process; beyond that the answer is 429.")
+    job_s: float = Field(300, gt=0, description="Seconds that a job may run; then its process is ended.")
+    max_body_mb: float = Field(100, gt=0, description="MB of a request's body.")
+    upload_s: float = Field(300, gt=0, description="Seconds that a request's body may take to come.")
+    uploads: int = Field(64, ge=1, description="Requests with a body at once; beyond that the answer is 429.")
+    max_duration_s: float = Field(3600, gt=0, description="Seconds of a recording.")
+    max_decoded_mb: float = Field(
+        1500, gt=0, description="MB of a recording decoded: samples times channels times 4 bytes."
+    )
+    max_files: int = Field(50, ge=1, description="Files on each side of a comparison.")
+    streams: int = Field(0, ge=0, description="Live streams at once; 0 is 8 per core.")
+    stream_speed: float = Field(
+        4, ge=1, description="Times real time that a live stream may send, beyond its first 30 s."
+    )
+    stream_idle_s: float = Field(30, gt=0, description="Seconds without a message until a live stream is closed.")
+    stream_max_s: float = Field(4 * 3600, gt=0, description="Seconds of audio in one live stream.")
+    database: str | None = Field(
+        None,
+        description="URL of the history, sqlite:///FILE or postgresql+psycopg://...; empty for none. "
+        "Default: mtqnet/history.sqlite in $XDG_STATE_HOME.",
+    )
+    retention_days: float = Field(90, ge=0, description="Days that the history is kept; 0 is for ever.")
+    keep_audio: bool = Field(False, description="Whether a request may ask that its recording is kept, too.")
+    keys: Path | None = Field(None, description="File of bearer keys, hashed; without one nobody needs a key.")
+    shutdown_s: float = Field(60, ge=0, description="Seconds that jobs in flight get to finish at the end.")
+
+    @field_validator("models", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return (
+            tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+        )
+
+    @property
+    def processes(self) -> int:
+        return self.workers or batch.cores()
+
+    @property
+    def most_streams(self) -> int:
+        return self.streams or STREAMS_A_CORE * batch.cores()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names that requests may name; nothing means any."""
+        return self.allowed_hosts or (LOOPBACK if self.host in LOOPBACK else ())
+
+    @property
+    def max_body(self) -> int:
+        """Bytes"""
+        return round(self.max_body_mb * MB)
+
+    @property
+    def database_url(self) -> str | None:
+        """None: no history"""
+        return default_database() if self.database is None else self.database or None
+
+    def records(self) -> dict[str, ModelRecord]:
+        """The models to offer by their names, the default one first. Raises ModelError."""
+        return {record.name: record for record in map(models.find, self.models or _shipped())}
+
+
+def _shipped() -> tuple[str, ...]:
+    return tuple(sorted(models.shipped(), key=lambda name: name != DEFAULT_MODEL))
+
+
+def default_database() -> str:
+    """Where programs of a user keep what they did: the XDG base directories."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return f"sqlite:///{Path(state) / 'mtqnet/history.sqlite'}"
+
+
+def markdown() -> str:
+    """The table of settings for the docs."""
+    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        rows.append(f"| `MTQNET_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"

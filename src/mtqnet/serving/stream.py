@@ -1,0 +1,298 @@
+"""The WebSocket: PCM in, rolling scores out. docs/serve.md says what the messages are.
+
+A reader takes what comes and holds it against the limits; the session feeds it to a Stream of scoring/stream.py
+in a thread, whose rows are scored in the processes of the pool for live sound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
+from numpy.typing import NDArray
+from pebble import ProcessExpired
+from pydantic import Field, ValidationError
+
+from mtqnet.audio.audio import MAX_CHANNELS, MAX_RATE, MIN_RATE, Samples
+from mtqnet.audio.flags import MIN_DURATION_S
+from mtqnet.audio.windows import MAX_WINDOW_S
+from mtqnet.cli.live import ENCODINGS
+from mtqnet.errors import UsageError
+from mtqnet.scoring.models import ModelRecord
+from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.stream import HOP_S, Stream
+from mtqnet.serving import keys, schemas, state, worker
+from mtqnet.serving.history.store import Entry
+from mtqnet.serving.pool import Pool
+from mtqnet.serving.problems import ProblemError, log
+from mtqnet.serving.schemas import Label
+from mtqnet.serving.state import Service
+from mtqnet.serving.uploads import label
+from mtqnet.targets import TARGETS
+
+BURST_S = 30.0
+"""Seconds of audio that may come at once, whatever the speed"""
+FEED_S = 0.1
+"""Seconds that are fed at a time: a thread is not worth waking for less"""
+MIN_HOP_S = 0.25
+"""Seconds between rows: less costs more than it tells"""
+WAITING = 1024
+"""Messages that wait to be heard; beyond that the sender is slowed down"""
+MESSAGES_BURST, MESSAGES_A_S = 5000, 1000
+"""Messages that may come at once, and after that in a second: telephony sends 50"""
+HISTORY_S = 60.0
+"""Seconds of a stream that become a row of the history"""
+POLICY, LATER, FAULT = 1008, 1013, 1011
+"""Close codes (RFC 6455 and its registry): refused, try again later, the server's fault"""
+
+Chunk = NDArray[Any]
+
+
+class Start(schemas.Model):
+    """The first message of a client."""
+
+    type: Literal["start"] = "start"
+    rate: int = Field(ge=MIN_RATE, le=MAX_RATE)
+    encoding: Literal["s16le", "f32le"] = "s16le"
+    channels: int = Field(1, ge=1, le=MAX_CHANNELS)
+    model: Label | None = None
+    window_s: float = Field(MAX_WINDOW_S, ge=MIN_DURATION_S, le=MAX_WINDOW_S)
+    hop_s: float = Field(HOP_S, ge=MIN_HOP_S, le=MAX_WINDOW_S)
+    source: Label = ""
+    name: str = Field("live", max_length=255)
+    key: str | None = Field(None, max_length=255, repr=False)
+
+
+class Pooled:
+    """Scores windows in the processes of a pool: what a Stream asks for its rows."""
+
+    def __init__(self, pool: Pool, record: ModelRecord) -> None:
+        self._pool = pool
+        self.record = record
+
+    def score(self, audio_or_path: Samples, rate: float) -> Scores:  # noqa: ARG002 a Stream is at 16 kHz
+        return self._pool.call(worker.score_window, audio_or_path, str(self.record.path))
+
+
+async def serve(websocket: WebSocket) -> None:
+    """One live stream, from its first message to its end."""
+    service = state.of(websocket)
+    await websocket.accept()
+    try:
+        start = await _start(websocket, service)
+        if service.live.pending >= service.settings.most_streams:
+            raise ProblemError(429, "busy", f"{service.live.pending} live streams are open: try again later")
+        service.live.pending += 1
+        try:
+            await Session(websocket, service, start).run()
+        finally:
+            service.live.pending -= 1
+    except WebSocketDisconnect:
+        return
+    except ProblemError as problem:
+        await _refuse(websocket, service, problem)
+    except (ProcessExpired, TimeoutError, CancelledError) as error:
+        log.error("a row of a live stream was lost: %s", error)
+        await _refuse(websocket, service, ProblemError(500, "process_died", "the process that scored it died"))
+
+
+async def _refuse(websocket: WebSocket, service: Service, problem: ProblemError) -> None:
+    service.metrics.refusals.labels(problem.kind).inc()
+    code = LATER if problem.status == 429 else FAULT if problem.status == 500 else POLICY
+    with suppress(WebSocketDisconnect, RuntimeError):  # it may be gone
+        await websocket.send_json({"kind": "problem"} | problem.as_json())
+        await websocket.close(code, problem.kind)
+
+
+async def _start(websocket: WebSocket, service: Service) -> Start:
+    message = await _receive(websocket, service.settings.stream_idle_s)
+    try:
+        start = Start.model_validate_json(message.get("text") or "")
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'start'}: {one['msg']}" for one in error.errors())
+        raise ProblemError(422, "invalid", f"the first message: {told}") from error
+    if not service.keys.allows(start.key or keys.bearer(websocket.headers.get("authorization"))):
+        raise state.no_key()
+    return start
+
+
+async def _receive(websocket: WebSocket, idle_s: float) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = dict(await asyncio.wait_for(websocket.receive(), idle_s))
+    except TimeoutError as error:
+        raise ProblemError(408, "idle", f"nothing came for {idle_s:g} s") from error
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    return message
+
+
+class Session:
+    """A stream that was let in."""
+
+    def __init__(self, websocket: WebSocket, service: Service, start: Start) -> None:
+        """Raises ProblemError for what cannot be meant."""
+        self._websocket = websocket
+        self._service = service
+        self._start = start
+        record = service.model(start.model)
+        try:
+            self._stream = Stream(
+                Pooled(service.live, record), start.rate, channels=start.channels, window_s=start.window_s,
+                hop_s=start.hop_s,
+            )  # fmt: skip
+        except UsageError as error:
+            raise ProblemError(422, "invalid", str(error)) from error
+        self._record = record
+        self._dtype = ENCODINGS[start.encoding]
+        self._rest = b""
+        self._received = 0
+        """Samples"""
+        self._messages = 0
+        self._began = time.monotonic()
+        self._queue: asyncio.Queue[Chunk | None] = asyncio.Queue(WAITING)
+        self._rows: list[Scores] = []
+        """Not yet in the history"""
+        self._sent = 0
+
+    @property
+    def received_s(self) -> float:
+        return self._received / self._start.rate
+
+    async def run(self) -> None:
+        """Until the client says end, goes away, or breaks a limit."""
+        await self._send(
+            "ready", model=self._record.name, model_sha256=self._record.sha256,
+            **self._start.model_dump(include={"rate", "encoding", "channels", "window_s", "hop_s"}),
+        )  # fmt: skip
+        reader = asyncio.create_task(self._read())
+        try:
+            while (chunk := await self._next()) is not None:
+                await self._tell(await self._in_thread(self._stream.feed, chunk))
+            await reader  # raises what ended it
+            await self._tell(await self._in_thread(self._stream.finish))
+            await self._send("end", heard_s=round(self.received_s, 3), rows=self._sent)
+            await self._websocket.close()
+        finally:
+            reader.cancel()
+            await self._remember()
+
+    async def _read(self) -> None:
+        """Messages to the queue; None at the end. What waits after an error is not heard any more."""
+        try:
+            while True:
+                message = await _receive(self._websocket, self._service.settings.stream_idle_s)
+                if message.get("text") is not None:
+                    _need_end(message["text"])
+                    break
+                chunk = self._chunk(message.get("bytes") or b"")
+                self._within_limits()
+                if len(chunk):
+                    await self._queue.put(chunk)
+        except Exception:
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._queue.put_nowait(None)
+            raise
+        await self._queue.put(None)
+
+    def _chunk(self, data: bytes) -> Chunk:
+        """(samples, channels); bytes of a sample that is not complete wait for the rest."""
+        frame = self._dtype.itemsize * self._start.channels
+        data = self._rest + data
+        whole = len(data) // frame * frame
+        self._rest = data[whole:]
+        self._received += whole // frame
+        return np.frombuffer(data[:whole], self._dtype).reshape(-1, self._start.channels)
+
+    def _within_limits(self) -> None:
+        settings = self._service.settings
+        heard_s = time.monotonic() - self._began
+        self._messages += 1
+        if self._messages > MESSAGES_BURST + MESSAGES_A_S * heard_s:
+            raise ProblemError(413, "too_many", f"a live stream may send {MESSAGES_A_S} messages a second")
+        if self.received_s > settings.stream_max_s:
+            raise ProblemError(413, "too_long", f"a live stream may last {settings.stream_max_s:g} s")
+        if self.received_s > BURST_S + settings.stream_speed * heard_s:
+            raise ProblemError(
+                413, "too_fast", f"a live stream may come {settings.stream_speed:g} times as it is heard"
+            )
+
+    async def _next(self) -> Chunk | None:
+        """What waits, FEED_S or more of it unless it is the end; None at the end."""
+        chunks: list[Chunk] = []
+        needed = FEED_S * self._start.rate
+        while needed > 0:
+            chunk = await self._queue.get()
+            if chunk is None:
+                self._queue.put_nowait(None)
+                break
+            chunks.append(chunk)
+            needed -= len(chunk)
+        return np.concatenate(chunks) if chunks else None
+
+    async def _in_thread(self, function: Any, *arguments: Any) -> list[Scores]:
+        rows: list[Scores] = await asyncio.get_running_loop().run_in_executor(
+            self._service.threads, function, *arguments
+        )
+        return rows
+
+    async def _tell(self, rows: Sequence[Scores]) -> None:
+        for row in rows:
+            (window,) = row.windows
+            behind_s = max(0.0, self.received_s - window.end_s)
+            self._service.metrics.scored(row, "stream")
+            self._service.metrics.behind.observe(behind_s)
+            self._service.metrics.audio_seconds.labels("stream").inc(self._start.hop_s)
+            self._rows.append(row)
+            self._sent += 1
+            await self._send(
+                "scores", **schemas.scored_fields(row), start_s=round(window.start_s, 3),
+                end_s=round(window.end_s, 3), flags=list(row.flags), level=row.level, error=row.error,
+                behind_s=round(behind_s, 3),
+            )  # fmt: skip
+            if len(self._rows) * self._start.hop_s >= HISTORY_S:
+                await self._remember()
+
+    async def _send(self, kind: str, **members: Any) -> None:
+        await self._websocket.send_text(json.dumps({"kind": kind, **members}, allow_nan=False))
+
+    async def _remember(self) -> None:
+        """A row of the history for what was said since the last."""
+        if self._rows:
+            rows, self._rows = self._rows, []
+            span_s = len(rows) * self._start.hop_s
+            scores = replace(mean(rows), file=label(self._start.name), duration_s=span_s)
+            await self._service.remember(Entry(scores, "stream", self._start.source))
+
+
+def mean(rows: Sequence[Scores]) -> Scores:
+    """One row for many: the mean of those that have scores (of SDI that of its logarithm), and all their flags."""
+    scored = [row for row in rows if row.error is None]
+    flags = tuple(dict.fromkeys(flag for row in scored or rows for flag in row.flags))
+    if not scored:
+        return replace(rows[-1], flags=flags)
+    values: dict[str, Any] = {}
+    for target in TARGETS:
+        numbers = [value for row in scored if (value := row.value(target.key)) is not None]
+        if numbers:
+            middle = float(target.compress(np.array(numbers)).mean())
+            values[target.key] = 10**middle if target.log else middle
+    return replace(scored[0], **values, intervals={}, flags=flags, windows=())
+
+
+def _need_end(text: str) -> None:
+    """Raise ProblemError unless a message says that it is the last."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or said.get("type") != "end":
+        raise ProblemError(422, "invalid", 'expected samples, or {"type": "end"}')

@@ -1,0 +1,149 @@
+"""What runs in the scoring processes. Takes paths that the service made itself, and gives what can be pickled."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import soundfile as sf
+
+from mtqnet.audio import audio
+from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.errors import AudioError, MtqnetError
+from mtqnet.evaluation import recording_picture
+from mtqnet.evaluation.recording_picture import Stretch, worst_stretch
+from mtqnet.scoring.over_time import with_local_track
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.scores import Scores
+from mtqnet.serving.comparing import Compared, compared
+from mtqnet.serving.units import MB
+
+PLAYABLE_MAX_S = 1800.0
+"""Seconds of a recording that is played or drawn: it is held whole, 115 MB"""
+BYTES_A_SAMPLE = 4
+"""float32, what every decoder gives here"""
+
+
+class TooLongError(Exception):
+    """More sound than the service takes."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a recording when it is decoded."""
+
+    max_duration_s: float
+    max_decoded_mb: float
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A recording that came with a request."""
+
+    path: Path
+    """Of the service's own making"""
+    name: str
+    """What the client calls it: a label, never opened"""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A recording's row, with a track that is short enough to send."""
+
+    scores: Scores
+    worst: Stretch | None
+
+
+def start(models: Sequence[str]) -> None:
+    """Once in each process: models are loaded before the first request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C, and ends its processes in order
+    for model in models:
+        predictor(model)
+
+
+@lru_cache(maxsize=8)
+def predictor(model: str) -> Predictor:
+    """One math thread: there are as many processes as cores."""
+    return Predictor(model, 1)
+
+
+def ready() -> bool:
+    """Answers once a process has loaded its models."""
+    return True
+
+
+def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Scored:
+    """The row of a recording, with its `track` where that is asked for. Raises TooLongError."""
+    scores = _scores(upload, model, limits)
+    if not track or scores.error is not None:
+        return Scored(replace(scores, track=None), None)
+    if scores.duration_s is not None and scores.duration_s <= PLAYABLE_MAX_S:
+        scores = with_local_track(predictor(model), audio.read(upload.path).samples, scores)
+    if scores.track is None:
+        return Scored(scores, None)
+    return Scored(replace(scores, track=recording_picture.thinned(scores.track)), worst_stretch(scores.track))
+
+
+def score_window(samples: Samples, model: str) -> Scores:
+    """The row of (samples,) at 16 kHz; a model that gives no number is the reason of a row without scores."""
+    try:
+        scores = predictor(model).score(samples, SAMPLE_RATE)
+    except MtqnetError as error:
+        scores = predictor(model).failed(error)
+    return replace(scores, exception=None, track=None)
+
+
+def _scores(upload: Upload, model: str, limits: Limits) -> Scores:
+    _within(upload.path, limits)
+    (scores,) = predictor(model).score_files([upload.path])
+    return replace(scores, file=upload.name, exception=None)
+
+
+def compare(
+    first: Sequence[Upload], second: Sequence[Upload], model: str, limits: Limits, paired: bool
+) -> Compared:
+    """Score two sets, and say which is better. Raises TooLongError."""
+    a, b = ([_scores(upload, model, limits) for upload in side] for side in (first, second))
+    return compared(a, b, paired)
+
+
+def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
+    """Write the picture of a recording; its suffix says the format. Raises TooLongError."""
+    scores = _scores(upload, model, _held(limits))
+    if scores.error is None:
+        samples = audio.read(upload.path).samples
+        recording_picture.draw(samples, with_local_track(predictor(model), samples, scores), picture)
+    return scores
+
+
+def make_playable(upload: Upload, flac: Path, limits: Limits) -> str | None:
+    """Write what every browser plays: FLAC, mono, 16 kHz; the reason where it is no audio. Raises TooLongError."""
+    _within(upload.path, _held(limits))
+    try:
+        samples = audio.read(upload.path).samples
+    except AudioError as error:
+        return str(error)
+    sf.write(flac, samples / max(1.0, float(abs(samples).max())), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return None
+
+
+def _held(limits: Limits) -> Limits:
+    return replace(limits, max_duration_s=min(limits.max_duration_s, PLAYABLE_MAX_S))
+
+
+def _within(path: Path, limits: Limits) -> None:
+    """Read the header alone, and refuse what would be too much decoded. What cannot be read is told later."""
+    try:
+        with audio.readable(path), sf.SoundFile(path) as file:
+            seconds, decoded = file.frames / file.samplerate, file.frames * file.channels * BYTES_A_SAMPLE
+    except AudioError:
+        return
+    if seconds > limits.max_duration_s:
+        raise TooLongError(f"{seconds:.0f} s long: this server takes {limits.max_duration_s:g} s")
+    if decoded > limits.max_decoded_mb * MB:
+        raise TooLongError(
+            f"{decoded / MB:.0f} MB when it is decoded: this server takes {limits.max_decoded_mb:g} MB"
+        )

@@ -1,0 +1,66 @@
+"""Every verb of the toolbox says what it does, with an example, and its words come before anything heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+VERBS = ("evaluate", "compare", "gate", "plot", "report")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example(run: Callable[..., Any], verb: str) -> None:
+    done = run(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: mtqnet {verb}" in done.stdout
+    assert "Example" in done.stdout
+    assert done.stdout.count(f"mtqnet {verb} ") >= 2  # the usage, and an example at least
+    assert "[/" not in done.stdout  # markup is shown, not printed
+
+
+def test_all_are_listed(run: Callable[..., Any]) -> None:
+    text = run("--help").stdout
+    assert all(verb in text for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("console", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
+        ("gate_reports", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
+        ("evaluate", {"matplotlib", "jinja2", "torch", "pandas"}),
+        ("recording_picture", {"scipy", "jinja2", "torch", "pandas"}),
+        ("report", {"scipy", "matplotlib", "torch", "pandas"}),
+    ],
+)
+def test_nothing_is_loaded_that_is_not_needed(module: str, forbidden: set[str]) -> None:
+    code = f"import sys, mtqnet.evaluation.{module}; print(sorted({forbidden!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (("evaluate", "labels.csv"), "scipy"),
+        (("plot", "{file}", "-o", "p.png"), "matplotlib"),
+        (("report", "{file}", "-o", "r.html"), "jinja2"),
+    ],
+)
+def test_missing_extra_is_one_friendly_line(
+    good_file: object, toy_model: object, tmp_path: Any, arguments: tuple[str, ...], missing: str
+) -> None:
+    given = [str(tmp_path / a) if a.endswith((".png", ".html")) else a.format(file=good_file) for a in arguments]
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"sys.argv = ['mtqnet', *{given!r}, '-m', {str(toy_model)!r}]\n"
+        "from mtqnet.cli.app import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 11, done.stderr
+    assert done.stderr.endswith("needs an optional part: pip install 'mtqnet[analysis]'\n")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,159 @@
+"""Comparing sets: the right recordings are paired, the right one is called better, chance is called chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mtqnet.errors import UsageError
+from mtqnet.evaluation import recordings
+from mtqnet.evaluation.compare import Compared, compare, pair, verdict
+from mtqnet.evaluation.recordings import Recordings
+
+Write = Callable[[Path, Any], Path]
+
+
+@pytest.fixture
+def made(tmp_path: Path, write: Write) -> Callable[..., Recordings]:
+    """A table of scores with these numbers, and recordings named 0.wav, 1.wav, ..."""
+
+    def make(name: str, suffix: str = ".wav", **columns: Sequence[object]) -> Recordings:
+        count = len(next(iter(columns.values())))
+        rows = [
+            {"file": f"{name}/{n}{suffix}"} | {key: column[n] for key, column in columns.items()}
+            for n in range(count)
+        ]
+        return recordings.read(write(tmp_path / f"{name}.csv", rows))
+
+    return make
+
+
+def only(compared: Compared, target: str, group: str = "") -> Any:
+    (found,) = (one for one in compared.comparisons if one.target == target and one.group == group)
+    return found
+
+
+def test_noise_is_found_in_real_recordings(run: Callable[..., Any], examples: Path, tmp_path: Path) -> None:
+    """The shipped model, the example recordings, and the same with white noise 15 dB below them."""
+    noisy, picture = tmp_path / "noisy", tmp_path / "difference.svg"
+    noisy.mkdir()
+    rng = np.random.default_rng(1)
+    for file in sorted(examples.iterdir()):
+        samples, rate = sf.read(file)
+        noise = rng.standard_normal(len(samples)) * np.sqrt(np.mean(samples**2)) * 10 ** (-15 / 20)
+        sf.write(noisy / f"{file.stem}.wav", np.clip(samples + noise, -1, 1), rate)
+    (noisy / "letter.wav").write_text("Dear sir")
+    done = run("compare", examples, noisy, "--picture", picture)
+    assert done.returncode == 0, done.stderr
+    assert "{" not in done.stdout  # words, and no JSON
+    assert "noisy is worse than recordings on" in done.stdout
+    assert "N-MOS by " in done.stdout.split("noisy is worse")[1]
+    assert "1 of 15 recordings have no score:" in done.stderr
+    assert "letter.wav: not an audio file" in done.stderr
+    assert picture.read_text().startswith("<?xml")
+    again = run("compare", examples, noisy, "--json")
+    told = json.loads(again.stdout)
+    n_mos = next(one for one in told["comparisons"] if one["target"] == "n_mos")
+    assert (n_mos["items"], n_mos["found"], n_mos["better"]) == (7, True, "recordings")
+    assert n_mos["low"] <= n_mos["difference"] <= n_mos["high"] < 0
+
+
+def test_verdict_says_what_is_better_worse_and_the_same(made: Callable[..., Recordings]) -> None:
+    steps = np.linspace(2, 4, 20)
+    wobble = 0.3 * np.cos(np.arange(20) * np.pi)  # +0.3, -0.3, ...: no difference on the whole
+    first = made("a", s_mos=steps, n_mos=steps, g_mos=steps, sdi_est=np.full(20, 0.2))
+    second = made("b", s_mos=steps + wobble, n_mos=steps + 0.5, g_mos=steps - 0.25, sdi_est=np.full(20, 0.1))
+    compared = compare([first, second], True, "", None)
+    assert verdict(compared) == [
+        "b is better than a on N-MOS by 0.50 [0.50, 0.50] and SDI by a factor of 2.00 [2.00, 2.00]; "
+        "b is worse than a on G-MOS by 0.25 [0.25, 0.25]; no difference was found on S-MOS."
+    ]
+    assert only(compared, "sdi_est").second_is_better
+
+
+def test_turned_round_the_verdict_turns_round(made: Callable[..., Recordings]) -> None:
+    a, b = made("a", g_mos=np.linspace(2, 3, 9)), made("b", g_mos=np.linspace(2.2, 3.5, 9))
+    (there,), (back,) = (verdict(compare(sets, True, "", None)) for sets in ([a, b], [b, a]))
+    assert there.replace("b is better than a", "a is worse than b") == back
+
+
+def test_five_pairs_are_too_few(made: Callable[..., Recordings]) -> None:
+    compared = compare([made("a", g_mos=[2] * 5), made("b", g_mos=[4] * 5)], True, "", None)
+    assert verdict(compared) == ["5 recordings are too few to tell b from a."]
+
+
+def test_small_groups_share_a_sentence_and_are_in_order(made: Callable[..., Recordings]) -> None:
+    room = [f"c{n // 3}" for n in range(33)]
+    sets = [made(name, g_mos=np.linspace(low, low + 1, 33), room=room) for name, low in (("a", 2), ("b", 3))]
+    whole, small = verdict(compare(sets, True, "room", None))
+    assert whole == "b is better than a on G-MOS by 1.00 [1.00, 1.00]."
+    groups = "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and c10"
+    assert small == f"{groups}: too few recordings to tell b from a."
+
+
+def test_three_sets_are_compared_two_by_two(made: Callable[..., Recordings]) -> None:
+    sets = [made(name, g_mos=np.linspace(low, low + 1, 8)) for name, low in (("a", 1), ("b", 2), ("c", 3))]
+    found = compare(sets, True, "", None).comparisons
+    assert [(one.first, one.second) for one in found] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [one.difference.value for one in found] == pytest.approx([1, 2, 1])
+
+
+def test_within_groups_pairs_stay_pairs(made: Callable[..., Recordings], tmp_path: Path, write: Write) -> None:
+    """One room is helped, the other harmed; on the whole nothing is found."""
+    base, rooms = np.linspace(2, 4, 20), ["hall", "car"] * 10
+    change = np.where(np.array(rooms) == "hall", 0.4, -0.4)
+    first, second = made("a", g_mos=base, room=rooms), made("b", g_mos=base + change, room=rooms)
+    compared = compare([first, second], True, "room", None)
+    assert not only(compared, "g_mos").difference.found
+    assert only(compared, "g_mos", "hall").difference.value == pytest.approx(0.4)
+    assert only(compared, "g_mos", "car").difference.value == pytest.approx(-0.4)
+    table = write(tmp_path / "rooms.csv", [{"file": f"{n}.flac", "place": room} for n, room in enumerate(rooms)])
+    by_table = compare([first, second], True, "place", table)
+    assert only(by_table, "g_mos", "car").difference == only(compared, "g_mos", "car").difference
+    apart = compare([first, second], False, "place", table)
+    assert only(apart, "g_mos", "hall").difference.items == 20
+
+
+def test_recordings_without_partner_are_named(made: Callable[..., Recordings]) -> None:
+    compared = compare([made("a", g_mos=[2] * 8), made("b", ".flac", g_mos=[3] * 7)], True, "", None)
+    assert compared.alone == ("a/7.wav",)
+    assert only(compared, "g_mos").difference.items == 7
+
+
+def test_same_files_by_two_models_are_pairs(tmp_path: Path, write: Write) -> None:
+    tables = [
+        recordings.read(write(tmp_path / f"{n}.csv", [{"file": f"x/{m}/s.wav", "g_mos": n + m} for m in range(3)]))
+        for n in range(2)
+    ]
+    assert [(a.file, b.file) for a, b in pair(*tables)] == [(f"x/{m}/s.wav",) * 2 for m in range(3)]
+
+
+def test_other_folders_are_bridged_by_name(tmp_path: Path, write: Write) -> None:
+    files = (["in/1/a.wav", "in/2/b.wav"], ["out/x/b.flac", "out/y/a.flac"])
+    first, second = (
+        recordings.read(write(tmp_path / f"{n}.csv", [{"file": f, "g_mos": 3} for f in names]))
+        for n, names in enumerate(files)
+    )
+    assert {(a.file, b.file) for a, b in pair(first, second)} == {
+        ("in/1/a.wav", "out/y/a.flac"),
+        ("in/2/b.wav", "out/x/b.flac"),
+    }
+
+
+def test_what_cannot_be_compared_is_told(made: Callable[..., Recordings], tmp_path: Path, write: Write) -> None:
+    a, b = made("a", g_mos=[2.0, 3.0]), made("b", s_mos=[2.0, 3.0])
+    with pytest.raises(UsageError, match="two or more"):
+        compare([a], True, "", None)
+    with pytest.raises(UsageError, match="no score in common"):
+        compare([a, b], True, "", None)
+    other = recordings.read(write(tmp_path / "c.csv", [{"file": "z.wav", "g_mos": 3}]))
+    with pytest.raises(UsageError, match="--unpaired"):
+        compare([a, other], True, "", None)
+    with pytest.raises(UsageError, match=r"no column 'room' \(it holds scores alone\)"):
+        compare([a, a.__class__("d", a.root, a.rows)], True, "room", None)

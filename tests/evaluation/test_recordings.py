@@ -1,0 +1,65 @@
+"""Tables of scores that were written before, in all formats that `mtqnet score` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtqnet.errors import UsageError
+from mtqnet.evaluation import recordings
+
+Write = Callable[[Path, Any], Path]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_what_score_wrote_is_read_back(
+    run: Callable[..., Any],
+    toy_model: Path,
+    good_file: Path,
+    bad_files: dict[str, Path],
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    path = tmp_path / f"scores{suffix}"
+    run("score", good_file, bad_files["silent"], "-m", toy_model, "-o", path)
+    found = recordings.read(path)
+    (good,), ((silent, reason),) = found.scored, found.unscored
+    assert good.file == str(good_file)
+    assert good.scores.g_mos is not None
+    assert 1 <= good.scores.g_mos <= 5
+    assert good.scores.model == "toy"
+    assert good.scores.duration_s == pytest.approx(3.0)
+    assert (silent, "nothing to hear" in reason) == (str(bad_files["silent"]), True)
+    assert len(found.keys) == 6
+
+
+def test_other_columns_and_missing_scores_are_kept(tmp_path: Path, write: Write) -> None:
+    rows = [{"file": "a/1.wav", "g_mos": 3.5, "room": "hall"}, {"file": "a/2.wav", "g_mos": "", "room": "car"}]
+    found = recordings.read(write(tmp_path / "scores.csv", rows))
+    assert found.keys == ("g_mos",)
+    assert found.rows[0].cells == {"room": "hall"}
+    assert found.unscored == (("a/2.wav", "no score in the table"),)
+    assert found.short(found.rows[0]) == "1.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "name,mos\na.wav,3\n", "needs the columns file and one or more of s_mos"),
+        ("a.csv", "file,g_mos\na.wav,good\n", "could not convert"),
+        ("a.jsonl", "{not json\n", "is damaged"),
+        ("a.csv", "", "no table of scores"),
+    ],
+)
+def test_what_is_no_table_of_scores_is_told(tmp_path: Path, name: str, content: str, says: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=says):
+        recordings.read(tmp_path / name)
+
+
+def test_names_are_sorted_as_people_do() -> None:
+    names = ["c10", "c2", "", "x²", "10", "9 kbps", "c"]
+    assert sorted(names, key=recordings.natural) == ["", "c", "c2", "c10", "x²", "9 kbps", "10"]

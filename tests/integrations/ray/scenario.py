@@ -1,0 +1,151 @@
+"""What happens on a real cluster of several nodes, in a process of its own: Ray's warnings are not this package's.
+
+    python scenario.py FOLDER MODEL
+
+FOLDER/calls holds recordings, one of which kills whatever reads it. They lie in an S3 bucket too (moto, on
+loopback). The node that did the first shard is killed when it is at its second. FOLDER/facts.json says what came
+of it. Then a corpus is built on the node that is left, of FOLDER/corpus.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import local_cluster
+import poison
+from mtqnet.errors import MtqnetError
+
+SHARD_SIZE = 4
+SLOW_S = "0.1"
+"""Seconds that each file takes, so that a node is killed in the midst of a shard"""
+
+
+class Scenario:
+    """Facts, and the time at which each was known."""
+
+    def __init__(self, folder: Path, model: str, options: str) -> None:
+        import mtqnet.integrations.ray.datasets
+
+        self.folder, self.options = folder, options
+        self.calls = sorted((folder / "calls").glob("*.wav"))
+        self.source, self.out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
+        self.how = mtqnet.integrations.ray.datasets.ScaleOptions(model, shard_size=SHARD_SIZE)
+        self.facts: dict[str, Any] = {}
+        self._began = time.monotonic()
+
+    def mark(self, what: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} {what}", flush=True)
+
+    def node_is_killed(self, cluster: Any, nodes: list[Any]) -> None:
+        import mtqnet.integrations.ray.datasets
+        from mtqnet.integrations.ray.worker import SHOWN
+
+        killed: list[str] = []
+
+        def told(one: Any, _shards: int) -> None:
+            self.mark(f"shard {one.shard} by {one.node}")
+            if not killed:
+                busy = next(node for node in nodes if one.node.endswith(node.node_id[:SHOWN]))
+                local_cluster.kill_at_work(cluster, busy, self.options, "scores", len(nodes))
+                killed.append(one.node)
+                self.mark("killed")
+
+        result = mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how, told)
+        self.facts["killed"] = [asdict(one) for one in result.outcomes]
+        self.facts["in_bucket"] = _names(self.options)
+        _download(self.options, self.folder / "scores")
+
+    def reruns(self) -> None:
+        import mtqnet.integrations.ray.datasets
+
+        again = mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how)
+        self.facts["again"] = {"kept": len(again.kept), "recordings": again.recordings}
+        local_cluster.store(self.options).delete_file("bucket/scores/part-000001.parquet")
+        mended = mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how)
+        self.facts["mended"] = {"kept": sorted(mended.kept), "recordings": mended.recordings}
+        self.mark("reruns")
+
+    def gives_up(self) -> None:
+        """A shard whose list is lost."""
+        import mtqnet.integrations.ray.datasets
+
+        for name in ("_plan/shards-00000.parquet", "part-000001.parquet"):
+            local_cluster.store(self.options).delete_file(f"bucket/scores/{name}")
+        try:
+            mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how)
+        except MtqnetError as error:
+            self.facts["gave_up"] = str(error)
+        self.mark("gave up")
+
+    def mixed(self) -> None:
+        import mtqnet.integrations.ray.datasets
+
+        with tarfile.open(self.folder / "shards.tar", "w") as archive:
+            for file in self.calls:
+                archive.add(file, f"a/{file.name}")
+        rows = [self.calls[0], "missing.wav", self.source.replace("/calls?", f"/calls/{self.calls[2].name}?")]
+        (self.folder / "list.csv").write_text("\n".join(["id,file", *(f"1,{row}" for row in rows)]) + "\n")
+        given = [str(self.folder / "list.csv"), str(self.folder / "shards.tar")]
+        result = mtqnet.integrations.ray.datasets.score_sources(given, str(self.folder / "mixed"), self.how)
+        self.facts["mixed"] = [asdict(one) for one in result.outcomes]
+        self.mark("mixed")
+
+    def dataset(self) -> None:
+        import ray
+
+        import mtqnet.integrations.ray.datasets
+
+        data = ray.data.read_binary_files([str(self.calls[0]), str(self.calls[3])], include_paths=True)
+        scored = mtqnet.integrations.ray.datasets.score(data, self.how.model, concurrency=1)
+        self.facts["dataset"] = sorted(scored.take_all(), key=lambda row: str(row["path"]))
+        self.mark("dataset")
+
+    def corpus(self) -> None:
+        from mtqnet.corpus.build import Order
+        from mtqnet.corpus.pool import Sources
+        from mtqnet.integrations.ray.corpus import build_corpus
+
+        asked = json.loads((self.folder / "corpus.json").read_text())
+        folders = [tuple(map(Path, asked[kind])) for kind in ("speech", "noise", "rooms")]
+        build_corpus(Order(Sources(*folders), asked["clips"], asked["seed"]), self.folder / "corpus")
+        self.mark("corpus")
+
+
+def main(folder: Path, model: str) -> None:
+    os.environ["PYTHONPATH"] = os.pathsep.join([poison.folder(), os.environ["PYTHONPATH"]])
+    os.environ["POISON_SLOW_S"] = SLOW_S
+    with local_cluster.bucket() as options, local_cluster.cluster(2) as (cluster, nodes):
+        scenario = Scenario(folder, model, options)
+        local_cluster.upload(options, scenario.calls, "calls")
+        scenario.dataset()  # as long as there are two processors: Ray Data reads with one of them
+        scenario.node_is_killed(cluster, nodes)
+        scenario.reruns()
+        scenario.gives_up()
+        scenario.mixed()
+        if (folder / "corpus.json").exists():
+            scenario.corpus()
+    (folder / "facts.json").write_text(json.dumps(scenario.facts))
+
+
+def _names(options: str) -> list[str]:
+    from pyarrow import fs
+
+    found = local_cluster.store(options).get_file_info(fs.FileSelector("bucket/scores", recursive=True))
+    return sorted(info.path for info in found)
+
+
+def _download(options: str, target: Path) -> None:
+    from pyarrow import fs
+
+    fs.copy_files("bucket/scores", str(target), source_filesystem=local_cluster.store(options))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
