@@ -217,12 +217,12 @@ def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -
         (("-", good_file, "--rate", "16000"), 2),
         (("-", "--rate", "16000", "--encoding", "mp3"), 2),
         (("-", "--rate", "16000", "--resume"), 2),
-        (("-", "--rate", "16000"), 7),
+        (("-", "--rate", "16000"), 1),
     ):
         done = piped(second, *arguments, "-m", toy_model)
         assert done.returncode == code, arguments
         assert "Traceback" not in done.stderr
-    assert piped(b"", "-", "--rate", "16000", "-m", toy_model).returncode == 5
+    assert piped(b"", "-", "--rate", "16000", "-m", toy_model).returncode == 1
 
 
 def test_resume_needs_a_table(toy_model: Path, good_file: Path) -> None:
@@ -231,24 +231,12 @@ def test_resume_needs_a_table(toy_model: Path, good_file: Path) -> None:
     assert "--output" in done.stderr
 
 
-EXIT_CODES = {
-    "missing": 3,
-    "text": 4,
-    "empty": 5,
-    "header": 5,
-    "short": 6,
-    "silent": 7,
-    "constant": 7,
-    "nan": 8,
-}
-
-
-@pytest.mark.parametrize(("kind", "code"), EXIT_CODES.items())
-def test_each_kind_of_bad_recording_has_its_exit_code(
-    toy_model: Path, bad_files: dict[str, Path], kind: str, code: int
+@pytest.mark.parametrize("kind", ["missing", "text", "empty", "header", "short", "silent", "constant", "nan"])
+def test_a_recording_that_is_not_scored_is_a_row_with_its_reason(
+    toy_model: Path, bad_files: dict[str, Path], kind: str
 ) -> None:
     done = mtqnet("score", bad_files[kind], "--model", toy_model)
-    assert done.returncode == code
+    assert done.returncode == 1
     (row,) = rows(done.stdout)
     assert row["error"]
     assert row["s_mos"] == ""
@@ -271,18 +259,12 @@ def test_good_file_among_bad_ones_is_scored(
     assert f"scored 1 of {len(found)} recordings" in done.stderr
 
 
-def test_different_reasons_without_any_score_are_a_plain_failure(
-    toy_model: Path, bad_files: dict[str, Path]
-) -> None:
-    assert mtqnet("score", bad_files["text"], bad_files["nan"], "-m", toy_model).returncode == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("score", "{empty_folder}"), 9, "no audio in"),
-        (("score", "{good}", "--model", "nonesuch"), 10, "no model named 'nonesuch'"),
-        (("score", "{good}", "--model", "gone.onnx"), 10, "no such model file"),
+        (("score", "{empty_folder}"), 2, "no audio in"),
+        (("score", "{good}", "--model", "nonesuch"), 2, "no model named 'nonesuch'"),
+        (("score", "{good}", "--model", "gone.onnx"), 2, "no such model file"),
         (("score", "{good}", "--output", "scores.xlsx"), 2, ".parquet"),
         (("score", "{good}", "--output", "gone/scores.csv"), 2, "does not exist"),
     ],

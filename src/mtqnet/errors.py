@@ -1,99 +1,119 @@
-"""What can go wrong, as a tree. Every exception says what happened and what to do next.
+"""Exceptions of this package. Each message states what is wrong, what was found, and what to do.
 
 MtqnetError
-├── AudioError                a recording that gets a reason instead of a score
+├── AudioError                a recording that gets a reason instead of scores
 │   ├── MissingFileError        the path does not exist
-│   ├── UnreadableError         not audio that libsndfile reads
+│   ├── UnreadableError         the file is not audio that can be decoded
 │   ├── EmptyAudioError         no bytes, or a header without samples
-│   ├── TooShortError           less speech than a score can rest on
-│   ├── SilentError             nothing to hear
+│   ├── TooShortError           less sound than the minimum duration
+│   ├── SilentError             no sound above the silence threshold
 │   ├── NotFiniteError          NaN or infinite samples
-│   └── KilledError             killed the process that read it; told only where processes are watched
-├── NoAudioFoundError         a folder without audio
-├── UsageError                arguments that cannot be meant (also a ValueError)
-├── ModelError                a model that is missing, damaged or does not fit
-├── CorpusError               speech, noise or rooms that a corpus cannot be built from
-├── LabelError                signals that have no label: silent, too short, or of unlike length
-├── GateError                 speech that is not as good as `mtqnet gate` was told to ask
-├── NotBetterError            a tuned model that would take the place of a better one
-└── MissingExtraError         an optional part that is not installed (also an ImportError)
+│   └── KilledError             the worker process was killed while it read the file
+├── NoAudioFoundError         a folder without audio files
+├── UsageError                invalid arguments or input tables (also a ValueError)
+├── ModelError                a model that is missing, damaged or incompatible
+├── CorpusError               speech, noise or rooms from which no corpus can be built
+├── LabelError                signals that cannot be labelled: silent, too short, or of different length
+├── GateError                 recordings that do not meet the limits of `mtqnet gate`
+├── NotBetterError            a fine-tuned model that is not better than the model it would replace
+└── MissingExtraError         an optional dependency that is not installed (also an ImportError)
 
-`exit_code` is what the command line returns: one number a kind, so that a script can tell them apart.
+`exit_code` is the exit code of the command line. There are four: 0 done, 1 some recordings were not scored, 2 wrong
+use (arguments, input, model or installation), 3 a gate failed. The reason for each recording is in the table.
 """
 
 from __future__ import annotations
 
+DONE = 0
+SOME_NOT_SCORED = 1
+WRONG_USE = 2
+GATE_FAILED = 3
+
 
 class MtqnetError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
 
-    exit_code = 1
+    exit_code = WRONG_USE
 
 
 class AudioError(MtqnetError):
-    """A recording that cannot be scored; in a table its text stands in the column `error`."""
+    """A recording that cannot be scored; in a table its message is in the column `error`."""
+
+    exit_code = SOME_NOT_SCORED
 
 
 class MissingFileError(AudioError):
-    exit_code = 3
+    """The path does not exist."""
 
 
 class UnreadableError(AudioError):
-    exit_code = 4
+    """The file is not audio that can be decoded."""
 
 
 class EmptyAudioError(AudioError):
-    exit_code = 5
+    """The file has no samples."""
 
 
 class TooShortError(AudioError):
-    exit_code = 6
+    """The recording is shorter than the minimum duration."""
 
 
 class SilentError(AudioError):
-    exit_code = 7
+    """The recording has no sound above the silence threshold."""
 
 
 class NotFiniteError(AudioError):
-    exit_code = 8
+    """The recording has samples that are NaN or infinite."""
 
 
 class KilledError(AudioError):
-    exit_code = 16
+    """The worker process was killed while it read the file."""
 
 
 class NoAudioFoundError(MtqnetError):
-    exit_code = 9
+    """The folder contains no audio files."""
 
 
 class ModelError(MtqnetError):
-    exit_code = 10
+    """The model is missing, damaged or incompatible."""
 
 
 class MissingExtraError(MtqnetError, ImportError):
-    exit_code = 11
+    """An optional dependency is not installed."""
 
 
 class CorpusError(MtqnetError):
-    exit_code = 12
+    """No corpus can be built from the given sources."""
 
 
 class LabelError(MtqnetError):
-    exit_code = 13
+    """The signals cannot be labelled."""
 
 
 class GateError(MtqnetError):
-    exit_code = 14
+    """The recordings do not meet the limits of `mtqnet gate`."""
+
+    exit_code = GATE_FAILED
 
 
 class NotBetterError(MtqnetError):
-    exit_code = 15
+    """The fine-tuned model is not better than the model that it would replace."""
+
+    exit_code = GATE_FAILED
 
 
 class UsageError(MtqnetError, ValueError):
-    exit_code = 2
+    """The arguments or the input tables are invalid."""
 
 
 def missing_extra(what: str, extra: str) -> MissingExtraError:
-    """The one friendly sentence for a part that is not installed."""
-    return MissingExtraError(f"{what} needs an optional part: pip install 'mtqnet[{extra}]'")
+    """Return the error for an optional dependency that is not installed.
+
+    Args:
+        what: The operation that needs it, such as "mtqnet report".
+        extra: The name of the extra in pyproject.toml.
+    """
+    return MissingExtraError(
+        f"{what} needs optional packages that are not installed: run pip install 'mtqnet[{extra}]' "
+        f"(in a clone of the repository: pip install '.[{extra}]')"
+    )

@@ -30,15 +30,15 @@ def test_all_are_listed(run: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("console", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
-        ("gate_reports", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
-        ("evaluate", {"matplotlib", "jinja2", "torch", "pandas"}),
-        ("recording_picture", {"scipy", "jinja2", "torch", "pandas"}),
-        ("report", {"scipy", "matplotlib", "torch", "pandas"}),
+        ("cli.evaluation_console", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
+        ("evaluation.gate_reports", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
+        ("evaluation.evaluate", {"matplotlib", "jinja2", "torch", "pandas"}),
+        ("evaluation.recording_picture", {"scipy", "jinja2", "torch", "pandas"}),
+        ("evaluation.report", {"scipy", "matplotlib", "torch", "pandas"}),
     ],
 )
 def test_nothing_is_loaded_that_is_not_needed(module: str, forbidden: set[str]) -> None:
-    code = f"import sys, mtqnet.evaluation.{module}; print(sorted({forbidden!r} & set(sys.modules)))"
+    code = f"import sys, mtqnet.{module}; print(sorted({forbidden!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -61,6 +61,6 @@ def test_missing_extra_is_one_friendly_line(
         "from mtqnet.cli.app import main\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 11, done.stderr
-    assert done.stderr.endswith("needs an optional part: pip install 'mtqnet[analysis]'\n")
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'mtqnet[analysis]'" in done.stderr
     assert done.stderr.count("\n") == 1

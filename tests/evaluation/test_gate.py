@@ -143,7 +143,7 @@ def test_command_fails_and_passes_on_real_recordings(run: Run, examples: Path, t
     done = run("gate", examples / "1_clean.flac", "--min", "n_mos=2.5", "--max", "sdi_est=0.5")
     assert done.returncode == 0, done.stdout + done.stderr
     done = run("gate", examples, "--min", "g_mos.worst=4.5", "--max", "sdi_est=5", "--junit", junit, "--json")
-    assert done.returncode == GateError.exit_code == 14
+    assert done.returncode == GateError.exit_code == 3
     assert done.stderr == "error: 1 of 3 checks failed\n"
     told = json.loads(done.stdout)
     assert (told["passed"], told["recordings"]) == (False, 7)
@@ -164,7 +164,7 @@ def test_baseline_is_a_folder_too(run: Run, examples: Path, toy_model: Path) -> 
 def test_broken_recording_is_named(run: Run, toy_model: Path, good_file: Path, bad_files: dict[str, Path]) -> None:
     arguments = ("gate", good_file, bad_files["silent"], "--min", "g_mos=1", "-m", toy_model)
     done = run(*arguments)
-    assert done.returncode == 14
+    assert done.returncode == 3
     assert "silent.wav: nothing to hear" in done.stderr
     assert "as recordings have no score" in done.stderr
     assert run(*arguments, "--unscored", "1").returncode == 0

@@ -156,7 +156,7 @@ def test_what_keeps_it_from_starting_is_said_in_a_line(run: Run, tmp_path: Path,
     port = serving.url.rsplit(":", 1)[1]
     for arguments, code, said in (
         (("--port", port), 2, "choose another --port"),
-        (("--model", "nobody"), 10, "no model named"),
+        (("--model", "nobody"), 2, "no model named"),
         (("--keys", tmp_path / "none"), 2, "--new-key"),
         (("--new-key", "a"), 2, "--keys"),
         (("--database", "what"), 2, "MTQNET_DATABASE"),

@@ -118,9 +118,7 @@ SCORE_HELP = (
     "With --engine ray (mtqnet\\[ray]) a PATH may also be an address, a manifest (.csv or .parquet with a column "
     "file) or a .tar shard; --output is a folder of Parquet tables. Called again, it goes on.\n\n"
     "[bold]Exit codes[/]\n\n"
-    "0 all were scored, 1 some were not, 2 wrong use, 9 no audio in the folder, 10 the model does not load, "
-    "11 an optional part is not installed. When nothing was scored, all for one reason: 3 no such file, "
-    "4 not audio, 5 empty, 6 too short, 7 silent, 8 NaN or infinite samples."
+    "0 all recordings were scored, 1 some were not (the column error gives each reason), 2 wrong use."
 )
 """Paragraphs in one piece: where the help is wrapped depends on the terminal."""
 

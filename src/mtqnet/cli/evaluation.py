@@ -110,7 +110,7 @@ def compare(
 
 
 GATE_HELP = (
-    "Hold recordings against limits, as a check in CI: exit code 0 if all hold, 14 if one does not.\n\n"
+    "Hold recordings against limits, as a check in CI: exit code 0 if all limits are met, 3 if one is not.\n\n"
     "A limit is KEY=VALUE, or KEY.STATISTIC=VALUE with mean, worst or a percentile such as p10. --max-drop holds "
     "them against a baseline, a folder or a table of scores, over the recordings that both have: at most so much "
     "worse. A recording without a score fails the gate, unless --unscored allows it. Limits may stand in a TOML "

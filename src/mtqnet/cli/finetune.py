@@ -18,7 +18,7 @@ FINETUNE_HELP = (
     "found by leaving parts of the others out in turn. For small tables, --leave-out-each: every group is held "
     "out once, and the model that is kept learns from all.\n\n"
     "The result is a folder that [cyan]mtqnet score --model[/] takes. It is not written where the model was "
-    "better before, or where a better one lies there (exit code 15). Needs mtqnet\\[train], and a model with its "
+    "better before, or where a better one lies there (exit code 3). Needs mtqnet\\[train], and a model with its "
     ".safetensors.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet finetune ratings/labels.csv --by speaker --out mine[/]\n\n"

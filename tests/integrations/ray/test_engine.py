@@ -99,7 +99,7 @@ def test_node_was_killed_at_its_work(ran: tuple[Path, dict[str, Any]]) -> None:
     assert max(one["attempts"] for one in outcomes) > 1
     assert sum(one["restarts"] for one in outcomes) == 2  # the killing file, twice
     assert sum(one["failed"] for one in outcomes) == 3
-    assert {KilledError.exit_code} < {code for one in outcomes for code in one["codes"]}
+    assert {KilledError.exit_code} <= {code for one in outcomes for code in one["codes"]}
 
 
 def test_folder_holds_tables_a_plan_and_a_manifest_alone(ran: tuple[Path, dict[str, Any]]) -> None:
