@@ -39,8 +39,8 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=120, **options)  # type: ignore[arg-type]
 
     def temporary(self) -> list[Path]:
-        """What requests left behind, in the folders of the service: libraries have files of their own here."""
-        return list(self.folder.glob("mtqnet-*/*"))
+        """Files of requests that were not removed."""
+        return list(self.folder.glob("mtqnet-serve-*/uploads/*"))
 
 
 @contextmanager

@@ -102,7 +102,9 @@ def guarded(
         await answer(receive)
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    options = GuardOptions(hosts=(), max_body=100, upload_s=limits["upload_s"], uploads=int(limits["uploads"]))
+    options = GuardOptions(
+        hosts=(), max_body=100, upload_s=limits["upload_s"], uploads=int(limits["uploads"]), client_uploads=99
+    )
     guard = Guard(app, options)
 
     async def post(receive: Receive) -> list[Message]:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -19,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtqnet import __version__
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.serving import keys, problems, stream, worker
+from mtqnet.serving import keys, problems, stream, uploads
 from mtqnet.serving.guard import Guard, GuardOptions
 from mtqnet.serving.history import database
 from mtqnet.serving.history.store import History
@@ -78,7 +77,9 @@ def create(settings: Settings, parts: Parts) -> FastAPI:
         app.include_router(router)
     app.add_api_websocket_route("/v1/stream", stream.serve)
     app.router.default = Page()
-    limits = GuardOptions(settings.hosts, settings.max_body, settings.upload_s, settings.uploads)
+    limits = GuardOptions(
+        settings.hosts, settings.max_body, settings.upload_s, settings.uploads, settings.client_uploads
+    )
     app.add_middleware(Guard, options=limits)
     app.add_middleware(Measured)  # around the guard, as what it refuses counts too
     return app
@@ -87,17 +88,20 @@ def create(settings: Settings, parts: Parts) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    with TemporaryDirectory(prefix="mtqnet-") as folder:
-        service = _service(settings, app.state.parts, Path(folder))
+    with uploads.temporary_folder() as folder:
+        service = _service(settings, app.state.parts, folder)
         app.state.service = service
-        await service.files.run(worker.ready)  # models are loaded before the first request
-        pruning = asyncio.create_task(_prune(service))
+        await service.files.start()  # models are loaded before the first request
+        background = [
+            asyncio.create_task(job) for job in (_prune(service), service.files.repair(), service.live.repair())
+        ]
         try:
             yield
         finally:
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+            for task in background:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await run_in_threadpool(_close, service)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -35,6 +36,10 @@ HEADERS = {
 
 LENGTH_DIGITS = 20
 """Of a length: more says nothing more, and takes long to convert"""
+GRACE_S = 20.0
+"""Seconds that every body may take, however small it is"""
+MIN_BYTES_A_S = 4000
+"""Bytes per second that a body must reach on average after GRACE_S: telephone speech as G.711 is 8000"""
 UPLOAD_RETRY_S = 5
 """Seconds, of Retry-After, when too many bodies come at once"""
 
@@ -49,6 +54,8 @@ class GuardOptions:
     """Seconds that a body may take to come"""
     uploads: int
     """Requests with a body at once: their files need room until they are answered"""
+    client_uploads: int
+    """Incomplete bodies at once from one client address"""
 
 
 class Guard:
@@ -58,6 +65,8 @@ class Guard:
         self._app = app
         self._options = options
         self._uploads = 0
+        self._receiving: Counter[str] = Counter()
+        """Incomplete bodies by client address"""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -75,11 +84,11 @@ class Guard:
         elif scope["method"] == "POST":
             self._uploads += 1
             try:
-                await self._app(scope, self._limited(receive), _with_headers(send))
+                await self._app(scope, self._limited(receive, _client(scope)), _with_headers(send))
             finally:
                 self._uploads -= 1
         else:
-            await self._app(scope, self._limited(receive), _with_headers(send))
+            await self._app(scope, self._limited(receive, _client(scope)), _with_headers(send))
 
     def _problem(self, scope: Scope) -> ProblemError | None:
         headers = Headers(scope=scope)
@@ -89,28 +98,41 @@ class Guard:
                 421, "wrong_host", f"this server is not {name(host)!r}: name it in MTQNET_ALLOWED_HOSTS if it is"
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _netloc(origin) != host:
             return ProblemError(403, "other_origin", "requests from pages of other sites are not answered")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:LENGTH_DIGITS]) > self._options.max_body:
             return self._too_large()
         if scope["type"] == "http" and scope["method"] == "POST" and self._uploads >= self._options.uploads:
             return busy(f"{self._uploads} requests with a recording are under way", UPLOAD_RETRY_S)
+        if scope["type"] == "http" and self._receiving[_client(scope)] >= self._options.client_uploads:
+            return busy("too many bodies from this address are incomplete", UPLOAD_RETRY_S)
         return None
 
-    def _limited(self, receive: Receive) -> Receive:
-        """Counts what comes, as a body may come without its length, or never end. Raises ProblemError."""
+    def _limited(self, receive: Receive, client: str) -> Receive:
+        """Limit size, time and rate of a body, which may come without its length, or never end.
+
+        Raises:
+            ProblemError: 413 if the body is too large, 408 if it is too slow.
+        """
         seen, whole = 0, False
-        ends = time.monotonic() + self._options.upload_s
+        began = time.monotonic()
 
         async def counted() -> Message:
             nonlocal seen, whole
             if whole:
-                return await receive()  # waits for the client to go away
+                return await receive()  # returns when the client disconnects
+            # The time allowed grows with what has come: a body that trickles in is refused early.
+            allowed_s = min(self._options.upload_s, GRACE_S + seen / MIN_BYTES_A_S)
+            self._receiving[client] += 1
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
+                message = await asyncio.wait_for(receive(), max(0.0, began + allowed_s - time.monotonic()))
             except TimeoutError as error:
-                raise self._too_slow() from error
+                raise self._too_slow(allowed_s) from error
+            finally:
+                self._receiving[client] -= 1
+                if not self._receiving[client]:
+                    del self._receiving[client]
             whole = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self._options.max_body:
@@ -122,8 +144,11 @@ class Guard:
     def _too_large(self) -> ProblemError:
         return too_large("the body is too large", f"{self._options.max_body / MB:g} MB")
 
-    def _too_slow(self) -> ProblemError:
-        detail = f"the body took more than {self._options.upload_s:g} s to come: send a shorter recording"
+    def _too_slow(self, allowed_s: float) -> ProblemError:
+        detail = (
+            f"The body was not complete after {allowed_s:.0f} s. This server accepts {self._options.upload_s:g} s "
+            f"and at least {MIN_BYTES_A_S / 1000:g} kB per second after the first {GRACE_S:g} s."
+        )
         return ProblemError(408, "too_slow", detail, {"Connection": "close"})
 
 
@@ -133,6 +158,20 @@ def name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _netloc(origin: str) -> str:
+    """Host and port of an Origin header; empty where it is not a URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def _client(scope: Scope) -> str:
+    """Address of the client: that of the proxy's header where the proxy is trusted (uvicorn)."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _with_headers(send: Send) -> Send:

@@ -37,6 +37,11 @@ class Metrics:
             "mtqnet_refusals", "Requests and recordings refused, by reason", ["reason"], registry=self.registry
         )
         self.jobs = Gauge("mtqnet_jobs", "Jobs that run or wait", registry=self.registry)
+        self.restarts = Gauge(
+            "mtqnet_process_restarts",
+            "Idle scoring processes that were replaced",
+            registry=self.registry,
+        )
         self.streams = Gauge("mtqnet_streams", "Live streams open", registry=self.registry)
         self.behind = Histogram(
             "mtqnet_stream_behind_seconds", "Audio that had come beyond the end of a row when it was ready",

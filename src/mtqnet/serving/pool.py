@@ -1,16 +1,21 @@
-"""Bounded work in processes of its own: so many at a time, so many waiting, so long each.
+"""Bounded work in separate processes: limited number of jobs at a time, limited queue, limited time per job.
 
-Processes and not threads: a job that takes too long, or a decoder that crashes, is ended without the service.
-Pebble ends and replaces them; the standard library's pool cannot.
+Processes instead of threads: a job that takes too long, or a decoder that crashes, is ended without ending the
+service. Every process has a pool of its own (pebble, one worker each). A process that is killed while it is idle,
+for example by the out-of-memory killer, therefore breaks its own pool only; that pool is replaced and the job is
+tried once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -21,36 +26,103 @@ from mtqnet.serving import worker
 from mtqnet.serving.problems import ProblemError, busy, log
 
 T = TypeVar("T")
-LONGEST_RETRY_S = 60
-"""Seconds, of Retry-After"""
+MAX_RETRY_S = 60
+"""Largest value of the header Retry-After, in seconds"""
 SMOOTHING = 0.1
-"""Share of the newest job in the running mean of job times"""
+"""Weight of the latest job in the running mean of job durations"""
+ATTEMPTS = 2
+"""How often a job is started: a process may be killed for reasons that have nothing to do with the job"""
+REPAIR_EVERY_S = 1.0
+"""Seconds between two checks of idle processes"""
 
 
 @dataclass(frozen=True)
 class PoolOptions:
-    """How many at a time, and how long."""
+    """Number of processes, length of the queue, time limit."""
 
     processes: int
     queue: int
-    """Jobs that may wait"""
+    """Jobs that may wait for a process"""
     job_s: float
+    """Seconds after which a job is ended together with its process"""
     models: tuple[str, ...] = ()
-    """To load at the start"""
+    """Models that each process loads at its start"""
 
 
-class Pool:
-    """Belongs to one event loop. Its processes start with the first job."""
+class Slot:
+    """One scoring process, replaced when it dies."""
 
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
-        # Spawned, not forked: threads of onnxruntime do not survive a fork.
-        self._processes = ProcessPool(
-            max_workers=options.processes,
+        self._pool = self._new_pool()
+        self._started = False
+        self.restarts = 0
+        """Number of times the process had to be replaced while it was idle"""
+
+    def _new_pool(self) -> ProcessPool:
+        # Spawned, not forked: the threads of onnxruntime do not survive a fork.
+        return ProcessPool(
+            max_workers=1,
             initializer=worker.start,
-            initargs=(options.models,),
+            initargs=(self._options.models,),
             context=get_context("spawn"),
         )
+
+    @property
+    def active(self) -> bool:
+        """Whether the process can take a job; a process that was not started yet can."""
+        return not self._started or bool(self._pool.active)
+
+    def run(self, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+        """Run a job and wait for its result; a job whose process dies is started ATTEMPTS times in all."""
+        self._started = True
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                future = self._pool.schedule(function, args=arguments, timeout=self._options.job_s)
+                result: T = future.result()
+            except (BrokenProcessPool, RuntimeError, ProcessExpired) as error:
+                if isinstance(error, RuntimeError) and not isinstance(error, BrokenProcessPool) and self.active:
+                    raise  # raised by the job itself
+                self.repair()
+                if attempt == ATTEMPTS:
+                    raise
+                log.warning("a scoring process ended unexpectedly (%s); its job is started again", error)
+            else:
+                return result
+        raise AssertionError("unreachable")
+
+    def repair(self) -> None:
+        """Replace a pool that takes no more jobs."""
+        if not self.active:
+            self.end()
+            self._pool = self._new_pool()
+            self.restarts += 1
+
+    def close(self, patience_s: float) -> None:
+        """Let the running job finish within `patience_s` seconds, then end the process."""
+        self._pool.close()  # type: ignore[no-untyped-call]
+        try:
+            self._pool.join(patience_s)
+        except (TimeoutError, CancelledError):
+            self.end()
+
+    def end(self) -> None:
+        """End the process at once."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+
+class Pool:
+    """Runs functions of worker.py in `processes` processes."""
+
+    def __init__(self, options: PoolOptions) -> None:
+        self._options = options
+        self._slots = [Slot(options) for _ in range(options.processes)]
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        for slot in self._slots:
+            self._free.put(slot)
+        self._threads = ThreadPoolExecutor(options.processes, thread_name_prefix="jobs")
+        self._closing = threading.Event()
         self._mean_s = 0.5
         self.pending = 0
         """Jobs that run or wait"""
@@ -59,46 +131,98 @@ class Pool:
     def full(self) -> bool:
         return self.pending >= self._options.processes + self._options.queue
 
+    @property
+    def healthy(self) -> bool:
+        """Whether at least one process can take a job."""
+        return any(slot.active for slot in self._slots)
+
+    @property
+    def restarts(self) -> int:
+        """Number of processes that were replaced while they were idle."""
+        return sum(slot.restarts for slot in self._slots)
+
+    async def start(self) -> None:
+        """Start every process and wait until each has loaded its models."""
+        await asyncio.gather(
+            *(asyncio.wrap_future(self._threads.submit(slot.run, worker.ready, ())) for slot in self._slots)
+        )
+
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function of worker.py. Raises ProblemError: 429 when too many wait, 413 when it is too much."""
+        """Run a function of worker.py.
+
+        Raises:
+            ProblemError: 429 if too many jobs wait, 413 if the recording is too long or the job takes too long,
+                500 if the process died twice.
+        """
         if self.full:
             raise self._busy()
         self.pending += 1
         started = time.monotonic()
         try:
-            return await asyncio.wrap_future(self._schedule(function, arguments))
+            return await asyncio.wrap_future(self._submit(function, arguments))
         except worker.TooLongError as error:
             raise ProblemError(413, "too_long", str(error)) from error
         except TimeoutError as error:
             raise ProblemError(
-                413, "took_too_long", f"took more than {self._options.job_s:g} s: send a shorter recording"
+                413,
+                "took_too_long",
+                f"Scoring took more than {self._options.job_s:g} s. Send a shorter recording.",
             ) from error
-        except ProcessExpired as error:
+        except (ProcessExpired, BrokenProcessPool) as error:
             log.error("a scoring process died: %s", error)
-            raise ProblemError(500, "process_died", "the process that scored it died; it was replaced") from error
+            raise ProblemError(
+                500, "process_died", f"The scoring process died {ATTEMPTS} times on this recording."
+            ) from error
         finally:
             self.pending -= 1
             self._mean_s += SMOOTHING * (time.monotonic() - started - self._mean_s)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function of worker.py and wait for it, in a thread that is not the event loop's."""
-        result: T = self._schedule(function, arguments).result()
-        return result
+        """Run a function of worker.py and wait for the result; not for the thread of the event loop."""
+        return self._submit(function, arguments).result()
 
-    def _schedule(self, function: Callable[..., T], arguments: Sequence[Any]) -> Any:
-        return self._processes.schedule(function, args=arguments, timeout=self._options.job_s)
+    async def repair(self) -> None:
+        """Replace idle processes that were killed, until cancelled."""
+        while not self._closing.is_set():
+            await asyncio.sleep(REPAIR_EVERY_S)
+            if not all(slot.active for slot in self._slots):
+                await asyncio.wrap_future(self._threads.submit(self._repair_idle))
 
     def close(self, patience_s: float) -> None:
-        """Take no more jobs, let those in flight finish, and end the processes."""
-        self._processes.close()  # type: ignore[no-untyped-call]
+        """Take no more jobs, let running jobs finish within `patience_s` seconds, and end the processes."""
+        self._closing.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        ends = time.monotonic() + patience_s
+        for slot in self._slots:
+            slot.close(max(0.0, ends - time.monotonic()))
+        self._threads.shutdown()
+
+    def _submit(self, function: Callable[..., T], arguments: Sequence[Any]) -> Future[T]:
+        return self._threads.submit(self._in_slot, function, arguments)
+
+    def _in_slot(self, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+        slot = self._free.get()
         try:
-            self._processes.join(patience_s)
-        except (TimeoutError, CancelledError):
-            self._processes.stop()  # type: ignore[no-untyped-call]
-            self._processes.join()
+            return slot.run(function, arguments)
+        finally:
+            self._free.put(slot)
+
+    def _repair_idle(self) -> None:
+        """Repair the slots that no job uses, and load their models."""
+        for _ in range(len(self._slots)):
+            try:
+                slot = self._free.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                if not slot.active and not self._closing.is_set():
+                    log.warning("an idle scoring process was killed; it is replaced")
+                    slot.repair()
+                    slot.run(worker.ready, ())
+            finally:
+                self._free.put(slot)
 
     def _busy(self) -> ProblemError:
-        """Retry when half of what waits now is done, as far as the last jobs tell."""
-        wait = self._mean_s / 2
-        seconds = min(LONGEST_RETRY_S, max(1, math.ceil(wait)))
-        return busy(f"{self.pending} jobs are under way", seconds)
+        """Suggest a retry when half of the waiting jobs should be done, estimated from the latest jobs."""
+        seconds = min(MAX_RETRY_S, max(1, math.ceil(self._mean_s / 2)))
+        return busy(f"{self.pending} jobs are running or waiting", seconds)

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -19,6 +20,8 @@ MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:mtqnet:problem:"
 """Before the kind of a problem. A URN, as there is no page at a fixed host that it could point to."""
 log = logging.getLogger("mtqnet.serving")
+DATABASE_RETRY_S = 5
+"""Seconds, value of Retry-After when the database does not answer"""
 
 
 class ProblemError(Exception):
@@ -74,6 +77,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(SQLAlchemyError, _no_database)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -98,6 +102,13 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 nobody hears it: it is counted
     return await _problem(request, ProblemError(400, "gone", "the client went away before the body was whole"))
+
+
+async def _no_database(request: Request, error: Exception) -> JSONResponse:
+    log.error("the history does not answer at %s: %s", request.url.path, error)
+    detail = f"The database of the history is locked or unreachable. Try again in {DATABASE_RETRY_S} s."
+    headers = {"Retry-After": str(DATABASE_RETRY_S)}
+    return await _problem(request, ProblemError(503, "history_unavailable", detail, headers))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

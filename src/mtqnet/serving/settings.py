@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     max_body_mb: float = Field(100, gt=0, description="MB of a request's body.")
     upload_s: float = Field(300, gt=0, description="Seconds that a request's body may take to come.")
     uploads: int = Field(64, ge=1, description="Requests with a body at once; beyond that the answer is 429.")
+    client_uploads: int = Field(
+        32,
+        ge=1,
+        description="Incomplete bodies at once from one client address; beyond that the answer is 429.",
+    )
     max_duration_s: float = Field(3600, gt=0, description="Seconds of a recording.")
     max_decoded_mb: float = Field(
         1500, gt=0, description="MB of a recording decoded: samples times channels times 4 bytes."

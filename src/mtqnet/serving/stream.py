@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
@@ -52,6 +53,9 @@ HISTORY_S = 60.0
 """Seconds of a stream that become a row of the history"""
 POLICY, LATER, FAULT = 1008, 1013, 1011
 """Close codes (RFC 6455 and its registry): refused, try again later, the server's fault"""
+
+MAX_END = 256
+"""Characters of the last message that are read: deeper nesting cannot be meant"""
 
 Chunk = NDArray[Any]
 
@@ -99,7 +103,7 @@ async def serve(websocket: WebSocket) -> None:
         return
     except ProblemError as problem:
         await _refuse(websocket, service, problem)
-    except (ProcessExpired, TimeoutError, CancelledError) as error:
+    except (ProcessExpired, BrokenProcessPool, TimeoutError, CancelledError) as error:
         log.error("a row of a live stream was lost: %s", error)
         await _refuse(websocket, service, ProblemError(500, "process_died", "the process that scored it died"))
 
@@ -291,7 +295,7 @@ def mean(rows: Sequence[Scores]) -> Scores:
 def _need_end(text: str) -> None:
     """Raise ProblemError unless a message says that it is the last."""
     try:
-        said = json.loads(text)
+        said = json.loads(text[:MAX_END])
     except ValueError:
         said = None
     if not isinstance(said, dict) or said.get("type") != "end":

@@ -1,16 +1,19 @@
-"""Bodies of requests become files with names of our own; what the client calls them is a label."""
+"""Bodies of requests are stored in temporary files; the name that the client gives is only a label."""
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from mtqnet.serving.history.tables import NAME
 from mtqnet.serving.problems import ProblemError
@@ -18,10 +21,37 @@ from mtqnet.serving.worker import Upload
 
 FORM = "multipart/form-data"
 COPY_BYTES = 1 << 20
+PREFIX = "mtqnet-serve-"
+"""Name of the folder of a service, in the system's folder for temporary files"""
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Create a folder for uploads and remove it at the end.
+
+    Folders of services that were killed are removed first. A folder in use is recognised by a lock on the folder,
+    which the system releases when the process ends, however it ends.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _remove_unused(folder)
+    with TemporaryDirectory(prefix=PREFIX) as name, Path(name, "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        uploads = Path(name, "uploads")
+        uploads.mkdir()
+        yield uploads
+
+
+def _remove_unused(folder: Path) -> None:
+    try:
+        with (folder / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # in use, of another user, or being created
+        return
 
 
 class Desk:
-    """A folder for the files of one request, gone at its end whatever happens."""
+    """A folder for the files of one request, removed when the request ends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = TemporaryDirectory(dir=folder)
@@ -66,7 +96,7 @@ async def forms(request: Request, desk: Desk, fields: Sequence[str], most: int) 
     if not _is_form(request):
         raise ProblemError(415, "no_form", f"send {FORM} with files as {' and '.join(fields)}")
     found: dict[str, list[Upload]] = {}
-    async with request.form(max_files=most * len(fields), max_fields=len(fields)) as form:
+    async with _form(request, most * len(fields), len(fields)) as form:
         for field in fields:
             files = [part for part in form.getlist(field) if isinstance(part, UploadFile)]
             if not 1 <= len(files) <= most:
@@ -74,6 +104,19 @@ async def forms(request: Request, desk: Desk, fields: Sequence[str], most: int) 
                 raise ProblemError(422, "no_file", f"the form has {len(files)} files as `{field}`: send {count}")
             found[field] = [await run_in_threadpool(_stored, file, desk.file()) for file in files]
     return found
+
+
+@asynccontextmanager
+async def _form(request: Request, max_files: int, max_fields: int) -> AsyncIterator[FormData]:
+    """Parse a form. Raises ProblemError where its charset is unknown or does not fit its content."""
+    try:
+        form = await request.form(max_files=max_files, max_fields=max_fields)
+    except (LookupError, UnicodeError, ValueError) as error:
+        raise ProblemError(400, "bad_request", f"The form cannot be decoded: {error}. Use UTF-8.") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def _is_form(request: Request) -> bool:

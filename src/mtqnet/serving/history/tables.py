@@ -52,6 +52,7 @@ scores = Table(
     Column("version", String(32), nullable=False),
     Index(None, "time_ms"),
     *(Index(None, name, "id") for name in ("source", "level", "model", "kind")),
+    sqlite_autoincrement=True,  # the id of a deleted row is never used again
 )
 
 recordings = Table(

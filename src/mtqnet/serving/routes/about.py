@@ -54,6 +54,8 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", response_model=schemas.Ready, responses=problems(503))
 async def readyz(service: ServiceOf) -> dict[str, Any]:
     """Whether a job would be taken, and the history answers."""
+    if not service.files.healthy:
+        raise ProblemError(503, "not_ready", "no scoring process is running; they are being replaced")
     if service.files.full:
         raise ProblemError(503, "not_ready", f"{service.files.pending} jobs are under way")
     if service.history is not None:
@@ -73,5 +75,6 @@ async def readyz(service: ServiceOf) -> dict[str, Any]:
 async def metrics(service: ServiceOf) -> Response:
     """Figures for Prometheus."""
     service.metrics.jobs.set(service.files.pending)
+    service.metrics.restarts.set(service.files.restarts + service.live.restarts)
     service.metrics.streams.set(service.live.pending)
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
