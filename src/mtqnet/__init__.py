@@ -12,6 +12,7 @@ each means. Importing this costs nothing: the parts are loaded when they are fir
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mtqnet.scoring.scores import Scores
     from mtqnet.scoring.stream import Stream, stream
     from mtqnet.targets import TARGETS
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+"""onnxruntime 1.29 and later collects usage data and contacts a server unless this is set before it is loaded."""
 
 __version__ = "0.1.0"
 

@@ -1,13 +1,16 @@
-"""Which models exist, and whether a model file is what its record says.
+"""Model files: where they are found and how they are checked.
 
-A model is a pair: `NAME.onnx` (the graph with its weights) and `NAME.json` (its record) beside it. Shipped
-models lie in the package, in `weights/`; one of your own is named by the path of its `.onnx`, or by a folder
-that holds exactly one pair. The record says, in JSON:
+A model is a pair of files in one folder: `NAME.onnx` (the graph with its weights) and `NAME.json` (its record).
+Shipped models are in the package folder `weights/`. Another model is named by the path of its `.onnx` file, or by
+a folder that contains exactly one pair. The record is JSON:
 
     {"name": "base", "targets": ["s_mos", "n_mos"], "features": ["logmel"], "peak_normalise": false,
      "frame_rate_hz": 25.0, "sha256": "digest of the .onnx file", "licence": "MIT"}
 
-More keys are allowed and left alone: what the model was trained on, the figures it reached, ...
+Further keys are allowed and ignored: training data, accuracy and so on.
+
+Model folders are untrusted input. Both files must be regular files of limited size, and the graph must not refer
+to other files or to operators outside the ONNX standard (graph_check.py).
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,101 +26,148 @@ from typing import Any
 
 from mtqnet.audio.features import FEATURES
 from mtqnet.errors import ModelError
+from mtqnet.scoring import graph_check
 from mtqnet.scoring.intervals import Intervals, parse
 from mtqnet.targets import KEYS
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-"""Folder of the shipped models."""
+"""Folder of the shipped models"""
+MAX_GRAPH_BYTES = 2**31 - 1
+"""Size limit of an .onnx file: the limit of the protobuf format"""
+MAX_RECORD_BYTES = 4_000_000
+"""Size limit of a record; those of the shipped models have 40 kB"""
+MAX_NAME = 200
+"""Characters of a model's name"""
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a model says of itself."""
+    """The record of a model."""
 
     path: Path
-    """The .onnx file"""
+    """Path of the .onnx file"""
     name: str
     targets: tuple[str, ...]
-    """Keys, in the order of the graph's outputs."""
+    """Target keys in the order of the graph's outputs"""
     features: tuple[str, ...]
-    """Names in signal.features.FEATURES, which are the graph's inputs."""
+    """Feature names (keys of audio.features.FEATURES), which are the graph's inputs"""
     peak_normalise: bool
-    """Whether samples are divided by their peak before the features are taken."""
+    """Whether samples are divided by their peak before the features are computed"""
     frame_rate_hz: float
-    """Frame scores a second"""
+    """Frame scores per second"""
     sha256: str
+    """Digest of the .onnx file"""
     licence: str
     one_at_a_time: bool = False
-    """Whether the graph takes a single clip only (some speech encoders know no padding)."""
+    """Whether the graph accepts a single clip only (some speech encoders do not support padding)"""
     intervals: Intervals | None = None
-    """None for a model that was not calibrated"""
+    """Prediction intervals; None for a model that was not calibrated"""
     track: bool = True
-    """Whether its frame scores follow each other in time."""
+    """Whether frame scores are consecutive in time"""
 
     def weights(self) -> bytes:
-        """The .onnx file, read once and held against `sha256`. Raises ModelError."""
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"cannot read {self.path} ({error.strerror}): check the path") from error
+        """Read the .onnx file and compare it with `sha256`.
+
+        Returns:
+            The content of the file.
+
+        Raises:
+            ModelError: The file cannot be read, differs from its digest, or refers to other files or to operators
+                outside the ONNX standard.
+        """
+        content = _read(self.path, MAX_GRAPH_BYTES)
         digest = hashlib.sha256(content).hexdigest()
         if digest != self.sha256:
             raise ModelError(
                 f"{self.path.name} is not the file that {self.path.with_suffix('.json').name} describes "
-                f"(sha256 {digest[:12]}..., expected {self.sha256[:12]}...): install it again"
+                f"(sha256 {digest[:12]}..., expected {self.sha256[:12]}...): install the model again"
             )
+        problem = graph_check.find_problem(content)
+        if problem is not None:
+            raise ModelError(f"{self.path} is not an acceptable model: {problem}")
         return content
 
 
 def shipped() -> tuple[str, ...]:
-    """Names of the models inside the package, sorted."""
+    """Return the sorted names of the models in the package."""
     return tuple(sorted(path.stem for path in WEIGHTS.glob("*.onnx")))
 
 
 def find(model: str | os.PathLike[str]) -> ModelRecord:
-    """The record of a shipped model (by name) or of one's own (by path). Raises ModelError."""
+    """Find a model and read its record.
+
+    Args:
+        model: Name of a shipped model, path of an .onnx file, or a folder with exactly one model.
+
+    Raises:
+        ModelError: No such model, or its record is missing or invalid.
+    """
     if isinstance(model, str) and model in shipped():
-        return _read(WEIGHTS / f"{model}.onnx")
+        return _record(WEIGHTS / f"{model}.onnx")
     path = Path(model)
-    if path.is_dir():
-        return _read(_only_pair(path))
+    if os.path.isdir(path):  # noqa: PTH112 Path.is_dir raises for a name that is too long
+        return _record(_only_pair(path))
     if path.suffix == ".onnx":
-        return _read(path)
-    names = ", ".join(shipped()) or "none (this installation holds no weights: install it again)"
-    raise ModelError(f"no model named '{model}'. There are: {names}; or give the path of an .onnx file")
+        return _record(path)
+    names = ", ".join(shipped()) or "none (this installation has no weights: install mtqnet again)"
+    raise ModelError(
+        f"no model named {str(model)[:MAX_NAME]!r}: shipped models are {names}, or give the path of an .onnx file"
+    )
 
 
 def _only_pair(folder: Path) -> Path:
     pairs = sorted(path for path in folder.glob("*.onnx") if path.with_suffix(".json").is_file())
     if len(pairs) != 1:
         raise ModelError(
-            f"{folder} holds {len(pairs)} models (an .onnx with its .json beside it), expected one: "
-            "name the .onnx file itself"
+            f"{folder} contains {len(pairs)} models (an .onnx file with a .json file of the same name), expected "
+            "one: give the path of the .onnx file"
         )
     return pairs[0]
 
 
-def _read(path: Path) -> ModelRecord:
-    if not path.is_file():
-        raise ModelError(f"no such model file: {path}")
-    beside = path.with_suffix(".json")
+def _record(path: Path) -> ModelRecord:
+    file = path.with_suffix(".json")
+    if not _possible(path) or not os.path.lexists(path):
+        raise ModelError(f"no such model file: {str(path)[:MAX_NAME]}")
+    if not os.path.lexists(file):
+        raise ModelError(f"{path.name} has no record: put the exported {file.name} into the same folder")
     try:
-        record = json.loads(beside.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path.name} has no record: put {beside.name} beside it, as it was exported") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{beside} is not a JSON record ({error}): export the model again") from error
+        return _parse(path, json.loads(_read(file, MAX_RECORD_BYTES).decode("utf-8")))
+    except RecursionError as error:
+        raise ModelError(f"{file} is nested too deeply: export the model again") from error
+    except KeyError as error:
+        raise ModelError(f"{file} has no {error}: export the model again") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ModelError(f"{file} is not a valid record ({error}): export the model again") from error
+
+
+def _possible(path: Path) -> bool:
+    """Whether the operating system can represent this path."""
     try:
-        return _parse(path, record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelError(f"{beside} {said}: export the model again") from error
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes; devices, pipes and folders are refused unopened."""
+    try:
+        mode = path.stat()
+        if not stat.S_ISREG(mode.st_mode):
+            raise ModelError(f"{path} is not a regular file: a model is a pair of regular files")
+        with path.open("rb") as file:
+            content = file.read(min(mode.st_size, limit) + 1)
+    except OSError as error:
+        raise ModelError(f"cannot read {path} ({error.strerror}): check the path and its permissions") from error
+    if len(content) > limit:
+        raise ModelError(f"{path} has more than {limit / 1e6:.0f} MB, the limit for this kind of file")
+    return content
 
 
 def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
     return ModelRecord(
         path=path,
-        name=str(record["name"]),
+        name=_name(record["name"]),
         targets=_known("targets", record["targets"], KEYS),
         features=_known("features", record["features"], tuple(FEATURES)),
         peak_normalise=bool(record["peak_normalise"]),
@@ -129,17 +180,23 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
     )
 
 
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"'name' must be 1 to {MAX_NAME} printable characters")
+    return name
+
+
 def _known(what: str, names: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     if not isinstance(names, list) or not names or len(set(map(str, names))) != len(names):
-        raise ValueError(f"has no list of different names as '{what}'")
+        raise ValueError(f"'{what}' must be a list of different names")
     unknown = [str(name) for name in names if name not in known]
     if unknown:
-        raise ValueError(f"has unknown {what}: {', '.join(unknown)} (known: {', '.join(known)})")
+        raise ValueError(f"unknown {what}: {', '.join(unknown)} (known: {', '.join(known)})")
     return tuple(names)
 
 
 def _positive(what: str, value: Any) -> float:
     number = float(value)
     if not 0 < number < float("inf"):
-        raise ValueError(f"has {what} {value!r}, which is no positive number")
+        raise ValueError(f"{what} is {value!r}, expected a positive number")
     return number

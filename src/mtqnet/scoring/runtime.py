@@ -1,11 +1,11 @@
-"""One ONNX session on the CPU: clips in, values and frames out.
+"""Run a model with onnxruntime on the CPU: audio clips in, values and frame scores out.
 
-The contract with the graph (training/export.py writes it):
-  inputs   one float32 (batch, rows, width) per feature of the record, under the feature's name, zeros after
-           each clip; `samples` int64 (batch,), valid samples of each clip at 16 kHz.
-  outputs  `values` float32 (batch, targets), each in its target's own unit, not clipped;
-           `frames` float32 (batch, frames, targets), likewise; `frame_counts` int64 (batch,), valid frames.
-The graph masks the padding, so that a clip scores the same alone and in a batch.
+Inputs and outputs of the graph (written by training/export.py):
+  inputs   one float32 (batch, rows, width) per feature of the record, under the feature's name, zero-padded;
+           `samples` int64 (batch,): valid samples of each clip at 16 kHz.
+  outputs  `values` float32 (batch, targets), each in its target's unit, not clipped;
+           `frames` float32 (batch, frames, targets), likewise; `frame_counts` int64 (batch,): valid frames.
+The graph masks the padding, so that a clip has the same scores alone and in a batch.
 """
 
 from __future__ import annotations
@@ -28,16 +28,24 @@ OUTPUTS = ["values", "frames", "frame_counts"]
 
 @dataclass(frozen=True)
 class Output:
-    """What the graph says of a batch. Own units, not clipped."""
+    """Output of the graph for a batch, in the unit of each target, not clipped."""
 
     values: NDArray[np.float64]
     """(batch, targets)"""
     frames: tuple[NDArray[np.float64], ...]
-    """Of each clip (frames, targets), without padding."""
+    """Frame scores of each clip, (frames, targets), without padding"""
 
 
 class Runtime:
-    """A loaded model. Reading and checking it raises ModelError; `threads` 0 means one per core."""
+    """A loaded model.
+
+    Args:
+        record: The model's record.
+        threads: Threads of onnxruntime; 0 means one per core.
+
+    Raises:
+        ModelError: The model cannot be loaded or does not agree with its record.
+    """
 
     def __init__(self, record: ModelRecord, threads: int = 0) -> None:
         if threads < 0:
@@ -46,63 +54,71 @@ class Runtime:
         self._session = _session(record, threads)
 
     def run(self, clips: Sequence[Samples]) -> Output:
-        """Clips (samples_i,) of 0.5 s or more -> values and frames. ModelError if they are not finite."""
+        """Compute the features of clips and run the graph.
+
+        Args:
+            clips: Arrays (samples_i,) at 16 kHz, each 0.5 s or longer.
+
+        Raises:
+            ModelError: A score is not finite.
+        """
         if self.record.one_at_a_time and len(clips) > 1:
-            alone = [self.run([clip]) for clip in clips]
-            return Output(np.concatenate([a.values for a in alone]), tuple(a.frames[0] for a in alone))
-        feed = _inputs(self.record, clips)
-        values, frames, counts = self._session.run(OUTPUTS, feed)
+            single = [self.run([clip]) for clip in clips]
+            return Output(
+                np.concatenate([each.values for each in single]), tuple(each.frames[0] for each in single)
+            )
+        values, frames, counts = self._session.run(OUTPUTS, _inputs(self.record, clips))
         if not np.isfinite(values).all():
             raise ModelError(
-                f"model '{self.record.name}' gave no number: are the samples scaled to full scale 1? "
-                f"Their peak is {max(float(np.abs(clip).max()) for clip in clips):.3g}"
+                f"model '{self.record.name}' returned a score that is not finite: check that full scale of the "
+                f"samples is 1 (their peak is {max(float(np.abs(clip).max()) for clip in clips):.3g})"
             )
-        pieces = (rows[:count] for rows, count in zip(frames, counts, strict=True))
-        return Output(values.astype(np.float64), tuple(rows.astype(np.float64) for rows in pieces))
+        valid = (rows[:count].astype(np.float64) for rows, count in zip(frames, counts, strict=True))
+        return Output(values.astype(np.float64), tuple(valid))
 
 
 def _inputs(record: ModelRecord, clips: Sequence[Samples]) -> dict[str, NDArray[Any]]:
-    lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
-    heard = [peak_normalised(clip) for clip in clips] if record.peak_normalise else clips
-    feed: dict[str, NDArray[Any]] = {"samples": lengths}
-    # Absurdly large samples overflow here; `run` then says so in words.
-    with np.errstate(over="ignore", invalid="ignore"):
+    inputs: dict[str, NDArray[Any]] = {"samples": np.array([len(clip) for clip in clips], dtype=np.int64)}
+    scaled = [peak_normalised(clip) for clip in clips] if record.peak_normalise else clips
+    with np.errstate(over="ignore", invalid="ignore"):  # very large samples overflow here; `run` reports them
         for name in record.features:
-            feed[name], _ = pad([FEATURES[name].compute(clip) for clip in heard])
-    return feed
+            inputs[name], _ = pad([FEATURES[name].compute(clip) for clip in scaled])
+    return inputs
 
 
 def _session(record: ModelRecord, threads: int) -> Any:
-    import onnxruntime as ort  # here, so that help texts need not wait for it
+    import onnxruntime as ort  # here, because it takes long to import
 
+    ort.disable_telemetry_events()  # in case it was imported before this package, see mtqnet/__init__.py
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True
-    # Threads that wait would burn the time of other processes; a run is too long to gain by it.
+    # Spinning threads would take processor time from other processes; one run is too long to gain from it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors only: they come as exceptions, the rest is chatter
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the only format that was checked
+    options.log_severity_level = 3  # errors only, which are raised as exceptions
     content = record.weights()
     try:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a dozen kinds, without a common base
+    except Exception as error:  # onnxruntime has a dozen exception types without a common base class
         raise ModelError(f"onnxruntime cannot load {record.path} ({_first_line(error)})") from error
     _check(record, session)
     return session
 
 
 def _check(record: ModelRecord, session: Any) -> None:
-    given = {node.name for node in session.get_inputs()}
-    missing = given ^ {"samples", *record.features}
-    missing |= set(OUTPUTS) - {node.name for node in session.get_outputs()}
-    if missing:
+    inputs = {node.name for node in session.get_inputs()}
+    different = inputs ^ {"samples", *record.features}
+    different |= set(OUTPUTS) - {node.name for node in session.get_outputs()}
+    if different:
         raise ModelError(
-            f"{record.path.name} and its record do not agree on {', '.join(sorted(missing))}: "
+            f"{record.path.name} and its record do not agree on {', '.join(sorted(different))}: "
             "export the model again with this version of mtqnet"
         )
     width = next(node.shape[-1] for node in session.get_outputs() if node.name == "values")
     if isinstance(width, int) and width != len(record.targets):
         raise ModelError(
-            f"{record.path.name} gives {width} values, its record names {len(record.targets)} targets"
+            f"{record.path.name} has {width} output values, but its record has {len(record.targets)} targets"
         )
 
 
