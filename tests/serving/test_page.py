@@ -263,7 +263,7 @@ def test_history_and_its_filters(page: Page, serving: Server, examples: Path) ->
     assert "b>.flac" in page.locator("#rows tbody tr").last.inner_text(), "names are text, not markup"
     assert "3 scores" in page.locator("#trend canvas.trend").get_attribute("aria-label")
     accessible(page, "history")
-    page.get_by_label("Name has").fill("second")
+    page.get_by_label("Name contains").fill("second")
     page.get_by_role("button", name="Show").click()
     page.get_by_text("1 row.").wait_for()
 

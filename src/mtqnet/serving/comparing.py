@@ -59,8 +59,10 @@ def _of_one_pair(first: Scores, second: Scores, comparisons: Sequence[dict[str, 
         assert before is not None and after is not None
         name = target.name.removesuffix(" (estimate)")
         better = (after > before) == target.higher_is_better
+        # The table shows the same result as the sentence.
         words = f"{name} ({digits(target, before)} to {digits(target, after)})"
         small = abs(one["difference"]) < SAME.get(target.key, SAME_MOS)
+        one["better"] = None if small else SIDES[1] if better else SIDES[0]
         (same if small else higher if better else lower).append(name if small else words)
     parts = [
         f"{start} {', '.join(names)}"

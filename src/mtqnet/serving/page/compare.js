@@ -1,5 +1,5 @@
 // @ts-check
-/** The view that holds A against B: numbers, a verdict, and a player that jumps from one to the other. */
+/** The view that compares A with B: numbers, a verdict, and a player that switches between them. */
 import * as api from "./api.js";
 import { byId, element, say, takesFiles } from "./dom.js";
 import { Player } from "./player.js";
@@ -45,7 +45,7 @@ async function compare(about, model) {
 
 /** @param {api.Target[]} targets @param {any} answer */
 function table(targets, answer) {
-  const head = element("tr", {}, ...["Score", "A", "B", "B less A", "95 % interval", "Better"].map((text, place) =>
+  const head = element("tr", {}, ...["Score", "A", "B", "B minus A", "95 % interval", "Better"].map((text, place) =>
     element("th", { textContent: text, scope: "col", className: place && place < 5 ? "number" : "" })));
   const rows = answer.comparisons.map((/** @type {any} */ one) => {
     const target = /** @type {api.Target} */ (targets.find((known) => known.key === one.target));
@@ -53,7 +53,7 @@ function table(targets, answer) {
     const step = (/** @type {number} */ value) => (target.log ? `× ${(10 ** value).toPrecision(2)}` : `${value > 0 ? "+" : ""}${value.toFixed(2)}`);
     const cells = [digits(target, plain(one.a_mean)), digits(target, plain(one.b_mean)), step(one.difference),
       one.low === null ? "too few" : `${step(one.low)} to ${step(one.high)}`];
-    return element("tr", {}, element("th", { scope: "row", textContent: short(target) + (target.higher_is_better ? "" : " (less is better)") }),
+    return element("tr", {}, element("th", { scope: "row", textContent: short(target) + (target.higher_is_better ? "" : " (lower is better)") }),
       ...cells.map((text) => element("td", { className: "number", textContent: text })),
       element("td", { textContent: one.better ?? "–" }));
   });
@@ -67,7 +67,7 @@ async function listen() {
     const heard = await Promise.all([sound.open(sides.a[0]), sound.open(sides.b[0])]);
     players = heard.map((one, place) => new Player(one, "AB"[place], null));
   } catch (error) {
-    byId("compared").append(element("p", { className: "problem", textContent: `They cannot be played: ${error instanceof Error ? error.message : error}` }));
+    byId("compared").append(element("p", { className: "problem", textContent: `Playback is not available: ${error instanceof Error ? error.message : error}` }));
     return;
   }
   const choice = element("fieldset", {}, element("legend", { textContent: "Listen to (keys A and B)" }));

@@ -54,7 +54,7 @@ async function load(about, before) {
     const answer = await api.history({ ...filters(), limit: 200, ...(before ? { before } : {}) });
     rows = [...rows, ...answer.rows];
     next = answer.next;
-    say(byId("history-status"), rows.length ? `${rows.length} row${rows.length === 1 ? "" : "s"}${next ? ", and more" : ""}.` : "Nothing was scored that fits.");
+    say(byId("history-status"), rows.length ? `${rows.length} row${rows.length === 1 ? "" : "s"}${next ? ", and more" : ""}.` : "No rows match these filters.");
   } catch (error) {
     say(byId("history-status"), error instanceof Error ? error.message : String(error), true);
   }

@@ -71,7 +71,7 @@ function take(row, about) {
   if (row.error) say(status, `${clock(row.end_s)}: ${row.error}`);
   else {
     const notes = [...row.flags, ...(row.behind_s > 2 ? [`${row.behind_s.toFixed(0)} s behind`] : [])];
-    const told = notes.length ? `Listening; keep in mind: ${notes.join(", ")}.` : "Listening.";
+    const told = notes.length ? `Listening; note: ${notes.join(", ")}.` : "Listening.";
     if (status.textContent !== told) say(status, told); // said once, not each second
     gauges.show(byId("live-gauges"), about.targets, row);
   }

@@ -4,6 +4,12 @@ import { colour, element } from "./dom.js";
 import { RATE } from "./sound.js";
 import { digits, share, short } from "./words.js";
 
+/** Position of a value on the axis from 1 to 5 that MOS_TICKS belong to. @param {number} value */
+const mosShare = (value) => Math.min(1, Math.max(0, (value - 1) / 4));
+
+/** Position of a value on its axis, 0 to 1: scores that exceed 1 share one axis, so that PESQ meets the same ticks. @param {import("./api.js").Target} target @param {number} value */
+export const position = (target, value) => (target.high > 1 && !target.log ? mosShare(value) : share(target, value));
+
 /** @typedef {import("./api.js").Target} Target */
 
 const WINDOW = 512; // samples, 32 ms
@@ -151,9 +157,9 @@ export function lines(canvas, series, axes) {
     values.forEach((value, place) => {
       if (value !== null) {
         const x = (width * (times[place] - axes.start)) / span;
-        if (drawing) context.lineTo(x, y(share(target, value)));
-        else context.moveTo(x, y(share(target, value)));
-        if (!drawing && (values[place + 1] ?? null) === null) context.lineTo(x + 1.5, y(share(target, value)));
+        if (drawing) context.lineTo(x, y(position(target, value)));
+        else context.moveTo(x, y(position(target, value)));
+        if (!drawing && (values[place + 1] ?? null) === null) context.lineTo(x + 1.5, y(position(target, value)));
       }
       drawing = value !== null;
     });

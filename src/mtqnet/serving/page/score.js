@@ -115,24 +115,24 @@ async function show(item, about) {
     stage.replaceChildren(player.root, legend(about.targets.filter((/** @type {any} */ target) => row[target.key] != null), row), ...worst(row, player));
     player.draw();
   } catch (error) {
-    stage.replaceChildren(element("p", { className: "problem", textContent: `It cannot be drawn: ${error instanceof Error ? error.message : error}` }));
+    stage.replaceChildren(element("p", { className: "problem", textContent: `The plot is not available: ${error instanceof Error ? error.message : error}` }));
   }
 }
 
 /** @param {Record<string, any>} row @param {api.Flag[]} known */
 function flags(row, known) {
   const told = known.filter((flag) => row.flags.includes(flag.key));
-  if (!told.length) return element("p", { className: "good", textContent: "Nothing speaks against these scores." });
+  if (!told.length) return element("p", { className: "good", textContent: "No problems detected in this recording." });
   return element("div", {},
-    element("p", { className: row.level === "ok" ? "" : "fair", textContent: row.level === "ok" ? "Keep in mind:" : "Read these scores with care:" }),
+    element("p", { className: row.level === "ok" ? "" : "fair", textContent: row.level === "ok" ? "Information:" : "Interpret these scores with care:" }),
     element("ul", { className: "flags" }, ...told.map((flag) => element("li", {}, element("strong", { textContent: flag.key }), `: ${flag.says}. ${flag.do}`))));
 }
 
 /** @param {Record<string, any>} row @param {Player} heard */
 function worst(row, heard) {
-  if (!row.worst) return [element("p", { className: "hint", textContent: "No stretch is much worse than the rest." })];
+  if (!row.worst) return [element("p", { className: "hint", textContent: "No segment is clearly worse than the others." })];
   const { start_s, end_s, g_mos } = row.worst;
-  const button = element("button", { type: "button", id: "worst", textContent: `Play the worst stretch: ${clock(start_s)} to ${clock(end_s)}, G-MOS ${g_mos.toFixed(2)}` });
+  const button = element("button", { type: "button", id: "worst", textContent: `Play the worst segment: ${clock(start_s)} to ${clock(end_s)}, G-MOS ${g_mos.toFixed(2)}` });
   button.addEventListener("click", () => heard.play(start_s, end_s));
   return [element("p", {}, button)];
 }

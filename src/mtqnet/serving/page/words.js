@@ -13,8 +13,8 @@ const STEPS = {
     start: "The background is",
     steps: ["very intrusive", "somewhat intrusive", "noticeable but not intrusive", "slightly noticeable", "not noticeable"],
   },
-  g_mos: { start: "The whole sounds", steps: ["bad", "poor", "fair", "good", "excellent"] },
-  pesq_est: { start: "Beside its clean reference it would sound", steps: ["bad", "poor", "fair", "good", "excellent"] },
+  g_mos: { start: "The overall quality is", steps: ["bad", "poor", "fair", "good", "excellent"] },
+  pesq_est: { start: "Estimated quality compared with the clean reference:", steps: ["bad", "poor", "fair", "good", "excellent"] },
 };
 
 /** A sentence for a score. @param {Target} target @param {number} value */
@@ -22,7 +22,7 @@ export function sentence(target, value) {
   const words = STEPS[target.key];
   if (words) return `${words.start} ${words.steps[Math.min(5, Math.max(1, Math.round(value))) - 1]}.`;
   if (target.key === "stoi_est") return `Intelligibility ${Math.round(100 * value)} of 100: ${value >= 0.9 ? "words are understood with ease" : value >= 0.75 ? "most words are understood" : "words are lost"}.`;
-  return `Distortion and noise carry ${percent(value)} of the clean speech's energy; less is better.`;
+  return `Energy of distortion and noise: ${percent(value)} of the clean speech; lower is better.`;
 }
 
 /** @param {number} share */
