@@ -68,7 +68,7 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
 
 def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count: int) -> list[Any]:
     from mtqnet.integrations.ray import datasets
-    from mtqnet.integrations.ray.worker import SHOWN
+    from mtqnet.integrations.ray.worker import NODE_DIGITS
 
     done: list[Any] = []
     lost: list[Any] = []
@@ -76,7 +76,7 @@ def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count
     def told(one: Any, shards: int) -> None:
         done.append(one)
         if not lost and len(done) >= KILL_AT * shards:
-            lost.append(next(node for node in nodes if one.node.endswith(node.node_id[:SHOWN])))
+            lost.append(next(node for node in nodes if one.node.endswith(node.node_id[:NODE_DIGITS])))
             local_cluster.kill_at_work(cluster, lost[0], options, "scores", NODES)
 
     source, out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
@@ -142,7 +142,7 @@ def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tupl
 
 def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
     """Of a shard's way through the driver and Ray Data: shards that are done already, many against few."""
-    from mtqnet.integrations.ray import datasets, engine, plan
+    from mtqnet.integrations.ray import datasets, engine, shards
     from mtqnet.integrations.ray.store import Folder
     from mtqnet.integrations.ray.worker import Job
 
@@ -152,7 +152,7 @@ def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
             out,
             datasets.ScaleOptions(model, shard_size=1),
         )
-        made = plan.stored_plan(Folder.of(out))
+        made = shards.stored_plan(Folder.of(out))
         assert made is not None
         took = []
         for count in HANDED_OUT:

@@ -14,9 +14,9 @@ import soundfile as sf
 import clips
 import local_cluster
 from mtqnet.audio import audio, checks, windows
-from mtqnet.integrations.ray import outcome, store
+from mtqnet.integrations.ray import shards, store
 from mtqnet.integrations.ray.fetch import items
-from mtqnet.integrations.ray.outcome import Outcome
+from mtqnet.integrations.ray.shards import Outcome
 from mtqnet.integrations.ray.sources import Entry
 from mtqnet.integrations.ray.store import Folder
 from mtqnet.scoring import models
@@ -106,7 +106,10 @@ def _of_files(work: Path, seconds: float, repeats: int, count: int = 64) -> Iter
                 _least(repeats, lambda: list(store.search(store.parse(f"s3://bucket/cost?{options}")))),
                 "a page",
             ),
-            "write": (_least(repeats, lambda: outcome.write(out, RECORDINGS, rows, made)), f"a table of {count}"),
+            "write": (
+                _least(repeats, lambda: shards.write_table(out, RECORDINGS, rows, made)),
+                f"a table of {count}",
+            ),
         }
     for stage, (cpu_s, unit) in spent.items():
         yield Cost(stage, "any", cpu_s, unit)

@@ -51,11 +51,11 @@ def _degraded(speech: Samples, kind: int, random: np.random.Generator) -> Sample
             np.float32
         )
     elif kind == 6:
-        speech = np.convolve(speech, np.hanning(9) / np.hanning(9).sum(), mode="same")
+        speech = np.convolve(speech, np.hanning(9) / np.hanning(9).sum(), mode="same").astype(np.float32)
     elif kind == 7:
         speech = np.round(speech * 64) / 64
     elif kind == 8:
-        speech = speech + 0.5 * np.concatenate([np.zeros(1600, np.float32), speech])[: len(speech)]
+        speech = speech + np.float32(0.5) * np.concatenate([np.zeros(1600, np.float32), speech])[: len(speech)]
     elif kind == 9:
         speech = (
             sum(np.sin(2 * np.pi * f * time) for f in random.uniform(100, 3000, 5)) * 0.05 * (time % 0.4 < 0.2)

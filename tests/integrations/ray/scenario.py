@@ -31,12 +31,12 @@ class Scenario:
     """Facts, and the time at which each was known."""
 
     def __init__(self, folder: Path, model: str, options: str) -> None:
-        import mtqnet.integrations.ray.datasets
+        import mtqnet.integrations.ray
 
         self.folder, self.options = folder, options
         self.calls = sorted((folder / "calls").glob("*.wav"))
         self.source, self.out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-        self.how = mtqnet.integrations.ray.datasets.ScaleOptions(model, shard_size=SHARD_SIZE)
+        self.how = mtqnet.integrations.ray.ScaleOptions(model, shard_size=SHARD_SIZE)
         self.facts: dict[str, Any] = {}
         self._began = time.monotonic()
 
@@ -44,48 +44,48 @@ class Scenario:
         print(f"{time.monotonic() - self._began:6.1f} {what}", flush=True)
 
     def node_is_killed(self, cluster: Any, nodes: list[Any]) -> None:
-        import mtqnet.integrations.ray.datasets
-        from mtqnet.integrations.ray.worker import SHOWN
+        import mtqnet.integrations.ray
+        from mtqnet.integrations.ray.worker import NODE_DIGITS
 
         killed: list[str] = []
 
         def told(one: Any, _shards: int) -> None:
             self.mark(f"shard {one.shard} by {one.node}")
             if not killed:
-                busy = next(node for node in nodes if one.node.endswith(node.node_id[:SHOWN]))
+                busy = next(node for node in nodes if one.node.endswith(node.node_id[:NODE_DIGITS]))
                 local_cluster.kill_at_work(cluster, busy, self.options, "scores", len(nodes))
                 killed.append(one.node)
                 self.mark("killed")
 
-        result = mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how, told)
+        result = mtqnet.integrations.ray.score_sources([self.source], self.out, self.how, told)
         self.facts["killed"] = [asdict(one) for one in result.outcomes]
         self.facts["in_bucket"] = _names(self.options)
         _download(self.options, self.folder / "scores")
 
     def reruns(self) -> None:
-        import mtqnet.integrations.ray.datasets
+        import mtqnet.integrations.ray
 
-        again = mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how)
+        again = mtqnet.integrations.ray.score_sources([self.source], self.out, self.how)
         self.facts["again"] = {"kept": len(again.kept), "recordings": again.recordings}
         local_cluster.store(self.options).delete_file("bucket/scores/part-000001.parquet")
-        mended = mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how)
+        mended = mtqnet.integrations.ray.score_sources([self.source], self.out, self.how)
         self.facts["mended"] = {"kept": sorted(mended.kept), "recordings": mended.recordings}
         self.mark("reruns")
 
     def gives_up(self) -> None:
         """A shard whose list is lost."""
-        import mtqnet.integrations.ray.datasets
+        import mtqnet.integrations.ray
 
         for name in ("_plan/shards-00000.parquet", "part-000001.parquet"):
             local_cluster.store(self.options).delete_file(f"bucket/scores/{name}")
         try:
-            mtqnet.integrations.ray.datasets.score_sources([self.source], self.out, self.how)
+            mtqnet.integrations.ray.score_sources([self.source], self.out, self.how)
         except MtqnetError as error:
             self.facts["gave_up"] = str(error)
         self.mark("gave up")
 
     def mixed(self) -> None:
-        import mtqnet.integrations.ray.datasets
+        import mtqnet.integrations.ray
 
         with tarfile.open(self.folder / "shards.tar", "w") as archive:
             for file in self.calls:
@@ -93,17 +93,17 @@ class Scenario:
         rows = [self.calls[0], "missing.wav", self.source.replace("/calls?", f"/calls/{self.calls[2].name}?")]
         (self.folder / "list.csv").write_text("\n".join(["id,file", *(f"1,{row}" for row in rows)]) + "\n")
         given = [str(self.folder / "list.csv"), str(self.folder / "shards.tar")]
-        result = mtqnet.integrations.ray.datasets.score_sources(given, str(self.folder / "mixed"), self.how)
+        result = mtqnet.integrations.ray.score_sources(given, str(self.folder / "mixed"), self.how)
         self.facts["mixed"] = [asdict(one) for one in result.outcomes]
         self.mark("mixed")
 
     def dataset(self) -> None:
         import ray
 
-        import mtqnet.integrations.ray.datasets
+        import mtqnet.integrations.ray
 
         data = ray.data.read_binary_files([str(self.calls[0]), str(self.calls[3])], include_paths=True)
-        scored = mtqnet.integrations.ray.datasets.score(data, self.how.model, concurrency=1)
+        scored = mtqnet.integrations.ray.score(data, self.how.model, concurrency=1)
         self.facts["dataset"] = sorted(scored.take_all(), key=lambda row: str(row["path"]))
         self.mark("dataset")
 
@@ -112,9 +112,9 @@ class Scenario:
         from mtqnet.corpus.pool import Sources
         from mtqnet.integrations.ray.corpus import build_corpus
 
-        asked = json.loads((self.folder / "corpus.json").read_text())
-        folders = [tuple(map(Path, asked[kind])) for kind in ("speech", "noise", "rooms")]
-        build_corpus(Order(Sources(*folders), asked["clips"], asked["seed"]), self.folder / "corpus")
+        request = json.loads((self.folder / "corpus.json").read_text())
+        folders = [tuple(map(Path, request[kind])) for kind in ("speech", "noise", "rooms")]
+        build_corpus(Order(Sources(*folders), request["clips"], request["seed"]), self.folder / "corpus")
         self.mark("corpus")
 
 

@@ -15,9 +15,8 @@ import pytest
 import soundfile as sf
 
 from mtqnet.errors import KilledError
-from mtqnet.integrations.ray import messages
-from mtqnet.integrations.ray.messages import At, Done
-from mtqnet.integrations.ray.sandbox import Sandbox, Setting
+from mtqnet.integrations.ray import sandbox
+from mtqnet.integrations.ray.sandbox import At, Done, Sandbox, Setting
 from mtqnet.integrations.ray.sources import Entry
 from mtqnet.scoring.batch import Job, score_jobs
 from mtqnet.scoring.predictor import Predictor
@@ -64,7 +63,7 @@ def test_rows_are_those_of_the_plain_command(box: Sandbox, files: list[Path], to
 def test_killer_is_tried_alone_and_then_reported(
     kind: str, says: str, box: Sandbox, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messages, "BASE_S", 1.0)
+    monkeypatch.setattr(sandbox, "BASE_S", 1.0)
     files[1].write_bytes(POISON[kind])
     found = rows(box, files)
     assert sorted(found) == [0, 1, 2, 3, 4]
@@ -90,7 +89,8 @@ def test_file_that_kills_its_whole_worker_is_named_before(
     files[1].write_bytes(POISON["worker"])
     told = tmp_path / "told"
     works = (
-        "import sys, time; from pathlib import Path; from mtqnet.integrations.ray.messages import At\n"
+        "import sys, time; from pathlib import Path; from mtqnet.integrations.ray import sandbox
+from mtqnet.integrations.ray.sandbox import At\n"
         "from mtqnet.integrations.ray.sandbox import *; from mtqnet.integrations.ray.sources import Entry\n"
         "box = Sandbox(Setting(sys.argv[1]))\n"
         "for message in box.score([Entry(file, file) for file in sys.argv[3:]]):\n"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mtqnet.errors import MtqnetError
 from mtqnet.integrations.ray.fetch import Item, items
-from mtqnet.integrations.ray.messages import At, Done, Finished, Ready, Task
+from mtqnet.integrations.ray.sandbox import OUT_OF_MEMORY, At, Done, Finished, Ready, Task
 from mtqnet.scoring import batch, tables
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
@@ -27,8 +27,6 @@ from mtqnet.scoring.tables import Layout
 
 ORPHANED_S = 1.0
 """Seconds between two looks whether the worker still lives"""
-OUT_OF_MEMORY = 99
-"""Exit code; see sandbox.py"""
 
 
 def main(connection: Connection, model: str, layout: Layout, threads: int) -> None:

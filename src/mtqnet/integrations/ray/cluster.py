@@ -49,7 +49,7 @@ def connected(address: str | None) -> Iterator[Any]:
 
 
 @contextmanager
-def told(ray: Any) -> Iterator[None]:
+def cluster_errors(ray: Any) -> Iterator[None]:
     """What ends the work of a cluster for good -> MtqnetError, its reason first."""
     try:
         yield

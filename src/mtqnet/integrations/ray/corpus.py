@@ -21,7 +21,7 @@ from mtqnet.corpus import build, chain, degradations
 from mtqnet.corpus.build import Built, Chunk, Order, Progress
 from mtqnet.corpus.pool import Pool, pools
 from mtqnet.corpus.sources import Split
-from mtqnet.integrations.ray.cluster import connected, need_ray, processors, told
+from mtqnet.integrations.ray.cluster import cluster_errors, connected, need_ray, processors
 from mtqnet.scoring.workers import ONE_MATH_THREAD
 
 AHEAD = 2
@@ -48,7 +48,7 @@ def build_corpus(
     done = total - sum(chunk.stop - chunk.first for chunk in missing)
     progress(done, total)
     if missing:
-        with connected(address) as ray, told(ray):
+        with connected(address) as ray, cluster_errors(ray):
             for chunk, files in _built(ray, made, order.seed, missing, jobs or AHEAD * processors(ray)):
                 _put(out, chunk, files)
                 done += chunk.stop - chunk.first

@@ -20,7 +20,7 @@ from mtqnet.integrations.ray.cluster import need_ray, quiet_data
 from mtqnet.integrations.ray.engine import Advance, Result, model_files
 from mtqnet.integrations.ray.engine import score as _score
 from mtqnet.integrations.ray.options import GIGA, MEMORY_GB, ScaleOptions
-from mtqnet.integrations.ray.rows import RowScorer
+from mtqnet.integrations.ray.worker import RowScorer
 
 BATCH = 16
 """Recordings that a worker gets at a time: two seconds of work"""

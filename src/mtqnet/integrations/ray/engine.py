@@ -1,7 +1,7 @@
 """`mtqnet score --engine ray`: sources -> shards -> Ray Data -> a table for each shard; every recording once.
 
 Ray Data places the workers, hands out shards, and starts workers and shards again that were lost. What makes the
-rows exact is not its business: a shard's table is written whole under the shard's own name (outcome.py). So a
+rows exact is not its business: a shard's table is written whole under the shard's own name (shards.py). So a
 shard that is scored twice has one table, and a rerun does what has none.
 """
 
@@ -16,13 +16,12 @@ from typing import Any
 
 from mtqnet import __version__
 from mtqnet.errors import MtqnetError
-from mtqnet.integrations.ray import attempts, outcome, plan, sources
-from mtqnet.integrations.ray.cluster import connected, need_ray, processors, quiet_data, told
+from mtqnet.integrations.ray import shards, sources
+from mtqnet.integrations.ray.cluster import cluster_errors, connected, need_ray, processors, quiet_data
 from mtqnet.integrations.ray.options import GIGA, ScaleOptions
-from mtqnet.integrations.ray.outcome import Outcome
-from mtqnet.integrations.ray.plan import Asked, Plan, part
+from mtqnet.integrations.ray.shards import Outcome, Plan, Request, part
 from mtqnet.integrations.ray.store import Folder
-from mtqnet.integrations.ray.worker import Job, ModelFiles, Scorer, Told
+from mtqnet.integrations.ray.worker import Job, ModelFiles, Scorer, ShardReport
 from mtqnet.scoring import models
 
 READERS = 16
@@ -66,8 +65,8 @@ def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advanc
     record = models.find(options.model)
     record.weights()  # what does not load should not cost a cluster
     folder = Folder.of(out)
-    asked = Asked(tuple(given), record.sha256, __version__, options.windows, options.shard_size)
-    made = plan.made(folder, asked, sources.entries(given))
+    request = Request(tuple(given), record.sha256, __version__, options.windows, options.shard_size)
+    made = shards.plan_for(folder, request, sources.entries(given))
     kept = _kept(made, options.again)
     for one in kept:
         advance(one, made.shards)
@@ -76,7 +75,7 @@ def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advanc
     if left:
         again = frozenset(left) if options.again else frozenset()
         job = Job(made, model_files(options.model), options.threads, round(options.memory_gb * GIGA), again)
-        with connected(options.address) as ray, told(ray):
+        with connected(options.address) as ray, cluster_errors(ray):
             workers = options.workers or max(1, processors(ray) // options.threads)
             for one in _rounds(job, left, workers):
                 found[one.shard] = one
@@ -94,11 +93,11 @@ def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
     problems: dict[int, str] = {}
     for _ in range(ROUNDS):
         left, problems = sorted(problems) or shards, {}
-        for told_of in _run(job, left, min(workers, len(left))):
-            if told_of.outcome is None:
-                problems[told_of.shard] = told_of.problem
+        for report in _run(job, left, min(workers, len(left))):
+            if report.outcome is None:
+                problems[report.shard] = report.problem
             else:
-                yield told_of.outcome
+                yield report.outcome
         if not problems:
             return
     shard, problem = min(problems.items())
@@ -107,7 +106,7 @@ def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
     )
 
 
-def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Told]:
+def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[ShardReport]:
     data = quiet_data()
     blocks = min(len(shards), MOST_BLOCKS)
     scored = data.from_items([{"shard": shard} for shard in shards], override_num_blocks=blocks).map_batches(
@@ -118,7 +117,7 @@ def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[Told]:
         compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_in_flight(blocks, workers)),
     )
     for row in scored.iter_rows():
-        yield Told.parse(row)
+        yield ShardReport.parse(row)
 
 
 def _in_flight(blocks: int, workers: int) -> int:
@@ -132,7 +131,7 @@ def _kept(made: Plan, again: bool) -> list[Outcome]:
     names = frozenset(made.out.names())
     there = [shard for shard in range(made.shards) if part(shard) in names]
     with ThreadPoolExecutor(READERS) as threads:
-        found: Iterable[Outcome] = threads.map(partial(outcome.read, made.out), there)
+        found: Iterable[Outcome] = threads.map(partial(shards.read_outcome, made.out), there)
         return [one for one in found if not (again and one.failed)]
 
 
@@ -144,12 +143,12 @@ def _settle(result: Result) -> None:
         raise MtqnetError(f"{len(missing)} of {made.shards} shards have no table: run it again to go on")
     totals: dict[str, Any] = {"recordings": result.recordings, "failed": result.failed}
     record = {
-        "asked": asdict(made.asked),
+        "request": asdict(made.request),
         **totals,
         "shards": [{"file": part(one.shard), **asdict(one)} for one in result.outcomes],
     }
     made.out.write(MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
-    made.out.remove(attempts.FOLDER)
+    made.out.remove(shards.ATTEMPTS)
 
 
 def model_files(model: str) -> ModelFiles:

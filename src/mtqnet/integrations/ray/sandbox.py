@@ -1,7 +1,10 @@
-"""A process that scores, watched: when a recording kills it or never ends, another takes its place.
+"""A separate process that scores, supervised: if a recording kills it or never ends, another process takes its place.
 
-The recording is tried once more, alone, in a fresh process. If that dies too, the recording gets an error as its
-row. So a damaged file costs two starts of a process (a second each), and no other row.
+The recording is tried once more, alone, in a new process. If that process dies too, the recording gets an error as its
+row. A damaged file therefore costs two process starts (one second each) and no other row.
+
+Messages: a worker sends a `Task`; the process answers `At` before each recording, waits for `Go`, and sends `Done` with
+the rows; `Finished` ends the task.
 """
 
 from __future__ import annotations
@@ -20,14 +23,78 @@ from types import MappingProxyType
 
 import mtqnet
 from mtqnet.errors import KilledError, MtqnetError
-from mtqnet.integrations.ray.child import OUT_OF_MEMORY
-from mtqnet.integrations.ray.messages import At, Done, Finished, Go, Message, Task
 from mtqnet.integrations.ray.sources import Entry
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import failed
-from mtqnet.scoring.tables import RECORDINGS, WINDOWS
+from mtqnet.scoring.tables import RECORDINGS, WINDOWS, Row
 from mtqnet.scoring.workers import ONE_MATH_THREAD
 
+BASE_S = 60.0
+"""Seconds that any recording may take: a thousand times what one of 10 s does"""
+BYTES_A_SECOND = 10_000
+"""A second more for so many bytes: 13 s of the tightest speech coding (6 kbit/s), which take 0.3 s to score"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Score the recordings of a shard."""
+
+    entries: tuple[Entry, ...]
+    done: frozenset[int] = frozenset()
+    """Places that are not to be scored"""
+    one: bool = False
+    """Only the first that is not done"""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The model is loaded."""
+
+
+@dataclass(frozen=True)
+class At:
+    """The recording that is next. It is not touched before the worker says Go."""
+
+    place: int
+    file: str
+    size: int
+    """Bytes"""
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which it is taken for endless."""
+        return BASE_S + self.size / BYTES_A_SECOND
+
+
+@dataclass(frozen=True)
+class Go:
+    """Whoever should know which recording comes knows it: one that takes the worker with it does so at once."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A recording's rows."""
+
+    place: int
+    rows: tuple[Row, ...]
+    code: int
+    """0, or the exit code of what kept it from being scored"""
+    duration_s: float
+    size: int
+    fetch_s: float
+    score_s: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The task is done."""
+
+
+Message = Ready | At | Done | Finished
+
+
+OUT_OF_MEMORY = 99
+"""Exit code of a scoring process that reached its memory limit"""
 START_S = 300.0
 """Seconds to load the model, on a machine that does much else"""
 FETCH_S = 600.0

@@ -14,14 +14,14 @@ import pytest
 import soundfile as sf
 
 from mtqnet.errors import NoAudioFoundError, UsageError
-from mtqnet.integrations.ray import attempts, plan, store
+from mtqnet.integrations.ray import shards, store
 from mtqnet.integrations.ray.fetch import INSIDE, items
-from mtqnet.integrations.ray.plan import Asked
+from mtqnet.integrations.ray.shards import Request
 from mtqnet.integrations.ray.sources import Entry, entries
 from mtqnet.integrations.ray.store import Folder
 from mtqnet.scoring.batch import find
 
-ASKED = Asked(("calls",), "abc", "1", False, 3)
+REQUEST = Request(("calls",), "abc", "1", False, 3)
 
 
 @pytest.fixture
@@ -123,25 +123,25 @@ def test_nothing_to_score_is_told(tmp_path: Path) -> None:
 
 def test_shards_are_cut_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also over several files of the plan; an archive is a shard of its own, the order is that of the source."""
-    monkeypatch.setattr(plan, "SHARDS_A_FILE", 2)
+    monkeypatch.setattr(shards, "SHARDS_A_FILE", 2)
     found = [Entry(f"{n}.wav", f"/{n}.wav", n) for n in range(10)]
     found.insert(4, Entry("x.tar", "/x.tar"))
-    made = plan.made(Folder.of(str(tmp_path / "out")), ASKED, iter(found))
+    made = shards.plan_for(Folder.of(str(tmp_path / "out")), REQUEST, iter(found))
     sizes = [len(made.entries(shard)) for shard in range(made.shards)]
     assert sizes == [3, 1, 1, 3, 3] and made.files == 11
     assert [entry for shard in range(made.shards) for entry in made.entries(shard)] == found
-    assert plan.made(made.out, ASKED, iter(())) == made  # the stored one: nothing is listed again
+    assert shards.plan_for(made.out, REQUEST, iter(())) == made  # the stored one: nothing is listed again
 
 
 def test_other_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     out = Folder.of(str(tmp_path / "out"))
-    plan.made(out, ASKED, [Entry("a.wav", "/a.wav")])
+    shards.plan_for(out, REQUEST, [Entry("a.wav", "/a.wav")])
     with pytest.raises(UsageError, match="other model_sha256"):
-        plan.made(out, replace(ASKED, model_sha256="def"), ())
+        shards.plan_for(out, replace(REQUEST, model_sha256="def"), ())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("Dear sir")
     with pytest.raises(UsageError, match="no run of this kind"):
-        plan.made(Folder.of(str(tmp_path / "mine")), ASKED, ())
+        shards.plan_for(Folder.of(str(tmp_path / "mine")), REQUEST, ())
 
 
 def test_unfinished_plan_is_made_anew(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_unfinished_plan_is_made_anew(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plan.made(out, ASKED, broken())  # type: ignore[arg-type]
-    assert plan.stored_plan(out) is None
-    assert plan.made(out, ASKED, [Entry("b.wav", "/b.wav")]).entries(0) == [Entry("b.wav", "/b.wav")]
+        shards.plan_for(out, REQUEST, broken())  # type: ignore[arg-type]
+    assert shards.stored_plan(out) is None
+    assert shards.plan_for(out, REQUEST, [Entry("b.wav", "/b.wav")]).entries(0) == [Entry("b.wav", "/b.wav")]
 
 
 def test_members_of_an_archive_come_in_order_and_a_broken_one_is_told(calls: Path, tmp_path: Path) -> None:
@@ -181,14 +181,14 @@ def test_file_that_kills_worker_after_worker_is_found(tmp_path: Path) -> None:
     """Attempts 0 to 2 end in the midst of file 7; in the first nobody looked."""
     out = Folder.of(str(tmp_path))
     for before in range(3):
-        attempt = attempts.begun(out, 4)
+        attempt = shards.begin_attempt(out, 4)
         assert attempt.before == before and not attempt.refused and attempt.careful == (before > 0)
         for place in (6, 7):
             attempt.mark(place)
             if place == 6:
-                attempt.harmless(place)
-    assert attempts.begun(out, 4).refused == (7,)
-    assert attempts.begun(out, 5).before == 0
+                attempt.scored_safely(place)
+    assert shards.begin_attempt(out, 4).refused == (7,)
+    assert shards.begin_attempt(out, 5).before == 0
 
 
 def test_written_files_are_whole_and_hide_nothing(tmp_path: Path) -> None:
