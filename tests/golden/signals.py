@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -33,7 +34,7 @@ def signals() -> Iterator[tuple[str, Samples, int]]:
 KINDS = ("plain", "noise", "quiet", "clipped", "hum", "gaps", "lowpass", "coarse", "echo", "tones")
 
 
-def _degraded(speech: Samples, kind: int, random: np.random.Generator) -> Samples:
+def _degraded(speech: NDArray[Any], kind: int, random: np.random.Generator) -> Samples:
     level = float(np.sqrt(np.mean(speech**2)) + 1e-9)
     time = np.arange(len(speech)) / 16000
     if kind == 1:

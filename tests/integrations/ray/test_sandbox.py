@@ -89,8 +89,7 @@ def test_file_that_kills_its_whole_worker_is_named_before(
     files[1].write_bytes(POISON["worker"])
     told = tmp_path / "told"
     works = (
-        "import sys, time; from pathlib import Path; from mtqnet.integrations.ray import sandbox
-from mtqnet.integrations.ray.sandbox import At\n"
+        "import sys, time; from pathlib import Path; from mtqnet.integrations.ray.sandbox import At\n"
         "from mtqnet.integrations.ray.sandbox import *; from mtqnet.integrations.ray.sources import Entry\n"
         "box = Sandbox(Setting(sys.argv[1]))\n"
         "for message in box.score([Entry(file, file) for file in sys.argv[3:]]):\n"
