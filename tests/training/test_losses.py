@@ -143,3 +143,19 @@ def test_clips_without_quest_labels_still_teach_by_their_pseudo_labels(labels: t
     torch.autograd.backward(multi_task(scored(frames, [5, 5, 5]), partly, KEYS, HUBER))
     assert frames.grad is not None
     assert bool((frames.grad[1:, :, :3] == 0).all()) and bool((frames.grad[1:, :, 3:] != 0).any())
+
+
+def test_clip_weights_multiply_the_loss_of_each_clip() -> None:
+    frames = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(1))
+    output = scored(frames, [5, 5, 5])
+    labels = torch.rand(3, 6, generator=torch.Generator().manual_seed(2))
+    alone = [
+        float(multi_task(scored(frames[place : place + 1], [5]), labels[place : place + 1], KEYS, HUBER))
+        for place in range(3)
+    ]
+    weights = torch.tensor([2.0, 1.0, 0.0])[:, None].expand(3, 6)
+    weighted = float(multi_task(output, labels, KEYS, HUBER, weights=weights))
+    assert weighted == pytest.approx((2 * alone[0] + alone[1]) / 3, rel=1e-5)
+    assert float(multi_task(output, labels, KEYS, HUBER, weights=torch.ones(3, 6))) == pytest.approx(
+        float(multi_task(output, labels, KEYS, HUBER)), rel=1e-6
+    )

@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.audio import Excerpt, read_excerpt
 from mtqnet.errors import CorpusError, missing_extra
+from mtqnet.targets import PEERS, QUEST
 
 TABLE = "labels.parquet"
+
+ENSEMBLE, DISAGREEMENT = "_ensemble", "_disagreement"
+"""Ends of the columns with the ensemble label and the disagreement of its sources, after the key of the target"""
 
 TEXT, WHOLE, NUMBER, NAMES = "string", "int64", "double", "list<string>"
 COLUMNS: Mapping[str, str] = {
@@ -42,6 +46,14 @@ COLUMNS: Mapping[str, str] = {
     "recipe": TEXT,
 }
 """Columns in order, with their types. `start` is the clip's first sample in its shard."""
+ENSEMBLE_COLUMNS: Mapping[str, str] = dict.fromkeys(
+    (
+        *(target.key for target in PEERS),
+        *(target.key + end for end in (ENSEMBLE, DISAGREEMENT) for target in QUEST),
+    ),
+    NUMBER,
+)
+"""Further columns of a corpus whose clips were scored by predictors (corpus/ensemble.py)"""
 
 Row = Mapping[str, Any]
 
@@ -66,15 +78,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def write_rows(rows: Sequence[Row], table: Path) -> None:
-    """Write COLUMNS of these rows, whole or not at all."""
+    """Write COLUMNS of these rows, and ENSEMBLE_COLUMNS where they have them; atomically."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise missing_extra("Parquet", "corpus") from error
     types = {TEXT: pa.string(), WHOLE: pa.int64(), NUMBER: pa.float64(), NAMES: pa.list_(pa.string())}
-    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    further = {name: kind for name, kind in ENSEMBLE_COLUMNS.items() if rows and name in rows[0]}
+    written = {**COLUMNS, **further}
+    schema = pa.schema([(name, types[kind]) for name, kind in written.items()])
+    columns = {name: [row[name] for row in rows] for name in written}
     partial = table.with_name(table.name + ".tmp")
     parquet.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
     partial.replace(table)

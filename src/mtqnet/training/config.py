@@ -155,6 +155,9 @@ class PeersConfig:
     """Keys of targets.PEERS: both networks learn these too; no model serves them"""
     consensus: tuple[str, ...] = ()
     """Those of `heads` that the G-MOS label is averaged with (training/consensus.py)"""
+    ensemble: bool = False
+    """S-, N- and G-MOS labels are the label ensemble (labels/ensemble.py), with loss weights by disagreement. All
+    predictors score the first `clips` training clips and all clips of the other splits"""
     clips: int = 0
     """Training clips that the predictors themselves score; MOSA-Net says it of the others. 0: all"""
 
@@ -162,6 +165,8 @@ class PeersConfig:
         if unknown := set(self.heads) - {target.key for target in PEERS}:
             known = ", ".join(target.key for target in PEERS)
             raise UsageError(f"unknown score {sorted(unknown)[0]!r} in peers.heads; there are {known}")
+        if self.ensemble and self.consensus:
+            raise UsageError("peers.ensemble replaces peers.consensus: set one of them")
         if others := set(self.consensus) - set(self.heads):
             raise UsageError(f"peers.consensus has {sorted(others)[0]!r}, which is not in peers.heads")
 

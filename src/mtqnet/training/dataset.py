@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from mtqnet.audio.features import SILENT
 from mtqnet.audio.windows import pad
+from mtqnet.corpus.table import DISAGREEMENT
 from mtqnet.errors import UsageError
+from mtqnet.labels.ensemble import loss_weights
 from mtqnet.targets import QUEST, named
 from mtqnet.training.colour import coloured
 from mtqnet.training.config import FitConfig
@@ -41,16 +43,19 @@ class Dataset:
 
     clips: Sequence[Clip]
     labels: Labels
+    weights: Labels = field(default_factory=dict)
+    """By target key, (clips,): weight of each clip in the loss of that target, 1 on average. Absent targets: 1"""
 
     def with_labels(self, labels: Labels) -> Dataset:
         """The same clips with other labels added or in place."""
-        return Dataset(self.clips, {**self.labels, **labels})
+        return replace(self, labels={**self.labels, **labels})
 
     def take(self, places: NDArray[np.int64]) -> Dataset:
         """The clips at these places, in that order."""
-        return Dataset(
-            [self.clips[p] for p in places], {key: labels[places] for key, labels in self.labels.items()}
+        labels, weights = (
+            {key: values[places] for key, values in part.items()} for part in (self.labels, self.weights)
         )
+        return Dataset([self.clips[p] for p in places], labels, weights)
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
@@ -80,16 +85,26 @@ class Batch:
     labels: Tensor
     part: Part | None = None
     """None where these are all of its clips"""
+    weights: Tensor | None = None
+    """(batch, targets): weights in the loss; None where all are 1"""
 
     def to(self, device: torch.device) -> Batch:
         inputs = {name: view.to(device) for name, view in self.inputs.items()}
         part = None if self.part is None else self.part.to(device)
-        return Batch(inputs, self.samples.to(device), self.labels.to(device), part)
+        weights = None if self.weights is None else self.weights.to(device)
+        return Batch(inputs, self.samples.to(device), self.labels.to(device), part, weights)
 
 
 def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
     """Columns of a label table, as numbers or text -> values; an empty or absent cell is NaN."""
     return {target.key: np.array([_number(row.get(target.label)) for row in rows]) for target in named(list(keys))}
+
+
+def weights_of(rows: Sequence[Mapping[str, Any]]) -> Labels:
+    """Loss weights from the disagreement columns of a corpus (labels/ensemble.py); empty where it has none."""
+    keys = [target.key for target in QUEST if rows and target.key + DISAGREEMENT in rows[0]]
+    columns = {key: np.array([_number(row[key + DISAGREEMENT]) for row in rows]) for key in keys}
+    return {key: loss_weights(values) for key, values in columns.items()}
 
 
 def _number(cell: float | str | None) -> float:
@@ -124,7 +139,7 @@ def _part(
     whole = collate(data, places[rows], targets, _rows(data, places))
     part = Part(Rows(torch.from_numpy(rows), len(places)), (~torch.isnan(labels)).sum(dim=0))
     own = torch.full_like(whole.labels, torch.nan) if idle else whole.labels
-    return _varied(Batch(whole.inputs, whole.samples, own, part), fit, rng)
+    return _varied(replace(whole, labels=own, part=part), fit, rng)
 
 
 def _varied(batch: Batch, fit: FitConfig, rng: np.random.Generator) -> Batch:
@@ -182,7 +197,17 @@ def collate(
         inputs[name] = torch.from_numpy(np.pad(rows, ((0, 0), (0, missing), (0, 0))) if missing else rows)
         if name in ("encoder", HINT):
             inputs[f"{name}_counts"] = torch.from_numpy(counts)
-    return Batch(inputs, torch.tensor([clip.samples for clip in clips]), _labels(data, places, targets))
+    samples, labels = torch.tensor([clip.samples for clip in clips]), _labels(data, places, targets)
+    return Batch(inputs, samples, labels, weights=_weights(data, places, targets))
+
+
+def _weights(data: Dataset, places: NDArray[np.int64], targets: Sequence[str]) -> Tensor | None:
+    """(clips, targets), or None where no target has weights"""
+    if not set(targets) & set(data.weights):
+        return None
+    ones = np.ones(len(places))
+    columns = [data.weights[key][places] if key in data.weights else ones for key in targets]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
 
 
 def _labels(data: Dataset, places: NDArray[np.int64], targets: Sequence[str]) -> Tensor:

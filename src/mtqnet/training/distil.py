@@ -18,7 +18,7 @@ import torch
 
 from mtqnet import __version__
 from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, read_excerpt
-from mtqnet.corpus.table import excerpt, read_rows
+from mtqnet.corpus.table import excerpt
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
@@ -30,7 +30,7 @@ from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.finish import SILENT, Listener, Made, Run, finish, judging_and_calibrating, timed
 from mtqnet.training.network import Network, Trainable
-from mtqnet.training.prepare import Place, build_corpus, dataset
+from mtqnet.training.prepare import Place, dataset, labelled_rows
 
 LABELS_ARE = (
     "scores of {teacher}, mixed ({share:.0%}) with its own kind of labels: S-, N- and G-MOS: 3QUEST-style, "
@@ -56,7 +56,7 @@ def taught(config: Config, place: Place, listener: Listener) -> Callable[[], Run
     clock = Clock(place.out / "time.json")
     with parallel.first_alone() as share:
         listener = timed(listener, clock) if share.first else SILENT
-        rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
+        rows = judging_and_calibrating(labelled_rows(config, place, listener.stage))
         front_end = frontend.FrontEnd.of(config)
         train, validation = (
             dataset(front_end, rows, split, place, listener.stage) for split in ("train", "validation")

@@ -109,7 +109,7 @@ def _heard(data: Dataset) -> Dataset:
         Clip(clip.samples, {name: view for name, view in clip.features.items() if name != "encoder"})
         for clip in data.clips
     ]
-    return Dataset(clips, data.labels)
+    return Dataset(clips, data.labels, data.weights)
 
 
 def rescale(whole: EndToEnd, data: Dataset) -> None:

@@ -68,9 +68,10 @@ def loss(
     weight: float,
     progress: float = 0.0,
     counts: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """losses.supervised, and `weight` times the mean distance from the hints over the clips with a label."""
-    said = losses.supervised(output, labels, targets, config, progress, counts)
+    said = losses.supervised(output, labels, targets, config, progress, counts, weights)
     if output.apart is None:
         return said
     known = (~torch.isnan(labels)).any(dim=1)

@@ -157,6 +157,8 @@ def _identity(
         digest.update(np.array([clip.samples for clip in data.clips]).tobytes())
         for key in network.targets:
             digest.update(np.ascontiguousarray(data.labels.get(key, ())).tobytes())
+        for key, weights in sorted(data.weights.items()):
+            digest.update(key.encode() + np.ascontiguousarray(weights).tobytes())
         for clip in data.clips[:: max(1, len(data.clips) // SHOWN)]:
             for name, view in sorted(clip.features.items()):
                 digest.update(name.encode() + np.ascontiguousarray(view).tobytes())
@@ -217,9 +219,10 @@ def _loss_of(
     with torch.autocast(batch.samples.device.type, torch.bfloat16, enabled=machine.bf16):
         output = run(batch.inputs, batch.samples)
     output = output._replace(values=output.values.float(), frames=output.frames.float())
+    further = {} if batch.weights is None else {"weights": batch.weights}
     if batch.part is None:
-        return loss(output, batch.labels, progress=progress)
-    return loss(output, batch.labels, progress=progress, counts=batch.part.counts)
+        return loss(output, batch.labels, progress=progress, **further)
+    return loss(output, batch.labels, progress=progress, counts=batch.part.counts, **further)
 
 
 def schedule(progress: float) -> float:

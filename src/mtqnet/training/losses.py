@@ -42,17 +42,20 @@ def multi_task(
     config: LossConfig,
     progress: float = 0.0,
     counts: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Scores, labels (batch, targets) on the training scale with NaN where unknown -> the loss, a scalar.
 
     `progress` is the share of the run's steps that were made, 0 to 1. `counts` (targets,) says how many labels
     there are where these clips are a part of the batch: the losses of the parts add up to that of the whole.
+    `weights` (batch, targets) multiply the loss of each clip; their mean over all clips is 1.
     """
     each, known = per_clip(output, labels, config)
+    each = each if weights is None else each * weights
     per_target = each.sum(dim=0) / (known.sum(dim=0) if counts is None else counts).clamp(min=1)
     gamma = config.gamma(progress)
-    weights = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets], device=labels.device)
-    return (per_target * weights).sum()
+    of_target = torch.tensor([gamma if key in PSEUDO else 1.0 for key in targets], device=labels.device)
+    return (per_target * of_target).sum()
 
 
 def per_clip(output: Output, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
@@ -73,7 +76,8 @@ def supervised(
     config: LossConfig,
     progress: float = 0.0,
     counts: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """All targets alike: stage 1, where PESQ, STOI and SDI are true."""
     alike = replace(config, pseudo_weight=1.0, pseudo_fade=False)
-    return multi_task(output, labels, targets, alike, progress, counts)
+    return multi_task(output, labels, targets, alike, progress, counts, weights)

@@ -23,14 +23,14 @@ import torch
 from mtqnet import __version__
 from mtqnet.audio.audio import Excerpt
 from mtqnet.corpus import peers
-from mtqnet.corpus.table import excerpt, read_rows
+from mtqnet.corpus.table import excerpt
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import encoder as encoders
 from mtqnet.training import end_to_end, frontend, loop, mpl, parallel, prepare
 from mtqnet.training.clock import Clock
 from mtqnet.training.config import Config
 from mtqnet.training.finish import SILENT, Listener, Made, Row, Run, finish, judging_and_calibrating, timed
-from mtqnet.training.prepare import Place, build_corpus, dataset
+from mtqnet.training.prepare import Place, dataset
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
 
@@ -54,7 +54,7 @@ def learn(
     clock = Clock(place.out / "time.json")
     with parallel.first_alone() as share:
         listener = timed(listener, clock) if share.first else SILENT
-        rows = judging_and_calibrating(read_rows(build_corpus(config.corpus, place, listener.stage)))
+        rows = judging_and_calibrating(prepare.labelled_rows(config, place, listener.stage, peers_python))
         front_end = frontend.FrontEnd.of(config)
         train, validation = (
             dataset(front_end, rows, split, place, listener.stage).with_labels(

@@ -12,14 +12,14 @@ import numpy as np
 from mtqnet.audio.audio import Excerpt
 from mtqnet.cli.bars import Stage
 from mtqnet.corpus import build as corpus
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble, peers
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
-from mtqnet.corpus.table import TABLE, excerpt
+from mtqnet.corpus.table import TABLE, excerpt, read_rows
 from mtqnet.targets import KEYS
 from mtqnet.training import frontend, parallel
-from mtqnet.training.config import CorpusConfig, PeersConfig
-from mtqnet.training.dataset import Dataset, Labels, labels_of
+from mtqnet.training.config import Config, CorpusConfig, PeersConfig
+from mtqnet.training.dataset import Dataset, Labels, labels_of, weights_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,19 @@ def build_corpus(config: CorpusConfig, place: Place, stage: Stage) -> Path:
     return corpus.build(order, place.corpus, jobs=place.jobs, progress=lambda a, b: stage("corpus", a, b)).table
 
 
+def labelled_rows(config: Config, place: Place, stage: Stage, python: Path = peers.PYTHON) -> list[dict[str, Any]]:
+    """The corpus of a configuration, a row a clip; with `peers.ensemble` its S-, N- and G-MOS are the ensemble.
+
+    Raises CorpusError if the place holds another corpus, UsageError where the predictors cannot be run.
+    """
+    table = build_corpus(config.corpus, place, stage)
+    if not config.peers.ensemble:
+        return read_rows(table)
+    if parallel.here().first:
+        ensemble.add(place.corpus, python, place.jobs, config.peers.clips, lambda a, b: stage("predictors", a, b))
+    return ensemble.as_labels(read_rows(table))
+
+
 def dataset(
     front_end: frontend.FrontEnd, rows: Sequence[dict[str, Any]], split: str, place: Place, stage: Stage
 ) -> Dataset:
@@ -71,7 +84,7 @@ def dataset(
         lambda a, b: stage(f"features, {split}", a, b),
         place.jobs,
     )
-    return Dataset(clips, labels_of(of_split, KEYS))
+    return Dataset(clips, labels_of(of_split, KEYS), weights_of(of_split))
 
 
 def peers_said(
