@@ -25,6 +25,7 @@ from mtqnet.labels.band import q_in_its_band
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align
+from mtqnet.labels.pairing import check_delay, check_pair, check_processed
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
 Samples = NDArray[np.float32]
@@ -50,6 +51,8 @@ LEAST_LIKENESS = 0.05
 """Normalised correlation of clean and unprocessed: at -20 dB SNR it is 0.1, of unlike recordings about 0.01"""
 PAUSES_LOUDER_DB = 10.0
 """dB by which the pauses may come out louder before it is said: of 64 coded recordings one is beyond, by 17 dB"""
+CAUTIONS = "; "
+"""Between several cautions"""
 BACKGROUND_UNSEEN = (
     "the pauses are {:.0f} dB louder than in the clean speech. Without the unprocessed signal background cannot "
     "be told from damage: it is held against S, and N does not see it"
@@ -71,7 +74,8 @@ def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted
 
     Delay, level and polarity are found and taken off: each may be up to 0.5 s late and of any gain. What
     `unprocessed` holds beside the clean speech is noise here, the room's reverberation included. Raises LabelError
-    where the clean speech is not found in the unprocessed signal, or PESQ is not defined.
+    where the clean speech is not found in the unprocessed or the processed signal, where their clocks differ by
+    more than 30 ppm, or where PESQ is not defined; `caution` reports smaller changes of the delay.
     """
     clean, unprocessed, processed = (_nominal(signal) for signal in align(clean, unprocessed, processed))
     if abs(_likeness(clean, unprocessed)) < LEAST_LIKENESS:
@@ -80,9 +84,15 @@ def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted
             "less than 0.5 s apart?"
         )
     unprocessed, processed = (_upright(clean, signal) for signal in (unprocessed, processed))
+    cautions = (
+        check_processed(clean, unprocessed, processed),
+        check_delay(clean, unprocessed, "unprocessed"),
+        check_delay(clean, processed, "processed"),
+    )
     gain = float(clean.astype(np.float64) @ unprocessed) / float(clean.astype(np.float64) @ clean)
     speech, noise = components(clean * np.float32(gain), unprocessed, processed)
-    return label(clean, speech, noise, fitted)
+    made = label(clean, speech, noise, fitted)
+    return replace(made, caution=CAUTIONS.join(filter(None, cautions)))
 
 
 def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
@@ -96,11 +106,14 @@ def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) 
     fitted = fitted or curves()
     clean, processed = align(clean, processed)
     processed = _upright(clean, processed)
+    check_pair(clean, processed, "processed")
+    drifted = check_delay(clean, processed, "processed")
     pauses = pause_frames(clean)
     before, after = own_snr(clean, pauses), own_snr(processed, pauses)
     made = quest(q_in_its_band(clean, processed, fitted), before, fitted)
     louder = before - after
-    return replace(made, caution=BACKGROUND_UNSEEN.format(louder) if louder > PAUSES_LOUDER_DB else "")
+    unseen = BACKGROUND_UNSEEN.format(louder) if louder > PAUSES_LOUDER_DB else ""
+    return replace(made, caution=CAUTIONS.join(filter(None, (drifted, unseen))))
 
 
 def _nominal(signal: Samples) -> Samples:
