@@ -95,8 +95,8 @@ def check_pair(clean: Samples, other: Samples, name: str) -> None:
     if found >= LEAST_SIMILARITY and abs(seconds) > MAX_DELAY_S:
         word = "late" if seconds > 0 else "early"
         raise LabelError(
-            f"the {name} signal is about {abs(seconds):.1f} s {word}: delays up to {MAX_DELAY_S} s are compensated. "
-            "Trim the recordings to the same start"
+            f"the {name} signal is about {abs(seconds):.1f} s {word}: up to {MAX_DELAY_S} s are compensated, "
+            "so trim the recordings to the same start"
         )
     raise LabelError(
         f"the clean speech was not found in the {name} signal (similarity {max(found, 0.0):.2f}, at least "
@@ -196,10 +196,10 @@ def delay_jump(lags: Array) -> float:
 def segment_delays(clean: Samples, other: Samples) -> tuple[Array, Array]:
     """Centres of energy of the segments with a reliable delay, and their delays, in samples."""
     places, lags = [], []
-    clean, other = _low_passed(clean), _low_passed(other)
+    first, second = _low_passed(clean), _low_passed(other)
     for start in range(REACH, len(clean) - SEGMENT - REACH + 1, SEGMENT_HOP):
-        part = clean[start : start + SEGMENT]
-        around = other[start - REACH : start + SEGMENT + REACH]
+        part = first[start : start + SEGMENT]
+        around = second[start - REACH : start + SEGMENT + REACH]
         size = 1 << int(np.ceil(np.log2(len(around) + len(part))))
         products = np.fft.irfft(np.fft.rfft(around, size) * np.conj(np.fft.rfft(part, size)), size)
         products = products[: 2 * REACH + 1]
