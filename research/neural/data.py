@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class Material:
 
     speech: dict[str, list[NDArray[np.int16]]]
     noise: dict[str, list[NDArray[np.int16]]]
-    pitch: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    pitch: dict[int, tuple[NDArray[np.float64], ...]]
     """Of each recording of speech, by the identity of its array: frequency and voicing. Filled for the vocoder
     only.
     """
@@ -41,7 +42,7 @@ class Material:
 
 
 def material(
-    speech: Sequence[Path], noise: Sequence[Path], split: Split, *, with_pitch: bool, split_seed: int = 0
+    speech: Sequence[Path], noise: Sequence[Path], split: Split, *, pitch_cache: Path | None, split_seed: int = 0
 ) -> Material:
     """Read what the corpus builder would use for `split`: the same split by speaker and noise file."""
     pool = pools(Sources(tuple(speech), tuple(noise)), split_seed, [split])[split]
@@ -50,9 +51,28 @@ def material(
         for item in items:
             samples = np.clip(np.round(load(item.path) * 32767), -32768, 32767).astype(np.int16)
             group.setdefault(item.group, []).append(samples)
-    recordings = [recording for members in groups[0].values() for recording in members] if with_pitch else []
-    tracked = {id(recording): excitation.pitch(as_float(recording)) for recording in recordings}
+    recordings = [recording for members in groups[0].values() for recording in members]
+    tracked = _pitch(recordings, pitch_cache) if pitch_cache else {}
     return Material(groups[0], groups[1], tracked)
+
+
+def _pitch(recordings: list[NDArray[np.int16]], cache: Path) -> dict[int, tuple[NDArray[np.float64], ...]]:
+    """Frequency and voicing of each recording, from `cache` if stored: a minute for each hour of speech."""
+    known: dict[str, NDArray[np.float64]] = {}
+    if cache.exists():
+        with np.load(cache) as stored:
+            known = dict(stored)
+    names = [hashlib.sha256(recording.tobytes()).hexdigest()[:16] for recording in recordings]
+    missing = {name: recording for name, recording in zip(names, recordings, strict=True) if name not in known}
+    for name, recording in missing.items():
+        known[name] = np.stack(excitation.pitch(as_float(recording))).astype(np.float32)
+    if missing:
+        unfinished = cache.with_suffix(".unfinished.npz")
+        np.savez(unfinished, **known)  # type: ignore[arg-type]
+        unfinished.replace(cache)
+    return {
+        id(recording): tuple(known[name].astype(float)) for name, recording in zip(names, recordings, strict=True)
+    }
 
 
 def as_float(recording: NDArray[np.int16]) -> Samples:

@@ -28,7 +28,7 @@ from research.neural.layers import SAMPLE_RATE, parameters
 from research.neural.vocoder import Output, Vocoder, reconstruct
 
 WEIGHTS = {
-    "level": 2.0, "spectra": 2.0, "size": 10.0, "complex": 4.0, "adversarial": 0.5, "features": 1.0,
+    "level": 2.0, "spectra": 2.0, "size": 10.0, "adversarial": 0.5, "features": 1.0,
 }  # fmt: skip
 """Of the losses in their sum"""
 JUDGED, JUDGED_S = 8, 0.4
@@ -160,7 +160,8 @@ def main() -> None:
     last = options.out / "last.pt"
     if last.exists():
         run.load(torch.load(last, weights_only=True))
-    source = data.material(options.speech, options.noise, "train", with_pitch=options.kind == "vocoder")
+    cache = options.out / "pitch.npz" if options.kind == "vocoder" else None
+    source = data.material(options.speech, options.noise, "train", pitch_cache=cache)
     length = round((options.seconds or {"vocoder": 0.8, "enhancer": 1.6}[options.kind]) * SAMPLE_RATE)
     batch = batches(options.kind, source, options.batch, length, options.seed)
     log = options.out / "log.jsonl"
