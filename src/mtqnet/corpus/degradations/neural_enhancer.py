@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtqnet.corpus.degradations.frames import hann, samples_of, spectra
+from mtqnet.corpus.degradations.own_weights import own_weights
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.degradations.tools import draw_passes, reduced
-from mtqnet.corpus.degradations.weights import session, weights_file
+from mtqnet.corpus.degradations.weights import session
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks
 
@@ -53,7 +54,7 @@ class NeuralEnhancer:
 
     def process(self, samples: Samples) -> Samples:
         """(samples,) of noisy speech -> (samples,), enhanced."""
-        graph = session(weights_file("neural_enhancer", f"enhancer-{self.quality}.onnx"))
+        graph = session(own_weights("neural_enhancer", f"enhancer-{self.quality}.onnx"))
         length = len(samples)
         gain = np.float32(10 ** (LEVEL_DB / 20) / max(float(np.sqrt(np.mean(np.square(samples)))), 1e-6))
         window = np.sqrt(hann(WINDOW))

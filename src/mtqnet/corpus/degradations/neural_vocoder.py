@@ -15,8 +15,9 @@ from mtqnet.corpus.degradations import excitation
 from mtqnet.corpus.degradations.blackbox import through
 from mtqnet.corpus.degradations.excitation import HOP
 from mtqnet.corpus.degradations.frames import hann, samples_of, spectra
+from mtqnet.corpus.degradations.own_weights import own_weights
 from mtqnet.corpus.degradations.step import draw_seed, uniform
-from mtqnet.corpus.degradations.weights import session, weights_file
+from mtqnet.corpus.degradations.weights import session
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks
 
@@ -58,7 +59,7 @@ class NeuralVocoder:
 
     def process(self, samples: Samples) -> Samples:
         """(samples,) -> the same speech, generated from its mel bands and its pitch."""
-        graph = session(weights_file("neural_vocoder", f"vocoder-{self.quality}.onnx"))
+        graph = session(own_weights("neural_vocoder", f"vocoder-{self.quality}.onnx"))
         length = len(samples)
         gain = np.float32(10 ** (LEVEL_DB / 20) / max(float(np.sqrt(np.mean(np.square(samples)))), 1e-6))
         given = np.pad(samples * gain, (0, -length % HOP))
