@@ -25,7 +25,7 @@ import typer
 
 from mtqnet import __version__
 from mtqnet.audio import audio
-from mtqnet.evaluation import label_tables
+from mtqnet.evaluation import ratings
 from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
@@ -169,7 +169,7 @@ def main(
     """Tune three times two ways, write what came out."""
     keep_memory()
     folder = data / SET
-    table = label_tables.read(table_with_truth(folder, work / "labels.csv"))
+    table = ratings.read(table_with_truth(folder, work / "labels.csv"))
     tuning = TuneConfig(seed=seed, epochs=epochs, anchor=anchor, share=share)
     rows: list[Row] = []
     for rated, targets in LESSONS.items():

@@ -31,9 +31,9 @@ def test_all_are_listed(run: Callable[..., Any]) -> None:
     ("module", "forbidden"),
     [
         ("cli.evaluation_console", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
-        ("evaluation.gate_reports", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
+        ("evaluation.gate", {"scipy", "matplotlib", "jinja2", "torch", "pandas"}),
         ("evaluation.evaluate", {"matplotlib", "jinja2", "torch", "pandas"}),
-        ("evaluation.recording_picture", {"scipy", "jinja2", "torch", "pandas"}),
+        ("evaluation.plots", {"scipy", "jinja2", "torch", "pandas"}),
         ("evaluation.report", {"scipy", "matplotlib", "torch", "pandas"}),
     ],
 )

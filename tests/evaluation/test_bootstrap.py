@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mtqnet.evaluation import bootstrap
+from mtqnet.evaluation import statistics as bootstrap
 
 
 def test_interval_of_a_mean_is_near_students_and_covers_it() -> None:

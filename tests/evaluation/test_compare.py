@@ -85,7 +85,7 @@ def test_turned_round_the_verdict_turns_round(made: Callable[..., Recordings]) -
 
 def test_five_pairs_are_too_few(made: Callable[..., Recordings]) -> None:
     compared = compare([made("a", g_mos=[2] * 5), made("b", g_mos=[4] * 5)], True, "", None)
-    assert verdict(compared) == ["5 recordings are too few to tell b from a."]
+    assert verdict(compared) == ["5 recordings are too few to detect a difference between a and b."]
 
 
 def test_small_groups_share_a_sentence_and_are_in_order(made: Callable[..., Recordings]) -> None:
@@ -94,7 +94,7 @@ def test_small_groups_share_a_sentence_and_are_in_order(made: Callable[..., Reco
     whole, small = verdict(compare(sets, True, "room", None))
     assert whole == "b is better than a on G-MOS by 1.00 [1.00, 1.00]."
     groups = "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and c10"
-    assert small == f"{groups}: too few recordings to tell b from a."
+    assert small == f"{groups}: too few recordings to detect a difference between a and b."
 
 
 def test_three_sets_are_compared_two_by_two(made: Callable[..., Recordings]) -> None:
@@ -128,7 +128,9 @@ def test_recordings_without_partner_are_named(made: Callable[..., Recordings]) -
 
 def test_same_files_by_two_models_are_pairs(tmp_path: Path, write: Write) -> None:
     tables = [
-        recordings.read(write(tmp_path / f"{n}.csv", [{"file": f"x/{m}/s.wav", "g_mos": n + m} for m in range(3)]))
+        recordings.read(
+            write(tmp_path / f"{n}.csv", [{"file": f"x/{m}/s.wav", "g_mos": 1 + n + m} for m in range(3)])
+        )
         for n in range(2)
     ]
     assert [(a.file, b.file) for a, b in pair(*tables)] == [(f"x/{m}/s.wav",) * 2 for m in range(3)]
@@ -155,5 +157,5 @@ def test_what_cannot_be_compared_is_told(made: Callable[..., Recordings], tmp_pa
     other = recordings.read(write(tmp_path / "c.csv", [{"file": "z.wav", "g_mos": 3}]))
     with pytest.raises(UsageError, match="--unpaired"):
         compare([a, other], True, "", None)
-    with pytest.raises(UsageError, match=r"no column 'room' \(it holds scores alone\)"):
+    with pytest.raises(UsageError, match=r"no column 'room' \(it contains scores only\)"):
         compare([a, a.__class__("d", a.root, a.rows)], True, "room", None)

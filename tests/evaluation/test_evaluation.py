@@ -15,10 +15,9 @@ import pandas as pd
 import pytest
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import evaluate, label_tables, recordings
-from mtqnet.evaluation.evaluate import Evaluation
-from mtqnet.evaluation.evaluation_tables import as_markdown, records
-from mtqnet.evaluation.stats import FIGURES
+from mtqnet.evaluation import evaluate, ratings, recordings
+from mtqnet.evaluation.evaluate import Evaluation, as_markdown, records
+from mtqnet.evaluation.statistics import FIGURES
 
 Write = Callable[[Path, Any], Path]
 SETS = {
@@ -75,7 +74,7 @@ def test_arithmetic_is_that_of_the_rated_sets(
     rated_sets: ModuleType, shared_data: Path, tmp_path: Path, name: str
 ) -> None:
     scores = made_up(shared_data, tmp_path / "scores.csv")
-    labels = label_tables.read(shared_data / name / SETS[name])
+    labels = ratings.read(shared_data / name / SETS[name])
     evaluation = evaluate.evaluate(labels, recordings.read(scores), labels.condition)
     wanted = expected(rated_sets, shared_data, scores)
     agree(evaluation, wanted[wanted["set"] == name])
@@ -88,7 +87,7 @@ def test_shipped_model_gets_the_figures_of_the_rated_sets(
     """Scores of a table's own recordings, held against it by the command and by the script."""
     name = "p835_csp835_refconditions"
     path = shared_data / name / "labels.csv"
-    found = evaluate.score_labels(label_tables.read(path), path.parent, recordings.Scorer())
+    found = evaluate.score_labels(ratings.read(path), path.parent, recordings.Scorer())
     scores = write(tmp_path / "scores.csv", [row.scores.as_row() for row in found.rows])
     result, picture = tmp_path / "result.json", tmp_path / "scatter.png"
     done = run("evaluate", path, "--scores", scores, "-o", result, "-p", picture)
@@ -111,7 +110,7 @@ def test_shipped_model_gets_the_figures_of_the_rated_sets(
 
 
 def test_another_scale_has_no_absolute_error(shared_data: Path, tmp_path: Path) -> None:
-    labels = label_tables.read(shared_data / "mushra_neural_codec" / "labels.csv")
+    labels = ratings.read(shared_data / "mushra_neural_codec" / "labels.csv")
     scores = recordings.read(made_up(shared_data, tmp_path / "scores.csv"))
     whole, _ = evaluate.evaluate(labels, scores, labels.condition).agreements
     assert not whole.same_scale
@@ -135,7 +134,7 @@ def small(tmp_path: Path, write: Write) -> tuple[Path, Path]:
 
 
 def test_what_lacks_one_of_both_is_left_out_and_named(small: tuple[Path, Path]) -> None:
-    labels = label_tables.read(small[0])
+    labels = ratings.read(small[0])
     evaluation = evaluate.evaluate(labels, recordings.read(small[1]), "codec")
     whole, grouped = evaluation.agreements
     assert whole.pairs.names == ("0.wav", "1.wav", "3.wav", "4.wav", "5.wav", "6.wav")
@@ -151,7 +150,7 @@ def test_interval_of_a_condition_is_that_of_all_its_votes(tmp_path: Path, write:
         {"file": f"{n}.wav", "condition": "c", "mos": np.mean(v), "mos_std": np.std(v, ddof=1), "votes": len(v)}
         for n, v in enumerate(votes)
     ]
-    labels = label_tables.read(write(tmp_path / "labels.csv", rows))
+    labels = ratings.read(write(tmp_path / "labels.csv", rows))
     scores = recordings.read(
         write(tmp_path / "scores.csv", [{"file": f"{n}.wav", "g_mos": 2.0 + n} for n in range(2)])
     )
@@ -162,7 +161,7 @@ def test_interval_of_a_condition_is_that_of_all_its_votes(tmp_path: Path, write:
 
 
 def test_rating_of_a_whole_condition_keeps_its_own_interval(shared_data: Path, tmp_path: Path) -> None:
-    labels = label_tables.read(shared_data / "p835_noizeus_refconditions_8k" / "labels_per_condition.csv")
+    labels = ratings.read(shared_data / "p835_noizeus_refconditions_8k" / "labels_per_condition.csv")
     scores = recordings.read(made_up(shared_data, tmp_path / "scores.csv"))
     grouped = evaluate.evaluate(labels, scores, "condition").agreements[1]
     place = grouped.pairs.names.index("c10")
@@ -171,8 +170,8 @@ def test_rating_of_a_whole_condition_keeps_its_own_interval(shared_data: Path, t
 
 def test_nothing_in_common_is_told(small: tuple[Path, Path], tmp_path: Path, write: Write) -> None:
     other = write(tmp_path / "other.csv", [{"file": "z.wav", "g_mos": 3.0}])
-    with pytest.raises(UsageError, match=r"no rating of .* has a score"):
-        evaluate.evaluate(label_tables.read(small[0]), recordings.read(other), "")
+    with pytest.raises(UsageError, match=r"no rating in .* belongs to a score"):
+        evaluate.evaluate(ratings.read(small[0]), recordings.read(other), "")
 
 
 def test_recordings_that_are_not_there_are_told(run: Callable[..., Any], small: tuple[Path, Path]) -> None:
@@ -189,7 +188,7 @@ def test_every_format_holds_the_same_rows(
         done = run("evaluate", labels, "--scores", scores, "--by", "codec", "-o", tmp_path / f"result.{suffix}")
         assert done.returncode == 0, done.stderr
         assert "1 of 8 recordings have no score" in done.stderr
-    evaluation = evaluate.evaluate(label_tables.read(labels), recordings.read(scores), "codec")
+    evaluation = evaluate.evaluate(ratings.read(labels), recordings.read(scores), "codec")
     with (tmp_path / "result.csv").open(newline="") as stream:
         in_csv = list(csv.DictReader(stream))
     in_json = json.loads((tmp_path / "result.json").read_text())
@@ -219,7 +218,7 @@ def test_files_are_scored_from_another_folder(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--by", "phone"), "has no column 'phone': there are file, codec"),
+        (("--by", "phone"), "has no column 'phone': the columns are file, codec"),
         (("-o", "result.xlsx"), "written as .csv, .json, .md"),
         (("-p", "gone/scatter.png"), "does not exist"),
         (("--column", "SIG"), "write NAME=VALUE"),

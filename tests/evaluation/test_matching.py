@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtqnet.evaluation.matching import locate, match, match_or_bare, parts
+from mtqnet.evaluation.recordings import locate, match, match_or_bare, parts
 
 
 @pytest.mark.parametrize(

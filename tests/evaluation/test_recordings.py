@@ -49,9 +49,9 @@ def test_other_columns_and_missing_scores_are_kept(tmp_path: Path, write: Write)
     ("name", "content", "says"),
     [
         ("a.csv", "name,mos\na.wav,3\n", "needs the columns file and one or more of s_mos"),
-        ("a.csv", "file,g_mos\na.wav,good\n", "could not convert"),
-        ("a.jsonl", "{not json\n", "is damaged"),
-        ("a.csv", "", "no table of scores"),
+        ("a.csv", "file,g_mos\na.wav,good\n", "row 1 .line 2., column 'g_mos': 'good' is not a finite number"),
+        ("a.jsonl", "{not json\n", "line 1: damaged"),
+        ("a.csv", "", "is empty"),
     ],
 )
 def test_what_is_no_table_of_scores_is_told(tmp_path: Path, name: str, content: str, says: str) -> None:
@@ -63,3 +63,30 @@ def test_what_is_no_table_of_scores_is_told(tmp_path: Path, name: str, content: 
 def test_names_are_sorted_as_people_do() -> None:
     names = ["c10", "c2", "", "x²", "10", "9 kbps", "c"]
     assert sorted(names, key=recordings.natural) == ["", "c", "c2", "c10", "x²", "9 kbps", "10"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "-5", "999", "0.99", "abc", "\uff11", "0x10"])
+def test_scores_outside_their_range_are_refused_with_their_row(tmp_path: Path, value: str, write: Write) -> None:
+    rows = [{"file": "a.wav", "g_mos": 3}, {"file": "b.wav", "g_mos": value}]
+    with pytest.raises(UsageError, match=r"row 2 \(line 3\), column 'g_mos'"):
+        recordings.read(write(tmp_path / "scores.csv", rows))
+
+
+@pytest.mark.parametrize("column", ["g_mos_low", "duration_s"])
+def test_other_numbers_are_checked_too(tmp_path: Path, column: str, write: Write) -> None:
+    with pytest.raises(UsageError, match=column):
+        recordings.read(write(tmp_path / "scores.csv", [{"file": "a.wav", "g_mos": 3, column: "-inf"}]))
+
+
+def test_repeated_rows_are_counted_once_and_contradicting_rows_are_refused(tmp_path: Path, write: Write) -> None:
+    row = {"file": "a.wav", "g_mos": 3}
+    found = recordings.read(write(tmp_path / "scores.csv", [row, row, {"file": "b.wav", "g_mos": 4}]))
+    assert [one.file for one in found.rows] == ["a.wav", "b.wav"]
+    assert found.notes[0].endswith("1 duplicated row counted once, first: row 2 (line 3)")
+    with pytest.raises(UsageError, match=r"row 2 \(line 3\), column 'file': './a.wav' has other scores in row 1"):
+        recordings.read(write(tmp_path / "scores.csv", [row, {"file": "./a.wav", "g_mos": 4}]))
+
+
+def test_a_row_without_a_name_is_refused(tmp_path: Path, write: Write) -> None:
+    with pytest.raises(UsageError, match=r"row 1 \(line 2\), column 'file': empty"):
+        recordings.read(write(tmp_path / "scores.csv", [{"file": " ", "g_mos": 3}]))

@@ -155,7 +155,7 @@ def test_groups_from_another_table(run: Run, made: Recordings, tmp_path: Path, w
     ("arguments", "says"),
     [
         (("--sort", "n_mos"), "has no n_mos of every recording: sort by g_mos, sdi_est"),
-        (("--by", "phone"), "has no column 'phone' (there are room)"),
+        (("--by", "phone"), "has no column 'phone' (its columns are room)"),
         (("-o", "gone/report.html"), "does not exist"),
     ],
 )

@@ -13,7 +13,7 @@ from scipy import optimize
 from scipy import stats as scipy_stats
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import stats
+from mtqnet.evaluation import statistics as stats
 
 Array = NDArray[np.float64]
 
@@ -130,12 +130,12 @@ def test_all_at_once_are_the_single_figures() -> None:
     half = np.full(6, 0.3)
     mapped = stats.mapping(RATING, SCORE)
     assert mapped is not None
-    told = stats.evaluate(RATING, SCORE, half, mapped)
+    told = stats.agreement(RATING, SCORE, half, mapped)
     assert tuple(told) == stats.FIGURES
     assert told["kendall"] == stats.kendall(RATING, SCORE)
     assert told["rmse_star"] == stats.rmse_star(RATING, SCORE, half)
     assert told["rmse_star_mapped"] == stats.rmse_star(RATING, mapped(SCORE), half, 4)
-    few = stats.evaluate(RATING[:3], SCORE[:3], np.full(3, np.nan), stats.mapping(RATING[:3], SCORE[:3]))
+    few = stats.agreement(RATING[:3], SCORE[:3], np.full(3, np.nan), stats.mapping(RATING[:3], SCORE[:3]))
     assert {name for name, value in few.items() if np.isnan(value)} == {
         "rmse_star", "rmse_mapped", "rmse_star_mapped"
     }  # fmt: skip

@@ -14,7 +14,7 @@ import mtqnet
 from mtqnet.audio import audio
 from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import UsageError
-from mtqnet.evaluation.recording_picture import worst_stretch
+from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.scoring.over_time import HOP_S, MOST, local_track, with_local_track
 from mtqnet.scoring.predictor import Predictor
 

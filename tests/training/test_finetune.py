@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import tiny_model
 from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
-from mtqnet.evaluation import card, label_tables
+from mtqnet.evaluation import card, ratings
 from mtqnet.scoring import models
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.scoring.predictor import Predictor
@@ -58,7 +58,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def order(labels: Path, parent: Path, out: Path, **changes: Any) -> Order:
     asked = Order(
-        label_tables.read(labels), labels.parent, out, out.with_name("work"), str(parent), "talker",
+        ratings.read(labels), labels.parent, out, out.with_name("work"), str(parent), "talker",
         ("t2",), tuning=TUNE, jobs=1, command="mtqnet finetune labels.csv",
     )  # fmt: skip
     return replace(asked, **changes)
@@ -82,7 +82,7 @@ def test_an_unseen_talker_is_scored_better_as_served(
     assert outcome.reason == ""
     figures = {f.split: f for f in outcome.judged.figures}
     assert figures[AFTER].rmse < 0.8 * figures[BEFORE].rmse
-    table = label_tables.read(labels)
+    table = ratings.read(labels)
     held = [n for n, talker in enumerate(table.column("talker")[:24]) if talker == "t2"]
     held = [n for n in held if not np.isnan(table.ratings["g_mos"].mean[n])]
     assert figures[AFTER].clips == len(held) == 7
@@ -263,7 +263,7 @@ def test_ratings_of_real_listeners_are_learnt_for_a_talker_who_was_not_heard(
     shared_data: Path, parent: Path, tmp_path: Path
 ) -> None:
     """P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge."""
-    table = label_tables.read(shared_data / "p835_csp835_refconditions/labels.csv")
+    table = ratings.read(shared_data / "p835_csp835_refconditions/labels.csv")
     asked = Order(
         table, table.path.parent, tmp_path / "csp", tmp_path / "work", str(parent), "speaker", ("m1",),
         targets=("g_mos",), tuning=replace(TUNE, epochs=4, frozen_epochs=3), jobs=1,

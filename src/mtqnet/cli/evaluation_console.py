@@ -47,26 +47,27 @@ def evaluate_labels(
 ) -> None:  # fmt: skip
     """Hold scores against the ratings of a table, on the screen and into files. Raises MtqnetError."""
     try:
-        from mtqnet.evaluation import canvas, evaluate, evaluation_picture, evaluation_tables
+        import scipy.stats  # noqa: F401
     except ImportError as error:
         raise missing_extra("holding scores against ratings", "analysis") from error
-    from mtqnet.evaluation import label_tables, recordings
+    from mtqnet.evaluation import evaluate, plots, ratings, recordings, tables
 
-    for path, check in ((output, evaluation_tables.check), (picture, canvas.check)):
+    for path, check in ((output, evaluate.check), (picture, plots.check)):
         if path is not None:
             check(path)
-    table = label_tables.read(labels, columns.file, assigned(columns.ratings))
+        tables.refuse_overwrite(path, (labels, scores))
+    table = ratings.read(labels, columns.file, assigned(columns.ratings))
     with _scorer(scoring) as scorer:
         found = recordings.read(scores) if scores else evaluate.score_labels(table, audio or labels.parent, scorer)
     evaluation = evaluate.evaluate(table, found, columns.by or table.condition)
     screen = _screen()
     screen.print(grids.evaluation(evaluation))
-    screen.print(Text(evaluation_tables.SMALL_PRINT, style="dim"))
+    screen.print(Text(evaluate.SMALL_PRINT, style="dim"))
     _tell_unscored(evaluation.unscored, evaluation.recordings, Console(stderr=True))
     if output is not None:
-        evaluation_tables.write(evaluation, output)
+        evaluate.write(evaluation, output)
     if picture is not None:
-        evaluation_picture.draw(evaluation, picture)
+        plots.draw_evaluation(evaluation, picture)
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,16 @@ def compare_sets(
     scoring: Scoring,
 ) -> None:
     """Compare sets of recordings, on the screen and as a picture. Raises MtqnetError."""
-    from mtqnet.evaluation import canvas, compare, comparison_picture
+    from mtqnet.evaluation import compare, plots, tables
 
     if picture is not None:
-        canvas.check(picture)
+        plots.check(picture)
+        tables.refuse_overwrite(picture, sources)
     with _scorer(scoring) as scorer:
         sets = [scorer.open(source) for source in sources]
     compared = compare.compare(sets, paired, grouping.by, grouping.table)
     if picture is not None:
-        comparison_picture.draw(compared, picture)
+        plots.draw_comparison(compared, picture)
     told = Console(stderr=True)
     _tell_unscored(compared.unscored, compared.recordings, told)
     _tell_alone(compared.alone, told)
@@ -123,17 +125,19 @@ class Asked:
 
 def gate_paths(paths: Sequence[Path], asked: Asked, junit: Path | None, as_json: bool, scoring: Scoring) -> None:
     """Hold recordings against limits; say how it went. Raises GateError where one does not hold; MtqnetError."""
-    from mtqnet.evaluation import gate, gate_reports
+    from mtqnet.evaluation import gate, tables
 
-    rules = gate.rules(asked.rules, asked.limits, asked.statistic, asked.unscored, asked.against)
+    tables.refuse_overwrite(junit, [*paths, asked.rules, asked.against])
+
+    rules = gate.rules(asked.rules, asked.limits, asked.unscored, asked.against)
     with _scorer(scoring) as scorer:
         found = scorer.open(paths[0]) if len(paths) == 1 else scorer.files(paths, "recordings", Path())
         baseline = scorer.open(rules.against) if rules.against is not None else None
-    outcome = gate.hold(found, rules, baseline)
+    outcome = gate.check(found, rules, baseline)
     if junit is not None:
-        gate_reports.write_junit(outcome, junit)
+        gate.write_junit(outcome, junit)
     if as_json:
-        print(gate_reports.as_json(outcome))
+        print(gate.as_json(outcome))
     else:
         _screen().print(grids.gate(outcome))
     _tell_unscored(outcome.unscored, outcome.recordings, Console(stderr=True))
@@ -145,15 +149,16 @@ def gate_paths(paths: Sequence[Path], asked: Asked, junit: Path | None, as_json:
 def plot_recording(file: Path, output: Path, model: str, threads: int) -> None:
     """Draw one recording and its scores. Raises AudioError where it has none, MtqnetError."""
     from mtqnet.audio import audio
-    from mtqnet.evaluation import canvas, recording_picture
+    from mtqnet.evaluation import plots, tables
     from mtqnet.scoring.over_time import with_local_track
     from mtqnet.scoring.predictor import Predictor
 
-    canvas.check(output)
+    plots.check(output)
+    tables.refuse_overwrite(output, [file])
     predictor = Predictor(model, threads)
     scores = predictor.score(file).raise_for_error()
     samples = audio.read(file).samples
-    recording_picture.draw(samples, with_local_track(predictor, samples, scores), output)
+    plots.draw_recording(samples, with_local_track(predictor, samples, scores), output)
     _screen().print(Text(str(scores)), soft_wrap=True)
 
 
@@ -161,7 +166,9 @@ def report_recordings(
     source: Path, output: Path, grouping: Grouping, sort: str, worst: int, scoring: Scoring
 ) -> None:
     """Write a page about a folder or a table of scores. Raises MtqnetError."""
-    from mtqnet.evaluation import recordings, report
+    from mtqnet.evaluation import recordings, report, tables
+
+    tables.refuse_overwrite(output, [source, grouping.table])
 
     if not output.parent.is_dir():
         raise UsageError(f"{output}: the folder {output.parent} does not exist")

@@ -78,12 +78,12 @@ def finetune(
     """Tune a model on ratings."""
     from mtqnet.cli.evaluation_console import assigned
     from mtqnet.cli.finetune_console import tune_model
-    from mtqnet.evaluation import label_tables
+    from mtqnet.evaluation import ratings
     from mtqnet.training.finetune import Order
     from mtqnet.training.tuning.fit import TuneConfig
 
     tuning = TuneConfig(epochs=epochs, anchor=anchor, share=share, seed=seed)
-    table = label_tables.read(labels, file_column, assigned(column or []))
+    table = ratings.read(labels, file_column, assigned(column or []))
     order = Order(
         table, audio or labels.parent, out, work or out.with_name(f"{out.resolve().name}.work"), model, by,
         tuple(hold_out or ()), leave_out_each, tuple(target or ()), unlabelled,

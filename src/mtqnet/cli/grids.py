@@ -11,17 +11,16 @@ from mtqnet.scoring.scores import digits
 from mtqnet.targets import BY_KEY, Target
 
 if TYPE_CHECKING:
-    from mtqnet.evaluation.bootstrap import Estimate
     from mtqnet.evaluation.compare import Compared
     from mtqnet.evaluation.evaluate import Evaluation
     from mtqnet.evaluation.gate import Outcome
+    from mtqnet.evaluation.statistics import Estimate
 
 
 def evaluation(made: Evaluation) -> Table:
     """A row a target and level; figures that nothing has are left out."""
-    from mtqnet.evaluation.evaluate import NAMES
-    from mtqnet.evaluation.evaluation_tables import cell
-    from mtqnet.evaluation.stats import FIGURES
+    from mtqnet.evaluation.evaluate import NAMES, cell
+    from mtqnet.evaluation.statistics import FIGURES
 
     shown = [name for name in FIGURES if any(cell(one.figures[name]) for one in made.agreements)]
     grid = _grid(("score", "per"), ("items", *(NAMES[name] for name in shown)))
@@ -58,7 +57,7 @@ def gate(made: Outcome) -> Table:
             if check.limit.kind != "max-drop"
             else ""
         )
-        grid.add_row(check.limit.says, "passed" if check.passed else "failed", check.said, beyond, style=style)
+        grid.add_row(check.limit.says, "passed" if check.passed else "failed", check.found, beyond, style=style)
     return grid
 
 

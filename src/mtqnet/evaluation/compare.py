@@ -1,8 +1,12 @@
-"""Which of several sets of recordings is better: differences per target, with intervals, effects and a verdict.
+"""Which of several sets of recordings is better: differences per target with intervals, effect sizes and a
+verdict.
 
-Two sets are compared recording by recording where their names agree (paired: what the recordings differ in among
-themselves does not count), or as wholes (unpaired). SDI is a ratio: its differences are of log10, told as factors.
-Every interval is one of 95 % by itself: of twenty differences that are none, one is found by chance.
+Two sets are compared recording by recording (paired: recordings with the same name, so that differences between
+the recordings of one set do not matter), or set by set (unpaired). SDI is a ratio: its differences are those of
+log10, shown as factors. Each interval has 95 % coverage by itself: on average, one of twenty comparisons without
+a true difference shows one by chance.
+
+This module needs numpy only, so that `mtqnet compare` works in the core installation.
 """
 
 from __future__ import annotations
@@ -18,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import bootstrap, matching
-from mtqnet.evaluation.bootstrap import Difference, Estimate
-from mtqnet.evaluation.recordings import Recordings, Row, groups, natural, values
+from mtqnet.evaluation import statistics
+from mtqnet.evaluation.recordings import Recordings, Row, groups, match_or_bare, natural, values
+from mtqnet.evaluation.statistics import Difference, Estimate
 from mtqnet.targets import BY_KEY, KEYS, Target
 
 WHOLE = ""
@@ -36,13 +40,13 @@ class Comparison:
 
     target: str
     group: str
-    """Value of the column asked for; WHOLE for all recordings"""
+    """Value of the grouping column; WHOLE for all recordings"""
     first: str
     second: str
     first_mean: Estimate
     second_mean: Estimate
     difference: Difference
-    """Second less first; of log10 for SDI"""
+    """Second minus first; of log10 for SDI"""
 
     @property
     def second_is_better(self) -> bool:
@@ -51,25 +55,34 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Compared:
-    """What came out."""
+    """Result of `mtqnet compare`."""
 
     names: tuple[str, ...]
     paired: bool
     comparisons: tuple[Comparison, ...]
     unscored: tuple[tuple[str, str], ...]
-    """Recordings that have no score, and why"""
+    """Recordings without a score, with the reason"""
     alone: tuple[str, ...]
     """Recordings that no other set has"""
     recordings: int
+    notes: tuple[str, ...] = ()
+    """What the user should know: duplicated rows, scores of different models"""
 
 
 def compare(sets: Sequence[Recordings], paired: bool, by: str, table: Path | None) -> Compared:
-    """Every two of the sets, over all recordings and within each value of the column `by` (unless that is empty).
+    """Compare every two of the sets.
 
-    Raises UsageError for fewer than two sets, and where two have no score or no name in common.
+    Args:
+        sets: Two or more sets of recordings.
+        paired: Compare recordings with the same name; else the sets as a whole.
+        by: Column whose values are compared separately, too; empty for none.
+        table: CSV file with the column `by`; None: the tables of scores have it.
+
+    Raises:
+        UsageError: Fewer than two sets, or two sets without a common score or name.
     """
     if len(sets) < 2:
-        raise UsageError("name two or more sets of recordings to compare")
+        raise UsageError("compare needs two or more sets of recordings: give two folders or tables")
     names = _names(sets)
     told = [_groups(one, by, table) for one in sets]
     found: list[Comparison] = []
@@ -84,29 +97,36 @@ def compare(sets: Sequence[Recordings], paired: bool, by: str, table: Path | Non
         else:
             found += [one for key in keys for one in _unpaired(key, both, a, b, (told[first], told[second]))]
     unscored = tuple(reason for one in sets for reason in one.unscored)
-    return Compared(
-        names, paired, tuple(found), unscored, tuple(sorted(alone)), sum(len(one.rows) for one in sets)
-    )
+    total = sum(len(one.rows) for one in sets)
+    notes = (*(note for one in sets for note in one.notes), *_other_models(sets))
+    return Compared(names, paired, tuple(found), unscored, tuple(sorted(alone)), total, notes)
+
+
+def _other_models(sets: Sequence[Recordings]) -> tuple[str, ...]:
+    if len(frozenset[str]().union(*(one.models for one in sets))) < 2:
+        return ()
+    return ("the scores come from different models: a difference may be one of the models, not of the recordings",)
 
 
 def pair(first: Recordings, second: Recordings) -> list[Pair]:
-    """Scored recordings of both that are the same by path from their folders, or, if none is, by name alone.
+    """Scored recordings of both sets with the same path within their folders; if there are none, the same name.
 
-    Raises UsageError where no name is in both.
+    Raises UsageError if no name is in both.
     """
     rows = second.scored
     shorts = [first.short(row) for row in first.scored]
-    places = matching.match_or_bare(shorts, first.root, [row.file for row in rows])
+    places = match_or_bare(shorts, first.root, [row.file for row in rows])
     pairs = [(row, rows[place]) for row, place in zip(first.scored, places, strict=True) if place is not None]
     if not pairs:
         raise UsageError(
-            f"no recording has the same name in {first.name} and {second.name}: compare them with --unpaired"
+            f"no recording has the same name in {first.name} and {second.name}: compare the sets as a whole with "
+            "--unpaired"
         )
     return pairs
 
 
 def verdict(compared: Compared) -> list[str]:
-    """A plain sentence for every two sets and every group; groups with too few recordings share one."""
+    """One sentence for every two sets and every group; groups with too few recordings share one."""
     seen: dict[tuple[str, str, str], list[Comparison]] = {}
     for one in compared.comparisons:
         seen.setdefault((one.first, one.second, one.group), []).append(one)
@@ -117,14 +137,14 @@ def verdict(compared: Compared) -> list[str]:
         else:
             small.setdefault((first, second), []).append(group)
     sentences += [
-        f"{_list(names)}: too few recordings to tell {second} from {first}."
+        f"{_list(names)}: too few recordings to detect a difference between {first} and {second}."
         for (first, second), names in small.items()
     ]
     return sentences
 
 
 def said(target: Target, difference: Estimate) -> str:
-    """How much, for people: "by 0.31 [0.22, 0.40]", or "by a factor of 1.52 [1.20, 1.92]"."""
+    """The size of a difference in words: "by 0.31 [0.22, 0.40]", or "by a factor of 1.52 [1.20, 1.92]"."""
     value, low, high = difference.value, difference.low, difference.high
     if value < 0:
         value, low, high = -value, -high, -low
@@ -139,7 +159,9 @@ def _sentence(those: Sequence[Comparison]) -> str:
     where = f"{one.group}: " if one.group != WHOLE else ""
     items = one.difference.items
     if not one.difference.enough:
-        return f"{where}{items} recordings are too few to tell {one.second} from {one.first}."
+        return (
+            f"{where}{items} recordings are too few to detect a difference between {one.first} and {one.second}."
+        )
     parts = []
     for better in (True, False):
         told = [
@@ -166,37 +188,41 @@ def _name(key: str) -> str:
     return BY_KEY[key].name.removesuffix(" (estimate)")
 
 
-def _paired(key: str, names: tuple[str, str], pairs: list[Pair], told: dict[str, str]) -> list[Comparison]:
+def _paired(key: str, names: tuple[str, str], pairs: list[Pair], groups_of: dict[str, str]) -> list[Comparison]:
     found = []
-    for group in _in_order(told[a.file] for a, _ in pairs if a.file in told):
-        inside = [(a, b) for a, b in pairs if group == WHOLE or told.get(a.file) == group]
+    for group in _in_order(groups_of[a.file] for a, _ in pairs if a.file in groups_of):
+        inside = [(a, b) for a, b in pairs if group == WHOLE or groups_of.get(a.file) == group]
         first, second = values([a for a, _ in inside], key), values([b for _, b in inside], key)
-        found.append(_comparison(key, group, names, first, second, bootstrap.paired(first, second)))
+        found.append(_comparison(key, group, names, first, second, statistics.paired(first, second)))
     return found
 
 
 def _unpaired(
-    key: str, names: tuple[str, str], a: Recordings, b: Recordings, told: tuple[dict[str, str], dict[str, str]]
+    key: str,
+    names: tuple[str, str],
+    a: Recordings,
+    b: Recordings,
+    groups_of: tuple[dict[str, str], dict[str, str]],
 ) -> list[Comparison]:
     found = []
-    both = set(told[0].values()) & set(told[1].values())
+    both = set(groups_of[0].values()) & set(groups_of[1].values())
     for group in _in_order(both):
         first, second = (
             values([row for row in one.scored if group == WHOLE or names_of.get(row.file) == group], key)
-            for one, names_of in zip((a, b), told, strict=True)
+            for one, names_of in zip((a, b), groups_of, strict=True)
         )
-        found.append(_comparison(key, group, names, first, second, bootstrap.unpaired(first, second)))
+        found.append(_comparison(key, group, names, first, second, statistics.unpaired(first, second)))
     return found
 
 
 def _comparison(
     key: str, group: str, names: tuple[str, str], first: Array, second: Array, difference: Difference
 ) -> Comparison:
-    return Comparison(key, group, *names, bootstrap.mean(first), bootstrap.mean(second), difference)
+    return Comparison(key, group, *names, statistics.mean(first), statistics.mean(second), difference)
 
 
-def _in_order(told: Iterable[str]) -> list[str]:
-    return [WHOLE, *sorted(set(told), key=natural)]
+def _in_order(names: Iterable[str]) -> list[str]:
+    return [WHOLE, *sorted(set(names), key=natural)]
 
 
 def _groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, str]:
@@ -222,7 +248,7 @@ def _alone(first: Recordings, second: Recordings, pairs: Sequence[Pair]) -> set[
 
 
 def _names(sets: Sequence[Recordings]) -> tuple[str, ...]:
-    """Last part of each path; whole paths where two would read alike."""
+    """Last part of each path; the full paths if two of these are equal."""
     short = [Path(one.name).stem if Path(one.name).is_file() else Path(one.name).name for one in sets]
     chosen = short if len(set(short)) == len(short) and all(short) else [one.name for one in sets]
     if len(set(chosen)) < len(chosen):
@@ -231,7 +257,7 @@ def _names(sets: Sequence[Recordings]) -> tuple[str, ...]:
 
 
 def as_json(compared: Compared) -> str:
-    """All of it, the verdict too, as one object."""
+    """The result and the verdict as one JSON object."""
     record = {
         "sets": compared.names,
         "paired": compared.paired,
@@ -239,12 +265,13 @@ def as_json(compared: Compared) -> str:
         "comparisons": [_record(one) for one in compared.comparisons],
         "unscored": [{"file": file, "reason": reason} for file, reason in compared.unscored],
         "without_partner": compared.alone,
+        "notes": list(compared.notes),
     }
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _record(one: Comparison) -> dict[str, object]:
-    """A comparison for JSON; what does not exist is null."""
+    """A comparison for JSON; a value that does not exist is null."""
     difference = one.difference
     numbers = {
         "first_mean": one.first_mean.value, "second_mean": one.second_mean.value, "difference": difference.value,

@@ -1,9 +1,16 @@
-"""Scores held against ratings: all figures of stats.py for each target, per recording and per condition."""
+"""Agreement of predicted scores with ratings: all figures for each target, per recording and per condition.
+
+The result is written as CSV, JSON or Markdown: one row per target and level, each figure with its 95 % interval.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import matching, stats
-from mtqnet.evaluation.bootstrap import Estimate, Places, intervals
-from mtqnet.evaluation.label_tables import LabelTable, Ratings
+from mtqnet.evaluation import recordings as scored_recordings
+from mtqnet.evaluation import statistics
+from mtqnet.evaluation.ratings import Ratings, RatingTable
 from mtqnet.evaluation.recordings import Recordings, Row, Scorer, natural, values
+from mtqnet.evaluation.statistics import FIGURES, Estimate, Places, intervals
 from mtqnet.targets import BY_KEY
 
 NAMES: Mapping[str, str] = {
@@ -22,10 +30,21 @@ NAMES: Mapping[str, str] = {
     "rmse_mapped": "RMSE mapped", "rmse_star_mapped": "RMSE* mapped",
 }  # fmt: skip
 ABSOLUTE = ("rmse", "rmse_star")
-"""Figures that mean nothing where ratings are on another scale"""
+"""Figures that are meaningless if the ratings are on another scale"""
 PER_FILE = "file"
+DECIMALS = 4
+"""Of a figure on disk"""
+SHOWN = 3
+"""Decimals in a table for people: two runs of the same listening test agree in fewer"""
+SMALL_PRINT = (
+    "Brackets: 95 % bootstrap interval over recordings or conditions. RMSE*: an error within a rating's own 95 % "
+    "interval counts as zero (ITU-T P.1401). Mapped: after a monotonic third-order mapping; the degrees of "
+    "freedom are "
+    "reduced by four."
+)
 
 Array = NDArray[np.float64]
+Record = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,7 @@ class Pairs:
     rating: Array
     score: Array
     half: Array
-    """Half the 95 % interval of each rating; NaN where unknown"""
+    """Half width of the 95 % interval of each rating; NaN where unknown"""
 
     def at(self, places: Places) -> Pairs:
         names = tuple(self.names[place] for place in places)
@@ -45,76 +64,168 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Agreement:
-    """One target, at one level."""
+    """Agreement of scores and ratings of one target, at one level."""
 
     target: str
     level: str
     """`file`, or the column whose values are the conditions"""
     column: str
-    """That the ratings stand in"""
+    """Column of the ratings"""
     same_scale: bool
     pairs: Pairs
     figures: Mapping[str, Estimate]
-    """By stats.FIGURES; each with its interval over items"""
-    mapping: stats.Mapping | None
-    """From scores to ratings; None for too few different scores"""
+    """By name (statistics.FIGURES), each with its interval over items"""
+    mapping: statistics.Mapping | None
+    """From scores to ratings; None if there are too few different scores"""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out."""
+    """Result of `mtqnet evaluate`."""
 
     labels: str
     recordings: int
-    """Rows of the table of ratings"""
+    """Recordings of the table of ratings"""
     model: str
     agreements: tuple[Agreement, ...]
     unscored: tuple[tuple[str, str], ...]
-    """Recordings of the table without a score, and why"""
+    """Recordings of the table without a score, with the reason"""
+    notes: tuple[str, ...] = ()
+    """How the table of ratings was read: duplicates, votes, codes, scale"""
 
 
-def evaluate(labels: LabelTable, recordings: Recordings, by: str) -> Evaluation:
-    """Hold scores against a table of ratings: per recording, and per value of the column `by` unless it is empty.
+def evaluate(labels: RatingTable, recordings: Recordings, by: str) -> Evaluation:
+    """Compare scores with a table of ratings.
 
-    A rating without score and a score without rating are left out. Raises UsageError where nothing is left.
+    Args:
+        labels: The ratings.
+        recordings: Scored recordings. A rating without a score is reported, a score without a rating is ignored.
+        by: Column of the conditions to average over; empty: per recording only.
+
+    Raises:
+        UsageError: No recording has both a rating and a score, or there is no such column.
     """
-    places = matching.match_or_bare(labels.files, labels.path.parent, [row.file for row in recordings.rows])
+    files = [row.file for row in recordings.rows]
+    places = scored_recordings.match_or_bare(labels.files, labels.path.parent, files)
     rows = [None if place is None else recordings.rows[place] for place in places]
-    whole = [_pairs(labels, key, rows) for key in labels.ratings if key in recordings.keys]
-    if not any(len(pairs.rating) for pairs, _ in whole):
+    keys = [key for key in labels.ratings if key in recordings.keys]
+    pairs = {key: _pairs(labels, key, rows) for key in keys}
+    if not any(len(one.rating) for one, _ in pairs.values()):
         why = "; ".join(f"{file}: {reason}" for file, reason in _unscored(labels, rows)[:1])
         raise UsageError(
-            f"no rating of {labels.path} has a score of {recordings.name}: it has {', '.join(labels.ratings)} of "
-            f"{labels.files[0]}, ... {f'({why})' if why else ''}".rstrip()
+            f"no rating in {labels.path} belongs to a score of {recordings.name}: the table has "
+            f"{', '.join(labels.ratings)} of {labels.files[0]}, ... {f'({why})' if why else ''}".rstrip()
         )
-    told = labels.column(by) if by else ()
+    groups = labels.column(by) if by else ()
     agreements: list[Agreement] = []
-    for key, (pairs, kept) in zip((key for key in labels.ratings if key in recordings.keys), whole, strict=True):
+    for key, (per_file, kept) in pairs.items():
         ratings = labels.ratings[key]
-        agreements.append(_agreement(key, PER_FILE, ratings, pairs))
+        agreements.append(_agreement(key, PER_FILE, ratings, per_file))
         if by:
-            grouped = _per_condition(pairs, kept, [told[place] for place in kept], ratings, labels.votes)
-            agreements.append(_agreement(key, by, ratings, grouped))
+            per_condition = _per_condition(per_file, kept, [groups[place] for place in kept], ratings)
+            agreements.append(_agreement(key, by, ratings, per_condition))
     model = next((row.scores.model for row in recordings.scored), "")
-    return Evaluation(str(labels.path), len(labels.files), model, tuple(agreements), _unscored(labels, rows))
+    return Evaluation(
+        str(labels.path), len(labels.files), model, tuple(agreements), _unscored(labels, rows),
+        (*labels.notes, *recordings.notes),
+    )  # fmt: skip
+
+
+def score_labels(labels: RatingTable, audio: Path, scorer: Scorer) -> Recordings:
+    """Score the recordings that a table of ratings names, relative to the folder `audio`.
+
+    Returns:
+        One row per entry of the table, under the table's name for it.
+    """
+    paths = scored_recordings.locate(labels.files, audio)
+    scored = scorer.files(paths, labels.path.name, audio)
+    by_path = {os.path.realpath(row.file): row.scores for row in scored.rows}
+    found = (by_path[os.path.realpath(path)] for path in paths)
+    root = labels.path.parent
+    named = zip(labels.files, found, strict=True)
+    rows = tuple(
+        Row(replace(scores, file=str(root / scored_recordings.local(file))), {}) for file, scores in named
+    )
+    return Recordings(labels.path.name, root, rows)
+
+
+def check(path: Path) -> None:
+    """Raise UsageError for a path that no evaluation can be written to."""
+    if path.suffix.lower() not in WRITERS:
+        raise UsageError(f"{path}: an evaluation is written as {', '.join(WRITERS)}; change the suffix")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
+
+
+def write(evaluation: Evaluation, path: Path) -> None:
+    """Write an evaluation; the suffix selects the format. Raises UsageError for another suffix."""
+    check(path)
+    path.write_text(WRITERS[path.suffix.lower()](evaluation), encoding="utf-8", newline="\n")
+
+
+def records(evaluation: Evaluation) -> list[Record]:
+    """Flat rows: target, level, items, then FIGURE, FIGURE_low, FIGURE_high for each figure."""
+    return [_record(agreement) for agreement in evaluation.agreements]
+
+
+def as_csv(evaluation: Evaluation) -> str:
+    """An evaluation as CSV with one row per target and level."""
+    stream = io.StringIO()
+    rows = records(evaluation)
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """An evaluation as one JSON object, with the mapping and the pairs of rating and score."""
+    about = {
+        "labels": evaluation.labels, "recordings": evaluation.recordings, "model": evaluation.model,
+        "notes": list(evaluation.notes), "agreement": records(evaluation),
+        "details": [_details(agreement) for agreement in evaluation.agreements],
+        "unscored": [{"file": file, "reason": reason} for file, reason in evaluation.unscored],
+    }  # fmt: skip
+    return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_markdown(evaluation: Evaluation) -> str:
+    """An evaluation as a Markdown table with its notes."""
+    head = ["score", "per", "items", *NAMES.values()]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for one in evaluation.agreements:
+        cells = [_name(one), one.level, str(len(one.pairs.names)), *(cell(one.figures[name]) for name in FIGURES)]
+        lines.append(f"| {' | '.join(cells)} |")
+    missing = f"{len(evaluation.unscored)} of {evaluation.recordings} recordings have no score."
+    notes = [f"{note[0].upper()}{note[1:]}." for note in evaluation.notes]
+    return "\n".join([*lines, "", missing, *notes, SMALL_PRINT, ""])
+
+
+def cell(estimate: Estimate) -> str:
+    """A figure for people: "0.912 [0.880, 0.935]"; empty if there is none."""
+    if math.isnan(estimate.value):
+        return ""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.{SHOWN}f}"
+    return f"{estimate.value:.{SHOWN}f} [{estimate.low:.{SHOWN}f}, {estimate.high:.{SHOWN}f}]"
 
 
 def _agreement(key: str, level: str, ratings: Ratings, pairs: Pairs) -> Agreement:
-    mapping = stats.mapping(pairs.rating, pairs.score)
+    mapping = statistics.mapping(pairs.rating, pairs.score)
 
     def figures(at: Places) -> Array:
-        # The mapping stays: fitted anew on each resample, repeated items would make it look too good.
-        return np.array(list(stats.evaluate(pairs.rating[at], pairs.score[at], pairs.half[at], mapping).values()))
+        # The mapping is not fitted again: with repeated items in a resample it would seem too good.
+        found = statistics.agreement(pairs.rating[at], pairs.score[at], pairs.half[at], mapping)
+        return np.array(list(found.values()))
 
-    found = intervals(len(pairs.score), figures)
-    told = dict(zip(stats.FIGURES, found, strict=True))
+    found = dict(zip(FIGURES, intervals(len(pairs.score), figures), strict=True))
     if not ratings.same_scale:
-        told |= {name: Estimate(*[float("nan")] * 3) for name in ABSOLUTE}
-    return Agreement(key, level, ratings.column, ratings.same_scale, pairs, told, mapping)
+        found |= {name: Estimate(*[float("nan")] * 3) for name in ABSOLUTE}
+    return Agreement(key, level, ratings.column, ratings.same_scale, pairs, found, mapping)
 
 
-def _pairs(labels: LabelTable, key: str, rows: list[Row | None]) -> tuple[Pairs, list[int]]:
-    """Recordings with both, and their places in the table of ratings."""
+def _pairs(labels: RatingTable, key: str, rows: list[Row | None]) -> tuple[Pairs, list[int]]:
+    """Recordings with both rating and score, and their indices in the table of ratings."""
     ratings, target = labels.ratings[key], BY_KEY[key]
     kept = [place for place, row in enumerate(rows) if row is not None and not np.isnan(ratings.mean[place])]
     score = values([row for place in kept if (row := rows[place]) is not None], key)
@@ -122,25 +233,26 @@ def _pairs(labels: LabelTable, key: str, rows: list[Row | None]) -> tuple[Pairs,
     rating = ratings.mean[known]
     if target.log:
         rating = target.compress(rating)
-    half = np.where(np.isnan(ratings.half), stats.votes_half(ratings.deviation, labels.votes), ratings.half)
+    by_votes = statistics.votes_half(ratings.deviation, ratings.votes)
+    half = np.where(np.isnan(ratings.half), by_votes, ratings.half)
     names = tuple(labels.files[place] for place in known)
     return Pairs(names, rating, score[~np.isnan(score)], half[known]), known
 
 
-def _per_condition(pairs: Pairs, kept: list[int], told: list[str], ratings: Ratings, votes: Array) -> Pairs:
-    """Means over the recordings of each condition; recordings that name none are left out."""
-    names = sorted({name for name in told if name}, key=natural)
-    members = [np.flatnonzero(np.array(told) == name) for name in names]
+def _per_condition(pairs: Pairs, kept: list[int], groups: list[str], ratings: Ratings) -> Pairs:
+    """Means over the recordings of each condition; recordings without a condition are omitted."""
+    names = sorted({name for name in groups if name}, key=natural)
+    members = [np.flatnonzero(np.array(groups) == name) for name in names]
     at = np.array(kept, dtype=np.intp)
-    half = [_condition_half(pairs.at(m), ratings.deviation[at[m]], votes[at[m]]) for m in members]
+    half = [_condition_half(pairs.at(m), ratings.deviation[at[m]], ratings.votes[at[m]]) for m in members]
     rating, score = ([float(part[m].mean()) for m in members] for part in (pairs.rating, pairs.score))
     return Pairs(tuple(names), np.array(rating), np.array(score), np.array(half))
 
 
 def _condition_half(pairs: Pairs, deviation: Array, votes: Array) -> float:
-    """Half the 95 % interval of a condition's mean, from the votes of all its recordings together.
+    """Half width of the 95 % interval of a condition's mean, from the votes of all its recordings together.
 
-    A table may repeat the condition's own rating for each recording (all alike): then that interval is meant.
+    A table may repeat the condition's own rating for each recording (all equal): then its interval is used.
     """
     if np.ptp(pairs.rating) == 0 and np.unique(pairs.half).size == 1:
         return float(pairs.half[0])
@@ -149,25 +261,48 @@ def _condition_half(pairs: Pairs, deviation: Array, votes: Array) -> float:
     total = votes.sum()
     mean = (votes * pairs.rating).sum() / total
     within, between = (votes - 1) @ deviation**2, votes @ (pairs.rating - mean) ** 2
-    spread = np.sqrt((within + between) / (total - 1))
-    return float(stats.votes_half(np.array([spread]), np.array([total]))[0])
+    pooled = np.sqrt((within + between) / (total - 1))
+    return float(statistics.votes_half(np.array([pooled]), np.array([total]))[0])
 
 
-def _unscored(labels: LabelTable, rows: list[Row | None]) -> tuple[tuple[str, str], ...]:
+def _unscored(labels: RatingTable, rows: list[Row | None]) -> tuple[tuple[str, str], ...]:
     reasons = [(row.scores.error if row is not None else "not in the table of scores") for row in rows]
-    return tuple((file, said) for file, said in zip(labels.files, reasons, strict=True) if said is not None)
+    return tuple((file, reason) for file, reason in zip(labels.files, reasons, strict=True) if reason is not None)
 
 
-def score_labels(labels: LabelTable, audio: Path, scorer: Scorer) -> Recordings:
-    """Score the recordings that a table of ratings names; `audio` is the folder its names are told from.
+def _record(agreement: Agreement) -> Record:
+    row: Record = {
+        "target": agreement.target, "level": agreement.level, "items": len(agreement.pairs.names),
+        "column": agreement.column, "same_scale": agreement.same_scale,
+    }  # fmt: skip
+    for name in FIGURES:
+        estimate = agreement.figures[name]
+        row[name] = _rounded(estimate.value)
+        row[f"{name}_low"], row[f"{name}_high"] = _rounded(estimate.low), _rounded(estimate.high)
+    return row
 
-    A row a row of the table, under the table's name for it; a file that is named twice is scored once.
-    """
-    paths = matching.locate(labels.files, audio)
-    scored = scorer.files(paths, labels.path.name, audio)
-    by_path = {os.path.realpath(row.file): row.scores for row in scored.rows}
-    found = (by_path[os.path.realpath(path)] for path in paths)
-    root = labels.path.parent
-    named = zip(labels.files, found, strict=True)
-    rows = tuple(Row(replace(scores, file=str(root / matching.local(file))), {}) for file, scores in named)
-    return Recordings(labels.path.name, root, rows)
+
+def _details(agreement: Agreement) -> dict[str, object]:
+    """The mapping, and the pairs from which the figures were computed."""
+    pairs, mapping = agreement.pairs, agreement.mapping
+    numbers = zip(pairs.names, pairs.rating.tolist(), pairs.half.tolist(), pairs.score.tolist(), strict=True)
+    return {
+        "target": agreement.target,
+        "level": agreement.level,
+        "mapping": None if mapping is None else mapping.coefficients,
+        "items": [
+            {"name": name, "rating": _rounded(rating), "ci95": _rounded(half), "score": _rounded(score)}
+            for name, rating, half, score in numbers
+        ],
+    }
+
+
+def _rounded(number: float) -> float | None:
+    return None if math.isnan(number) else round(number, DECIMALS)
+
+
+def _name(agreement: Agreement) -> str:
+    return BY_KEY[agreement.target].name.removesuffix(" (estimate)")
+
+
+WRITERS: Mapping[str, Callable[[Evaluation], str]] = {".csv": as_csv, ".json": as_json, ".md": as_markdown}

@@ -1,29 +1,46 @@
-"""Recordings with their scores: a folder or a file that is scored now, or a table that was scored before."""
+"""Recordings with their scores: a folder or a file that is scored now, or a table that was written before.
+
+A table of scores is refused, with its row, if a score is not a number, is NaN or infinite, or is outside the
+range of the score; and if a recording has two rows with different scores. Identical rows are counted once.
+
+Recordings of two lists are matched by path, else by as many folders of the path as both have.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.errors import UsageError, missing_extra
-from mtqnet.evaluation import label_tables, matching
-from mtqnet.scoring import batch, tables
+from mtqnet.audio.audio import SUFFIXES
+from mtqnet.errors import NoAudioFoundError, UsageError
+from mtqnet.evaluation import ratings, tables
+from mtqnet.evaluation.tables import Cells, shown
+from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import Interval
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.scoring.scores import COLUMNS, ENDS, Scores
+from mtqnet.scoring.scores import COLUMNS, Scores
+from mtqnet.scoring.tables import SUFFIXES as TABLE_SUFFIXES
+from mtqnet.scoring.tables import WINDOW_COLUMNS
 from mtqnet.targets import BY_KEY, KEYS
 
+TOLERANCE = 1e-6
+"""By which a score may exceed its range: rounding of another program"""
+WINDOW = ("start_s", "end_s")
+"""Columns that distinguish the rows of one recording in a table of windows"""
+
 Progress = Callable[[str, int, int], None]
-"""Name of the work, done, in all"""
+"""Name of the work, items done, items in total"""
+Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ class Row:
 
     scores: Scores
     cells: Mapping[str, str]
-    """Columns of its table that are no scores; empty for a recording that was scored now"""
+    """Columns of its table that are not scores; empty for a recording that was scored now"""
 
     @property
     def file(self) -> str:
@@ -41,13 +58,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A set of them."""
+    """A set of recordings."""
 
     name: str
-    """What people call it: the folder or table as it was given"""
+    """Name for messages: the folder or table as it was given"""
     root: Path
-    """Folder that names are told from"""
+    """Folder that file names are relative to"""
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    """Decisions that the user should know, such as duplicated rows"""
 
     @property
     def scored(self) -> tuple[Row, ...]:
@@ -55,7 +74,7 @@ class Recordings:
 
     @property
     def unscored(self) -> tuple[tuple[str, str], ...]:
-        """File and reason of each that has no score."""
+        """File and reason of each recording without scores."""
         return tuple((row.file, row.scores.error) for row in self.rows if row.scores.error is not None)
 
     @property
@@ -63,13 +82,18 @@ class Recordings:
         """Targets that every scored recording has."""
         return tuple(key for key in KEYS if all(row.scores.value(key) is not None for row in self.scored))
 
+    @property
+    def models(self) -> frozenset[str]:
+        """SHA-256 of the models that predicted these scores, where known."""
+        return frozenset(row.scores.model_sha256 for row in self.scored if row.scores.model_sha256)
+
     def short(self, row: Row) -> str:
-        """A recording's path from the folder of all."""
+        """A recording's path relative to the folder of all."""
         return os.path.relpath(row.file, self.root)
 
 
 def values(rows: Sequence[Row], key: str) -> NDArray[np.float64]:
-    """(rows,) scores of one target, log10 where it is a ratio; NaN where there is none."""
+    """(rows,) scores of one target, log10 of a ratio; NaN where there is none."""
     found = [row.scores.value(key) for row in rows]
     numbers = np.array([np.nan if value is None else value for value in found], dtype=np.float64)
     return BY_KEY[key].compress(numbers) if BY_KEY[key].log else numbers
@@ -77,14 +101,14 @@ def values(rows: Sequence[Row], key: str) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Scorer:
-    """How recordings are scored, once that is needed."""
+    """Scores recordings with a model; the model is loaded when it is needed."""
 
     model: str = "base"
     threads: int = 0
     progress: Progress | None = None
 
     def files(self, paths: Iterable[Path], name: str, root: Path) -> Recordings:
-        """Score files and folders; one that cannot be scored keeps its reason. Raises MtqnetError."""
+        """Score files and folders; a recording that cannot be scored gets its reason. Raises MtqnetError."""
         jobs = batch.expand(paths)
         rows = []
         for scores in batch.score_jobs(Predictor(self.model, self.threads), jobs):
@@ -102,110 +126,218 @@ class Scorer:
 
 def is_table(path: Path) -> bool:
     """Whether a path is a table of scores, by its suffix."""
-    return path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir()
 
 
 def read(path: Path) -> Recordings:
-    """A table of scores: .csv, .jsonl or .parquet with `file` and one or more scores; further columns are kept.
+    """Read a table of scores: .csv, .jsonl or .parquet with `file` and one or more scores; other columns are kept.
 
-    Raises UsageError for what is no such table, MissingExtraError for .parquet without pyarrow.
+    Raises:
+        UsageError: The file is not such a table, or has an invalid value; the message names row and column.
+        MissingExtraError: A Parquet file without pyarrow.
     """
-    records = _records(path)
-    columns = set(records[0]) if records else set()
-    if "file" not in columns or not columns & set(KEYS):
+    cells = tables.read(path)
+    if "file" not in cells.columns or not set(cells.columns) & set(KEYS):
         raise UsageError(
-            f"{path} is no table of scores: it needs the columns file and one or more of {', '.join(KEYS)}, "
+            f"{path} is not a table of scores: it needs the columns file and one or more of {', '.join(KEYS)}, "
             f"as `mtqnet score --output` writes them"
         )
-    rows = tuple(_row(record, path) for record in records)
+    rows, notes = _unique(cells, [_row(cells, place) for place in range(len(cells))])
     folders = [Path(row.file).parent for row in rows]
-    alike = len({folder.is_absolute() for folder in folders}) == 1
-    return Recordings(str(path), Path(os.path.commonpath(folders)) if alike else Path(), rows)
+    common = len({folder.is_absolute() for folder in folders}) == 1
+    root = Path(os.path.commonpath(folders)) if common else Path()
+    return Recordings(str(path), root, rows, (*cells.notes, *notes))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Sorts names as people do: c2 before c10."""
+    """Sort key by which c2 comes before c10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, list[Row]]:
-    """Scored recordings by what a column says of them, in order of the names.
+    """Scored recordings by the value of a column, in the order of the values.
 
-    The column is one of their own table, or of `table`, a CSV with a column of files. Recordings it does not name
-    are left out. Raises UsageError where there is no such column, or where it knows none of them.
+    The column is one of their own table, or of `table`, a CSV with a column of files. Recordings that it does not
+    name are omitted. Raises UsageError if there is no such column, or if it names none of them.
     """
     if table is None:
         own = {name for row in recordings.rows for name in row.cells}
         if by not in own:
-            there = f"there are {', '.join(sorted(own))}" if own else "it holds scores alone"
+            there = f"its columns are {', '.join(sorted(own))}" if own else "it contains scores only"
             raise UsageError(
-                f"{recordings.name} has no column {by!r} ({there}): name a CSV that has it with --table"
+                f"{recordings.name} has no column {by!r} ({there}): name a CSV file that has it with --table"
             )
-        told = [row.cells.get(by, "") for row in recordings.scored]
+        names = [row.cells.get(by, "") for row in recordings.scored]
     else:
-        told = _told_by(table, by, recordings)
+        names = _from_table(table, by, recordings)
     found: dict[str, list[Row]] = {}
-    for name, row in sorted(zip(told, recordings.scored, strict=True), key=lambda pair: natural(pair[0])):
+    for name, row in sorted(zip(names, recordings.scored, strict=True), key=lambda pair: natural(pair[0])):
         if name:
             found.setdefault(name, []).append(row)
     if not found:
-        raise UsageError(f"no recording of {recordings.name} is named in {table or by}: are these the same files?")
+        raise UsageError(f"{table or by} names no recording of {recordings.name}: are these the same files?")
     return found
 
 
-def _told_by(table: Path, by: str, recordings: Recordings) -> list[str]:
-    """What the column `by` of a CSV says of each scored recording; nothing where it does not name it."""
-    cells = label_tables.read_cells(table)
-    told, files = label_tables.column(cells, by, table), cells[label_tables.files_of(cells, table)]
+def _from_table(table: Path, by: str, recordings: Recordings) -> list[str]:
+    """The value of column `by` for each scored recording; empty where the table does not name it."""
+    cells = ratings.read_cells(table)
+    column = cells.columns[ratings.chosen(cells.columns, by, table)]
+    files = cells.columns[ratings.files_of(cells)]
     names = [row.file for row in recordings.scored]
     found = [""] * len(names)
-    for place, said in zip(matching.match_or_bare(files, table.parent, names), told, strict=True):
-        if place is not None:
-            found[place] = said
+    for row, (place, value) in enumerate(
+        zip(match_or_bare(files, table.parent, names), (cell.strip() for cell in column), strict=True)
+    ):
+        if place is None:
+            continue
+        if found[place] and found[place] != value:
+            raise cells.error(row, by, f"{files[row]} is {shown(value)} here and {shown(found[place])} before")
+        found[place] = value
     return found
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    if path.suffix.lower() == ".parquet":
-        try:
-            import pyarrow.parquet as pq
-        except ImportError as error:
-            raise missing_extra("reading .parquet", "parquet") from error
-    try:
-        if path.suffix.lower() == ".parquet":
-            rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-            return rows
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            if path.suffix.lower() == ".csv":
-                return list(csv.DictReader(stream))
-            return [json.loads(line) for line in stream if line.strip()]
-    except OSError as error:
-        raise UsageError(f"cannot read {path} ({error.strerror or error}): check the path") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged ({error}): score the recordings again") from error
-
-
-def _row(record: Mapping[str, Any], path: Path) -> Row:
-    texts = {name: "" if value is None else str(value) for name, value in record.items() if name is not None}
-    try:
-        scores: dict[str, Any] = {key: float(texts[key]) if texts.get(key) else None for key in KEYS}
-        ends = {name: float(texts[name]) for name in ENDS if texts.get(name)}
-        duration = float(texts["duration_s"]) if texts.get("duration_s") else None
-    except ValueError as error:
-        raise UsageError(f"{path}, {texts.get('file')}: {error}") from error
-    error_text = texts.get("error") or None
-    if error_text is None and all(value is None for value in scores.values()):
-        error_text = "no score in the table"
-    told: dict[str, Any] = {name: texts.get(name, "") for name in ("file", "model", "model_sha256", "version")}
-    both = [key for key in KEYS if {f"{key}_low", f"{key}_high"} <= set(ends)]
-    intervals = {key: Interval(ends[f"{key}_low"], ends[f"{key}_high"]) for key in both}
+def _row(cells: Cells, place: int) -> Row:
+    texts = {name: column[place] for name, column in cells.columns.items()}
+    if not texts["file"].strip():
+        raise cells.error(place, "file", "empty; every row needs the name of a recording")
+    scores: dict[str, Any] = {key: _number(cells, place, key, *_range(key)) for key in KEYS}
+    ends = {key: [_number(cells, place, f"{key}_{end}", *_range(key)) for end in ("low", "high")] for key in KEYS}
+    error = texts.get("error", "").strip() or None
+    if error is None and all(value is None for value in scores.values()):
+        error = "no score in the table"
+    about: dict[str, Any] = {name: texts.get(name, "") for name in ("file", "model", "model_sha256", "version")}
+    intervals = {
+        key: Interval(low, high) for key, (low, high) in ends.items() if low is not None and high is not None
+    }
     made = Scores(
         **scores,
-        **told,
+        **about,
         intervals=intervals,
-        duration_s=duration,
+        duration_s=_number(cells, place, "duration_s", 0.0, math.inf),
         flags=tuple(texts.get("flags", "").split()),
-        error=error_text,
+        error=error,
     )
-    own = {*COLUMNS, *tables.WINDOW_COLUMNS}
-    return Row(made, {name: text for name, text in texts.items() if name not in own})
+    own = {*COLUMNS, *WINDOW_COLUMNS}
+    return Row(made, {name: text.strip() for name, text in texts.items() if name not in own})
+
+
+def _range(key: str) -> tuple[float, float]:
+    return BY_KEY[key].low, BY_KEY[key].high
+
+
+def _number(cells: Cells, place: int, name: str, low: float, high: float) -> float | None:
+    """A cell as a number within a range; None if it is empty. Raises UsageError for anything else."""
+    cell = cells.columns[name][place].strip() if name in cells.columns else ""
+    if not cell:
+        return None
+    try:
+        number = float(cell)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or not cell.isascii():
+        raise cells.error(place, name, f"{shown(cell)} is not a finite number; score the recordings again")
+    if not low - TOLERANCE <= number <= high + TOLERANCE:
+        raise cells.error(place, name, f"{shown(cell)} is outside the range of this score, {low:g} to {high:g}")
+    return number
+
+
+def _unique(cells: Cells, rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Rows without repetitions. Raises UsageError if two rows of a recording differ."""
+    windows = [cells.columns.get(name, ("",) * len(rows)) for name in WINDOW]
+    first: dict[tuple[str, ...], int] = {}
+    repeated = []
+    for place, row in enumerate(rows):
+        key = (ratings.recording_key(row.file), *(column[place] for column in windows))
+        before = first.setdefault(key, place)
+        if before == place:
+            continue
+        if row != rows[before]:
+            raise cells.error(
+                place, "file", f"{shown(row.file)} has other scores in {cells.where(before)}: keep one of the rows"
+            )
+        repeated.append(place)
+    kept = tuple(row for place, row in enumerate(rows) if place not in set(repeated))
+    if not repeated:
+        return kept, ()
+    plural = "s" * (len(repeated) > 1)
+    return kept, (f"{cells.path}: {len(repeated)} duplicated row{plural} counted once, first: "
+                  f"{cells.where(repeated[0])}",)  # fmt: skip
+
+
+def match(names: Sequence[str], root: Path, files: Sequence[str]) -> list[int | None]:
+    """Index in `files` of each name (a path relative to `root`, or a URL); None if there is none, or more than
+    one.
+
+    First the same file on disk; else the file whose last folders and name agree as far as both have them, whatever
+    the suffix: "wb/a.flac" matches "scored/wb/a.wav", and not "fb/a.wav".
+    """
+    on_disk = {os.path.realpath(file): place for place, file in enumerate(files)}
+    tails: dict[str, list[tuple[Parts, int]]] = defaultdict(list)
+    for place, file in enumerate(files):
+        tails[parts(file)[-1]].append((parts(file), place))
+    found: list[int | None] = []
+    for name in names:
+        here = on_disk.get(os.path.realpath(root / local(name)))
+        found.append(here if here is not None else _only(parts(name), tails))
+    return found
+
+
+def match_or_bare(names: Sequence[str], root: Path, files: Sequence[str]) -> list[int | None]:
+    """`match`; if it finds nothing at all, by file names only: tables often name folders that no longer exist."""
+    found = match(names, root, files)
+    if any(place is not None for place in found):
+        return found
+    return match([parts(name)[-1] for name in names], root, files)
+
+
+def locate(names: Sequence[str], root: Path) -> list[Path]:
+    """Paths of the recordings of a table: relative to `root`, with a suffix of audio, else anywhere below `root`.
+
+    A name that is not found stays as written, so that scoring reports it as missing.
+    """
+    plain = [_beside(root, name) for name in names]
+    if all(path is not None for path in plain):
+        return [path for path in plain if path is not None]
+    try:
+        below = [str(path) for path in batch.find(root)] if root.is_dir() else []
+    except NoAudioFoundError:
+        below = []
+    places = match_or_bare(names, root, below)
+    searched = [Path(below[place]) if place is not None else None for place in places]
+    return [path or other or root / local(name) for path, other, name in zip(plain, searched, names, strict=True)]
+
+
+def local(name: str) -> str:
+    """A name without the host of a URL: "https://host/a/b.wav" -> "a/b.wav"."""
+    return unquote(urlsplit(name).path).lstrip("/") if "://" in name else name
+
+
+def parts(name: str) -> Parts:
+    """Folders and stem, without "." and "..": "../wb/a.flac" -> ("wb", "a"). Backslashes separate folders, too."""
+    path = PurePath(local(name).replace("\\", "/"))
+    suffix = path.suffix if path.suffix.lower() in SUFFIXES else ""
+    stem = path.name.removesuffix(suffix)
+    return (*(part for part in path.parent.parts if part not in (".", "..", "/")), stem)
+
+
+def _only(wanted: Parts, tails: dict[str, list[tuple[Parts, int]]]) -> int | None:
+    agreeing = []
+    for known, place in tails.get(wanted[-1], []):
+        common = min(len(wanted), len(known))
+        if wanted[-common:] == known[-common:]:
+            agreeing.append(place)
+    return agreeing[0] if len(agreeing) == 1 else None
+
+
+def _beside(root: Path, name: str) -> Path | None:
+    written = root / local(name)
+    candidates = (written, *(written.with_name(written.name + suffix) for suffix in sorted(SUFFIXES)))
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or a NUL character
+        return False

@@ -18,10 +18,10 @@ from mtqnet.audio import audio
 from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.embedded import playable
 from mtqnet.errors import AudioError, UsageError, missing_extra
-from mtqnet.evaluation import bootstrap
-from mtqnet.evaluation.bootstrap import Estimate
-from mtqnet.evaluation.recording_picture import worst_stretch
+from mtqnet.evaluation import statistics
+from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.evaluation.recordings import Recordings, Row, values
+from mtqnet.evaluation.statistics import Estimate
 from mtqnet.scoring.scores import digits
 from mtqnet.targets import BY_KEY, Target
 
@@ -173,7 +173,7 @@ def _spread(target: Target, rows: Sequence[Row]) -> Spread:
     low, high = _ends(target)
     counts, _ = np.histogram(np.clip(numbers, low, high), BINS, (low, high))
     ends = (numbers.min(), numbers.max()) if target.higher_is_better else (numbers.max(), numbers.min())
-    estimate = bootstrap.mean(numbers)
+    estimate = statistics.mean(numbers)
     return Spread(
         name=_name(target),
         says=target.says,
@@ -192,7 +192,7 @@ def _spread(target: Target, rows: Sequence[Row]) -> Spread:
 def _group(name: str, members: Sequence[Row], targets: Sequence[Target]) -> Group:
     cells = []
     for target in targets:
-        estimate = bootstrap.mean(values(members, target.key))
+        estimate = statistics.mean(values(members, target.key))
         text = f"{_text(target, estimate.value)} {_interval(target, estimate)}".strip()
         cells.append(Cell(text, _percent(target, estimate.value)))
     return Group(name, len(members), tuple(cells))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtqnet.evaluation import canvas
-from mtqnet.evaluation.canvas import COLOURS
+from mtqnet.evaluation import plots as canvas
+from mtqnet.evaluation.plots import COLOURS
 from mtqnet.experiments.arms import Result
 from mtqnet.experiments.material import Test
 from mtqnet.experiments.pages import SAYS

@@ -1,4 +1,4 @@
-"""Two sets of recordings that came with a request, scored and held against each other by analysis/compare.py."""
+"""Two sets of recordings that came with a request, scored and held against each other by evaluation/compare.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIDES = ("A", "B")
 SAME = {"stoi_est": 0.01, "sdi_est": 0.05}
 """Less than this is no difference worth a word; of SDI it is log10."""
 SAME_MOS = 0.1
-"""MOS, likewise: analysis/recording_picture.py says that less is not heard"""
+"""MOS, likewise: evaluation/plots.py says that less is not heard"""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Compared:
     first: tuple[Scores, ...]
     second: tuple[Scores, ...]
     told: dict[str, Any]
-    """analysis.compare.as_json, or the verdict alone where nothing could be compared"""
+    """evaluation.compare.as_json, or the verdict alone where nothing could be compared"""
 
 
 def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) -> Compared:

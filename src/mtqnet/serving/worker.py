@@ -13,8 +13,8 @@ import soundfile as sf
 from mtqnet.audio import audio
 from mtqnet.audio.audio import SAMPLE_RATE, Samples
 from mtqnet.errors import AudioError, MtqnetError
-from mtqnet.evaluation import recording_picture
-from mtqnet.evaluation.recording_picture import Stretch, worst_stretch
+from mtqnet.evaluation import plots
+from mtqnet.evaluation.plots import Stretch, worst_stretch
 from mtqnet.scoring.over_time import with_local_track
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
@@ -115,7 +115,7 @@ def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
     scores = _scores(upload, model, _held(limits))
     if scores.error is None:
         samples = audio.read(upload.path).samples
-        recording_picture.draw(samples, with_local_track(predictor(model), samples, scores), picture)
+        plots.draw_recording(samples, with_local_track(predictor(model), samples, scores), picture)
     return scores
 
 

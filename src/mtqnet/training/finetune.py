@@ -23,7 +23,7 @@ import torch
 from mtqnet import __version__
 from mtqnet.cli.bars import Stage
 from mtqnet.errors import ModelError, UsageError
-from mtqnet.evaluation.label_tables import LabelTable
+from mtqnet.evaluation.ratings import RatingTable
 from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import BY_KEY
@@ -51,7 +51,7 @@ LABELS_ARE = "tuned on ratings of {targets} ({recordings} recordings of {file});
 class Order:
     """What is asked for."""
 
-    table: LabelTable
+    table: RatingTable
     audio: Path
     """Folder that the table's names are told from"""
     out: Path

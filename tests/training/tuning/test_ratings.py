@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import label_tables
+from mtqnet.evaluation import ratings as rating_tables
 from mtqnet.training.tuning import ratings
 from mtqnet.training.tuning.ratings import Rated, rated
 
@@ -17,7 +17,7 @@ Write = Callable[[Path, Sequence[Mapping[str, object]]], Path]
 
 
 def read(write: Write, folder: Path, rows: Sequence[Mapping[str, object]], by: str = "") -> Rated:
-    table = label_tables.read(write(folder / "labels.csv", rows))
+    table = rating_tables.read(write(folder / "labels.csv", rows))
     return rated(table, folder, by)
 
 

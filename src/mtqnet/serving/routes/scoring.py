@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from mtqnet.evaluation.recording_picture import Stretch
+from mtqnet.evaluation.plots import Stretch
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.serving import schemas, uploads, worker
 from mtqnet.serving.history.store import Entry

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import matching
-from mtqnet.evaluation.label_tables import LabelTable, Ratings
+from mtqnet.evaluation import recordings
+from mtqnet.evaluation.ratings import RatingTable, Ratings
 from mtqnet.targets import BY_KEY, Target
 
 TAU = 0.5
@@ -69,14 +69,14 @@ class Rated:
         )
 
 
-def rated(table: LabelTable, audio: Path, by: str) -> Rated:
+def rated(table: RatingTable, audio: Path, by: str) -> Rated:
     """The table's recordings, looked for in `audio`. `by`: column of the groups; empty: each is its own.
 
     Raises UsageError for ratings on another scale, and for a group without a name.
     """
     for key, ratings in table.ratings.items():
         _need_scale(BY_KEY[key], ratings)
-    paths = matching.locate(table.files, audio)
+    paths = recordings.locate(table.files, audio)
     groups = table.column(by) if by else table.files  # wherever they lie: the split is of names
     if by and "" in groups:
         raise UsageError(f"{table.path}, column {by!r}, row {groups.index('') + 1} is empty: name its group")
@@ -129,7 +129,7 @@ def _need_scale(target: Target, ratings: Ratings) -> None:
         )
 
 
-def _words(table: LabelTable) -> str:
+def _words(table: RatingTable) -> str:
     votes = not np.isnan(table.votes).all()
     spread = any(not np.isnan(r.deviation).all() for r in table.ratings.values())
     half = any(not np.isnan(r.half).all() for r in table.ratings.values())

@@ -14,8 +14,8 @@ import mtqnet
 from mtqnet.audio import audio
 from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import recording_picture
-from mtqnet.evaluation.recording_picture import worst_stretch
+from mtqnet.evaluation import plots
+from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.scoring.scores import Track
 
 RATE = 25.0
@@ -93,7 +93,7 @@ def test_same_recording_same_picture(examples: Path, tmp_path: Path) -> None:
     file = examples / "5_telephone.flac"
     scores, samples = mtqnet.score(file), audio.read(file).samples
     for name in ("a.svg", "b.svg"):
-        recording_picture.draw(samples, scores, tmp_path / name)
+        plots.draw_recording(samples, scores, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
@@ -102,7 +102,7 @@ def test_each_interval_is_a_line_behind_the_end(examples: Path, tmp_path: Path) 
     scores, samples = mtqnet.score(file), audio.read(file).samples
     assert len(scores.intervals) == 6
     for name, drawn in (("with", scores), ("without", replace(scores, intervals={}))):
-        recording_picture.draw(samples, drawn, tmp_path / f"{name}.svg")
+        plots.draw_recording(samples, drawn, tmp_path / f"{name}.svg")
     lines = [(tmp_path / f"{name}.svg").read_text().count('id="LineCollection') for name in ("with", "without")]
     assert lines[0] == lines[1] + 6
 
@@ -113,7 +113,7 @@ def test_model_without_track_or_with_fewer_scores_is_drawn(
     file = examples / "1_clean.flac"
     scores = mtqnet.score(file, model=make_model(track=False))
     assert scores.track is None
-    recording_picture.draw(audio.read(file).samples, scores, tmp_path / "flat.png")
+    plots.draw_recording(audio.read(file).samples, scores, tmp_path / "flat.png")
     assert (tmp_path / "flat.png").stat().st_size > 50_000
 
 
@@ -124,4 +124,4 @@ def test_what_cannot_be_drawn_is_told(
     assert (done.returncode, done.stderr.count("\n")) == (7, 1)
     assert run("plot", examples / "1_clean.flac", "-o", tmp_path / "p.pdf").returncode == 2
     with pytest.raises(UsageError, match="pictures end in"):
-        recording_picture.draw(np.zeros(9, np.float32), mtqnet.Scores(), tmp_path / "p.pdf")
+        plots.draw_recording(np.zeros(9, np.float32), mtqnet.Scores(), tmp_path / "p.pdf")

@@ -1,30 +1,39 @@
-"""How near predicted scores come to ratings: the figures of ITU-T P.1401, and the mapping that goes before them.
+"""Statistics of evaluation: agreement of predicted scores with ratings (ITU-T P.1401), and bootstrap intervals.
 
-Conventions: `rating` and `score` are (items,) each, an item a recording or a condition, and hold no NaN. A figure
-that the items cannot give (too few of them, or all alike) is NaN; `validate` raises for what nobody can mean.
+Conventions: `rating` and `score` are (items,) each, an item is a recording or a condition, and they contain no
+NaN. A figure that the items cannot give (too few of them, or all equal) is NaN; `validate` raises UsageError for
+arrays that do not belong together.
 
     lcc           Pearson correlation                                    P.1401 (01/2020), 7.5.3
     srcc          Spearman rank correlation
-    kendall       Kendall's tau-b: share of pairs in the right order, ties taken out
+    kendall       Kendall's tau-b: corrected for ties
     rmse          root mean square error                                 P.1401, 7.5.1
-    rmse_star     the same, an error inside a rating's 95 % interval counted as none    P.1401, 7.7
-    third_order   mapping of scores onto the scale of the ratings: a cubic that rises    P.1401, 7.3.2
-    evaluate      all figures at once
+    rmse_star     the same, where an error within a rating's 95 % interval counts as zero    P.1401, 7.7
+    third_order   mapping of scores onto the scale of the ratings: a monotonic cubic         P.1401, 7.3.2
+    agreement     all figures at once
 
-What is taken from where: the clause numbers are those of the table of contents of P.1401 (01/2020). Its text is
-not at hand. The formulas of RMSE* (its equations 7-27 and 7-29) and the four degrees of freedom of the mapping
-are as the evaluation of NISQA (Mittag et al., Interspeech 2021) quotes and uses them; not verified against the
-standard. Without a mapping nothing is taken off the number of items here; some implementations take off one.
+The clause numbers are those of the table of contents of P.1401 (01/2020); its text was not available. The
+formulas of RMSE* (equations 7-27 and 7-29) and the four degrees of freedom of the mapping follow the evaluation
+of NISQA (Mittag et al., Interspeech 2021); they were not verified against the standard. Without a mapping the
+number of items is not reduced here; some implementations subtract one.
+
+Bootstrap intervals are percentiles of a figure over resamples of the items with replacement (Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, 13.3). With few items they are too narrow; `enough_pairs` and
+`enough_apart` state below which number no difference can be detected. The bootstrap needs numpy only, so that
+`compare` and `gate` work in the core installation; correlations of ranks and the mapping need scipy (extra
+`analysis`), which is imported when they are called. scipy.stats.bootstrap would make it a dependency of both
+commands and gives the same percentiles.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 from mtqnet.errors import UsageError
 
@@ -39,8 +48,14 @@ CORNERS = 65
 
 FIGURES = ("lcc", "srcc", "kendall", "rmse", "rmse_star", "rmse_mapped", "rmse_star_mapped")
 """Keys of `evaluate`, in its order; `mapped`: after a third-order mapping"""
+RESAMPLES = 1000
+SEED = 20
+"""Of the resamples: the same items give the same interval, always."""
+LEAST_RESAMPLES = RESAMPLES // 2
+"""Resamples in which a figure must exist (not all items alike) for its interval to mean something"""
 
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 
 def validate(rating: Array, score: Array) -> None:
@@ -64,6 +79,8 @@ def srcc(rating: Array, score: Array) -> float:
     validate(rating, score)
     if not _varied(rating, score):
         return float("nan")
+    from scipy import stats
+
     return float(np.corrcoef(stats.rankdata(rating), stats.rankdata(score))[0, 1])
 
 
@@ -72,6 +89,8 @@ def kendall(rating: Array, score: Array) -> float:
     validate(rating, score)
     if not _varied(rating, score):
         return float("nan")
+    from scipy import stats
+
     return float(stats.kendalltau(rating, score, variant="b").statistic)
 
 
@@ -102,6 +121,8 @@ def votes_half(deviation: Array, votes: Array) -> Array:
     (items,) standard deviation and number of votes -> (items,); NaN below two votes. Student's t whatever the
     number; tables that were made with 1.96 (the P.808 toolkit) carry their own, slightly narrower, interval.
     """
+    from scipy import stats
+
     enough = votes >= 2
     count = np.where(enough, votes, 2.0)
     half: Array = stats.t.ppf((1 + LEVEL) / 2, count - 1) * deviation / np.sqrt(count)
@@ -152,7 +173,7 @@ def mapping(rating: Array, score: Array) -> Mapping | None:
     return third_order(rating, score) if len(np.unique(score)) >= CUBIC_FREEDOM else None
 
 
-def evaluate(rating: Array, score: Array, half: Array, mapped: Mapping | None) -> dict[str, float]:
+def agreement(rating: Array, score: Array, half: Array, mapped: Mapping | None) -> dict[str, float]:
     """All FIGURES of (items,) ratings and scores, NaN where there is none. Raises UsageError.
 
     `half` as in `rmse_star`, NaN where unknown. `mapped` is `mapping(rating, score)`, or was fitted before.
@@ -180,6 +201,8 @@ def _rises(cubic: Array) -> bool:
 
 def _best_rising(place: Array, rating: Array) -> Array:
     """Coefficients of the least-squares cubic among those that never fall between places -1 and 1."""
+    from scipy import optimize
+
     parts = _rising_parts()
     values = np.vander(place, 4, increasing=True) @ parts.T
     weights, _ = optimize.nnls(values - values.mean(axis=0), rating - rating.mean())
@@ -204,3 +227,107 @@ def _root_mean(error: Array, freedom: int) -> float:
     if len(error) <= freedom:
         return float("nan")
     return float(np.sqrt(np.sum(error**2) / (len(error) - freedom)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval; NaN where the items cannot give it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """How much higher the second set lies than the first, in the scores' unit."""
+
+    effect: float
+    """Without unit: pairs, Cohen's d_z; unpaired, Hedges' g. 0.2 is small, 0.5 medium, 0.8 large (Cohen 1988)."""
+    items: int
+    """Pairs, or recordings of both sets"""
+    enough: bool
+    """Whether there are enough of them to tell a difference at all"""
+
+    @property
+    def found(self) -> bool:
+        """Whether zero lies outside the interval."""
+        return self.enough and not self.low <= 0 <= self.high
+
+
+def intervals(items: int, figures: Callable[[Places], Array]) -> list[Estimate]:
+    """Several figures of the same `items` items, each with its interval, in their order.
+
+    `figures` takes places (items,), with repeats in a resample, and gives (figures,).
+    """
+    values = figures(np.arange(items))
+    rng = np.random.default_rng([SEED, items])
+    draws = np.full((RESAMPLES, len(values)), np.nan)
+    if items > 1:
+        for draw in draws:
+            draw[:] = figures(rng.integers(items, size=items))
+    spans = [_percentiles(column) for column in draws.T]
+    return [Estimate(float(value), *span) for value, span in zip(values, spans, strict=True)]
+
+
+def mean(values: Array) -> Estimate:
+    """The mean of (items,) values with its interval; NaN of none, no interval of one."""
+    if len(values) == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    low, high = _percentiles(_means(values, SEED)) if len(values) > 1 else (float("nan"), float("nan"))
+    return Estimate(float(values.mean()), low, high)
+
+
+def paired(first: Array, second: Array) -> Difference:
+    """Mean of second less first, (pairs,) each, with its interval over pairs and Cohen's d_z (Lakens 2013)."""
+    change = second - first
+    spread = float(np.std(change, ddof=1)) if len(change) > 1 else float("nan")
+    whole, pairs = mean(change), len(change)
+    return Difference(whole.value, whole.low, whole.high, _ratio(whole.value, spread), pairs, enough_pairs(pairs))
+
+
+def unpaired(first: Array, second: Array) -> Difference:
+    """Mean of second (m,) less mean of first (n,), both resampled, with Hedges' g (Hedges 1981)."""
+    n, m = len(first), len(second)
+    if min(n, m) < 2:
+        value = float(second.mean() - first.mean()) if min(n, m) else float("nan")
+        return Difference(value, float("nan"), float("nan"), float("nan"), n + m, False)
+    low, high = _percentiles(_means(second, SEED) - _means(first, SEED + 1))
+    value = float(second.mean() - first.mean())
+    freedom = n + m - 2
+    pooled = float(np.sqrt(((n - 1) * first.var(ddof=1) + (m - 1) * second.var(ddof=1)) / freedom))
+    small_sample = 1 - 3 / (4 * freedom - 1)
+    return Difference(value, low, high, small_sample * _ratio(value, pooled), n + m, enough_apart(n, m))
+
+
+def enough_pairs(pairs: int) -> bool:
+    """Whether pairs that all point one way could be told from chance: the sign test's 2 / 2^pairs below 5 %."""
+    return 2.0 / 2.0**pairs < 1 - LEVEL
+
+
+def enough_apart(first: int, second: int) -> bool:
+    """The same for two sets of which one lies wholly above the other: two of all their orders, below 5 %."""
+    return 2.0 / comb(first + second, first) < 1 - LEVEL
+
+
+def _means(values: Array, seed: int) -> Array:
+    """(RESAMPLES,): means of resamples of (items,), drawn one by one so that many items need little memory."""
+    rng = np.random.default_rng([seed, len(values)])
+    return np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)])
+
+
+def _percentiles(draws: Array) -> tuple[float, float]:
+    known = draws[np.isfinite(draws)]
+    if len(known) < LEAST_RESAMPLES:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _ratio(value: float, spread: float) -> float:
+    """An effect: infinite where every item says the same, none where there is no difference either."""
+    if np.isnan(spread):
+        return float("nan")
+    if value == 0:
+        return 0.0
+    return value / spread if spread > 0 else float(np.copysign(np.inf, value))

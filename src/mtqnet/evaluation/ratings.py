@@ -1,0 +1,471 @@
+"""Tables of ratings. `evaluate`, `compare`, `gate`, `finetune` and `train` read them with this module alone.
+
+**Columns.** A column is recognised by its name, without regard to case, blanks and punctuation ("S-MOS" is
+"s_mos"). First the names in COLUMNS are looked for, in their order; if none is found, the words of DECORATION are
+removed from the table's names ("3QUEST S", "sig_mos_condition") and the search is repeated. Options have
+priority: `--file-column`, `--column s_mos=SIG`. Formats that were read from their makers' files or code: P.835
+results of the P.808 toolkit (MOS_SIG, std_sig, n, 95%CI_sig, file_url, condition_name), the NISQA corpus
+(filepath_deg, mos, mos_std, votes, con; its noi, col, dis and loud are other dimensions and are ignored),
+VoiceMOS lists (sysA-uttB.wav,3.5 without a header: the system is the condition; 2024 track 3:
+systems,SIG,BAK,OVR). Assumptions, because no real file was available: CHiME UDASE lists (SIG, BAK, OVRL) and
+3QUEST exports (S-MOS-LQO, N-MOS-LQO, G-MOS-LQO, with the band as last letter or word: n, w or s). If a table has
+one score in several bands, each row may have a value in one band only, and a column `band` is added.
+
+**Numbers.** Decimal point or decimal comma. Empty cells and the words in NOTHING are no rating. Ratings of S, N
+and G are on the scale 1 to 5: the CODES 0, -1, 99 and so on mean "no rating" and are reported; any other value
+outside is an error with its row. If most values are outside 1 to 5 and all are in 0 to 100 (MUSHRA), the ratings
+are on another scale (`same_scale` is False). There a 0 or a 99 is a rating, because it cannot be distinguished
+from one.
+
+**Rows.** One row per recording, or one row per vote. Identical rows are duplicates: they are reported and counted
+once. Several different rows of a recording are averaged (weighted by their votes, if the table has them) and
+counted. If most recordings have several rows and no other column distinguishes them (a table of file and vote),
+identical rows are different votes and are all counted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.errors import UsageError
+from mtqnet.evaluation import tables
+from mtqnet.evaluation.tables import Cells, shown
+from mtqnet.targets import BY_KEY, KEYS, QUEST
+
+FILE = (
+    "filepath_deg", "file", "file_path", "filepath", "path", "wav_path", "filename_deg", "file_name", "filename",
+    "file_url", "url", "wav", "audio", "clip", "sample", "sample_id", "stimulus", "recording", "systems",
+    "measurement", "measurement_number", "measurement_no",
+)  # fmt: skip
+CONDITION = ("condition", "con", "condition_name", "system", "system_id", "condition_id")
+VOTES = ("votes", "n", "n_votes", "num_votes", "n_listeners", "n_votes_condition", "number_of_votes")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "s_mos": ("s_mos", "smos", "mos_sig", "sig_mos", "sig", "mos_s", "s"),
+    "n_mos": ("n_mos", "nmos", "mos_bak", "bak_mos", "bak", "mos_n", "3quest_n"),
+    "g_mos": (
+        "g_mos", "gmos", "mos_ovrl", "ovrl_mos", "ovrl", "mos_ovr", "ovr_mos", "ovr", "overall", "mos_g", "g",
+        "mos", "mushra", "acr",
+    ),
+    "pesq_est": ("pesq", "pesq_wb", "wb_pesq"),
+    "stoi_est": ("stoi",),
+    "sdi_est": ("sdi",),
+}  # fmt: skip
+"""Names of the true value of each target, as words joined by _, best first."""
+DEVIATION = ("{stem}_std", "std_{stem}", "{name}_std", "std_{name}")
+HALF = ("{stem}_ci95", "ci95_{stem}", "95_ci_{stem}", "{name}_ci95", "{name}_ci", "{stem}_ci", "95_ci_{name}")
+"""Names of standard deviation and half interval: `name` is the rating's own, `stem` the same without "mos"."""
+DECORATION = frozenset(
+    "3quest p835 mean average avg score rating value condition lqo lqs nb wb swb fb".split()  # noqa: SIM905
+)
+BANDS = ("n", "w", "s")
+"""Band of a 3QUEST score: narrowband, wideband, super-wideband; the suffix of LQO"""
+BAND = "band"
+"""Column that is added to a table with scores of several bands"""
+NOTHING = frozenset(("", "nan", "na", "n/a", "n.a.", "#n/a", "#nv", "none", "null", "missing", "-", "."))
+MOS_SPAN = (1.0, 5.0)
+"""Of ITU-T P.800 and P.835"""
+OTHER_SPAN = (0.0, 100.0)
+"""Of MUSHRA and other continuous scales"""
+SPANS: Mapping[str, tuple[float, float]] = {
+    "pesq_est": (1.0, 4.65),
+    "stoi_est": (-0.999, 1.0),
+    "sdi_est": (0.0, 50.0),
+}
+"""Values that PESQ (P.862.1 and P.862.2), STOI and SDI can take"""
+CODES = frozenset((0.0, -1.0, -9.0, -99.0, -999.0, 99.0, 999.0, 9999.0))
+"""Numbers that mean "no rating" where they are outside the scale"""
+
+VOICEMOS = re.compile(r"(?P<system>[^/\\]+)-[^/\\-]+$")
+"""system-utterance.wav"""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings of one target. Arrays are (recordings,), NaN where the table has no value."""
+
+    column: str
+    mean: Array
+    deviation: Array
+    """Standard deviation of the votes"""
+    half: Array
+    """Half width of the 95 % interval, where the table gives it"""
+    votes: Array
+    """Number of votes"""
+    same_scale: bool
+    """Whether ratings and scores have the same unit, so that their difference is meaningful"""
+
+
+@dataclass(frozen=True)
+class RatingTable:
+    """A table of ratings with one entry per recording."""
+
+    path: Path
+    files: tuple[str, ...]
+    """Recordings as the table names them, each once"""
+    ratings: Mapping[str, Ratings]
+    """By key of the target; only those that the table has"""
+    votes: Array
+    """(recordings,) largest number of votes over the targets; NaN where unknown"""
+    condition: str
+    """Column that names the condition; empty if there is none"""
+    cells: Mapping[str, tuple[str, ...]]
+    """(recordings,) text of each column, from the first row of each recording"""
+    rows: int = 0
+    """Rows of the file"""
+    notes: tuple[str, ...] = ()
+    """Decisions that the user should know, one sentence each: duplicates, votes, codes, scale"""
+    mixed: Mapping[str, str] = field(default_factory=dict)
+    """Columns in which the rows of one recording differ -> an example in words"""
+
+    def column(self, name: str) -> tuple[str, ...]:
+        """Return the (recordings,) cells of a column.
+
+        Raises:
+            UsageError: There is no such column, or the rows of one recording differ in it.
+        """
+        found = chosen(self.cells, name, self.path)
+        if found in self.mixed:
+            raise UsageError(
+                f"{self.path}: column {found!r} cannot group recordings, because {self.mixed[found]}; choose "
+                "another "
+                "column with --by, or a file column that is unique for each recording with --file-column"
+            )
+        return tuple(cell.strip() for cell in self.cells[found])
+
+
+def read(path: Path, file_column: str = "", columns: Mapping[str, str] | None = None) -> RatingTable:
+    """Read a table of ratings by the rules at the top of this module.
+
+    Args:
+        path: .csv or other delimited text, .jsonl or .parquet.
+        file_column: The column that names the recordings; empty: found by its name.
+        columns: For a target's key, the column with its ratings.
+
+    Raises:
+        UsageError: The table has no recordings or no ratings, or an invalid value; the message names row and
+            column.
+    """
+    cells = read_cells(path)
+    wanted = dict(columns or {})
+    if unknown := [key for key in wanted if key not in KEYS]:
+        raise UsageError(f"no score is called {unknown[0]!r}: the scores are {', '.join(KEYS)}")
+    file = files_of(cells, file_column)
+    names: dict[str, tuple[str, ...]] = {key: (chosen(cells.columns, wanted[key], path),) for key in wanted}
+    names |= {key: found for key in KEYS if key not in names and (found := _bands(cells.columns, COLUMNS[key]))}
+    if not names:
+        looked = "; ".join(f"{key}: {', '.join(COLUMNS[key][:5])}" for key in KEYS)
+        raise UsageError(
+            f"{path} contains no ratings: looked for {looked}; found the columns {', '.join(cells.columns)}. "
+            "Name the right one with --column g_mos=NAME"
+        )
+    for place, name in enumerate(cells.columns[file]):
+        if not name.strip():
+            raise cells.error(place, file, "empty; every row needs the name of a recording")
+    return _Reading(cells, file, {key: names[key] for key in KEYS if key in names}).table()
+
+
+def read_cells(path: Path) -> Cells:
+    """Read a table as text. A list without a header line gets the columns `file`, `mos` and `system`.
+
+    Raises:
+        UsageError: The file is not a table, or has no rows.
+    """
+    cells = tables.read(path, lambda row: bool(_find(dict.fromkeys(row), FILE)))
+    header = list(cells.columns)
+    if cells.lines and len(header) >= 2 and Path(header[0]).suffix and is_number(header[1]):
+        return _voicemos(cells, header)
+    if not len(cells):
+        raise UsageError(f"{path} has a header line and no rows below it")
+    return cells
+
+
+def files_of(cells: Cells, name: str = "") -> str:
+    """Return the column that names the recordings: `name`, or the one that is found by its name.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    found = chosen(cells.columns, name, cells.path) if name else _find(cells.columns, FILE)
+    if not found:
+        raise UsageError(
+            f"{cells.path} names no recordings: looked for a column {', '.join(FILE[:8])}, ... among "
+            f"{', '.join(cells.columns)}. Name the right one with --file-column"
+        )
+    return found
+
+
+def chosen(columns: Mapping[str, object], name: str, path: Path) -> str:
+    """Return the column that a user named, without regard to case and punctuation. Raises UsageError."""
+    alike = [one for one in columns if one == name] or [one for one in columns if words(one) == words(name)]
+    if not alike:
+        raise UsageError(f"{path} has no column {name!r}: the columns are {', '.join(columns)}")
+    return alike[0]
+
+
+def words(name: str) -> list[str]:
+    """A column's name as words: "95%CI_sig" -> 95, ci, sig."""
+    return re.findall(r"[a-z]+\d*|\d+(?:quest)?", name.lower())
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a decimal number with a point or a comma."""
+    return re.fullmatch(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?", cell.strip()) is not None
+
+
+def recording_key(name: str) -> str:
+    """The same text for two spellings of one recording ("./a.wav" and "a.wav")."""
+    return name if "://" in name else os.path.normpath(name.strip().replace("\\", "/"))
+
+
+@dataclass
+class _Reading:
+    """Turns rows into one entry per recording."""
+
+    cells: Cells
+    file: str
+    names: Mapping[str, tuple[str, ...]]
+    """Columns of each target: one, or one per band"""
+    notes: list[str] = field(default_factory=list)
+
+    def table(self) -> RatingTable:
+        self.notes = list(self.cells.notes)
+        columns = dict(self.cells.columns)
+        values = {key: self._values(key, columns) for key in self.names}
+        scales = {key: self._on_scale(key, values[key]) for key in values}
+        votes_column = _find(columns, VOTES)
+        votes = self._numbers(votes_column, low=0.0) if votes_column else np.full(len(self.cells), np.nan)
+        spreads = {key: self._spread(key) for key in values}
+        members, per_vote = self._members(columns, votes_column)
+        ratings = {
+            key: self._ratings(key, values[key], votes, spreads[key], members, per_vote, scales[key])
+            for key in values
+        }
+        if not any(np.isfinite(one.mean).any() for one in ratings.values()):
+            raise UsageError(
+                f"{self.cells.path} has no rating in {', '.join(one.column for one in ratings.values())}"
+            )
+        first = [places[0] for places in members]
+        known = [one.votes for one in ratings.values()]
+        most = np.fmax.reduce(known) if known else np.full(len(first), np.nan)
+        return RatingTable(
+            path=self.cells.path,
+            files=tuple(columns[self.file][place].strip() for place in first),
+            ratings=ratings,
+            votes=most,
+            condition=_find(columns, CONDITION),
+            cells={name: tuple(column[place] for place in first) for name, column in columns.items()},
+            rows=len(self.cells),
+            notes=tuple(self.notes),
+            mixed=self._mixed(columns, members),
+        )
+
+    def _values(self, key: str, columns: dict[str, tuple[str, ...]]) -> Array:
+        """(rows,) numbers of a target; of several bands, the one that each row has."""
+        found = [self._numbers(name) for name in self.names[key]]
+        if len(found) == 1:
+            return found[0]
+        there = np.isfinite(found)
+        if (both := np.flatnonzero(there.sum(axis=0) > 1)).size:
+            listed = " and ".join(repr(name) for name in self.names[key])
+            raise UsageError(
+                f"{self.cells.path}, {self.cells.where(int(both[0]))}: values in {listed}; a row may have one "
+                "band. "
+                f"Choose one with --column {key}=NAME"
+            )
+        if BAND not in columns:
+            bands = [_band(name) for name in self.names[key]]
+            places = there.argmax(axis=0)
+            columns[BAND] = tuple(
+                bands[places[row]] if there[:, row].any() else "" for row in range(len(self.cells))
+            )
+        return np.array(np.where(there, found, 0.0).sum(axis=0) + np.where(there.any(axis=0), 0.0, np.nan))
+
+    def _on_scale(self, key: str, values: Array) -> bool:
+        """Set codes to NaN, refuse values outside the scale; whether the scale is that of the scores."""
+        name = " / ".join(self.names[key])
+        low, high = MOS_SPAN if BY_KEY[key] in QUEST else SPANS[key]
+        known = np.isfinite(values)
+        outside = known & ~((values >= low) & (values <= high))
+        code = np.isin(values, list(CODES))
+        same = True
+        if BY_KEY[key] in QUEST and (outside & ~code).sum() > (known & ~outside).sum():
+            low, high, same = *OTHER_SPAN, False
+            outside = known & ~((values >= low) & (values <= high))
+        wrong = np.flatnonzero(outside & ~code)
+        if wrong.size:
+            place, unit = int(wrong[0]), BY_KEY[key].name.removesuffix(" (estimate)")
+            raise self.cells.error(
+                place, name,
+                f"{values[place]:g} is outside the scale of {unit}, {low:g} to {high:g}; leave the cell empty if "
+                "there "
+                "is no rating, or convert the ratings to that scale",
+            )  # fmt: skip
+        if not same:
+            span = f"{values[known & ~outside].min():g} to {values[known & ~outside].max():g}"
+            self.notes.append(f"column {name!r} is on another scale than 1 to 5 ({span})")
+        if outside.any():
+            which = ", ".join(f"{value:g}" for value in sorted(set(values[outside].tolist())))
+            first = self.cells.where(int(np.flatnonzero(outside)[0]))
+            self.notes.append(
+                f"column {name!r}: {outside.sum()} cell{'s' * (outside.sum() > 1)} with {which} read as no "
+                "rating, "
+                f"first: {first}"
+            )
+            values[outside] = np.nan
+        return same
+
+    def _spread(self, key: str) -> tuple[Array, Array]:
+        """(rows,) standard deviation and half interval that belong to a target."""
+        plain = "_".join(_stripped(self.names[key][0]))
+        stem = "_".join(word for word in plain.split("_") if word != "mos") or plain
+        missing = np.full(len(self.cells), np.nan)
+
+        def beside(patterns: Sequence[str]) -> Array:
+            found = _find(self.cells.columns, [pattern.format(name=plain, stem=stem) for pattern in patterns])
+            return self._numbers(found, low=0.0) if found else missing
+
+        return beside(DEVIATION), beside(HALF)
+
+    def _members(self, columns: Mapping[str, tuple[str, ...]], votes_column: str) -> tuple[list[list[int]], bool]:
+        """Rows of each recording without duplicates, and whether the table has one row per vote."""
+        groups: dict[str, list[int]] = {}
+        for place, name in enumerate(columns[self.file]):
+            groups.setdefault(recording_key(name), []).append(place)
+        rated = {name for names in self.names.values() for name in names} | {votes_column}
+        others = [column for name, column in columns.items() if name not in rated and name != self.file]
+        whole = [tuple(column[place].strip() for name, column in columns.items() if name != self.file)
+                 for place in range(len(self.cells))]  # fmt: skip
+        several = [places for places in groups.values() if len(places) > 1]
+        differing = [places for places in several if len({whole[place] for place in places}) > 1]
+        per_vote = bool(differing) and len(several) > len(groups) / 2
+        told_apart = any(len({column[place] for place in places}) > 1 for places in several for column in others)
+        if per_vote and not told_apart:
+            members = list(groups.values())
+        else:
+            members = [self._distinct(places, whole) for places in groups.values()]
+            self._report_duplicates(groups, members)
+        counts = [len(places) for places in members]
+        if per_vote:
+            span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
+            self.notes.append(
+                f"one row per vote: {sum(counts)} rows averaged per recording ({len(members)} recordings with "
+                f"{span} "
+                "votes)"
+            )
+        elif averaged := sum(count > 1 for count in counts):
+            example = next(places for places in members if len(places) > 1)
+            self.notes.append(
+                f"{averaged} recording{'s' * (averaged > 1)} with several different rows, averaged; first: "
+                f"{columns[self.file][example[0]].strip()}, {self.cells.where(example[1])}"
+            )
+        return members, per_vote
+
+    @staticmethod
+    def _distinct(places: Sequence[int], whole: Sequence[tuple[str, ...]]) -> list[int]:
+        return list({whole[place]: place for place in reversed(places)}.values())[::-1]
+
+    def _report_duplicates(self, groups: Mapping[str, list[int]], members: Sequence[list[int]]) -> None:
+        pairs = zip(groups.values(), members, strict=True)
+        repeated = [place for places, kept in pairs for place in places if place not in kept]
+        if repeated:
+            plural = "s" * (len(repeated) > 1)
+            self.notes.append(
+                f"{len(repeated)} duplicated row{plural} counted once, first: {self.cells.where(min(repeated))}"
+            )
+
+    def _ratings(
+        self, key: str, values: Array, votes: Array, spread: tuple[Array, Array], members: Sequence[list[int]],
+        per_vote: bool, same_scale: bool,
+    ) -> Ratings:  # fmt: skip
+        deviation, half = spread
+        found = np.full((4, len(members)), np.nan)
+        for entry, places in enumerate(members):
+            known = [place for place in places if np.isfinite(values[place])]
+            if len(known) == 1 and not per_vote:
+                (place,) = known
+                found[:, entry] = values[place], deviation[place], half[place], votes[place]
+            elif known:
+                counts = np.ones(len(known)) if per_vote else np.where(votes[known] >= 1, votes[known], 1.0)
+                inner = np.zeros(len(known)) if per_vote else np.nan_to_num(deviation[known])
+                total, mean = counts.sum(), np.average(values[known], weights=counts)
+                squares = ((counts - 1) * inner**2 + counts * (values[known] - mean) ** 2).sum()
+                found[:, entry] = mean, np.sqrt(squares / (total - 1)) if total > 1 else np.nan, np.nan, total
+        mean, deviations, halves, counted = found
+        return Ratings(" / ".join(self.names[key]), mean, deviations, halves, counted, same_scale)
+
+    def _mixed(self, columns: Mapping[str, tuple[str, ...]], members: Sequence[list[int]]) -> dict[str, str]:
+        mixed: dict[str, str] = {}
+        for places in members:
+            for name, column in columns.items() if len(places) > 1 else ():
+                different = list(dict.fromkeys(column[place].strip() for place in places))
+                if name not in mixed and name != self.file and len(different) > 1:
+                    file = columns[self.file][places[0]].strip()
+                    mixed[name] = f"the rows of {file} have {shown(different[0])} and {shown(different[1])}"
+        return mixed
+
+    def _numbers(self, name: str, low: float = -np.inf) -> Array:
+        """(rows,) numbers of a column; NaN where a cell is empty. Raises UsageError for any other text."""
+        numbers = np.full(len(self.cells), np.nan)
+        for place, cell in enumerate(self.cells.columns[name]):
+            if cell.strip().lower() in NOTHING:
+                continue
+            number = float(cell.strip().replace(",", ".")) if is_number(cell) else np.nan
+            if not np.isfinite(number) or number < low:
+                wanted = "a number" if low == -np.inf else f"a number of {low:g} or more"
+                raise self.cells.error(place, name, f"{shown(cell)} is not {wanted}")
+            numbers[place] = number
+        return numbers
+
+
+def _voicemos(cells: Cells, header: Sequence[str]) -> Cells:
+    """A list without a header line: its first line was taken for one."""
+    columns = list(cells.columns.values())
+    files = (header[0].strip(), *(name.strip() for name in columns[0]))
+    found = {"file": files, "mos": (header[1], *columns[1])}
+    systems = [VOICEMOS.search(Path(file).stem) for file in files]
+    if all(systems):
+        found["system"] = tuple(match["system"] for match in systems if match)
+    return Cells(cells.path, found, (1, *cells.lines), cells.notes)
+
+
+def _stripped(name: str) -> list[str]:
+    """A column's name as words, without decoration and without the band of LQO."""
+    found = words(name)
+    if found and found[-1] in (f"lqo{band}" for band in BANDS):
+        found = found[:-1]
+    elif len(found) > 1 and found[-2] == "lqo" and found[-1] in BANDS:
+        found = found[:-2]
+    return [word for word in found if word not in DECORATION]
+
+
+def _band(name: str) -> str:
+    """The band of a column such as "S-MOS-LQOw"; empty if its name has none."""
+    last = (words(name) or [""])[-1]
+    return last[-1] if last in BANDS or last.removeprefix("lqo") in BANDS else ""
+
+
+def _find(columns: Mapping[str, object], known: Sequence[str]) -> str:
+    """The first column with one of these names; empty if there is none."""
+    return next(iter(_bands(columns, known)), "")
+
+
+def _bands(columns: Mapping[str, object], known: Sequence[str]) -> tuple[str, ...]:
+    """The first column with one of these names; for a name with several bands, one column for each."""
+    for as_words in (words, _stripped):
+        named: dict[str, list[str]] = {}
+        for column in columns:
+            named.setdefault("_".join(as_words(column)), []).append(column)
+        for name in known:
+            if name in named:
+                banded = [column for column in named[name] if _band(column)]
+                return tuple(banded) if len(banded) > 1 else tuple(named[name][:1])
+    return ()

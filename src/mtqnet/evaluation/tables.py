@@ -1,0 +1,264 @@
+"""Read tables of other programs: CSV and other delimited text, JSON lines and Parquet.
+
+Rules for text: UTF-8, UTF-16 or UTF-32 with a byte order mark, UTF-16 without one, else Windows-1252. Fields are
+separated by comma, semicolon or tab: the one that is most frequent in the header line, or the one that a first
+line such as `sep=;` names. Blank lines are skipped. Columns without a name are dropped if all their cells are
+empty.
+
+Everything else is an error with its row: a cell of more than 131,072 characters, a quotation mark that is not
+closed, a NUL character, a row with more cells than the header, a last row that was cut off.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtqnet.errors import UsageError, missing_extra
+
+LARGEST_BYTES = 1 << 30
+"""A larger table is refused; 1 GiB is about five million rows of scores"""
+TITLE_LINES = 10
+"""Lines above the header that are skipped, such as the title of a spreadsheet"""
+LONGEST_SHOWN = 60
+"""Characters of a cell that an error message repeats"""
+ENCODINGS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
+             (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))  # fmt: skip
+"""Byte order mark -> encoding, the longest mark first"""
+
+Row = list[str]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text."""
+
+    path: Path
+    columns: Mapping[str, tuple[str, ...]]
+    """(rows,) cells of each column"""
+    lines: tuple[int, ...]
+    """(rows,) line of each row in a text file; empty for other formats"""
+    notes: tuple[str, ...] = ()
+    """What was decided while the table was read, one sentence each"""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def where(self, place: int) -> str:
+        """A row in words: "row 5 (line 6)", counted from 1 without the header."""
+        return f"row {place + 1} (line {self.lines[place]})" if self.lines else f"row {place + 1}"
+
+    def error(self, place: int, column: str, problem: str) -> UsageError:
+        """An error about one cell."""
+        return UsageError(f"{self.path}, {self.where(place)}, column {column!r}: {problem}")
+
+
+def shown(cell: str) -> str:
+    """A cell for an error message, shortened."""
+    return repr(cell if len(cell) <= LONGEST_SHOWN else f"{cell[:LONGEST_SHOWN]}...")
+
+
+def read(path: Path, is_header: Callable[[Row], bool] | None = None) -> Cells:
+    """Read a table: .jsonl and .parquet by their suffix, everything else as delimited text.
+
+    Args:
+        path: The file.
+        is_header: Whether a line of text is the header. Up to TITLE_LINES lines above it are skipped; if there is
+            no such line, the first line is the header.
+
+    Raises:
+        UsageError: The file is not such a table; the message names the row.
+        MissingExtraError: A Parquet file without pyarrow.
+    """
+    check_readable(path)
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _of_records(path, _parquet(path))
+    content = _content(path)
+    if suffix == ".jsonl":
+        return _of_records(path, _json_lines(_decoded(path, content), path))
+    return _delimited(path, _decoded(path, content), is_header)
+
+
+def check_readable(path: Path) -> None:
+    """Raise UsageError unless the path is a regular file of acceptable size."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path} ({_reason(error)}): check the path") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise UsageError(f"{path} is a folder, not a table: name a .csv, .jsonl or .parquet file")
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is not a regular file: write the table to a file first")
+    if found.st_size > LARGEST_BYTES:
+        raise UsageError(f"{path} has {found.st_size:,} bytes, the limit is {LARGEST_BYTES:,}: split the table")
+
+
+def refuse_overwrite(output: Path | None, inputs: Sequence[Path | None]) -> None:
+    """Raise UsageError if writing `output` would destroy one of the input files."""
+    if output is None:
+        return
+    for path in inputs:
+        if path is not None and _same_file(output, path):
+            raise UsageError(
+                f"{output} is an input of this command and would be overwritten: choose another output"
+            )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({_reason(error)}): check the path") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise UsageError(f"{path} is a spreadsheet or ZIP file, not text: save it as CSV")
+    encoding = next((name for mark, name in ENCODINGS if content.startswith(mark)), "")
+    if not encoding:
+        sample = content[:4096]
+        even, odd = sample[::2].count(0), sample[1::2].count(0)
+        half = len(sample) // 4
+        encoding = "utf-16-le" if odd > half and not even else "utf-16-be" if even > half and not odd else "utf-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise UsageError(f"{path} is damaged: it is not valid {encoding} text ({error.reason})") from error
+        text = content.decode("cp1252", "replace")
+    if "\x00" in text:
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        raise UsageError(f"{path}, line {line}: a NUL character; the file is damaged or is not text")
+    return text
+
+
+def _delimited(path: Path, text: str, is_header: Callable[[Row], bool] | None) -> Cells:
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    named = re.fullmatch(r"\ufeff?\"?sep=(.)\"?[\s;,]*", first.strip("\r"), flags=re.IGNORECASE)
+    if named:
+        text, skipped = rest, 1
+    rows, lines = _rows(path, text, named[1] if named else _separator(text, is_header), skipped)
+    if not rows:
+        raise UsageError(f"{path} is empty: expected a header line and one line per recording")
+    head = next((n for n, row in enumerate(rows[: TITLE_LINES + 1]) if is_header and is_header(row)), 0)
+    if any(sum(bool(cell.strip()) for cell in row) > 1 for row in rows[:head]):
+        head = 0  # a row of data that happens to look like a header
+    notes = (f"{head} line{'s' * (head > 1)} above the header skipped",) if head else ()
+    header, body, lines = [name.strip() for name in rows[head]], rows[head + 1 :], lines[head + 1 :]
+    for row, line in zip(body, lines, strict=True):
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise UsageError(f"{path}, line {line}: {len(row)} cells, but the header has {len(header)} columns")
+    if body and len(body[-1]) < len(header) and not text.endswith(("\n", "\r")):
+        raise UsageError(f"{path}, line {lines[-1]}: the last row is cut off after {len(body[-1])} cells")
+    filled = [row + [""] * (len(header) - len(row)) for row in body]
+    columns: dict[str, tuple[str, ...]] = {}
+    for place, name in enumerate(header):
+        cells = tuple(row[place] for row in filled)
+        if not name and not any(cell.strip() for cell in cells):
+            continue
+        name = name or f"column {place + 1}"
+        if name in columns:
+            raise UsageError(f"{path} has two columns named {shown(name)}: rename one")
+        columns[name] = cells
+    return Cells(path, columns, tuple(lines), notes)
+
+
+def _separator(text: str, is_header: Callable[[Row], bool] | None) -> str:
+    """The most frequent separator of the header line."""
+    found = ","
+    for number, line in enumerate(io.StringIO(text)):
+        if number > TITLE_LINES:
+            break
+        best = max(",;\t", key=line.count)
+        if number == 0:
+            found = best
+        if is_header and is_header([cell.strip().strip('"') for cell in line.rstrip("\r\n").split(best)]):
+            return best
+    return found
+
+
+def _rows(path: Path, text: str, separator: str, skipped: int) -> tuple[list[Row], list[int]]:
+    """Rows that are not blank, and the line that each begins in."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows, lines, begin = [], [], 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+                lines.append(begin + skipped)
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        long = "field larger than field limit" in str(error)
+        problem = "a cell has more than 131,072 characters" if long else f"not a valid table ({error})"
+        raise UsageError(f"{path}, line {begin + skipped}: {problem}; save the table as CSV again") from error
+    return rows, lines
+
+
+def _json_lines(text: str, path: Path) -> list[Mapping[str, Any]]:
+    records = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise UsageError(f"{path}, line {number}: damaged, not a JSON object ({problem})") from error
+        if not isinstance(record, dict):
+            raise UsageError(f"{path}, line {number}: damaged, expected a JSON object per line")
+        records.append(record)
+    return records
+
+
+def _parquet(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise missing_extra("reading .parquet", "parquet") from error
+    try:
+        records = pq.ParquetFile(path).read().to_pylist()
+    except Exception as error:  # pyarrow raises many kinds of exceptions for damaged files
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UsageError(f"{path} is damaged or is not a Parquet file ({reason}): write it again") from error
+    return list[Mapping[str, Any]](records)
+
+
+def _of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> Cells:
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: tuple(_text(record.get(name)) for record in records) for name in names}
+    for name, cells in columns.items():
+        for place, cell in enumerate(cells):
+            if "\x00" in cell:
+                raise Cells(path, columns, ()).error(place, name, "a NUL character")
+    return Cells(path, columns, ())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return repr(value)
+    return str(value)[: 1 << 17]
