@@ -399,8 +399,7 @@ class _Reading:
                 total, mean = counts.sum(), np.average(values[known], weights=counts)
                 squares = ((counts - 1) * inner**2 + counts * (values[known] - mean) ** 2).sum()
                 found[:, entry] = mean, np.sqrt(squares / (total - 1)) if total > 1 else np.nan, np.nan, total
-        mean, deviations, halves, counted = found
-        return Ratings(" / ".join(self.names[key]), mean, deviations, halves, counted, same_scale)
+        return Ratings(" / ".join(self.names[key]), found[0], found[1], found[2], found[3], same_scale)
 
     def _mixed(self, columns: Mapping[str, tuple[str, ...]], members: Sequence[list[int]]) -> dict[str, str]:
         mixed: dict[str, str] = {}

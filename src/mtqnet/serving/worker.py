@@ -84,7 +84,7 @@ def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Sc
         scores = with_local_track(predictor(model), audio.read(upload.path).samples, scores)
     if scores.track is None:
         return Scored(scores, None)
-    return Scored(replace(scores, track=recording_picture.thinned(scores.track)), worst_stretch(scores.track))
+    return Scored(replace(scores, track=plots.thinned(scores.track)), worst_stretch(scores.track))
 
 
 def score_window(samples: Samples, model: str) -> Scores:
