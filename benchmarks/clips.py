@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "examples/recordings"
 BLOCK_S = 60
@@ -53,4 +53,4 @@ def seconds_of(paths: Sequence[Path]) -> float:
 
 
 def _sound() -> Samples:
-    return np.concatenate([audio.read(path).samples for path in sorted(RECORDINGS.glob("*.flac"))])
+    return np.concatenate([reading.read(path).samples for path in sorted(RECORDINGS.glob("*.flac"))])

@@ -16,7 +16,7 @@ from statistics import median
 import soundfile as sf
 
 import clips
-from mtqnet.audio.audio import Samples
+from mtqnet.audio.resampling import Samples
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.stream import Stream
 

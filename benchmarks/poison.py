@@ -23,8 +23,8 @@ READER = """
 import sys
 if "mtqnet.integrations.ray.child" in sys.orig_argv:
     import os, signal, time
-    from mtqnet.audio import audio
-    plain = audio.header
+    from mtqnet.audio import decoding
+    plain = decoding.open_source
     def header(path):
         time.sleep(float(os.environ.get("POISON_SLOW_S", 0)))
         head = b""
@@ -41,7 +41,7 @@ if "mtqnet.integrations.ray.child" in sys.orig_argv:
         if head.startswith(b"POISON endless"):
             time.sleep(600)
         return plain(path)
-    audio.header = header
+    decoding.open_source = header
 """
 
 

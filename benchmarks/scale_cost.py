@@ -13,7 +13,8 @@ import soundfile as sf
 
 import clips
 import local_cluster
-from mtqnet.audio import audio, checks, windows
+from mtqnet.audio import reading, resampling, windows
+from mtqnet.audio.analysis import analyse_recording
 from mtqnet.integrations.ray import shards, store
 from mtqnet.integrations.ray.fetch import items
 from mtqnet.integrations.ray.shards import Outcome
@@ -55,22 +56,22 @@ def measure(work: Path, seconds: float, repeats: int) -> list[Cost]:
     sound, _ = sf.read(clips.one(work, seconds), dtype="float32")
     for kind, (suffix, rate, coding) in FORMATS.items():
         path = _written(work / f"cost_{seconds:g}_{len(found)}.{suffix}", sound, rate, coding)
-        spent = _least(repeats, lambda path=path: audio.read(path))  # type: ignore[misc]
+        spent = _least(repeats, lambda path=path: reading.read(path))  # type: ignore[misc]
         size = path.stat().st_size * HOUR_S / seconds / 1e6
         found.append(Cost("decode", kind, spent * HOUR_S / seconds, "an hour of audio", size))
-    recording = audio.read(clips.one(work, seconds))
+    recording = reading.read(clips.one(work, seconds))
     found += _of_model(recording, seconds, repeats)
     found += _of_files(work, seconds, repeats)
     return found
 
 
-def _of_model(recording: audio.Recording, seconds: float, repeats: int) -> Iterator[Cost]:
+def _of_model(recording: reading.Recording, seconds: float, repeats: int) -> Iterator[Cost]:
     record = models.find("base")
     runtime = Runtime(record, threads=1)
 
     def heard() -> None:
-        start, stop = checks.heard(recording)
-        checks.flags(recording)
+        analysis = analyse_recording(recording)
+        start, stop = analysis.start, analysis.stop
         windows.weights(windows.cut(stop - start), recording.samples[start:stop])
 
     pieces = [recording.samples[cut.start : cut.stop] for cut in windows.cut(len(recording.samples))]
@@ -116,7 +117,7 @@ def _of_files(work: Path, seconds: float, repeats: int, count: int = 64) -> Iter
 
 
 def _written(path: Path, sound: np.ndarray, rate: int, coding: str) -> Path:
-    at_rate = audio.resample(sound, audio.SAMPLE_RATE, rate)
+    at_rate = resampling.resample(sound, resampling.SAMPLE_RATE, rate)
     kind = {"opus": "OGG", "mp3": "MP3"}.get(path.suffix[1:])
     with sf.SoundFile(path, "w", rate, 1, coding, format=kind) as file:
         for start in range(0, len(at_rate), rate):  # libsndfile's Opus takes no minute at once

@@ -73,7 +73,7 @@ def train(work: Path, checkpoint: Path) -> list[float]:
     """The loss curve of a run, as a share of the processes that there are."""
     import torch
 
-    from mtqnet.audio.audio import Excerpt
+    from mtqnet.audio.reading import Excerpt
     from mtqnet.scoring.predictor import Predictor
     from mtqnet.targets import KEYS
     from mtqnet.training import config, encoder, frontend, loop, losses, parallel

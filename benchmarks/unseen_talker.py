@@ -24,8 +24,13 @@ from typing import Annotated
 import typer
 
 from mtqnet import __version__
-from mtqnet.audio import audio
+<<<<<<< HEAD
+from mtqnet.audio import 
 from mtqnet.evaluation import ratings
+=======
+from mtqnet.audio import 
+from mtqnet.evaluation import label_tables
+>>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks)
 from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
@@ -81,7 +86,7 @@ def table_with_truth(folder: Path, target: Path) -> Path:
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        clean, heard = (audio.read(folder / row[name]).samples for name in ("clean_ref", "file"))
+        clean, heard = (reading.read(folder / row[name]).samples for name in ("clean_ref", "file"))
         pair = intrusive.align(clean, heard)
         row["pesq"], row["stoi"] = f"{intrusive.pesq_wb(*pair):.4f}", f"{intrusive.stoi(*pair):.4f}"
         row["sdi"] = f"{sdi_made(row['snr_db'], row['mnru_q_db']):.6f}"

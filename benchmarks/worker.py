@@ -36,9 +36,9 @@ def mtqnet(model: str, cores: int) -> Callable[[str], Any]:
 
 
 def floor(_model: str, _cores: int) -> Callable[[str], Any]:
-    from mtqnet.audio import audio, features
+    from mtqnet.audio import features, reading
 
-    return lambda path: features.log_mel(audio.read(path).samples)
+    return lambda path: features.log_mel(reading.read(path).samples)
 
 
 def dnsmos(_model: str, cores: int) -> Callable[[str], Any]:

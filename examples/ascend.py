@@ -24,8 +24,8 @@ import torch
 import typer
 from torch import Tensor
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.integrations.torch import ScoreModule
 from mtqnet.labels.intrusive import stoi
 
@@ -107,7 +107,7 @@ def main(
     output: Annotated[Path | None, typer.Option("-o", help="Where the way by gains is written.")] = None,
 ) -> None:
     """Climb both ways, print what came of it."""
-    one, other = (torch.from_numpy(np.array(audio.read(path).samples)) for path in (clean, noisy))
+    one, other = (torch.from_numpy(np.array(reading.read(path).samples)) for path in (clean, noisy))
     length = min(len(one), len(other))
     found = ways_up(ScoreModule(model, ["g_mos"]), one[:length], other[:length], steps)
     print("way      G-MOS  SI-SDR  STOI")

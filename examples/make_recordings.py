@@ -17,7 +17,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
+from mtqnet.audio import reading, resampling
 from mtqnet.audio.level import active_level
 from mtqnet.corpus import tracks
 from mtqnet.corpus.degradations import device, distortion, network, noise, reducer, room
@@ -41,7 +41,7 @@ def voice(name: str, text: str) -> NDArray[np.float32]:
             subprocess.run(["flite", "-voice", name, "-t", text, "-o", str(path)], check=True)
         except FileNotFoundError:
             sys.exit("flite is not installed: apt install flite")
-        return audio.read(path).samples
+        return reading.read(path).samples
 
 
 def crowd(length: int) -> NDArray[np.float32]:
@@ -79,13 +79,13 @@ CHAINS: dict[str, list[Step | Crowd]] = {
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    clean = voice("slt", SENTENCE)[: round(SECONDS * audio.SAMPLE_RATE)]
+    clean = voice("slt", SENTENCE)[: round(SECONDS * resampling.SAMPLE_RATE)]
     clean = clean * np.float32(10 ** ((-26.0 - active_level(clean)) / 20))
     for name, chain in CHAINS.items():
         made = tracks.start(clean)
         for step in [*chain, device.Playback(-26.0)]:
             made = step(made)
-        sf.write(folder / f"{name}.flac", made.mixture, audio.SAMPLE_RATE, subtype="PCM_16")
+        sf.write(folder / f"{name}.flac", made.mixture, resampling.SAMPLE_RATE, subtype="PCM_16")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SHARES, Split, split_of
 

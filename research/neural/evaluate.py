@@ -22,8 +22,9 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet import load
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt
 from mtqnet.audio.level import active_level
+from mtqnet.audio.reading import Excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import pool as pools
 from mtqnet.corpus.degradations import neural_enhancer, neural_vocoder
 from mtqnet.corpus.degradations.neural_enhancer import NeuralEnhancer

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 
 
 def playable(samples: NDArray[np.float32]) -> str:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.features import (
     CACHED_FRAMES,
     FEATURES,
@@ -20,6 +19,7 @@ from mtqnet.audio.features import (
     peak_normalised,
     spectrum,
 )
+from mtqnet.audio.resampling import SAMPLE_RATE
 
 NOISE = (0.1 * np.random.default_rng(1).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, Recording, Samples, from_array, read, resample
-from mtqnet.audio.checks import flags
+from mtqnet.audio.analysis import analyse_recording
 from mtqnet.audio.flags import of_error
 from mtqnet.audio.level import active_level, rms_level
+from mtqnet.audio.reading import Recording, from_array, read
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples, resample
 from mtqnet.errors import AudioError
 
 pytestmark = pytest.mark.shared
@@ -30,10 +31,10 @@ NO_SPEECH = {"noise_only", "music_only"}
 Rng = np.random.Generator
 
 
-def told(recording: Recording) -> tuple[str, ...]:
+def flags_of(recording: Recording) -> tuple[str, ...]:
     """Flags of a recording, whether it is scored or refused."""
     try:
-        return flags(recording)
+        return analyse_recording(recording).flags
     except AudioError as error:
         return of_error(error)
 
@@ -59,7 +60,7 @@ def test_good_recordings_are_hardly_ever_flagged(speakers: list[Path], shared_da
         *sorted((shared_data / "speech_picovoice_commands").glob("*.flac")),
     )
     files = [*speakers[50:150], *others][:GOOD]
-    found = {file.name: told(read(file)) for file in files}
+    found = {file.name: flags_of(read(file)) for file in files}
     assert len(files) == GOOD
     assert sum(bool(keys) for keys in found.values()) <= MOST_GOOD_FLAGGED, {n: k for n, k in found.items() if k}
 
@@ -159,7 +160,7 @@ def test_every_bad_recording_is_flagged_as_what_it_is(
     spoil: Callable[[Rng, Samples], Recording], sentences: list[Samples]
 ) -> None:
     rng = np.random.default_rng(0)
-    found = [told(spoil(rng, speech)) for speech in sentences]
+    found = [flags_of(spoil(rng, speech)) for speech in sentences]
     assert len(found) == EACH
     assert [keys for keys in found if spoil.__name__ not in keys] == []
 
@@ -170,7 +171,7 @@ def test_degraded_speech_is_not_called_noise_or_music(shared_data: Path) -> None
         "pairs_voicebank_demand_cmgan/noisy", "pairs_voicebank_demand_cmgan/enhanced_cmgan",
     )  # fmt: skip
     files = [file for folder in folders for file in sorted((shared_data / folder).rglob("*.flac"))]
-    wrong = [file.name for file in files if NO_SPEECH & set(told(read(file)))]
+    wrong = [file.name for file in files if NO_SPEECH & set(flags_of(read(file)))]
     assert len(files) > 190
     assert len(wrong) <= MOST_WRONG * len(files), wrong
 
@@ -186,7 +187,7 @@ def test_speech_in_noise_as_loud_or_in_rooms_or_whispered_is_not_called_noise_or
     found: dict[str, tuple[str, ...]] = {}
     for number, (file, speech) in enumerate(zip(speakers[-100:], spoken, strict=True)):
         for kind, sound in _worsened(rng, speech, noises, rooms[number % len(rooms)]):
-            found[f"{file.stem} {kind}"] = told(from_array(sound, SAMPLE_RATE))
+            found[f"{file.stem} {kind}"] = flags_of(from_array(sound, SAMPLE_RATE))
     wrong = {name: keys for name, keys in found.items() if NO_SPEECH & set(keys)}
     assert len(found) == 300
     assert len(wrong) <= MOST_WRONG * len(found), wrong

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import FLOOR_DB, STEP, _magnitudes, a_weighted_power, active_level, rms_level, to_db
+from mtqnet.audio.resampling import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
 from mtqnet.audio.level import FRAME
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.audio.windows import MAX_WINDOW_S, combine, cut, filled, pad, weights
 
 LIMIT = round(MAX_WINDOW_S * SAMPLE_RATE)

@@ -14,8 +14,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, resample
 from mtqnet.audio.level import active_level, rms_level
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.corpus.degradations.blackbox import TAIL, fitted
 from mtqnet.corpus.degradations.codec import (
     AMR_NB_KBPS,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import active_level, rms_level
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.responses import HANDSET_CURVES
 from mtqnet.corpus.degradations.device import (
     LOUD_DBOV,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.excitation import HOP, pitch, pulses
 from mtqnet.corpus.degradations.frames import hann, samples_of, spectra
 

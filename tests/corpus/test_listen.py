@@ -16,7 +16,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.codec import Opus
 from mtqnet.corpus.degradations.device import Dropouts, Playback
 from mtqnet.corpus.degradations.noise import RecordedNoise

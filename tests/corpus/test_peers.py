@@ -10,7 +10,7 @@ import pytest
 import soundfile as sf
 
 import peer_stand_in
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus import peers
 from mtqnet.corpus.peer_worker import COLUMNS, RATE, read
 from mtqnet.errors import UsageError

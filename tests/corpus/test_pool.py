@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.pool import Pool, Sources, load, looped, pick, pools
 from mtqnet.corpus.sources import SHARES, Item, Split
 from mtqnet.errors import CorpusError

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import NOMINAL_DBOV, active_level
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import chain
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.talkers import Babble

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import rms_level
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.room import DIRECT_S, MAX_RESPONSE_S, SimulatedRoom
 from mtqnet.corpus.pool import Pool

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.sources import SHARES, SPLITS, of_split, scan, split_of
 from mtqnet.errors import CorpusError
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus.stopwatch import Stopwatch, added
 from mtqnet.corpus.table import COLUMNS, TABLE, excerpt, read_clip, read_rows, write_rows
 from mtqnet.errors import CorpusError, MissingFileError, UnreadableError

@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import TARGETS

@@ -165,7 +165,7 @@ def test_broken_recording_is_named(run: Run, toy_model: Path, good_file: Path, b
     arguments = ("gate", good_file, bad_files["silent"], "--min", "g_mos=1", "-m", toy_model)
     done = run(*arguments)
     assert done.returncode == 3
-    assert "silent.wav: nothing to hear" in done.stderr
+    assert "silent.wav: silent: its loudest" in done.stderr
     assert "as recordings have no score" in done.stderr
     assert run(*arguments, "--unscored", "1").returncode == 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtqnet.audio.audio import Samples
+from mtqnet.audio.resampling import Samples
 from mtqnet.errors import AudioError
 from mtqnet.evaluation import invariance
 from mtqnet.scoring.predictor import Predictor

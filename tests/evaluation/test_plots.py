@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import mtqnet
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import plots
 from mtqnet.evaluation.plots import worst_stretch
@@ -60,7 +60,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
     """Half a minute of real speech, whose middle third has white noise as loud as the speech."""
     import soundfile as sf
 
-    clean = audio.read(examples / "1_clean.flac").samples
+    clean = reading.read(examples / "1_clean.flac").samples
     whole = np.tile(clean, 1 + 30 * SAMPLE_RATE // len(clean))[: 30 * SAMPLE_RATE].astype(np.float64)
     noise = np.random.default_rng(1).standard_normal(10 * SAMPLE_RATE) * np.sqrt(np.mean(clean**2))
     whole[10 * SAMPLE_RATE : 20 * SAMPLE_RATE] += noise
@@ -91,7 +91,7 @@ def test_command_draws(run: Callable[..., Any], broken: Path, tmp_path: Path, su
 
 def test_same_recording_same_picture(examples: Path, tmp_path: Path) -> None:
     file = examples / "5_telephone.flac"
-    scores, samples = mtqnet.score(file), audio.read(file).samples
+    scores, samples = mtqnet.score(file), reading.read(file).samples
     for name in ("a.svg", "b.svg"):
         plots.draw_recording(samples, scores, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
@@ -99,7 +99,7 @@ def test_same_recording_same_picture(examples: Path, tmp_path: Path) -> None:
 
 def test_each_interval_is_a_line_behind_the_end(examples: Path, tmp_path: Path) -> None:
     file = examples / "1_clean.flac"
-    scores, samples = mtqnet.score(file), audio.read(file).samples
+    scores, samples = mtqnet.score(file), reading.read(file).samples
     assert len(scores.intervals) == 6
     for name, drawn in (("with", scores), ("without", replace(scores, intervals={}))):
         plots.draw_recording(samples, drawn, tmp_path / f"{name}.svg")
@@ -113,7 +113,11 @@ def test_model_without_track_or_with_fewer_scores_is_drawn(
     file = examples / "1_clean.flac"
     scores = mtqnet.score(file, model=make_model(track=False))
     assert scores.track is None
+<<<<<<< HEAD:tests/evaluation/test_plots.py
     plots.draw_recording(audio.read(file).samples, scores, tmp_path / "flat.png")
+=======
+    recording_picture.draw(reading.read(file).samples, scores, tmp_path / "flat.png")
+>>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks):tests/evaluation/test_recording_picture.py
     assert (tmp_path / "flat.png").stat().st_size > 50_000
 
 

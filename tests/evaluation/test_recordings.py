@@ -32,7 +32,7 @@ def test_what_score_wrote_is_read_back(
     assert 1 <= good.scores.g_mos <= 5
     assert good.scores.model == "toy"
     assert good.scores.duration_s == pytest.approx(3.0)
-    assert (silent, "nothing to hear" in reason) == (str(bad_files["silent"]), True)
+    assert (silent, "silent: its loudest" in reason) == (str(bad_files["silent"]), True)
     assert len(found.keys) == 6
 
 

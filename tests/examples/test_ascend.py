@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtqnet.audio import audio
+from mtqnet.audio import reading
 from mtqnet.integrations.torch import ScoreModule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def test_through_gains_the_sound_is_better_and_through_samples_only_the_score(
     """docs/judge.md has what was measured."""
     folder = shared_data / "pairs_voicebank_demand_cmgan"
     clean, noisy = (
-        torch.from_numpy(np.array(audio.read(folder / kind / name).samples))[:SAMPLES]
+        torch.from_numpy(np.array(reading.read(folder / kind / name).samples))[:SAMPLES]
         for kind in ("clean", "noisy")
     )
     found = ascend.ways_up(judge, clean, noisy, STEPS)

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.experiments import schedule
 from mtqnet.experiments.arms import Lab
 from mtqnet.experiments.material import RATED, Material

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import tiny_model
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.integrations.torch import ScoreModule
 from mtqnet.scoring.predictor import Predictor

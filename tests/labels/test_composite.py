@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import LabelError, MissingExtraError, UsageError
 from mtqnet.labels.composite import PesqVariant, combine, composite, llr, pesq_nb_raw, segmental_snr, wss
 from mtqnet.labels.intrusive import pesq_wb

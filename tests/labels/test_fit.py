@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import CorpusError
 from mtqnet.labels import fit
 from mtqnet.labels.curves import Curves, curves

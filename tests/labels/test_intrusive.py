@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import LabelError
 from mtqnet.labels.intrusive import align, delay, objective, pesq_wb, sdi, stoi
 from mtqnet.targets import PESQ, SDI

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.tracks import start

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError
 from mtqnet.scoring import intervals, models
 from mtqnet.scoring.intervals import Band, Intervals

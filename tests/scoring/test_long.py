@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import pytest
 import soundfile as sf
 
 import mtqnet
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
-from mtqnet.audio.blocks import LongFile, surveyed
-from mtqnet.audio.survey import Survey
-from mtqnet.scoring import long, predictor
+from mtqnet.audio import analysis
+from mtqnet.audio.reading import MonoSignal
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
+from mtqnet.scoring import predictor
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS
 
@@ -44,7 +45,7 @@ def long_file(voice: Voice, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_blocks(scorer: Predictor, path: Path, monkeypatch: pytest.MonkeyPatch) -> mtqnet.Scores:
     with monkeypatch.context() as patch:
-        patch.setattr(predictor, "LONG_S", 10.0)
+        patch.setattr(predictor, "analyse", partial(analysis.analyse, hold_s=10.0))
         return scorer.score(path)
 
 
@@ -109,7 +110,7 @@ def test_a_long_file_that_is_refused_says_why(
 ) -> None:
     sf.write(tmp_path / "silent.wav", np.zeros(30 * RATE), RATE)
     scores = in_blocks(Predictor(toy_model), tmp_path / "silent.wav", monkeypatch)
-    assert scores.error is not None and "nothing to hear" in scores.error
+    assert scores.error is not None and "silent" in scores.error
 
 
 PEAK = """
@@ -141,10 +142,12 @@ def test_memory_does_not_grow_with_length(voice: Voice, toy_model: Path, tmp_pat
 def test_a_file_that_becomes_shorter_between_the_passes_is_no_score(
     toy_model: Path, long_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def longer(path: Path, rate: int) -> tuple[LongFile, Survey]:
-        file, survey = surveyed(path, rate)
-        return file, dataclasses.replace(survey, stop=survey.stop + 30 * SAMPLE_RATE)
+    def longer(signal: MonoSignal, hold_s: float) -> analysis.AnalysedSignal:
+        result = analyse(signal, hold_s)
+        changed = dataclasses.replace(result.analysis, stop=result.analysis.stop + 30 * SAMPLE_RATE)
+        return dataclasses.replace(result, analysis=changed)
 
-    monkeypatch.setattr(long, "surveyed", longer)
+    analyse = analysis.analyse
+    monkeypatch.setattr(analysis, "analyse", longer)
     scores = in_blocks(Predictor(toy_model), long_file, monkeypatch)
     assert scores.error is not None and "became shorter" in scores.error

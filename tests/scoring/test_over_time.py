@@ -11,8 +11,8 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import mtqnet
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import UsageError
 from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.scoring.over_time import HOP_S, MOST, local_track, with_local_track
@@ -53,7 +53,7 @@ def test_long_recordings_have_no_more_values(toy: Predictor, voice: Callable[...
 
 
 def test_fault_of_two_seconds_is_where_it_is(examples: Path) -> None:
-    clean = audio.read(examples / "1_clean.flac").samples
+    clean = reading.read(examples / "1_clean.flac").samples
     whole = np.tile(clean, 3)[: 12 * SAMPLE_RATE].copy()
     noise = np.random.default_rng(1).standard_normal(2 * SAMPLE_RATE) * np.sqrt(np.mean(clean**2))
     whole[7 * SAMPLE_RATE : 9 * SAMPLE_RATE] += noise.astype(np.float32)
@@ -67,7 +67,7 @@ def test_fault_of_two_seconds_is_where_it_is(examples: Path) -> None:
 
 
 def test_fault_at_an_end_is_marked_within_the_recording(examples: Path) -> None:
-    clean = audio.read(examples / "1_clean.flac").samples
+    clean = reading.read(examples / "1_clean.flac").samples
     whole = np.tile(clean, 3)[: 12 * SAMPLE_RATE].copy()
     noise = np.random.default_rng(1).standard_normal(3 * SAMPLE_RATE) * np.sqrt(np.mean(clean**2))
     for place in (slice(0, 3 * SAMPLE_RATE), slice(9 * SAMPLE_RATE, None)):

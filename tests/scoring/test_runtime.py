@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
 from mtqnet.audio.features import log_mel
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError
 from mtqnet.scoring.models import find
 from mtqnet.scoring.runtime import Runtime

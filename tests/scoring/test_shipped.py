@@ -11,8 +11,8 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import mtqnet
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio import reading, resampling
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.targets import KEYS, TARGETS
 
@@ -45,7 +45,7 @@ def test_it_has_all_six_targets_and_a_licence(base: mtqnet.Predictor) -> None:
 
 
 def test_noise_is_heard(base: mtqnet.Predictor, examples: Path) -> None:
-    speech = audio.read(examples / "1_clean.flac").samples
+    speech = reading.read(examples / "1_clean.flac").samples
     clean, noisy = base.score(speech, SAMPLE_RATE), base.score(with_noise(speech, 0), SAMPLE_RATE)
     assert clean.n_mos is not None
     assert noisy.n_mos is not None
@@ -83,7 +83,7 @@ def test_level_inside_the_valid_range_moves_scores_little(base: mtqnet.Predictor
 @pytest.mark.parametrize("rate", [44_100, 48_000])
 def test_copies_at_other_rates_score_the_same(base: mtqnet.Predictor, voice: Voice, rate: int) -> None:
     here = with_noise(voice(4.0), 25)
-    away = audio.resample(here, SAMPLE_RATE, rate)
+    away = resampling.resample(here, SAMPLE_RATE, rate)
     moved = on_training_scale(base.score(away, rate)) - on_training_scale(base.score(here, SAMPLE_RATE))
     assert np.abs(moved).max() < TRAINING_UNIT * 2
 
@@ -112,7 +112,7 @@ def test_real_speech_in_noise_is_ordered(base: mtqnet.Predictor, shared_data: Pa
     files = sorted((shared_data / "speech_librispeech").rglob("*.flac"))[::40]
     drops = []
     for file in files:
-        clean = audio.read(file).samples
+        clean = reading.read(file).samples
         pair = [on_training_scale(base.score(one, SAMPLE_RATE)) for one in (clean, with_noise(clean, 5))]
         drops.append(pair[0] - pair[1])
     assert np.mean(drops, axis=0)[:5].min() > 0.5

@@ -11,8 +11,8 @@ import pytest
 import soundfile as sf
 
 import mtqnet
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import NotFiniteError, SilentError, UsageError
 from mtqnet.scoring.predictor import Predictor
@@ -84,7 +84,7 @@ def test_rows_of_the_shipped_model_stay_near_the_whole() -> None:
     folder = Path(__file__).parents[2] / "examples/recordings"
     predictor = mtqnet.load("base")
     for name in ("1_clean", "3_crowd", "5_telephone"):
-        samples = np.tile(audio.read(folder / f"{name}.flac").samples, 4)[: 24 * SAMPLE_RATE]
+        samples = np.tile(reading.read(folder / f"{name}.flac").samples, 4)[: 24 * SAMPLE_RATE]
         rows = rolled(mtqnet.stream(SAMPLE_RATE, model=predictor), samples, SAMPLE_RATE)
         full = [numbers(row)[:3] for row in rows if row.windows[0].end_s >= MAX_WINDOW_S]
         whole = numbers(predictor.score(samples, SAMPLE_RATE))[:3]

@@ -206,7 +206,7 @@ def test_what_cannot_be_scored_is_said_and_odd_formats_are_heard(
     page.set_input_files("#score-files", [bad_files["silent"], tmp_path / "odd.w64"])
     page.get_by_text("Scored 1 of 2; 1 could not be scored.").wait_for()
     page.get_by_role("button", name="silent.wav").click()
-    assert "nothing to hear" in page.locator("#report .problem").inner_text()
+    assert "silent: its loudest" in page.locator("#report .problem").inner_text()
     page.get_by_role("button", name="odd.w64").click()
     page.wait_for_selector(".plots .wave")
 

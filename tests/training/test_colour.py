@@ -10,8 +10,8 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.features import log_mel
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.responses import handset_db
 from mtqnet.errors import UsageError
 from mtqnet.labels import band

@@ -11,7 +11,8 @@ import pytest
 import soundfile as sf
 import tiny
 
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, Samples
+from mtqnet.audio.reading import Excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor

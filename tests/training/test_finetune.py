@@ -15,7 +15,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import tiny_model
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.evaluation import card, ratings
 from mtqnet.scoring import models

@@ -12,8 +12,9 @@ import soundfile as sf
 import tiny
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt
 from mtqnet.audio.features import log_mel, spectrum
+from mtqnet.audio.reading import Excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.training import frontend
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.frontend import FrontEnd

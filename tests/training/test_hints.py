@@ -13,7 +13,8 @@ import soundfile as sf
 import tiny
 import torch
 
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, Samples
+from mtqnet.audio.reading import Excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.targets import KEYS

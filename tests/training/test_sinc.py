@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.training.sinc import FILTERS, LENGTH, MIN_BAND_HZ, MIN_LOW_HZ, SincBank
 
 

@@ -14,7 +14,7 @@ import soundfile as sf
 import torch
 
 import tiny_model
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.errors import ModelError
 from mtqnet.training import frontend, weights
 from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, parity

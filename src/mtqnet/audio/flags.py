@@ -1,10 +1,11 @@
-"""Flags as data: the one table from which scores, help, README and docs take their words and thresholds.
+"""Flags of a recording: the one table that scores, help texts and documentation use.
 
-A flag says what to keep in mind when reading the scores of a recording. Its level says how much: `ok` (told, and
-no reason for doubt), `caution` (read the scores with care) or `refused` (no score). A flag that rests on a number
-is raised where a fact of the recording (facts.py) lies beyond its threshold; others where reading failed.
+A flag states what to consider when interpreting the scores of a recording. Its level is `ok` (for information
+only), `caution` (interpret the scores with care) or `refused` (the recording was not scored). A flag of the first
+two levels is raised when a measurement of the recording exceeds its threshold; a flag of the last when reading
+failed.
 
-How often each is raised on good, degraded and bad recordings was measured: docs/flags.md.
+docs/flags.md reports how often each flag is raised on good, degraded and unusable recordings.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mtqnet.audio.facts import Facts
 from mtqnet.errors import (
     AudioError,
     EmptyAudioError,
@@ -25,61 +25,100 @@ from mtqnet.errors import (
 
 Level = Literal["ok", "caution", "refused"]
 LEVELS: tuple[Level, ...] = ("ok", "caution", "refused")
-"""From the best to the worst"""
+"""Ordered from the best to the worst"""
 
 MIN_DURATION_S = 0.5
-"""Seconds"""
+"""Seconds of sound that a score needs"""
 SILENT_DBOV = -70.0
-"""dBov, loudest 20 ms"""
+"""dBov, level of the loudest 20 ms"""
 SHORT_S = 2.0
 """Seconds"""
 LOW_DBOV, HIGH_DBOV = -50.0, -10.0
 """dBov, active level (ITU-T P.56)"""
-CLIPPED_SHARE = 0.01
-"""Share of samples at the flat top"""
-DC = 0.05
-"""Of full scale"""
-LITTLE_SHARE = 0.2
-"""Active time (ITU-T P.56) as a share of what is heard"""
-NARROW_SHARE = 0.6
-"""Of the highest frequency that the file could hold and the model hears"""
+CLIPPED_FRACTION = 0.01
+"""Fraction of the samples that are at a flat ceiling"""
+DC_OFFSET = 0.05
+"""Fraction of full scale"""
+LITTLE_SPEECH_FRACTION = 0.2
+"""Active time (ITU-T P.56) as a fraction of the duration"""
+NARROW_BAND_FRACTION = 0.6
+"""Fraction of the highest frequency that the file can contain, at most 8 kHz"""
 LOW_RATE_HZ = 16_000.0
-"""Hz, audio.SAMPLE_RATE: the rate that every score lives at"""
-STILL = -0.04
-"""log10 of slow over fast change of the spectrum, see character.py"""
-LASTING = 0.52
-"""Correlation of the spectrum with itself 200 ms later, see character.py"""
+"""Hz, resampling.SAMPLE_RATE: the sample rate at which scores are computed"""
+NOISE_CHANGE = -0.04
+"""log10 of slow over fast change of the spectrum, see detection.py"""
+MUSIC_PERSISTENCE = 0.52
+"""Correlation of the spectrum with itself 200 ms later, see detection.py"""
 CANCEL_DB = -30.0
-"""dB, audio.CANCEL_POWER"""
+"""dB, reading.CANCEL_POWER"""
+CHANNEL_CORRELATION = 0.95
+"""Correlation of a channel with the mean of all channels"""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Measured by analysis.Analyser."""
+
+    duration_s: float
+    """Duration in seconds"""
+    peak: float
+    """Largest magnitude; full scale is 1."""
+    loudest_dbov: float
+    """Level of the loudest 20 ms in dBov"""
+    active_dbov: float
+    """Active speech level in dBov, ITU-T P.56"""
+    clipped_fraction: float
+    """Fraction of all samples that are at a flat ceiling, 0 to 1"""
+    trimmed_s: float
+    """Duration in seconds without the silence at the ends"""
+    active_fraction: float
+    """Active time (ITU-T P.56) as a fraction of `trimmed_s`, 0 to 1"""
+    dc_offset: float
+    """Magnitude of the mean of all samples; full scale is 1."""
+    bandwidth_fraction: float
+    """Highest frequency with sound, as a fraction of half the sample rate (at most 8 kHz); see detection.py. NaN
+    for recordings that are too short."""
+    spectral_change: float
+    """Slow over fast change of the spectrum, log10; see detection.py. NaN for recordings that are too short."""
+    tonal_persistence: float
+    """Correlation of the fine spectrum with itself 200 ms later; see detection.py. NaN as above."""
+    source_rate: float
+    """Sample rate of the file in Hz"""
+    channels_cancel: bool
+    """Whether the mean of the channels would cancel"""
+    channel_correlation: float = 1.0
+    """Smallest correlation of an audible channel with the mean of the channels; 1 for mono"""
+    truncated: bool = False
+    """Whether header and content of the file disagree"""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One thing that may be wrong with a recording."""
+    """One problem that a recording may have."""
 
     key: str
-    """What the column `flags` holds."""
+    """Value in the column `flags`"""
     level: Level
-    fact: str | None
-    """The field of Facts that it rests on; None where the recording could not be read."""
+    measurement: str | None
+    """Field of Measurements that is compared with the threshold; None where the recording could not be read."""
     below: bool
-    """Raised below the threshold; else above."""
+    """Whether the flag is raised below the threshold; otherwise above it."""
     threshold: float | None
     unit: str
-    says: str
-    """One line for help texts and tables."""
+    summary: str
+    """One line for help texts and tables"""
     reason: str
-    """Why the threshold is where it is."""
-    do: str
-    """What to do about it."""
+    """Justification of the threshold"""
+    advice: str
+    """What the user can do"""
     error: type[AudioError] | None = None
-    """What refuses the recording, where the level is `refused`."""
+    """Error that is raised for the recording, where the level is `refused`"""
 
-    def holds(self, facts: Facts) -> bool:
-        """Whether these facts raise it. A fact that is not known (NaN) raises nothing."""
-        if self.fact is None:
+    def applies(self, measurements: Measurements) -> bool:
+        """Return whether the measurements raise the flag. An unknown measurement (NaN) raises none."""
+        if self.measurement is None:
             return False
-        value = getattr(facts, self.fact)
+        value = getattr(measurements, self.measurement)
         if isinstance(value, bool):
             return value
         assert self.threshold is not None
@@ -87,7 +126,7 @@ class Flag:
 
     @property
     def limit(self) -> str:
-        """The threshold for people, such as "below 0.5 s"; nothing where there is none."""
+        """The threshold as text, such as "below 0.5 s"; empty where there is none."""
         if self.threshold is None:
             return ""
         unit = "" if self.unit == "1" else f" {self.unit}"
@@ -95,107 +134,137 @@ class Flag:
 
 
 def _refused(
-    key: str, error: type[AudioError], says: str, do: str, *, limit: tuple[float, str] | None = None, why: str = ""
+    key: str,
+    error: type[AudioError],
+    summary: str,
+    advice: str,
+    *,
+    limit: tuple[float, str] | None = None,
+    reason: str = "There is nothing to score.",
 ) -> Flag:
     threshold, unit = limit or (None, "")
-    return Flag(key, "refused", None, True, threshold, unit, says, why or "There is nothing to score.", do, error)
+    return Flag(key, "refused", None, True, threshold, unit, summary, reason, advice, error)
 
 
 REFUSED: tuple[Flag, ...] = (
     _refused(
-        "too_short", TooShortError, "less sound than a score can rest on", "Give more of the recording.",
+        "too_short", TooShortError, "too little sound for a score", "Record more.",
         limit=(MIN_DURATION_S, "s"),
-        why="Less holds no whole word, and no rater of P.835 was ever asked about so little.",
+        reason="Shorter recordings contain no complete word, and P.835 ratings exist for sentences only.",
     ),
     _refused(
-        "silent", SilentError, "nothing to hear in its loudest 20 ms", "Check the source: muted, unplugged?",
+        "silent", SilentError, "silence", "Check the source: is it muted or disconnected?",
         limit=(SILENT_DBOV, "dBov"),
-        why="Speech this faint lies under the noise of any microphone; dither of 16-bit PCM is at about -95 dBov.",
+        reason="Speech at this level is below the noise of any microphone; the dither of 16-bit PCM is at about "
+        "-95 dBov.",
     ),
-    _refused("not_finite", NotFiniteError, "samples that are NaN or infinite", "Mend what wrote the recording."),
+    _refused(
+        "not_finite", NotFiniteError, "samples that are NaN or infinite",
+        "Correct the program that wrote the recording.",
+    ),
     _refused("empty", EmptyAudioError, "no samples", "Record or copy it again."),
-    _refused("unreadable", UnreadableError, "not audio that libsndfile reads", "Convert it to WAV or FLAC."),
+    _refused(
+        "unreadable", UnreadableError, "not a readable audio file",
+        "Convert it to WAV or FLAC, or install the extra `[formats]`.",
+    ),
     _refused("missing", MissingFileError, "no such file", "Check the path."),
 )  # fmt: skip
 
 RAISED: tuple[Flag, ...] = (
     Flag(
-        "short", "caution", "heard_s", True, SHORT_S, "s",
-        "little time, without the silence at its ends",
-        "The training clips are 3 s and longer, and P.835 rates sentences of about that length.",
-        "Take 4 s or more, or the mean over several recordings.",
+        "short", "caution", "trimmed_s", True, SHORT_S, "s",
+        "short recording, without the silence at its ends",
+        "Training clips are 3 s or longer, and P.835 rates sentences of about that length.",
+        "Use 4 s or more, or the mean over several recordings.",
     ),
     Flag(
-        "clipped", "caution", "clipped_share", False, CLIPPED_SHARE, "1",
-        "a share of its samples lies at a flat top",
-        "Of 250 recordings of speech and noise, 99 % stay below 0.005. With 1 % of their samples cut off, half "
-        "show more than 0.01, even where a change of rate made the top ring. A pure tone has a flat top, too.",
-        "If the clipping is not what you test: lower the gain and record again.",
+        "clipped", "caution", "clipped_fraction", False, CLIPPED_FRACTION, "1",
+        "amplitude clipping: samples at a flat ceiling",
+        "In 250 recordings of speech and noise, 99 % are below 0.005. With 1 % of the samples clipped, half "
+        "exceed 0.01, even after resampling. A pure tone has a flat ceiling, too.",
+        "If clipping is not what you test, lower the gain and record again.",
     ),
     Flag(
         "low_level", "caution", "active_dbov", True, LOW_DBOV, "dBov",
-        "faint while somebody speaks (ITU-T P.56)",
-        "24 dB below the -26 dBov at which telephone speech is kept (ITU-T P.830).",
-        "If the level is not what you test: raise the gain of the recording.",
+        "low active speech level (ITU-T P.56)",
+        "24 dB below the nominal -26 dBov of telephone speech (ITU-T P.830).",
+        "If the level is not what you test, raise the gain of the recording.",
     ),
     Flag(
         "high_level", "caution", "active_dbov", False, HIGH_DBOV, "dBov",
-        "loud while somebody speaks (ITU-T P.56)",
-        "Peaks of speech stand 12 dB and more above it: here they overload, or float samples were never scaled to "
+        "high active speech level (ITU-T P.56)",
+        "Peaks of speech are 12 dB and more above it: here they overload, or float samples were not scaled to "
         "full scale 1.",
-        "Scale float samples to full scale 1; else lower the gain.",
+        "Scale float samples to full scale 1; otherwise lower the gain.",
     ),
     Flag(
-        "dc", "caution", "dc", False, DC, "1",
-        "a constant offset, in shares of full scale",
-        "As strong as speech at its nominal -26 dBov. Nine recordings moved by 0.05 on N-MOS and 0.03 on G-MOS "
-        "with it, by 0.16 and 0.09 with 0.2. Of 359 recordings of clean speech, 358 stay below 0.04; one "
-        "has 0.26.",
-        "Take the mean off, or mend the sound card or converter.",
+        "dc", "caution", "dc_offset", False, DC_OFFSET, "1",
+        "constant offset (DC), as a fraction of full scale",
+        "As strong as speech at its nominal -26 dBov. In nine recordings it changed N-MOS by 0.05 and G-MOS by "
+        "0.03; an offset of 0.2 by 0.16 and 0.09. Of 359 recordings of clean speech, 358 are below 0.04; one has "
+        "0.26.",
+        "Remove the mean, or check the sound card or converter.",
     ),
     Flag(
-        "little_speech", "caution", "active_share", True, LITTLE_SHARE, "1",
-        "a small share of the time is active (ITU-T P.56)",
-        "In 1,067 recordings of speech, good and bad, the share is 0.26 or more. Frames without speech have a "
-        "say in the scores of their window. Behind noise less than 15.9 dB below the speech P.56 hears no pauses.",
-        "Cut the pauses out, or score the spoken parts alone.",
+        "little_speech", "caution", "active_fraction", True, LITTLE_SPEECH_FRACTION, "1",
+        "only a small part of the recording is active (ITU-T P.56)",
+        "In 1,067 recordings of speech, good and bad, the fraction is 0.26 or more. Frames without speech "
+        "contribute to the scores of their window. In noise less than 15.9 dB below the speech, P.56 detects no "
+        "pauses.",
+        "Cut the pauses, or score the spoken parts only.",
     ),
     Flag(
-        "narrow_band", "caution", "band_share", True, NARROW_SHARE, "1",
-        "sound reaches less far up than the file could hold it (up to 8 kHz)",
-        "A telephone call has sound up to 3.5 or 4 kHz: at most half of what a file of 16 kHz or more holds. Of "
-        "359 recordings of clean wide-band speech none is below 0.78.",
-        "If you expected wide band: look for a telephone, a codec or a low rate on the way. What holds nothing "
-        "above 4 kHz is scored as its listeners would, who know nothing wider; PESQ alone misses the rest.",
+        "narrow_band", "caution", "bandwidth_fraction", True, NARROW_BAND_FRACTION, "1",
+        "the bandwidth is smaller than the sample rate allows (up to 8 kHz)",
+        "A telephone call reaches 3.5 or 4 kHz, at most half of what a file at 16 kHz or more can contain. Of 359 "
+        "recordings of clean wide-band speech, none is below 0.78.",
+        "If you expected wide band, look for a telephone, a codec or a low sample rate in the chain. Speech that "
+        "ends at 4 kHz is scored as listeners rate who know no wider band; only PESQ counts the missing band.",
     ),
     Flag(
         "low_rate", "ok", "source_rate", True, LOW_RATE_HZ, "Hz",
-        "the file's own rate leaves out a part of what is scored",
-        "Scores are made at 16 kHz. What a lower rate cannot hold is missing, and is heard as missing.",
-        "Compare such files with others of the same rate.",
+        "the sample rate of the file is below that of the scores",
+        "Scores are computed at 16 kHz. Frequencies that a lower rate cannot contain count as missing.",
+        "Compare such files with files of the same rate.",
     ),
     Flag(
-        "noise_only", "caution", "movement", True, STILL, "1",
-        "its spectrum does not change as that of speech does: noise, no speech",
-        "log10 of what 100 ms change in the spectrum over what 10 ms change. White noise has -0.18, clean speech "
-        "0.3 and more. Of 1,067 recordings of speech, noisy at 0 dB, reverberant, coded and whispered ones among "
-        "them, one is below -0.04.",
-        "Check that somebody speaks. S-MOS and the estimates say nothing without speech.",
+        "noise_only", "caution", "spectral_change", True, NOISE_CHANGE, "1",
+        "probably noise without speech: the spectrum does not change as that of speech does",
+        "log10 of the change of the spectrum within 100 ms over that within 10 ms. White noise has -0.18, clean "
+        "speech 0.3 or more. Of 1,067 recordings of speech (noisy at 0 dB, reverberant, coded and whispered ones "
+        "among them), one is below -0.04.",
+        "Check that somebody speaks. S-MOS and the estimates have no meaning without speech.",
     ),
     Flag(
-        "music_only", "caution", "persistence", False, LASTING, "1",
-        "its tones last longer than speech keeps its pitch: music, alarm or hum, no speech",
-        "Correlation of the fine spectrum with itself 200 ms later: 0 for noise, 0.4 at most for clean speech. Of "
-        "1,067 recordings of speech, good and bad, none is above 0.52; of 300 in other noise and rooms, 3 are: "
-        "two beside a ship's horn as loud, one in 13 s of reverberation.",
-        "Check that somebody speaks. S-MOS and the estimates say nothing without speech.",
+        "music_only", "caution", "tonal_persistence", False, MUSIC_PERSISTENCE, "1",
+        "probably music, an alarm or hum without speech: tones last longer than in speech",
+        "Correlation of the fine spectrum with itself 200 ms later: 0 for noise, at most 0.4 for clean speech. "
+        "Of 1,067 recordings of speech, good and bad, none is above 0.52; of 300 with other noise and rooms, "
+        "three are: two with a ship's horn at the level of the speech, one with 13 s of reverberation.",
+        "Check that somebody speaks. S-MOS and the estimates have no meaning without speech.",
     ),
     Flag(
         "channels_cancel", "caution", "channels_cancel", True, CANCEL_DB, "dB",
-        "the mean of its channels would cancel: the loudest is scored alone",
-        "Independent channels lose 18 dB at most when they are averaged, one silent partner 6 dB. More is a wire "
-        "the wrong way round.",
-        "Turn the sign of one channel, or give the channel you mean.",
+        "the mean of the channels would cancel; only the loudest channel is scored",
+        "Averaging independent channels loses at most 18 dB, one silent channel of two 6 dB. More means that one "
+        "channel is inverted.",
+        "Invert one channel, or select the channel to score.",
+    ),
+    Flag(
+        "channels_differ", "caution", "channel_correlation", True, CHANNEL_CORRELATION, "1",
+        "the channels differ; their mean is scored",
+        "Smallest correlation of a channel with the mean of the channels. In 15 pairs of speakers it is 1.00 for equal "
+        "channels (also coded, panned, or with noise at 20 dB SNR), 0.98 with noise at 10 dB, about 0.7 with one party "
+        "per channel, and 0.44 to 0.81 for microphones 1 ms apart. The mean of two simultaneous parties has a G-MOS up "
+        "to 1.6 below the worse channel, that of such microphones up to 0.9.",
+        "Score every channel by itself: `--channels each`.",
+    ),
+    Flag(
+        "truncated", "caution", "truncated", True, None, "",
+        "the file is incomplete or damaged: its header and its content disagree",
+        "Found by comparing the sizes, durations and page numbers in the file with what it contains. The scores "
+        "are those of the part that could be decoded.",
+        "Copy, upload or record the file again.",
     ),
 )  # fmt: skip
 
@@ -203,31 +272,32 @@ FLAGS: tuple[Flag, ...] = (*REFUSED, *RAISED)
 BY_KEY: dict[str, Flag] = {flag.key: flag for flag in FLAGS}
 
 
-def raised(facts: Facts) -> tuple[str, ...]:
-    """Keys of the flags that these facts raise, in the order of the table."""
-    return tuple(flag.key for flag in RAISED if flag.holds(facts))
+def raised(measurements: Measurements) -> tuple[str, ...]:
+    """Return the keys of the flags that the measurements raise, in the order of the table."""
+    return tuple(flag.key for flag in RAISED if flag.applies(measurements))
 
 
 def of_error(error: Exception) -> tuple[str, ...]:
-    """The key of the flag for what kept a recording from being scored; nothing for what is no fault of its own."""
-    return tuple(flag.key for flag in REFUSED if type(error) is flag.error)
+    """Return the key of the flag for an error that prevented scoring; empty for errors that are not of the
+    recording."""
+    return tuple(flag.key for flag in REFUSED if flag.error is not None and isinstance(error, flag.error))
 
 
 def level_of(keys: tuple[str, ...]) -> Level:
-    """The worst level among flags. A key that this version does not know counts as caution."""
+    """Return the worst level among flags. A key that this version does not know counts as caution."""
     levels = [BY_KEY[key].level if key in BY_KEY else "caution" for key in keys]
     return max(levels, key=LEVELS.index, default="ok")
 
 
 def cells(flag: Flag) -> tuple[str, ...]:
-    """A row of the table of flags, in the order of HEADINGS."""
-    return flag.key, flag.level, flag.limit, flag.says, flag.reason, flag.do
+    """Return a row of the table of flags, in the order of HEADINGS."""
+    return flag.key, flag.level, flag.limit, flag.summary, flag.reason, flag.advice
 
 
-HEADINGS: tuple[str, ...] = ("flag", "level", "raised", "says", "why there", "what to do")
+HEADINGS: tuple[str, ...] = ("flag", "level", "raised", "meaning", "reason for the threshold", "what to do")
 
 
 def markdown() -> str:
-    """The table of flags for the docs."""
+    """Return the table of flags for the documentation."""
     rows = [HEADINGS, ("---",) * len(HEADINGS), *(cells(flag) for flag in FLAGS)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

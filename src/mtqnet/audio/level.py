@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 
 STEP = SAMPLE_RATE // 1000
 """Samples, 1 ms: the envelope's resolution. P.56 allows rates down to 600 Hz for it."""

@@ -21,8 +21,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import FRAME, active_level, active_power, frames_above
+from mtqnet.audio.resampling import SAMPLE_RATE
 
 MAX_WINDOW_S = 10.0
 """Seconds. Training clips are 3 to 7 s; the speech encoder has positions for 30 s."""

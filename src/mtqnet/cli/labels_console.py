@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SUFFIXES
+from mtqnet.audio import reading, resampling
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.cli.bars import stages
 from mtqnet.errors import CorpusError
 from mtqnet.labels import fit, label_set, tried
@@ -67,7 +67,7 @@ def clean_files(speech: Path) -> list[Path]:
     """At most fit.MAX_TALKERS recordings, spread over the folder. Raises CorpusError where there is no folder."""
     if not speech.is_dir():
         raise CorpusError(f"{speech} is not a folder of clean speech")
-    files = sorted(path for path in speech.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in speech.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     return files[:: max(1, len(files) // fit.MAX_TALKERS)][: fit.MAX_TALKERS]
 
 
@@ -81,7 +81,7 @@ def agreement_table(title: str, found: dict[str, Agreement]) -> Table:
 
 def compare_measures(rated: Path, codecs: Path, triples: Path, speech: Path, output: Path) -> None:
     """Hold all measures that were tried against ratings, and write them down. Raises CorpusError."""
-    talkers = [audio.read(path).samples[: 6 * audio.SAMPLE_RATE] for path in clean_files(speech)]
+    talkers = [reading.read(path).samples[: 6 * resampling.SAMPLE_RATE] for path in clean_files(speech)]
     with stages(Console(stderr=True)) as stage:
         rows = tried.compare(
             read_rated(rated, seed=0),

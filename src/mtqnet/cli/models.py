@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mtqnet.audio import audio
+from mtqnet.audio import reading
 from mtqnet.cli.bars import stages
 from mtqnet.evaluation import card
 from mtqnet.evaluation.invariance import Movement, measure
@@ -26,7 +26,7 @@ def show_invariance(paths: Sequence[Path], output: Path | None, model: str) -> N
     for job in batch.expand(paths):
         if job.problem is not None:
             raise job.problem
-        recordings.append(audio.read(job.path).samples)
+        recordings.append(reading.read(job.path).samples)
     with stages(Console(stderr=True)) as stage:
         moved = measure(predictor, recordings, lambda done, total: stage("invariance", done, total))
     Console().print(table(moved))

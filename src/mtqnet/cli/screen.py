@@ -49,10 +49,10 @@ def show_flags(flags: Sequence[Flag]) -> None:
     """Print the table of these flags, each with its reason and what to do below it."""
     console = _screen()
     for flag in flags:
-        head = Text.assemble((flag.key, "bold"), "  ", (flag.level, LEVEL_STYLES[flag.level]), f"  {flag.says}")
+        head = Text.assemble((flag.key, "bold"), "  ", (flag.level, LEVEL_STYLES[flag.level]), f"  {flag.summary}")
         head.append(f"  ({flag.limit})" if flag.limit else "", style="dim")
         console.print(head, highlight=False)
-        console.print(Padding(Text(f"{flag.reason} {flag.do}"), (0, 0, 1, 4), expand=False), highlight=False)
+        console.print(Padding(Text(f"{flag.reason} {flag.advice}"), (0, 0, 1, 4), expand=False), highlight=False)
 
 
 def tell(text: str, style: str) -> None:

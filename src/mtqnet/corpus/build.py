@@ -24,7 +24,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import chain, degradations
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.pool import Pool, Sources, pools

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus.peer_worker import COLUMNS
 from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError

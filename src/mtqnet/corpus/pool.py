@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
+from mtqnet.audio import reading
 from mtqnet.audio.level import FLOOR_DB, rms_level
 from mtqnet.corpus.sources import SPLITS, Item, Split, of_split, scan
 from mtqnet.errors import AudioError, CorpusError
@@ -73,7 +73,7 @@ def pick(items: Sequence[Item], rng: np.random.Generator) -> Item:
 def load(path: str) -> NDArray[np.float32]:
     """Samples at 16 kHz, kept for the next clip that uses them. Read-only."""
     try:
-        samples = audio.read(path).samples
+        samples = reading.read(path).samples
     except AudioError as error:
         raise CorpusError(f"{path}: {error}") from error
     samples.setflags(write=False)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import FLOOR_DB, active_level, nominal_gain
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import pool as pools
 from mtqnet.corpus import tracks
 from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES, Link

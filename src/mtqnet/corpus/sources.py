@@ -19,7 +19,7 @@ from typing import Literal
 
 import soundfile as sf
 
-from mtqnet.audio.audio import SUFFIXES
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import CorpusError
 
 Split = Literal["train", "validation", "test", "unseen"]
@@ -80,7 +80,7 @@ def _scan_one(folder: Path, by_speaker: bool) -> Iterable[Item]:
         yield from _from_index(folder, index, by_speaker)
         return
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
             group = _speaker(path, folder) if by_speaker else _recording(path, folder)
             yield Item(path.as_posix(), group, _seconds(path))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import Excerpt, read_excerpt
+from mtqnet.audio.reading import Excerpt, read_excerpt
 from mtqnet.errors import CorpusError, missing_extra
 from mtqnet.targets import PEERS, QUEST
 

@@ -23,8 +23,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples, resample
 from mtqnet.audio.level import NOMINAL_DBOV, nominal_gain
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples, resample
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 from mtqnet.targets import named

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring.scores import Scores, Track, spoken
 from mtqnet.targets import BY_KEY, G_MOS, KEYS, PESQ, QUEST, SDI, STOI, Target

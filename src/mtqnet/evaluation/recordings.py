@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SUFFIXES
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import NoAudioFoundError, UsageError
 from mtqnet.evaluation import ratings, tables
 from mtqnet.evaluation.tables import Cells, shown
@@ -29,7 +29,7 @@ from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import Interval
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import COLUMNS, Scores
-from mtqnet.scoring.tables import SUFFIXES as TABLE_SUFFIXES
+from mtqnet.scoring.tables import AUDIO_SUFFIXES as TABLE_SUFFIXES
 from mtqnet.scoring.tables import WINDOW_COLUMNS
 from mtqnet.targets import BY_KEY, KEYS
 
@@ -316,7 +316,7 @@ def local(name: str) -> str:
 def parts(name: str) -> Parts:
     """Folders and stem, without "." and "..": "../wb/a.flac" -> ("wb", "a"). Backslashes separate folders, too."""
     path = PurePath(local(name).replace("\\", "/"))
-    suffix = path.suffix if path.suffix.lower() in SUFFIXES else ""
+    suffix = path.suffix if path.suffix.lower() in AUDIO_SUFFIXES else ""
     stem = path.name.removesuffix(suffix)
     return (*(part for part in path.parent.parts if part not in (".", "..", "/")), stem)
 
@@ -332,7 +332,7 @@ def _only(wanted: Parts, tails: dict[str, list[tuple[Parts, int]]]) -> int | Non
 
 def _beside(root: Path, name: str) -> Path | None:
     written = root / local(name)
-    candidates = (written, *(written.with_name(written.name + suffix) for suffix in sorted(SUFFIXES)))
+    candidates = (written, *(written.with_name(written.name + suffix) for suffix in sorted(AUDIO_SUFFIXES)))
     return next((path for path in candidates if _is_file(path)), None)
 
 

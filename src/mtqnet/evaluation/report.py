@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mtqnet import __version__
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.embedded import playable
 from mtqnet.errors import AudioError, UsageError, missing_extra
 from mtqnet.evaluation import statistics
@@ -210,7 +210,7 @@ def _line(recordings: Recordings, row: Row, targets: Sequence[Target], with_soun
 def _sound(row: Row) -> tuple[str, str]:
     """A player's content, and what it is."""
     try:
-        samples = audio.read(row.file).samples
+        samples = reading.read(row.file).samples
     except AudioError as error:
         return "", f"cannot be played: {error}"
     length = round(PLAYED_S * SAMPLE_RATE)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.errors import CorpusError
 from mtqnet.targets import KEYS, QUEST

@@ -22,8 +22,8 @@ except ImportError as error:  # pragma: no cover - depends on what is installed
 from torch import Tensor, nn
 
 from mtqnet.audio import windows
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.flags import MIN_DURATION_S
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.training import weights
 from mtqnet.training.export import Scorer
 from mtqnet.training.waveform import VIEWS, peak_normalised

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.audio.stft import WINDOW, stft
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.speech import equivalent_q, look

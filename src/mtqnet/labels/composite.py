@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import LabelError, UsageError, missing_extra
 from mtqnet.labels.intrusive import pesq_wb
 

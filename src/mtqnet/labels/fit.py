@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
+from mtqnet.audio import reading, resampling
 from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import heard_snr
@@ -52,7 +52,7 @@ def fit(rated_dir: Path, clean_files: Sequence[Path], seed: int = 0) -> Fit:
     """Measure, fit, and tell the error. Raises CorpusError for a folder without rated conditions."""
     if not clean_files:
         raise CorpusError("no clean speech to measure PESQ against Q on: give a folder of clean recordings")
-    talkers = [audio.read(path).samples[: 6 * audio.SAMPLE_RATE] for path in clean_files[:MAX_TALKERS]]
+    talkers = [reading.read(path).samples[: 6 * resampling.SAMPLE_RATE] for path in clean_files[:MAX_TALKERS]]
     start = calibrate(talkers, seed)
     rated = read_rated(rated_dir, seed)
     q_db, snr_db = measure(rated, start)
@@ -161,7 +161,7 @@ def _look_at(clean: Samples, q_db: float, seed: int) -> Looks:
 
 def _narrow_look_at(clean: Samples, q_db: float, seed: int) -> Looks:
     """The same at 8 kHz, where MNRU has all its noise below 4 kHz."""
-    there = audio.resample(clean, audio.SAMPLE_RATE, NARROW_RATE)
+    there = resampling.resample(clean, resampling.SAMPLE_RATE, NARROW_RATE)
     damaged = mnru(there, q_db, np.random.default_rng([seed, round(q_db) + 1000]))
     return look(narrowed(clean), brought_back(damaged, len(clean)))
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import Samples
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import Samples
 from mtqnet.errors import AudioError
 from mtqnet.labels.composite import Composite, composite
 from mtqnet.labels.intrusive import Objective, align, objective
@@ -61,6 +61,6 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
 def _read(path: Path) -> Samples:
     """Samples of a file; what is wrong with it is said with its name."""
     try:
-        return audio.read(path).samples
+        return reading.read(path).samples
     except AudioError as error:
         raise type(error)(f"{path}: {error}") from error

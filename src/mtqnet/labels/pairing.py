@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.features import MEL_BANDS, MEL_HOP, log_mel
 from mtqnet.audio.level import fast_length
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import LabelError
 from mtqnet.labels.intrusive import MAX_DELAY_S
 from mtqnet.labels.speech import coherence

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
+from mtqnet.audio import reading
 from mtqnet.audio.level import active_level
 from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
@@ -74,7 +74,7 @@ def read_rated(folder: Path, seed: int) -> Rated:
     if missing := NEEDED - set(rows[0] if rows else ()):
         raise CorpusError(f"{table} has no column {', '.join(sorted(missing))}")
     heard = tuple(
-        make(audio.read(folder / row["clean_ref"]).samples, *_levels(row["mnru_q_db"], row["snr_db"]), seed)
+        make(reading.read(folder / row["clean_ref"]).samples, *_levels(row["mnru_q_db"], row["snr_db"]), seed)
         for row in rows
     )
     votes = {key: np.array([float(row[f"{key}_mos"]) for row in rows]) for key in ("sig", "bak", "ovrl")}

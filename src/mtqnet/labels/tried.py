@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio import reading
 from mtqnet.audio.level import a_weighted_power, active_level, rms_level, to_db
 from mtqnet.audio.mnru import mnru
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import CorpusError, MissingExtraError
 from mtqnet.labels import fit
 from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
@@ -81,7 +81,7 @@ def rate_codecs(folder: Path) -> list[RatedCodec]:
         rows = list(csv.DictReader(stream))
     rated = []
     for row in rows:
-        clean, coded = (audio.read(folder / row[name]).samples for name in ("clean_ref", "file"))
+        clean, coded = (reading.read(folder / row[name]).samples for name in ("clean_ref", "file"))
         clean, coded = align(clean, coded)
         made = label_two(clean, coded)
         heard = float(row["mushra_mean"])
@@ -98,7 +98,7 @@ def rate_triples(folder: Path) -> Triples:
     parts = (folder / "clean", folder / "noisy", others[0])
     scores: dict[str, list[tuple[float, float, float]]] = {"noisy": [], "enhanced": []}
     for name in names:
-        clean, given, made = (audio.read(part / name).samples for part in parts)
+        clean, given, made = (reading.read(part / name).samples for part in parts)
         for kind, processed in (("noisy", given), ("enhanced", made)):
             quest = label_three(clean, given, processed)
             scores[kind].append((quest.s_mos, quest.n_mos, quest.g_mos))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtqnet.audio.audio import SUFFIXES
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import NoAudioFoundError
 from mtqnet.scoring.predictor import PathLike, Predictor
 from mtqnet.scoring.scores import Scores
@@ -83,4 +83,4 @@ def _jobs(path: Path) -> list[Job]:
 
 
 def _is_audio(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio import reading
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.scoring.predictor import PathLike, Predictor, cached
 from mtqnet.scoring.scores import Scores, Track
 
@@ -41,9 +41,9 @@ def over_time(
     """
     predictor = model if isinstance(model, Predictor) else cached(model)
     if not isinstance(audio_or_path, (str, os.PathLike)):
-        return local_track(predictor, audio.from_array(audio_or_path, rate).samples)
-    audio.need_no_rate(rate)
-    return local_track(predictor, audio.read(os.fspath(audio_or_path)).samples)
+        return local_track(predictor, reading.from_array(audio_or_path, rate).samples)
+    reading.check_no_rate(rate)
+    return local_track(predictor, reading.read(os.fspath(audio_or_path)).samples)
 
 
 def local_track(predictor: Predictor, samples: Samples) -> Track | None:

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.audio.windows import Window
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.runtime import Output, Runtime

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from mtqnet import __version__
-from mtqnet.audio import audio, checks, flags, windows
-from mtqnet.audio.audio import Recording
-from mtqnet.errors import AudioError, MtqnetError
-from mtqnet.scoring import long, models
+from mtqnet.audio import decoding, flags, windows
+from mtqnet.audio.analysis import AnalysedSignal, analyse
+from mtqnet.audio.decoding import ArraySource
+from mtqnet.audio.level import FRAME
+from mtqnet.audio.reading import MonoSignal, check_no_rate
+from mtqnet.audio.resampling import Samples
+from mtqnet.errors import AudioError, MtqnetError, UnreadableError
+from mtqnet.scoring import models
 from mtqnet.scoring.pieces import Pieces, in_batches
 from mtqnet.scoring.runtime import Runtime
 from mtqnet.scoring.scores import Scores
 from mtqnet.targets import named
-
-LONG_S = 300.0
-"""Seconds. A longer file is read in blocks (scoring/long.py): the same scores, and memory that does not grow."""
 
 PathLike = str | os.PathLike[str]
 
@@ -46,13 +46,9 @@ class Predictor:
         UsageError: an array without rate, a path with one, a shape that is no recording.
         """
         if isinstance(audio_or_path, (str, os.PathLike)):
-            audio.need_no_rate(rate)
+            check_no_rate(rate)
             return self._score_path(audio_or_path)
-        try:
-            recording = audio.from_array(audio_or_path, rate)
-        except AudioError as error:
-            return self.failed(error)
-        return self._score_recording(recording, file=None)
+        return self._score_signal(MonoSignal(ArraySource(audio_or_path, rate)), file=None)
 
     def score_files(self, paths: Iterable[PathLike]) -> Iterator[Scores]:
         """Score files one by one, in order, as they are asked for. No file ends the iteration.
@@ -73,27 +69,36 @@ class Predictor:
 
     def _score_path(self, path: PathLike) -> Scores:
         try:
-            header = audio.header(Path(path))
-            if header.duration_s > LONG_S:
-                return self._scores(long.pieces(Path(path), header.rate, self._runtime, self._keep_track), path)
-            recording = audio.read(Path(path))
+            signal = MonoSignal(decoding.open_source(path))
         except AudioError as error:
             return self.failed(error, file=path)
-        return self._score_recording(recording, file=path)
+        return self._score_signal(signal, file=path)
 
-    def _score_recording(self, recording: Recording, file: PathLike | None) -> Scores:
+    def _score_signal(self, signal: MonoSignal, file: PathLike | None) -> Scores:
         try:
-            heard = checks.examine(recording)
+            pieces = self._pieces(analyse(signal))
         except AudioError as error:
-            return self.failed(error, file, recording.duration_s)
-        samples = recording.samples[heard.start : heard.stop]
-        cut = windows.cut(len(samples))
-        output = in_batches(
-            self._runtime, (samples[window.start : window.stop] for window in cut), self._keep_track
-        )
-        weights = windows.weights(cut, samples)
-        pieces = Pieces(cut, heard.start, weights, output, recording.duration_s, heard.flags())
+            return self.failed(error, file, signal.decoded_s)
         return self._scores(pieces, file)
+
+    def _pieces(self, signal: AnalysedSignal) -> Pieces:
+        """Score the windows of a recording in order. Holds one window of a recording that is not in memory."""
+        analysis = signal.analysis
+        cut = windows.cut(analysis.stop - analysis.start)
+        active_s: list[float] = []
+
+        def clips() -> Iterator[Samples]:
+            for window, samples in zip(
+                cut, windows.filled(cut, signal.blocks(), skip=analysis.start), strict=False
+            ):
+                active_s.append(windows.active_seconds(window, samples, analysis.active_power))
+                yield samples[window.start % FRAME :]
+
+        output = in_batches(self._runtime, clips(), self._keep_track)
+        if len(active_s) < len(cut):
+            raise UnreadableError("the file became shorter while it was read: wait until it is complete")
+        weights = windows.settled(cut, active_s)
+        return Pieces(cut, analysis.start, weights, output, analysis.duration_s, analysis.flags)
 
     def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:
         """The row of a recording whose windows went through the network."""

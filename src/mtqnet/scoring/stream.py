@@ -16,10 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
-from mtqnet.audio.blocks import Resampler
+from mtqnet.audio import decoding, resampling
 from mtqnet.audio.flags import MIN_DURATION_S
+from mtqnet.audio.resampling import SAMPLE_RATE, Resampler, Samples
 from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
@@ -55,9 +54,9 @@ class Stream:
         window_s: float = MAX_WINDOW_S,
         hop_s: float = HOP_S,
     ) -> None:
-        audio.need_rate(rate)
-        if not 1 <= channels <= audio.MAX_CHANNELS:
-            raise UsageError(f"{channels} channels: expected 1 to {audio.MAX_CHANNELS}")
+        resampling.check_rate(rate)
+        if not 1 <= channels <= decoding.MAX_CHANNELS:
+            raise UsageError(f"{channels} channels: expected 1 to {decoding.MAX_CHANNELS}")
         if not MIN_DURATION_S <= window_s <= MAX_WINDOW_S:
             raise UsageError(f"a window of {window_s:g} s: expected {MIN_DURATION_S:g} to {MAX_WINDOW_S:g} s")
         if not 0 < hop_s <= window_s:
@@ -87,7 +86,7 @@ class Stream:
         Integers are scaled by their full scale. Each Scores holds one window: the span it was taken from, in
         seconds since the beginning. A span that cannot be scored (a pause, NaN samples) has an `error`.
         """
-        samples = audio.as_float(np.asarray(chunk))
+        samples = decoding.to_float32(np.asarray(chunk))
         shape = samples.shape
         if samples.ndim == 1 and self._channels == 1:
             samples = samples[:, None]

@@ -152,8 +152,8 @@ class FlagAnswer(Model):
 
     key: str
     level: Level
-    says: str
-    do: str
+    summary: str
+    advice: str
 
 
 class ModelAnswer(Model):

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from pebble import ProcessExpired
 from pydantic import Field, ValidationError
 
-from mtqnet.audio.audio import MAX_CHANNELS, MAX_RATE, MIN_RATE, Samples
+from mtqnet.audio.decoding import MAX_CHANNELS
 from mtqnet.audio.flags import MIN_DURATION_S
+from mtqnet.audio.resampling import MAX_RATE, MIN_RATE, Samples
 from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.cli.live import ENCODINGS
 from mtqnet.errors import UsageError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import soundfile as sf
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Samples
+from mtqnet.audio import decoding, reading
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import AudioError, MtqnetError
 from mtqnet.evaluation import plots
 from mtqnet.evaluation.plots import Stretch, worst_stretch
@@ -81,7 +81,7 @@ def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Sc
     if not track or scores.error is not None:
         return Scored(replace(scores, track=None), None)
     if scores.duration_s is not None and scores.duration_s <= PLAYABLE_MAX_S:
-        scores = with_local_track(predictor(model), audio.read(upload.path).samples, scores)
+        scores = with_local_track(predictor(model), reading.read(upload.path).samples, scores)
     if scores.track is None:
         return Scored(scores, None)
     return Scored(replace(scores, track=plots.thinned(scores.track)), worst_stretch(scores.track))
@@ -114,8 +114,13 @@ def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
     """Write the picture of a recording; its suffix says the format. Raises TooLongError."""
     scores = _scores(upload, model, _held(limits))
     if scores.error is None:
+<<<<<<< HEAD
         samples = audio.read(upload.path).samples
         plots.draw_recording(samples, with_local_track(predictor(model), samples, scores), picture)
+=======
+        samples = reading.read(upload.path).samples
+        recording_picture.draw(samples, with_local_track(predictor(model), samples, scores), picture)
+>>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks)
     return scores
 
 
@@ -123,7 +128,7 @@ def make_playable(upload: Upload, flac: Path, limits: Limits) -> str | None:
     """Write what every browser plays: FLAC, mono, 16 kHz; the reason where it is no audio. Raises TooLongError."""
     _within(upload.path, _held(limits))
     try:
-        samples = audio.read(upload.path).samples
+        samples = reading.read(upload.path).samples
     except AudioError as error:
         return str(error)
     sf.write(flac, samples / max(1.0, float(abs(samples).max())), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
@@ -137,10 +142,11 @@ def _held(limits: Limits) -> Limits:
 def _within(path: Path, limits: Limits) -> None:
     """Read the header alone, and refuse what would be too much decoded. What cannot be read is told later."""
     try:
-        with audio.readable(path), sf.SoundFile(path) as file:
-            seconds, decoded = file.frames / file.samplerate, file.frames * file.channels * BYTES_A_SAMPLE
+        source = decoding.open_source(path)
     except AudioError:
         return
+    seconds = source.declared_s or 0.0
+    decoded = seconds * source.rate * source.channels * BYTES_A_SAMPLE
     if seconds > limits.max_duration_s:
         raise TooLongError(f"{seconds:.0f} s long: this server takes {limits.max_duration_s:g} s")
     if decoded > limits.max_decoded_mb * MB:

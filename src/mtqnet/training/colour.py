@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.features import MEL_HOP, SILENT, mel_matrix
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.responses import handset_db, tone_db
 from mtqnet.labels.band import EDGE_HZ, NOTHING_DB
 from mtqnet.training.dropout import Rows

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from mtqnet import __version__
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, read_excerpt
+from mtqnet.audio.reading import Excerpt, read_excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.table import excerpt
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.table import read_clip
 from mtqnet.errors import AudioError, ModelError
 from mtqnet.scoring.predictor import Predictor

@@ -27,8 +27,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.features import FEATURES
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import ModelError
 from mtqnet.targets import named
 from mtqnet.training import quantise

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio import reading, resampling
 from mtqnet.audio.features import FEATURES, peak_normalised
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
 from mtqnet.training import encoder as encoders
@@ -124,8 +124,8 @@ def fill(
 
 def of_clip(front_end: FrontEnd, clip: Excerpt, encoder: encoders.SpeechEncoder | None) -> Clip:
     """Features of one recording."""
-    samples = audio.read_excerpt(clip)
-    if encoder is not None and len(samples) > encoders.MAX_SECONDS * audio.SAMPLE_RATE:
+    samples = reading.read_excerpt(clip)
+    if encoder is not None and len(samples) > encoders.MAX_SECONDS * resampling.SAMPLE_RATE:
         raise UsageError(f"{clip.path} is longer than {encoders.MAX_SECONDS} s: cut it")
     views = {name: FEATURES[name].compute(samples) for name in _needed(front_end, encoder)}
     if front_end.peak_normalise:

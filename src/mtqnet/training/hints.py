@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt
 from mtqnet.audio.features import MEL_HOP
+from mtqnet.audio.reading import Excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.training import frontend, losses, mapped, pieces, weights

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus.table import fingerprint
 
 CHUNK = 100

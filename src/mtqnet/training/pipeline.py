@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from mtqnet import __version__
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus import peers
 from mtqnet.corpus.table import excerpt
 from mtqnet.targets import OBJECTIVE

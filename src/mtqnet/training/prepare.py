@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.cli.bars import Stage
 from mtqnet.corpus import build as corpus
 from mtqnet.corpus import ensemble, peers

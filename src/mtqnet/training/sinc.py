@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.features import SPECTRUM_BINS, SPECTRUM_HOP
+from mtqnet.audio.resampling import SAMPLE_RATE
 
 FILTERS = SPECTRUM_BINS
 """As many as STFT bins, so that both make images of one width"""

@@ -10,7 +10,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, read_excerpt
+from mtqnet.audio.reading import read_excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.training.tuning import sound
 from mtqnet.training.tuning.sound import Heard
@@ -70,4 +71,4 @@ def test_recordings_that_cannot_be_scored_are_named_and_the_rest_goes_on(
     assert found.places == [1, 3]
     assert found.of.tolist() == [0, 1]
     assert [path for path, _ in found.refused] == [bad_files["silent"], bad_files["missing"]]
-    assert "nothing to hear" in found.refused[0][1]
+    assert "silent: its loudest" in found.refused[0][1]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import FLOOR_DB, active_level
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.responses import handset_db, tone_db
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.pool import Pool

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.mnru import mnru, mnru_gain
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.step import draw_seed, uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.noise import add_at, draw_snr, fluctuation
 from mtqnet.corpus.degradations.step import draw_seed, uniform
 from mtqnet.corpus.pool import Pool

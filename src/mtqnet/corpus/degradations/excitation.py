@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.tracks import Samples
 
 Array = NDArray[np.float64]

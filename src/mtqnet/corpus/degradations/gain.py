@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks

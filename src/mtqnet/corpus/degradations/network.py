@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.step import draw_seed, uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks

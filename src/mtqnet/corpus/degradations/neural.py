@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.audio.stft import istft, stft
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.degradations.tools import FULL_SCALE, draw_passes, in_frames, reduced

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import FLOOR_DB, active_level, rms_level
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.step import draw_seed, uniform
 from mtqnet.corpus.pool import Pool, looped, pick
 from mtqnet.corpus.tracks import Tracks

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, resample
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.errors import missing_extra
 
 if TYPE_CHECKING:

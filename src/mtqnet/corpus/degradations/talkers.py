@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtqnet.audio.audio import SAMPLE_RATE
 from mtqnet.audio.level import FLOOR_DB, active_level
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.noise import add_at, draw_snr
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.pool import Pool, looped, pick

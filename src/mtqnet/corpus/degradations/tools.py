@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.blackbox import TAIL, fitted, through
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.pool import Pool

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from mtqnet.audio.audio import SAMPLE_RATE
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.stft import BINS, istft, stft
 from mtqnet.corpus.degradations.blackbox import through
 from mtqnet.corpus.degradations.step import draw_seed, uniform

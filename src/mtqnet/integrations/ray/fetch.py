@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mtqnet.audio.audio import SUFFIXES
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import AudioError, MissingFileError, UnreadableError
 from mtqnet.integrations.ray import store
 from mtqnet.integrations.ray.sources import Entry
@@ -110,7 +110,7 @@ def _members(entry: Entry, done: Collection[int], folder: Path) -> Iterator[Item
         ):
             for member in archive:
                 name = PurePosixPath(member.name)
-                if not member.isfile() or name.name.startswith(".") or name.suffix.lower() not in SUFFIXES:
+                if not member.isfile() or name.name.startswith(".") or name.suffix.lower() not in AUDIO_SUFFIXES:
                     continue
                 place += 1
                 if place in done:

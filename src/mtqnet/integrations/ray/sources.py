@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mtqnet.audio.audio import SUFFIXES
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import NoAudioFoundError, UsageError
 from mtqnet.integrations.ray import store
 from mtqnet.integrations.ray.store import Address
@@ -87,7 +87,7 @@ def _of_store(address: Address) -> Iterator[Entry]:
     for file in store.search(address):
         suffix = PurePosixPath(file.address.path).suffix.lower()
         named = file.address.path == address.path
-        if named or suffix in SUFFIXES or suffix == ARCHIVE:
+        if named or suffix in AUDIO_SUFFIXES or suffix == ARCHIVE:
             found = True
             yield Entry(file.address.shown, str(file.address), file.size)
     if not found:

@@ -2,7 +2,7 @@
 /** The endpoints of this server: requests go nowhere else. */
 
 /** @typedef {{key: string, name: string, low: number, high: number, higher_is_better: boolean, log: boolean, says: string}} Target */
-/** @typedef {{key: string, level: string, says: string, do: string}} Flag */
+/** @typedef {{key: string, level: string, summary: string, advice: string}} Flag */
 
 const KEY = "mtqnet-key";
 

@@ -125,7 +125,7 @@ function flags(row, known) {
   if (!told.length) return element("p", { className: "good", textContent: "No problems detected in this recording." });
   return element("div", {},
     element("p", { className: row.level === "ok" ? "" : "fair", textContent: row.level === "ok" ? "Information:" : "Interpret these scores with care:" }),
-    element("ul", { className: "flags" }, ...told.map((flag) => element("li", {}, element("strong", { textContent: flag.key }), `: ${flag.says}. ${flag.do}`))));
+    element("ul", { className: "flags" }, ...told.map((flag) => element("li", {}, element("strong", { textContent: flag.key }), `: ${flag.summary}. ${flag.advice}`))));
 }
 
 /** @param {Record<string, any>} row @param {Player} heard */

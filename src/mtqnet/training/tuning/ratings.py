@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import recordings
-from mtqnet.evaluation.ratings import RatingTable, Ratings
+from mtqnet.evaluation.ratings import Ratings, RatingTable
 from mtqnet.targets import BY_KEY, Target
 
 TAU = 0.5

@@ -15,8 +15,10 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio, checks, windows
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt, Recording
+from mtqnet.audio import reading, windows
+from mtqnet.audio.analysis import analyse_recording
+from mtqnet.audio.reading import Excerpt, Recording
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import AudioError
 from mtqnet.training.pieces import unfinished
 
@@ -62,8 +64,9 @@ def hear(paths: Sequence[Path], store: Path, progress: Progress) -> Heard:
 
 def _heard(path: Path, store: Path) -> tuple[list[Excerpt], NDArray[np.float64]]:
     """The pieces of one recording and their weights. Raises AudioError."""
-    recording = audio.read(path)
-    start, stop = checks.heard(recording)
+    recording = reading.read(path)
+    analysis = analyse_recording(recording)
+    start, stop = analysis.start, analysis.stop
     samples = recording.samples[start:stop]
     cut = windows.cut(len(samples))
     if len(cut) == 1 and len(samples) == len(recording.samples):

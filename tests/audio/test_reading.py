@@ -1,4 +1,4 @@
-"""Any file, any rate, any channels: the same sound gives the same samples."""
+"""Reading: the same sound gives the same samples at any rate, in any container and from any source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio.audio import SAMPLE_RATE, Samples, from_array, read
+from mtqnet.audio.reading import from_array, read
+from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import (
     EmptyAudioError,
     MissingFileError,

@@ -1,0 +1,299 @@
+"""Containers: recognising them by their first bytes, and comparing their headers with their content."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+LIBSNDFILE_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
+    | {".w64", ".rf64", ".wve", ".sph", ".nist", ".voc", ".avr"}
+)
+"""Suffixes of files that are read without extras"""
+G711_SUFFIXES = {".ul": "ULAW", ".ulaw": "ULAW", ".mulaw": "ULAW", ".al": "ALAW", ".alaw": "ALAW"}
+"""Suffixes of G.711 samples without a header, and libsndfile's name of their encoding. Mono at G711_RATE."""
+G711_RATE = 8_000
+"""Hz, ITU-T G.711"""
+FORMATS_SUFFIXES = frozenset(
+    {".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".3g2", ".aac", ".adts", ".amr", ".awb", ".webm", ".weba", ".mka"}
+    | {".mkv", ".wma", ".asf", ".wmv", ".avi", ".flv", ".mp2", ".ac3", ".eac3"}
+)
+"""Suffixes of audio and video files that need the extra `[formats]`"""
+AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | frozenset(G711_SUFFIXES) | FORMATS_SUFFIXES
+"""Suffixes that a search in a folder treats as recordings. Every one becomes a row, read or with its reason."""
+RAW_SUFFIXES = frozenset({".raw", ".pcm", ".sln", ".sln16"})
+"""Suffixes of samples without a header, whose encoding and rate are unknown"""
+
+HEAD_BYTES = 4096
+"""Bytes from the beginning of a file that `container_of` needs"""
+
+PYAV_FORMATS = {
+    "mp4": "mov", "matroska": "matroska", "aac": "aac", "amr": "amr", "amr-wb": "amr", "asf": "asf", "avi": "avi",
+    "flv": "flv", "ac3": "ac3", "wav": "wav", "rf64": "wav", "caf": "caf", "mp3": "mp3",
+}  # fmt: skip
+"""FFmpeg's demuxer for each container. Naming it keeps FFmpeg from guessing formats that open other files, such
+as playlists."""
+
+TITLES = {
+    "wav": "WAV", "rf64": "RF64", "w64": "W64", "aiff": "AIFF", "au": "AU", "caf": "CAF", "flac": "FLAC",
+    "ogg": "Ogg", "mp3": "MP3", "mp4": "MP4/M4A/3GP", "matroska": "WebM/Matroska", "aac": "AAC (ADTS)",
+    "amr": "AMR", "amr-wb": "AMR-WB", "asf": "WMA/ASF", "avi": "AVI", "flv": "FLV", "ac3": "AC-3", "voc": "VOC",
+    "nist": "NIST SPHERE", "avr": "AVR",
+}  # fmt: skip
+"""Names of the containers in messages"""
+
+_ASF_GUID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_W64_GUID = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+
+
+def container_of(data: bytes) -> str | None:
+    """Recognise an audio or video container by its first bytes.
+
+    Args:
+        data: The beginning of the file, HEAD_BYTES or more. Fewer bytes are accepted; they may be insufficient to
+            recognise MP3 and AAC, which have no signature and are recognised by two consecutive frames.
+
+    Returns:
+        A key of TITLES, or None for bytes that may be raw samples.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "avi"
+    for prefix, name in _SIGNATURES:
+        if data.startswith(prefix):
+            return name
+    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
+        return "aiff"
+    if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip") and len(data) >= 12:
+        return "mp4"
+    if data[:3] == b"ID3":
+        return container_of(data[_id3_bytes(data) :]) or "mp3"
+    if _frames_follow(data, _mp3_frame_bytes):
+        return "mp3"
+    return "aac" if _frames_follow(data, _aac_frame_bytes) else None
+
+
+_SIGNATURES = (
+    (b"RIFF", "wav"), (b"RIFX", "wav"), (b"RF64", "rf64"), (b"BW64", "rf64"), (_W64_GUID, "w64"),
+    (b"fLaC", "flac"), (b"OggS", "ogg"), (b".snd", "au"), (b"dns.", "au"), (b"caff\0\1", "caf"),
+    (b"\x1aE\xdf\xa3", "matroska"), (b"#!AMR-WB", "amr-wb"), (b"#!AMR", "amr"), (_ASF_GUID, "asf"),
+    (b"FLV\1", "flv"), (b"Creative Voice File", "voc"), (b"NIST_1A", "nist"), (b"2BIT", "avr"),
+    (b"\x0b\x77", "ac3"),
+)  # fmt: skip
+
+
+def _id3_bytes(data: bytes) -> int:
+    """Length of an ID3v2 tag with its header, as the tag states it."""
+    if len(data) < 10:
+        return len(data)
+    return 10 + sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(reversed(data[6:10])))
+
+
+_KBIT = {
+    (3, 1): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (3, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (2, 1): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""kbit/s by (version, layer) as the header codes them: version 3 is MPEG-1, layer 1 is Layer III, 2 is Layer II"""
+_MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+"""Hz by version; version 0 is MPEG-2.5"""
+
+
+def _mp3_frame_bytes(data: bytes) -> int:
+    """Length of the MPEG audio frame at the beginning; 0 where there is none."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
+    rate_code, bitrate_code = data[2] >> 2 & 3, data[2] >> 4
+    if version == 1 or layer not in (1, 2) or rate_code == 3 or bitrate_code in (0, 15):
+        return 0
+    bits = _KBIT[(3 if version == 3 else 2, layer)][bitrate_code] * 1000
+    coefficient = 72 if layer == 1 and version != 3 else 144
+    return coefficient * bits // _MPEG_RATES[version][rate_code] + (data[2] >> 1 & 1)
+
+
+def _aac_frame_bytes(data: bytes) -> int:
+    """Length of the ADTS frame at the beginning; 0 where there is none."""
+    if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
+        return 0
+    return (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
+
+
+def _frames_follow(data: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
+    """Whether the data begin with two frames in a row."""
+    length = frame_bytes(data[:7])
+    return length > 0 and frame_bytes(data[length : length + 7]) > 0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the bytes of a file reveal without decoding it."""
+
+    problem: str | None = None
+    """Why the file is probably incomplete; None where header and content agree."""
+    size_field: int | None = None
+    """Position of a WAV data size that is 0 although samples follow it, as after a recorder that crashed."""
+    declared_s: float | None = None
+    """Duration in seconds that an MP3 header states"""
+
+
+def inspect(file: BinaryIO, container: str | None) -> Inspection:
+    """Compare the header of a container with the bytes that follow it.
+
+    Args:
+        file: Seekable; the position is changed.
+        container: Result of `container_of`.
+
+    Returns:
+        What was found. Containers without sizes or checks give an empty Inspection.
+    """
+    if container in ("wav", "rf64", "aiff"):
+        return _inspect_chunks(file)
+    if container == "ogg":
+        return Inspection(_ogg_problem(file))
+    if container == "mp3":
+        return Inspection(declared_s=_xing_seconds(file))
+    if container == "w64":
+        return _inspect_w64(file)
+    if container == "au":
+        return _inspect_au(file)
+    return Inspection()
+
+
+def _size(file: BinaryIO) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def _inspect_w64(file: BinaryIO) -> Inspection:
+    size = _size(file)
+    file.seek(16)
+    field = file.read(8)
+    expected = struct.unpack("<Q", field)[0] if len(field) == 8 else 0
+    return Inspection(_missing(expected - size, expected) if size < expected < 1 << 62 else None)
+
+
+def _missing(missing: int, expected: int) -> str:
+    return f"incomplete: {missing:,} of {expected:,} bytes are missing that its header announces"
+
+
+UNKNOWN_SIZE = 0x7FFFF000 - 64
+"""Bytes. Data sizes from here on, in files that are shorter, are placeholders of programs that wrote into a pipe:
+0xFFFFFFFF (FFmpeg), 0x7FFFF000 (SoX), 0x7FFFFFFF."""
+
+
+def _inspect_chunks(file: BinaryIO) -> Inspection:
+    """WAV, RF64 and AIFF: chunks with a name of four characters and a size."""
+    size = _size(file)
+    file.seek(0)
+    start = _id3_bytes(head) if (head := file.read(10))[:3] == b"ID3" else 0
+    file.seek(start)
+    form = file.read(12)[:4]
+    order = ">" if form in (b"FORM", b"RIFX") else "<"
+    long_size: int | None = None
+    for _ in range(1000):  # a header that is longer is not inspected
+        head = file.read(8)
+        if len(head) < 8:
+            return Inspection()
+        name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
+        at = file.tell()
+        if name == b"ds64":
+            long_size = struct.unpack("<Q", file.read(24)[8:16].ljust(8, b"\0"))[0]
+        if name in (b"data", b"SSND"):
+            if length == 0xFFFFFFFF and long_size is not None:
+                length = long_size
+            return _inspect_data(file, at, length, size, order)
+        file.seek(at + length + length % 2)
+    return Inspection()
+
+
+def _inspect_data(file: BinaryIO, at: int, length: int, size: int, order: str) -> Inspection:
+    """The chunk of samples, which begins at byte `at`."""
+    available = size - at
+    if length == 0 and available > 0 and not _chunks_follow(file, at, size, order):
+        return Inspection(size_field=at - 4)
+    if length > available:
+        return Inspection(
+            None if length >= UNKNOWN_SIZE and length < 1 << 32 else _missing(length - available, length)
+        )
+    end = at + length + length % 2
+    if size - end > 8 and not _chunks_follow(file, end, size, order):
+        return Inspection(f"{size - end:,} bytes follow the audio data that its header announces")
+    return Inspection()
+
+
+def _chunks_follow(file: BinaryIO, at: int, size: int, order: str) -> bool:
+    """Whether the bytes from `at` are chunks: printable names, and sizes that fit."""
+    while size - at > 8:
+        file.seek(at)
+        head = file.read(8)
+        name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
+        if head == bytes(8):
+            return not any(file.read(1 << 16))  # padding
+        if not all(32 <= byte < 127 for byte in name) or at + 8 + length > size + 1:
+            return False
+        at += 8 + length + length % 2
+    return True
+
+
+def _inspect_au(file: BinaryIO) -> Inspection:
+    size = _size(file)
+    file.seek(0)
+    head = file.read(12)
+    if len(head) < 12:
+        return Inspection()
+    offset, length = struct.unpack(">II" if head[:4] == b".snd" else "<II", head[4:])
+    if length == 0xFFFFFFFF or offset + length <= size:
+        return Inspection()
+    return Inspection(_missing(offset + length - size, length))
+
+
+def _ogg_problem(file: BinaryIO) -> str | None:
+    """Ogg pages are numbered, and the last one of a stream is marked (RFC 3533)."""
+    last: dict[int, int] = {}
+    ended: set[int] = set()
+    for serial, number, flags in _ogg_pages(file):
+        if serial in last and number != last[serial] + 1:
+            return f"damaged: Ogg page {last[serial] + 1} is missing"
+        last[serial] = number
+        if flags & 4:
+            ended.add(serial)
+        elif serial in ended:
+            return "damaged: Ogg pages follow the end of their stream"
+    return None if set(last) == ended else "incomplete: the last page of its Ogg stream is missing"
+
+
+def _ogg_pages(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """Serial number, page number and flags of each page. Bytes between pages end the iteration."""
+    file.seek(0)
+    while len(head := file.read(27)) == 27 and head[:4] == b"OggS":
+        serial, number = struct.unpack("<II", head[14:22])
+        flags, segments = head[5], head[26]
+        lengths = file.read(segments)
+        body = sum(lengths)
+        at = file.tell()
+        if len(lengths) < segments or file.seek(0, os.SEEK_END) < at + body:
+            return  # the page is cut off
+        yield serial, number, flags
+        file.seek(at + body)
+
+
+def _xing_seconds(file: BinaryIO) -> float | None:
+    """Duration by the frame count of a Xing or Info header in the first MPEG frame."""
+    file.seek(0)
+    head = file.read(10)
+    file.seek(_id3_bytes(head) if head[:3] == b"ID3" else 0)
+    data = file.read(HEAD_BYTES)
+    start = next((at for at in range(len(data) - 4) if _frames_follow(data[at:], _mp3_frame_bytes)), None)
+    if start is None:
+        return None
+    frame = data[start:]
+    version, mono = frame[1] >> 3 & 3, frame[3] >> 6 == 3
+    side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
+    tag = frame[4 + side :][:12]
+    if tag[:4] not in (b"Xing", b"Info") or not tag[7] & 1:
+        return None
+    frames = struct.unpack(">I", tag[8:12])[0]
+    return float(frames * (1152 if version == 3 else 576) / _MPEG_RATES[version][frame[2] >> 2 & 3])
