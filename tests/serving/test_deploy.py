@@ -27,7 +27,7 @@ def _names(name: str, kind: str) -> list[str]:
 
 
 def test_unit_and_container_set_what_can_be_set() -> None:
-    for name in ("mtqnet.serving", "Containerfile"):
+    for name in ("mtqnet.service", "Containerfile"):
         text = (DEPLOY / name).read_text()
         found = set(re.findall(r"MTQNET_(\w+)=", text))
         assert found

@@ -4,8 +4,8 @@
     quality = Harness("base")                  # once
     row.update(quality(samples, rate))         # for each recording
 
-VERSA (wavlab-speech/versa) asks a metric by a function of `(model, pred_x, fs)`, or by the method `compute` of an
-object that was set up once; either is one line around this. Nothing here needs torch.
+VERSA (wavlab-speech/versa) calls a metric as a function of `(model, pred_x, fs)`, or as the method `compute` of an
+object that was set up once. Either is one line around this class. Torch is not needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mtqnet.scoring.predictor import Predictor
 
 
 class Harness:
-    """Samples and their rate in, a dictionary of numbers out, whatever the recording is like."""
+    """Call with samples and their rate in Hz; returns a dictionary of numbers, NaN where there is no score."""
 
     def __init__(self, model: str | os.PathLike[str] = "base", prefix: str = "mtqnet_", threads: int = 0) -> None:
         """`model`: a shipped one, or the path of your own. Raises ModelError."""

@@ -37,7 +37,7 @@ from mtqnet.targets import named
 __all__ = ["GMOS", "NMOS", "PESQ", "SDI", "SMOS", "STOI", "SpeechQuality"]
 
 
-class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # of torchmetrics nothing is known here
+class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # torchmetrics has no type information
     """Sums and counts of some targets, and the scores of every file."""
 
     is_differentiable: bool | None = False
@@ -63,7 +63,7 @@ class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # of torchmetrics n
     def update(self, preds: Tensor, lengths: Sequence[int] | Tensor | None = None) -> None:
         """Score recordings: (batch, samples), or (samples,) for one. `lengths`: real samples of each.
 
-        One that cannot be scored (silent, too short) counts for nothing but `unscored`; its row of `per_file` is
+        A recording that cannot be scored (silent, too short) only counts in `unscored`; its row of `per_file` is
         NaN. Raises UsageError for another shape.
         """
         rows = torch.stack([self._row(clip) for clip in _clips(preds, lengths)])
@@ -89,17 +89,17 @@ class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # of torchmetrics n
     def _row(self, clip: Tensor) -> Tensor:
         # by its name each time: a loaded model could be neither copied nor sent to another process
         scores = predictor.cached(self.model).score(clip.detach().cpu().to(torch.float32).numpy(), self.fs)
-        found = [scores.value(key) for key in self.targets]
-        missing = [key for key, value in zip(self.targets, found, strict=True) if value is None]
+        values = [scores.value(key) for key in self.targets]
+        missing = [key for key, value in zip(self.targets, values, strict=True) if value is None]
         if scores.error is None and missing:
             raise UsageError(f"{scores.model} has no score {missing[0]!r}")
-        return torch.tensor([float("nan") if value is None else value for value in found])
+        return torch.tensor([float("nan") if value is None else value for value in values])
 
 
 class SpeechQuality(_Scored):
-    """All scores of a model at once: `compute` gives a dictionary of means by target.
+    """All scores of a model at once: `compute` returns a dictionary of means by target.
 
-    `higher_is_better` is None, as on SDI less is better. Of SDI the mean is that of its logarithm.
+    `higher_is_better` is None because lower is better for SDI. The mean of SDI is taken over its logarithm.
     """
 
     def __init__(self, fs: int, model: str | os.PathLike[str] = "base", **kwargs: Any) -> None:
@@ -107,12 +107,12 @@ class SpeechQuality(_Scored):
         super().__init__(fs, predictor.cached(model).record.targets, model, **kwargs)
 
     def compute(self) -> dict[str, Tensor]:
-        """The mean over all scored recordings, by target: scalars; NaN where there is none."""
+        """The mean over all scored recordings, by target: scalars; NaN if no recording was scored."""
         return self._means()
 
 
 class _One(_Scored):
-    """One target. Each such metric scores the recordings anew: take SpeechQuality for more than one."""
+    """One target. Every such metric scores the recordings again: use SpeechQuality for several targets."""
 
     key: str
 
@@ -121,7 +121,7 @@ class _One(_Scored):
         super().__init__(fs, (self.key,), model, **kwargs)
 
     def compute(self) -> Tensor:
-        """The mean over all scored recordings, a scalar; NaN where there is none."""
+        """The mean over all scored recordings, a scalar; NaN if no recording was scored."""
         return self._means()[self.key]
 
 
@@ -162,7 +162,7 @@ class SDI(_One):
 
 
 def _compressed(rows: Tensor, keys: Sequence[str]) -> Tensor:
-    """(files, targets): log10 where a target says so."""
+    """(files, targets): log10 of logarithmic targets."""
     columns = [rows[:, i].log10() if t.log else rows[:, i] for i, t in enumerate(named(list(keys)))]
     return torch.stack(columns, dim=1)
 

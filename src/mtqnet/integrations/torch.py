@@ -4,7 +4,7 @@
 >>> judge = mtqnet.integrations.torch.ScoreModule("base", targets=["g_mos"])      # doctest: +SKIP
 >>> loss = other_loss - 0.1 * judge(enhanced, lengths).mean()        # doctest: +SKIP
 
-Needs the extra `[train]`, and a model whose `.safetensors` lies beside its `.onnx`.
+Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ class ScoreModule(nn.Module):
     """A model: waveforms in, scores out, with a gradient to every sample.
 
     Scores are those of `mtqnet.score` within 0.001 (SDI: of its log10), but for three things: they are not clipped
-    to their range (a clipped score has no gradient), silence at the ends is not cut off, and nothing is refused
+    to their range (a clipped score has no gradient), silence at the ends is not trimmed, and no input is refused
     but what is shorter than 0.5 s. Recordings of more than 10 s are cut into windows in the same way.
 
-    Weights are frozen, and dropout stays off whatever `train()` says: this is a judge, not a student.
+    Weights are frozen, and dropout is disabled in training mode too: the module evaluates, it does not learn.
 
-    Caution. A score that is maximised stops being a measure. The gradient finds whatever raises the score, and
-    nothing in the score forbids what no listener would call better: a network that knows nothing of speech is
-    raised just as well, while SI-SDR falls (tests/test_torch.py shows it). Use it beside a loss against the
+    Caution. A score that is maximised is no longer a valid measure. The gradient finds any change that raises the
+    score, also changes that listeners do not prefer: the output of an untrained network can be raised as well, while
+    its SI-SDR falls (shown by tests/integrations/test_torch.py). Use it together with a loss against the
     clean signal, with a small weight, and judge the result by a measure that was not optimised, or by
     listening. Its gradient can be steep in near silence: clip it.
     """
 
     def __init__(self, model: str | os.PathLike[str] = "base", targets: Sequence[str] = ()) -> None:
-        """`model`: a shipped one, or the path of your own. `targets`: keys, in the order of the result; none: all.
+        """`model`: name of a shipped model or path of your own. `targets`: keys in the order of the result; default:
+        all.
 
         Raises ModelError for a model without `.safetensors`, UsageError for a target that the model lacks.
         """
@@ -74,22 +75,22 @@ class ScoreModule(nn.Module):
         clips = _clips(waveform, lengths)
         cut = [windows.cut(len(clip)) for clip in clips]
         pieces = [clip[w.start : w.stop] for clip, parts in zip(clips, cut, strict=True) for w in parts]
-        said = torch.split(self._said(pieces), [len(parts) for parts in cut])
-        whole = [_combined(*each) for each in zip(said, cut, clips, strict=True)]
+        predicted = torch.split(self._predicted(pieces), [len(parts) for parts in cut])
+        whole = [_combined(*each) for each in zip(predicted, cut, clips, strict=True)]
         return torch.stack(whole)[:, self._columns]
 
     def train(self, mode: bool = True) -> ScoreModule:  # noqa: ARG002 - a judge has no other mode
-        """Stays as it is."""
+        """Return the module unchanged: it has no training mode."""
         super().train(False)
-        # cuDNN gives an LSTM a gradient in training mode alone; these have no dropout, so it changes nothing.
+        # cuDNN computes the gradient of an LSTM in training mode only; these LSTMs have no dropout.
         self._scorer.network.lstm.train(True)
         return self
 
-    def _said(self, pieces: list[Tensor]) -> Tensor:
+    def _predicted(self, pieces: list[Tensor]) -> Tensor:
         """(samples_i,) each -> (pieces, targets of the model)"""
-        heard = [peak_normalised(piece) for piece in pieces] if self._peak_normalise else pieces
+        normalised = [peak_normalised(piece) for piece in pieces] if self._peak_normalise else pieces
         views = [
-            nn.utils.rnn.pad_sequence([VIEWS[name](piece) for piece in heard], batch_first=True)
+            nn.utils.rnn.pad_sequence([VIEWS[name](piece) for piece in normalised], batch_first=True)
             for name in self._scorer.features
         ]
         samples = torch.tensor([len(piece) for piece in pieces], device=pieces[0].device)
@@ -100,7 +101,9 @@ class ScoreModule(nn.Module):
 def _clips(waveform: Tensor, lengths: Tensor | Sequence[int] | None) -> list[Tensor]:
     """The real samples of each clip, float32."""
     if waveform.ndim != 2 or not len(waveform):
-        raise UsageError(f"expected (batch, samples), got {tuple(waveform.shape)}: give one clip as clip[None]")
+        raise UsageError(
+            f"expected (batch, samples), got {tuple(waveform.shape)}: pass a single clip as clip[None]"
+        )
     counts = [waveform.shape[1]] * len(waveform) if lengths is None else [int(n) for n in lengths]
     if len(counts) != len(waveform) or not all(n <= waveform.shape[1] for n in counts):
         raise UsageError(

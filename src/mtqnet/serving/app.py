@@ -33,17 +33,17 @@ PAGE = Path(__file__).with_name("page")
 PRUNE_EVERY_S = 3600.0
 """Seconds from one look for rows that are too old to the next"""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-"""That are counted by name: a client may make up others without end"""
+"""Methods that are counted by name; clients may send arbitrary other names"""
 ABOUT = (
-    "Hears how good a recording of speech is, without a clean reference. S-, N- and G-MOS are 3QUEST-style, "
+    "Non-intrusive speech quality assessment. S-, N- and G-MOS are 3QUEST-style, "
     "anchored on public P.835 ratings; PESQ, STOI and SDI are estimates. The WebSocket `/v1/stream` takes PCM and "
-    "gives rolling scores; the documentation says what its messages are."
+    "returns rolling scores; its messages are described in the documentation."
 )
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What may keep the service from starting."""
+    """Parts that may prevent the start of the service."""
 
     models: dict[str, ModelRecord]
     keys: Keys
@@ -129,7 +129,7 @@ def _close(service: Service) -> None:
 
 
 async def _prune(service: Service) -> None:
-    """Forget rows that are too old, again and again."""
+    """Delete old rows periodically."""
     days = service.settings.retention_days
     while service.history is not None and days:
         try:

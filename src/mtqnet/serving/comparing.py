@@ -1,4 +1,4 @@
-"""Two sets of recordings that came with a request, scored and held against each other by evaluation/compare.py."""
+"""Comparison of two uploaded sets of recordings, by evaluation/compare.py."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from mtqnet.targets import BY_KEY
 
 SIDES = ("A", "B")
 SAME = {"stoi_est": 0.01, "sdi_est": 0.05}
-"""Less than this is no difference worth a word; of SDI it is log10."""
+"""Differences below this are reported as "about the same"; SDI in log10"""
 SAME_MOS = 0.1
-"""MOS, likewise: evaluation/plots.py says that less is not heard"""
+"""The same for scores on a MOS scale: smaller differences are not audible"""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What came of a comparison."""
+    """Result of a comparison."""
 
     first: tuple[Scores, ...]
     second: tuple[Scores, ...]
-    told: dict[str, Any]
-    """evaluation.compare.as_json, or the verdict alone where nothing could be compared"""
+    result: dict[str, Any]
+    """Result of evaluation.compare.as_json, or only the verdict if no comparison was possible"""
 
 
 def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) -> Compared:
-    """Hold B against A, paired by name where `paired`; two single recordings are a pair whatever their names."""
+    """Compare B with A, paired by name if `paired`; two single recordings are always a pair."""
     alone = paired and len(first) == len(second) == 1
     sides = [[replace(one, file="recording") if alone else one for one in side] for side in (first, second)]
     sets = [
@@ -40,16 +40,16 @@ def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) ->
         for name, side in zip(SIDES, sides, strict=True)
     ]
     try:
-        told = json.loads(compare.as_json(compare.compare(sets, paired, "", None)))
+        result = json.loads(compare.as_json(compare.compare(sets, paired, "", None)))
     except UsageError as error:
-        told = {"verdict": [str(error)], "comparisons": []}
-    if alone and told["comparisons"]:
-        told["verdict"] = _of_one_pair(first[0], second[0], told["comparisons"])
-    return Compared(tuple(first), tuple(second), told)
+        result = {"verdict": [str(error)], "comparisons": []}
+    if alone and result["comparisons"]:
+        result["verdict"] = _of_one_pair(first[0], second[0], result["comparisons"])
+    return Compared(tuple(first), tuple(second), result)
 
 
 def _of_one_pair(first: Scores, second: Scores, comparisons: Sequence[dict[str, Any]]) -> list[str]:
-    """What can be said of two recordings alone."""
+    """Return the verdict for two single recordings."""
     higher: list[str] = []
     lower: list[str] = []
     same: list[str] = []
@@ -69,8 +69,8 @@ def _of_one_pair(first: Scores, second: Scores, comparisons: Sequence[dict[str, 
         for start, names in (("B is better on", higher), ("A is better on", lower), ("about the same:", same))
         if names
     ]
-    said = "; ".join(parts)
+    text = "; ".join(parts)
     return [
-        f"{said[0].upper()}{said[1:]}.",
-        "One recording of each says nothing about the systems behind them: for that, compare ten or more.",
+        f"{text[0].upper()}{text[1:]}.",
+        "One recording per system does not allow a conclusion about the systems: compare ten or more.",
     ]

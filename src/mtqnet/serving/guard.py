@@ -1,7 +1,7 @@
-"""Before anything else: is the host ours, does the request come from our page, is its body small and quick enough.
+"""Checks before any other code runs: host name, origin, size and rate of the body.
 
-Host names are checked against DNS rebinding, origins against other sites that send requests from a browser. The
-headers of every answer close the page to anything from elsewhere.
+The host name is checked to prevent DNS rebinding, the origin to refuse requests from pages of other sites. The
+headers of every answer prevent the page from loading content of other hosts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEADERS = {
 }
 
 LENGTH_DIGITS = 20
-"""Of a length: more says nothing more, and takes long to convert"""
+"""Digits of Content-Length that are read; converting longer numbers is slow"""
 GRACE_S = 20.0
 """Seconds that every body may take, however small it is"""
 MIN_BYTES_A_S = 4000
@@ -47,7 +47,7 @@ UPLOAD_RETRY_S = 5
 @dataclass(frozen=True)
 class GuardOptions:
     hosts: tuple[str, ...]
-    """That requests may name; nothing means any"""
+    """Host names that requests may use; empty: any"""
     max_body: int
     """Bytes"""
     upload_s: float
@@ -95,7 +95,9 @@ class Guard:
         host = headers.get("host", "")
         if self._options.hosts and name(host) not in self._options.hosts:
             return ProblemError(
-                421, "wrong_host", f"this server is not {name(host)!r}: name it in MTQNET_ALLOWED_HOSTS if it is"
+                421,
+                "wrong_host",
+                f"this server does not answer for the host {name(host)!r}: see MTQNET_ALLOWED_HOSTS",
             )
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != host:

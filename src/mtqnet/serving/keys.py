@@ -1,7 +1,7 @@
-"""Bearer keys: made here, kept as hashes, compared in constant time.
+"""Bearer keys: generated here, stored as hashes, compared in constant time.
 
 A file of keys has a line for each: its name, a colon, and the SHA-256 of the key in hexadecimal. A key is 32
-random bytes, so a plain hash will do: there is nothing to guess. Lines that are empty or begin with # are left
+random bytes, so a plain hash is sufficient. Lines that are empty or begin with # are left
 out.
 """
 
@@ -25,7 +25,7 @@ LINE = re.compile(rf"({NAME.pattern}):([0-9a-f]{{64}})")
 
 @dataclass(frozen=True)
 class Keys:
-    """Who may ask; with none, everybody."""
+    """Accepted keys; if empty, no key is needed."""
 
     hashes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """By the name of the key"""
@@ -42,13 +42,13 @@ class Keys:
 
 
 def bearer(header: str | None) -> str | None:
-    """The key of an Authorization header; None where it has none."""
+    """Return the key of an Authorization header, or None."""
     scheme, _, key = (header or "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
 def read(path: Path) -> Keys:
-    """Raises UsageError for a file that is missing or holds what is no key."""
+    """Read a file of keys. Raises UsageError if it is missing or has no valid key."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -62,7 +62,7 @@ def read(path: Path) -> Keys:
             raise UsageError(f"{path}, line {number} is no NAME:SHA256: make keys with --new-key")
         hashes[found[1]] = bytes.fromhex(found[2])
     if not hashes:
-        raise UsageError(f"{path} holds no key: make one with --new-key, or leave --keys out")
+        raise UsageError(f"{path} contains no key: create one with --new-key, or omit --keys")
     return Keys(hashes)
 
 

@@ -31,7 +31,7 @@ MAX_RETRY_S = 60
 SMOOTHING = 0.1
 """Weight of the latest job in the running mean of job durations"""
 ATTEMPTS = 2
-"""How often a job is started: a process may be killed for reasons that have nothing to do with the job"""
+"""How often a job is started: a process may be killed for reasons unrelated to the job"""
 REPAIR_EVERY_S = 1.0
 """Seconds between two checks of idle processes"""
 

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: the one shape in which the service says no."""
+"""Errors as RFC 9457 problem details: the format of all error answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DATABASE_RETRY_S = 5
 
 
 class ProblemError(Exception):
-    """A request that is answered with a reason."""
+    """A request that is answered with an error."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ProblemError(Exception):
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
-        """`kind` names it for programs, `detail` says to people what to do; more members are sent along."""
+        """`kind` is for programs, `detail` explains to users what to do; further members are added to the answer."""
         super().__init__(detail)
         self.status = status
         self.kind = kind
@@ -72,7 +72,7 @@ def response(problem: ProblemError) -> JSONResponse:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Every error of the application becomes a problem, the unforeseen ones too."""
+    """Answer every exception of the application with a problem document, unexpected ones too."""
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -100,8 +100,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return await _problem(request, ProblemError(error.status_code, kind, str(error.detail), error.headers))
 
 
-async def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 nobody hears it: it is counted
-    return await _problem(request, ProblemError(400, "gone", "the client went away before the body was whole"))
+async def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 the client is gone; counted only
+    return await _problem(
+        request, ProblemError(400, "gone", "the client disconnected before the body was complete")
+    )
 
 
 async def _no_database(request: Request, error: Exception) -> JSONResponse:
@@ -113,4 +115,4 @@ async def _no_database(request: Request, error: Exception) -> JSONResponse:
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     log.error("unforeseen error at %s", request.url.path, exc_info=error)
-    return await _problem(request, ProblemError(500, "unforeseen", "an error of the server, which it has logged"))
+    return await _problem(request, ProblemError(500, "unforeseen", "internal error; see the log of the server"))

@@ -1,4 +1,4 @@
-"""What requests and answers look like: the OpenAPI document comes from these."""
+"""Requests and answers; the OpenAPI document is generated from these classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mtqnet.scoring.scores import Scores, WindowScores
 from mtqnet.targets import KEYS, TARGETS
 
 MAX_ID = 2**63 - 1
-"""Of a row: what a database can hold"""
+"""Largest id of a row in a database"""
 Label = Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """Text without control characters"""
 
@@ -43,7 +43,7 @@ def _scores(base: type[BaseModel], name: str) -> type[BaseModel]:
             Field(
                 None, ge=target.low, le=target.high,
                 description=f"{target.name}, {target.low:g} to {target.high:g}: {target.says}. "
-                "Null where the model does not have it.",
+                "Null if the model does not predict it.",
             ),
         )
         for target in TARGETS
@@ -53,7 +53,8 @@ def _scores(base: type[BaseModel], name: str) -> type[BaseModel]:
 
 class _Scored(Model):
     intervals: dict[str, Interval] = Field(
-        default_factory=dict, description="By score: where 9 of 10 labels lie; empty where the model has none."
+        default_factory=dict,
+        description="90 % prediction interval of each score; empty if the model has no intervals.",
     )
 
 
@@ -62,7 +63,7 @@ class _Window(_Scored):
 
     start_s: float
     end_s: float
-    weight: float = Field(description="Its share in the scores of the whole, 0 to 1.")
+    weight: float = Field(description="Weight of the window in the overall scores, 0 to 1.")
 
 
 class Track(Model):
@@ -85,17 +86,17 @@ class _ScoreAnswer(_Scored):
     model_sha256: str
     version: str = Field(description="Of the package mtqnet.")
     flags: list[str]
-    level: Level = Field(description="caution: a flag says why to read the scores with care.")
-    windows: list[Window] = Field(description="Of up to 10 s each; empty unless asked for.")  # type: ignore[valid-type]
-    track: Track | None = Field(description="Null unless asked for.")
-    worst: Stretch | None = Field(description="Null where none stands out, or without track.")
+    level: Level = Field(description="caution: interpret the scores with care, see the flags.")
+    windows: list[Window] = Field(description="Windows of up to 10 s; empty unless requested.")  # type: ignore[valid-type]
+    track: Track | None = Field(description="Null unless requested.")
+    worst: Stretch | None = Field(description="Null if no segment is clearly worse, or without track.")
 
 
 ScoreAnswer = _scores(_ScoreAnswer, "ScoreAnswer")
 
 
 class _ComparedFile(_Scored):
-    """A recording of a comparison: scores, or the reason why it has none."""
+    """A recording of a comparison: scores, or the reason why it was not scored."""
 
     file: str
     duration_s: float | None
@@ -118,11 +119,11 @@ class Comparison(Model):
     high: float | None
     effect: float | None
     items: int
-    better: Literal["A", "B"] | None = Field(description="Null where no difference was found.")
+    better: Literal["A", "B"] | None = Field(description="Null if no difference was detected.")
 
 
 class CompareAnswer(Model):
-    """Two recordings, or two sets of them, held against each other."""
+    """Comparison of two recordings or two sets of recordings."""
 
     model: str
     model_sha256: str
@@ -130,7 +131,7 @@ class CompareAnswer(Model):
     a: list[ComparedFile]  # type: ignore[valid-type]
     b: list[ComparedFile]  # type: ignore[valid-type]
     comparisons: list[Comparison]
-    verdict: list[str] = Field(description="Sentences that say which is better, by how much.")
+    verdict: list[str] = Field(description="Sentences: which set is better and by how much.")
 
 
 class TargetAnswer(Model):
@@ -162,7 +163,9 @@ class ModelAnswer(Model):
     licence: str
     targets: list[str]
     track: bool = Field(description="Whether its frame scores follow each other in time.")
-    coverage: float | None = Field(description="Of its intervals, 0 to 1; null where it has none.")
+    coverage: float | None = Field(
+        description="Measured coverage of the intervals, 0 to 1; null without intervals."
+    )
 
 
 class LimitsAnswer(Model):
@@ -176,7 +179,7 @@ class LimitsAnswer(Model):
 
 
 class ModelsAnswer(Model):
-    """The models, the default one first, and the words for what they say."""
+    """The models, the default one first, with descriptions of scores and flags."""
 
     models: list[ModelAnswer]
     targets: list[TargetAnswer]
@@ -207,7 +210,7 @@ HistoryRow = _scores(_HistoryRow, "HistoryRow")
 
 class HistoryAnswer(Model):
     rows: list[HistoryRow]  # type: ignore[valid-type]
-    next: int | None = Field(description="Give it as `before` for the rows that follow; null at the end.")
+    next: int | None = Field(description="Value of `before` for the next page; null on the last page.")
 
 
 class _HistoryQuery(Model):

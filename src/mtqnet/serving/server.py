@@ -1,4 +1,4 @@
-"""Run the application until it is told to stop; jobs in flight are finished first."""
+"""Run the application until it is stopped; running jobs are finished first."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WS_MESSAGE = 2 * MB
 WS_QUEUE = 32
 """Messages that wait before the sender is slowed down"""
 LISTEN_QUEUE = 512
-"""Connections that the system holds until they are accepted"""
+"""Connections that wait in the system until they are accepted"""
 ACCEPT_AT_ONCE = 32
 """Connections accepted in one step of the event loop. If no file descriptor is left, asyncio still tries this
 many times and logs a traceback for each. Well below connections.RESERVED_FILES."""
 
 
 class Server(uvicorn.Server):
-    """Says where it is once it is there."""
+    """Prints its address after the start."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -39,13 +39,15 @@ class Server(uvicorn.Server):
 
 
 def run(settings: Settings) -> None:
-    """Serve. Raises MtqnetError for what keeps it from starting."""
+    """Serve until stopped. Raises MtqnetError if the service cannot start."""
     os.environ.update(ONE_MATH_THREAD)  # for the scoring processes: each has a core
     Connection.limit = max_connections()
     with _bound(settings) as listening:
         parts = app.prepared(settings)
         if settings.keys is None and settings.host not in LOOPBACK:
-            tell(f"warning: anybody who reaches {settings.host} may ask: give --keys, or stay at 127.0.0.1")
+            tell(
+                f"warning: all clients that reach {settings.host} may use this service: set --keys or --host 127.0.0.1"
+            )
         server = Server(
             uvicorn.Config(
                 app.create(settings, parts),
@@ -62,7 +64,7 @@ def run(settings: Settings) -> None:
         )
         server.run(sockets=[listening])
     if not server.started:
-        raise MtqnetError("the service did not start: the reason stands above")
+        raise MtqnetError("the service did not start; the reason is shown above")
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What the service may be told, and its limits: from options, the environment (MTQNET_...) or their defaults."""
+"""Settings and limits of the service, from options, environment variables (MTQNET_...) or defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mtqnet.serving.units import MB
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this computer for itself"""
 STREAMS_A_CORE = 8
-"""Live streams of `base` that a core keeps up with, and half as much to spare: a row of 10 s takes it 80 ms."""
+"""Live streams of `base` per core, with a reserve of one half: a row of 10 s takes 80 ms"""
 DEFAULT_MODEL = "base"
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -29,20 +29,21 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MTQNET_", frozen=True, extra="ignore")
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen at. The default is reached from this computer alone."
+        "127.0.0.1", description="Address to listen on. The default accepts connections from this computer only."
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free one.")
     allowed_hosts: Names = Field(
-        (), description="Host names that requests may name. Default: loopback's at a loopback address, else any."
+        (),
+        description="Host names that requests may use. Default: loopback names on a loopback address, else any.",
     )
     models: Names = Field(
         (), description="Shipped names or paths of models to offer, the default one first. Default: all shipped."
     )
     workers: int = Field(0, ge=0, description="Scoring processes; 0 is one per core.")
     queue: int = Field(32, ge=0, description="Jobs that may wait for a process; beyond that the answer is 429.")
-    job_s: float = Field(300, gt=0, description="Seconds that a job may run; then its process is ended.")
+    job_s: float = Field(300, gt=0, description="Maximum seconds of a job; then its process is ended.")
     max_body_mb: float = Field(100, gt=0, description="MB of a request's body.")
-    upload_s: float = Field(300, gt=0, description="Seconds that a request's body may take to come.")
+    upload_s: float = Field(300, gt=0, description="Seconds in which the body of a request must be complete.")
     uploads: int = Field(64, ge=1, description="Requests with a body at once; beyond that the answer is 429.")
     client_uploads: int = Field(
         32,
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
     )
     max_duration_s: float = Field(3600, gt=0, description="Seconds of a recording.")
     max_decoded_mb: float = Field(
-        1500, gt=0, description="MB of a recording decoded: samples times channels times 4 bytes."
+        1500, gt=0, description="MB of a decoded recording: samples times channels times 4 bytes."
     )
     max_files: int = Field(50, ge=1, description="Files on each side of a comparison.")
     streams: int = Field(0, ge=0, description="Live streams at once; 0 is 8 per core.")
@@ -62,13 +63,13 @@ class Settings(BaseSettings):
     stream_max_s: float = Field(4 * 3600, gt=0, description="Seconds of audio in one live stream.")
     database: str | None = Field(
         None,
-        description="URL of the history, sqlite:///FILE or postgresql+psycopg://...; empty for none. "
+        description="URL of the history, sqlite:///FILE or postgresql+psycopg://...; empty for no history. "
         "Default: mtqnet/history.sqlite in $XDG_STATE_HOME.",
     )
-    retention_days: float = Field(90, ge=0, description="Days that the history is kept; 0 is for ever.")
-    keep_audio: bool = Field(False, description="Whether a request may ask that its recording is kept, too.")
-    keys: Path | None = Field(None, description="File of bearer keys, hashed; without one nobody needs a key.")
-    shutdown_s: float = Field(60, ge=0, description="Seconds that jobs in flight get to finish at the end.")
+    retention_days: float = Field(90, ge=0, description="Days after which history rows are deleted; 0 keeps them.")
+    keep_audio: bool = Field(False, description="Whether a request may store its recording in the history.")
+    keys: Path | None = Field(None, description="File of hashed bearer keys; without it, no key is required.")
+    shutdown_s: float = Field(60, ge=0, description="Seconds for running jobs to finish when the service stops.")
 
     @field_validator("models", "allowed_hosts", mode="before")
     @classmethod
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Host names that requests may name; nothing means any."""
+        """Host names that requests may use; empty: any."""
         return self.allowed_hosts or (LOOPBACK if self.host in LOOPBACK else ())
 
     @property
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str | None:
-        """None: no history"""
+        """URL of the database; None: no history"""
         return default_database() if self.database is None else self.database or None
 
     def records(self) -> dict[str, ModelRecord]:

@@ -1,4 +1,4 @@
-"""What the parts share while the service runs."""
+"""State that the parts of the service share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("mtqnet.serving")
 
 @dataclass(frozen=True)
 class Service:
-    """Made when the application starts, closed when it ends."""
+    """Created when the application starts, closed when it ends."""
 
     settings: Settings
     models: Mapping[str, ModelRecord]
@@ -39,9 +39,9 @@ class Service:
     files: Pool
     """Scores recordings"""
     live: Pool
-    """Scores rows of live streams, so that they need not wait for a long recording"""
+    """Scores rows of live streams, which must not wait for long recordings"""
     threads: ThreadPoolExecutor
-    """One for each live stream: it waits there for its row"""
+    """One thread per live stream, which waits for its row"""
     history: History | None
     folder: Path
     """For temporary files"""
@@ -58,7 +58,7 @@ class Service:
         return worker.Limits(self.settings.max_duration_s, self.settings.max_decoded_mb)
 
     async def remember(self, entry: Entry) -> int | None:
-        """Write a row to the history; None where there is none. A database that fails costs the row alone."""
+        """Write a row to the history and return its id; None without history or if the database fails."""
         if self.history is None:
             return None
         try:
@@ -69,9 +69,9 @@ class Service:
             return None
 
     async def ask_history(self, function: Callable[[History], T]) -> T:
-        """Call a method of the history. Raises ProblemError where there is none."""
+        """Call a method of the history. Raises ProblemError if the service has no history."""
         if self.history is None:
-            raise ProblemError(404, "no_history", "this server keeps no history")
+            raise ProblemError(404, "no_history", "this server has no history")
         return await run_in_threadpool(function, self.history)
 
 
@@ -86,7 +86,7 @@ def _of_request(request: Request) -> Service:
 
 
 def need_key(request: Request) -> None:
-    """Raise ProblemError where a key is needed and the request has none that fits."""
+    """Raise ProblemError if a key is required and the request has no valid key."""
     if not of(request).keys.allows(keys.bearer(request.headers.get("authorization"))):
         raise no_key()
 

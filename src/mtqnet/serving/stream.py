@@ -1,6 +1,6 @@
-"""The WebSocket: PCM in, rolling scores out. docs/serve.md says what the messages are.
+"""The WebSocket: PCM in, rolling scores out. The messages are described in docs/serve.md.
 
-A reader takes what comes and holds it against the limits; the session feeds it to a Stream of scoring/stream.py
+A reader checks incoming messages against the limits; the session feeds them to a Stream of scoring/stream.py
 in a thread, whose rows are scored in the processes of the pool for live sound.
 """
 
@@ -41,13 +41,13 @@ from mtqnet.serving.uploads import label
 from mtqnet.targets import TARGETS
 
 BURST_S = 30.0
-"""Seconds of audio that may come at once, whatever the speed"""
+"""Seconds of audio that may arrive at once, at any speed"""
 FEED_S = 0.1
-"""Seconds that are fed at a time: a thread is not worth waking for less"""
+"""Seconds that are processed at a time, so that threads are not woken for single packets"""
 MIN_HOP_S = 0.25
-"""Seconds between rows: less costs more than it tells"""
+"""Minimum seconds between rows"""
 WAITING = 1024
-"""Messages that wait to be heard; beyond that the sender is slowed down"""
+"""Maximum number of queued messages; then the sender is slowed down"""
 MESSAGES_BURST, MESSAGES_A_S = 5000, 1000
 """Messages that may come at once, and after that in a second: telephony sends 50"""
 HISTORY_S = 60.0
@@ -77,7 +77,7 @@ class Start(schemas.Model):
 
 
 class Pooled:
-    """Scores windows in the processes of a pool: what a Stream asks for its rows."""
+    """Scores windows in the processes of a pool; used by Stream in place of a Predictor."""
 
     def __init__(self, pool: Pool, record: ModelRecord) -> None:
         self._pool = pool
@@ -122,8 +122,8 @@ async def _start(websocket: WebSocket, service: Service) -> Start:
     try:
         start = Start.model_validate_json(message.get("text") or "")
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'start'}: {one['msg']}" for one in error.errors())
-        raise ProblemError(422, "invalid", f"the first message: {told}") from error
+        errors = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'start'}: {one['msg']}" for one in error.errors())
+        raise ProblemError(422, "invalid", f"the first message: {errors}") from error
     if not service.keys.allows(start.key or keys.bearer(websocket.headers.get("authorization"))):
         raise state.no_key()
     return start
@@ -133,7 +133,7 @@ async def _receive(websocket: WebSocket, idle_s: float) -> dict[str, Any]:
     try:
         message: dict[str, Any] = dict(await asyncio.wait_for(websocket.receive(), idle_s))
     except TimeoutError as error:
-        raise ProblemError(408, "idle", f"nothing came for {idle_s:g} s") from error
+        raise ProblemError(408, "idle", f"no message for {idle_s:g} s") from error
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1005))
     return message
@@ -172,7 +172,7 @@ class Session:
         return self._received / self._start.rate
 
     async def run(self) -> None:
-        """Until the client says end, goes away, or breaks a limit."""
+        """Run until the client sends the end, disconnects, or exceeds a limit."""
         await self._send(
             "ready", model=self._record.name, model_sha256=self._record.sha256,
             **self._start.model_dump(include={"rate", "encoding", "channels", "window_s", "hop_s"}),
@@ -180,9 +180,9 @@ class Session:
         reader = asyncio.create_task(self._read())
         try:
             while (chunk := await self._next()) is not None:
-                await self._tell(await self._in_thread(self._stream.feed, chunk))
+                await self._send_rows(await self._in_thread(self._stream.feed, chunk))
             await reader  # raises what ended it
-            await self._tell(await self._in_thread(self._stream.finish))
+            await self._send_rows(await self._in_thread(self._stream.finish))
             await self._send("end", heard_s=round(self.received_s, 3), rows=self._sent)
             await self._websocket.close()
         finally:
@@ -190,7 +190,7 @@ class Session:
             await self._remember()
 
     async def _read(self) -> None:
-        """Messages to the queue; None at the end. What waits after an error is not heard any more."""
+        """Put messages into the queue, None at the end. After an error, queued messages are discarded."""
         try:
             while True:
                 message = await _receive(self._websocket, self._service.settings.stream_idle_s)
@@ -219,19 +219,19 @@ class Session:
 
     def _within_limits(self) -> None:
         settings = self._service.settings
-        heard_s = time.monotonic() - self._began
+        elapsed_s = time.monotonic() - self._began
         self._messages += 1
-        if self._messages > MESSAGES_BURST + MESSAGES_A_S * heard_s:
+        if self._messages > MESSAGES_BURST + MESSAGES_A_S * elapsed_s:
             raise ProblemError(413, "too_many", f"a live stream may send {MESSAGES_A_S} messages a second")
         if self.received_s > settings.stream_max_s:
             raise ProblemError(413, "too_long", f"a live stream may last {settings.stream_max_s:g} s")
-        if self.received_s > BURST_S + settings.stream_speed * heard_s:
+        if self.received_s > BURST_S + settings.stream_speed * elapsed_s:
             raise ProblemError(
-                413, "too_fast", f"a live stream may come {settings.stream_speed:g} times as it is heard"
+                413, "too_fast", f"a live stream may be sent at {settings.stream_speed:g} times real time"
             )
 
     async def _next(self) -> Chunk | None:
-        """What waits, FEED_S or more of it unless it is the end; None at the end."""
+        """Return queued samples, at least FEED_S seconds except at the end; None at the end."""
         chunks: list[Chunk] = []
         needed = FEED_S * self._start.rate
         while needed > 0:
@@ -249,7 +249,7 @@ class Session:
         )
         return rows
 
-    async def _tell(self, rows: Sequence[Scores]) -> None:
+    async def _send_rows(self, rows: Sequence[Scores]) -> None:
         for row in rows:
             (window,) = row.windows
             behind_s = max(0.0, self.received_s - window.end_s)
@@ -270,7 +270,7 @@ class Session:
         await self._websocket.send_text(json.dumps({"kind": kind, **members}, allow_nan=False))
 
     async def _remember(self) -> None:
-        """A row of the history for what was said since the last."""
+        """Write the mean of the rows since the last call to the history."""
         if self._rows:
             rows, self._rows = self._rows, []
             span_s = len(rows) * self._start.hop_s
@@ -294,10 +294,10 @@ def mean(rows: Sequence[Scores]) -> Scores:
 
 
 def _need_end(text: str) -> None:
-    """Raise ProblemError unless a message says that it is the last."""
+    """Raise ProblemError unless the message announces the end of the stream."""
     try:
-        said = json.loads(text[:MAX_END])
+        message = json.loads(text[:MAX_END])
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or said.get("type") != "end":
+        message = None
+    if not isinstance(message, dict) or message.get("type") != "end":
         raise ProblemError(422, "invalid", 'expected samples, or {"type": "end"}')

@@ -1,4 +1,4 @@
-"""Bodies of requests are stored in temporary files; the name that the client gives is only a label."""
+"""Bodies of requests are stored in temporary files; the file name of the client is only a label."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Desk:
 
 
 def label(name: str | None) -> str:
-    """What a client calls a file, as text for tables: its last part, without control characters."""
+    """Return a client's file name as text for tables: the last part, without control characters."""
     last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join(sign if sign.isprintable() else " " for sign in last).strip()
     return clean[:NAME] or "recording"
@@ -95,15 +95,15 @@ async def forms(request: Request, desk: Desk, fields: Sequence[str], most: int) 
     """One to `most` files for each field of a form. Raises ProblemError."""
     if not _is_form(request):
         raise ProblemError(415, "no_form", f"send {FORM} with files as {' and '.join(fields)}")
-    found: dict[str, list[Upload]] = {}
+    uploads: dict[str, list[Upload]] = {}
     async with _form(request, most * len(fields), len(fields)) as form:
         for field in fields:
             files = [part for part in form.getlist(field) if isinstance(part, UploadFile)]
             if not 1 <= len(files) <= most:
                 count = "one file" if most == 1 else f"1 to {most} files"
                 raise ProblemError(422, "no_file", f"the form has {len(files)} files as `{field}`: send {count}")
-            found[field] = [await run_in_threadpool(_stored, file, desk.file()) for file in files]
-    return found
+            uploads[field] = [await run_in_threadpool(_stored, file, desk.file()) for file in files]
+    return uploads
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What runs in the scoring processes. Takes paths that the service made itself, and gives what can be pickled."""
+"""Functions that run in the scoring processes. Arguments are paths chosen by the service; results can be pickled."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mtqnet.serving.comparing import Compared, compared
 from mtqnet.serving.units import MB
 
 PLAYABLE_MAX_S = 1800.0
-"""Seconds of a recording that is played or drawn: it is held whole, 115 MB"""
+"""Maximum seconds of a recording that is played or plotted; it is in memory as a whole, 115 MB"""
 BYTES_A_SAMPLE = 4
-"""float32, what every decoder gives here"""
+"""float32"""
 
 
 class TooLongError(Exception):
-    """More sound than the service takes."""
+    """The recording exceeds the limits of the service."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Upload:
     """A recording that came with a request."""
 
     path: Path
-    """Of the service's own making"""
+    """Chosen by the service"""
     name: str
-    """What the client calls it: a label, never opened"""
+    """File name of the client: a label, never opened"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def ready() -> bool:
 
 
 def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Scored:
-    """The row of a recording, with its `track` where that is asked for. Raises TooLongError."""
+    """Return the row of a recording, with its `track` if requested. Raises TooLongError."""
     scores = _scores(upload, model, limits)
     if not track or scores.error is not None:
         return Scored(replace(scores, track=None), None)
@@ -88,7 +88,7 @@ def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Sc
 
 
 def score_window(samples: Samples, model: str) -> Scores:
-    """The row of (samples,) at 16 kHz; a model that gives no number is the reason of a row without scores."""
+    """Return the row of (samples,) at 16 kHz; if the model fails, a row with the reason."""
     try:
         scores = predictor(model).score(samples, SAMPLE_RATE)
     except MtqnetError as error:
@@ -105,13 +105,13 @@ def _scores(upload: Upload, model: str, limits: Limits) -> Scores:
 def compare(
     first: Sequence[Upload], second: Sequence[Upload], model: str, limits: Limits, paired: bool
 ) -> Compared:
-    """Score two sets, and say which is better. Raises TooLongError."""
+    """Score two sets and compare them. Raises TooLongError."""
     a, b = ([_scores(upload, model, limits) for upload in side] for side in (first, second))
     return compared(a, b, paired)
 
 
 def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
-    """Write the picture of a recording; its suffix says the format. Raises TooLongError."""
+    """Write the plot of a recording in the format of the suffix. Raises TooLongError."""
     scores = _scores(upload, model, _held(limits))
     if scores.error is None:
 <<<<<<< HEAD
@@ -140,7 +140,7 @@ def _held(limits: Limits) -> Limits:
 
 
 def _within(path: Path, limits: Limits) -> None:
-    """Read the header alone, and refuse what would be too much decoded. What cannot be read is told later."""
+    """Check duration and decoded size by the header. Unreadable files are reported by the scoring itself."""
     try:
         source = decoding.open_source(path)
     except AudioError:

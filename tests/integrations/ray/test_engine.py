@@ -122,7 +122,7 @@ def test_rerun_scores_what_is_missing(ran: tuple[Path, dict[str, Any]]) -> None:
 
 def test_what_cannot_be_done_is_told_in_a_line(ran: tuple[Path, dict[str, Any]]) -> None:
     said = ran[1]["gave_up"]
-    assert "shards-00000.parquet" in said and "run it again" in said and "\n" not in said
+    assert "shards-00000.parquet" in said and "run the command again" in said and "\n" not in said
 
 
 def test_manifest_and_archive_give_the_same_rows(

@@ -193,10 +193,10 @@ def test_file_that_kills_worker_after_worker_is_found(tmp_path: Path) -> None:
 
 def test_written_files_are_whole_and_hide_nothing(tmp_path: Path) -> None:
     out = Folder.of(str(tmp_path / "new"))
-    assert out.names() == [] and not out.holds("a.bin")
+    assert out.names() == [] and not out.contains("a.bin")
     out.write("a.bin", b"one")
     out.write("a.bin", b"two")
     out.write("below/b.bin", b"three")
-    assert out.names() == ["a.bin"] and out.read("a.bin") == b"two" and out.holds("below/b.bin")
+    assert out.names() == ["a.bin"] and out.read("a.bin") == b"two" and out.contains("below/b.bin")
     out.remove("below")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.bin"]

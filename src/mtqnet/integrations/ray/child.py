@@ -2,7 +2,7 @@
 
     python -m mtqnet.integrations.ray.child SOCKET MODEL WINDOWS MEMORY_BYTES
 
-It knows nothing of Ray. Started by sandbox.py, it takes one Task after another until its worker hangs up or dies.
+It does not use Ray. Started by sandbox.py, it takes one Task after another until its worker hangs up or dies.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _go_first() -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this process soon after the worker was killed, whatever it is at."""
+    """End this process soon after the worker was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -14,7 +14,7 @@ from mtqnet.scoring.batch import cores
 
 LOCAL = "local"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
-"""Ray reports its use over the network unless it is told not to; this package asks nothing of the network"""
+"""Ray reports its use over the network unless this is set; this package opens no connections of its own"""
 
 
 def need_ray() -> None:
@@ -57,11 +57,13 @@ def cluster_errors(ray: Any) -> Iterator[None]:
         raise
     except ray.exceptions.RayError as error:
         reason = _reason(error)
-        raise MtqnetError(f"the cluster gave up ({reason}): what is done stays, run it again to go on") from error
+        raise MtqnetError(
+            f"the cluster failed ({reason}); completed shards are kept, run the command again to resume"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
-    """In one line: what stands at the beginning of the chain that Ray wraps."""
+    """Return the first line of the original error in the chain that Ray wraps."""
     while inner := getattr(error, "cause", None) or error.__cause__:
         error = inner
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""`mtqnet corpus build --engine ray`: the chunks of a corpus made by a cluster, each the bytes of the local build.
+"""`mtqnet corpus build --engine ray`: the chunks of a corpus are built by a cluster, identical to the local build.
 
-A chunk depends on its number and the seed alone, so where it is made does not matter. A worker makes it in a
+A chunk depends on its number and the seed alone, so the place of the build does not matter. A worker builds it in a
 folder of its own and sends the files back; this process puts them in place, the row file last, as the local build
 does. So a lost worker or node costs its chunk's time; the output folder need not be shared. Speech, noise and
 rooms have to be at the same paths on every node.
@@ -25,7 +25,7 @@ from mtqnet.integrations.ray.cluster import cluster_errors, connected, need_ray,
 from mtqnet.scoring.workers import ONE_MATH_THREAD
 
 AHEAD = 2
-"""Chunks for each processor that are asked for, unless --jobs says how many: 10 MB each wait to be written"""
+"""Chunks in progress per processor, unless --jobs sets the number: 10 MB each wait to be written"""
 
 Files = dict[str, bytes]
 """By the path in the corpus"""
@@ -53,7 +53,7 @@ def build_corpus(
                 _put(out, chunk, files)
                 done += chunk.stop - chunk.first
                 progress(done, total)
-    # Nothing is missing now: what is left of the local build is the table.
+    # All chunks exist now; the local build only writes the table.
     return build.build(order, out, jobs=1)
 
 
@@ -69,7 +69,7 @@ def _built(
     ray: Any, made: dict[Split, Pool], seed: int, chunks: Sequence[Chunk], ahead: int
 ) -> Iterator[tuple[Chunk, Files]]:
     """The files of each chunk, as they come; `ahead` chunks are under way at a time."""
-    # a worker that dies takes its chunk alone; the chunk is made again, wherever there is room
+    # a worker that dies takes its chunk alone; the chunk is built again on another worker
     remote = ray.remote(num_cpus=1, max_retries=-1, runtime_env={"env_vars": ONE_MATH_THREAD})(_made)
     stored = {split: ray.put(pool) for split, pool in made.items()}
     waiting = list(reversed(chunks))
@@ -94,7 +94,8 @@ def _made(pool: Pool, seed: int, chunk: Chunk, folder: str) -> Files:
 
 
 def _put(out: Path, chunk: Chunk, files: Files) -> None:
-    """Write a chunk's files, each whole or not at all; that of its rows, which says that all are there, last."""
+    """Write a chunk's files, each whole or not at all; the row file, which marks the chunk as complete, is written
+    last."""
     last = chunk.part(out).relative_to(out).as_posix()
     for name in sorted(files, key=lambda name: name == last):
         target = out / name

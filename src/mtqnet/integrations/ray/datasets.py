@@ -37,7 +37,8 @@ def score(
     Recordings are named by a column `file` or `path` (an address, or the name of what is in a column `bytes`), or
     are samples in a column `array` with their `rate` in Hz. `bytes` and `array` are left out of what comes back. A
     recording that cannot be scored has a reason in `error`; missing numbers are NaN. `concurrency` is how many
-    workers, or the least and the most; each holds a model and `threads` processors. Leave some to what reads.
+    workers, or the least and the most; each loads a model and uses `threads` processors. Leave some processors to the
+    readers.
     """
     need_ray()
     data = quiet_data()
@@ -56,7 +57,7 @@ def score_sources(
 ) -> Result:
     """Score folders, files, manifests, addresses and .tar shards into a folder of Parquet tables.
 
-    What `out` holds already is not scored again. Uses the cluster that Ray is connected to, or the one that the
-    options name. Raises MtqnetError.
+    Shards that are complete in `out` are not scored again. Uses the cluster that Ray is connected to, or the one that
+    the options name. Raises MtqnetError.
     """
     return _score(sources, out, options or ScaleOptions(), advance)

@@ -2,7 +2,7 @@
 
 Ray Data places the workers, hands out shards, and starts workers and shards again that were lost. What makes the
 rows exact is not its business: a shard's table is written whole under the shard's own name (shards.py). So a
-shard that is scored twice has one table, and a rerun does what has none.
+shard that is scored twice has one table, and a rerun scores the shards without a table.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mtqnet.scoring import models
 READERS = 16
 """Tables that are looked into at a time"""
 MOST_BLOCKS = 10_000
-"""Pieces of work that Ray Data is given; more shards go several to a piece"""
+"""Maximum number of blocks for Ray Data; with more shards, a block has several"""
 MANY = 12
 """Shards for each worker from which one of them in a queue is no loss"""
 ROUNDS = 2
-"""Through the shards: a second one for those that could not be done, say as the store did not answer"""
+"""Passes over the shards; the second one repeats failed shards, for example after an error of the store"""
 MANIFEST = "_manifest.json"
 
 Advance = Callable[[Outcome, int], None]
@@ -56,8 +56,8 @@ class Result:
         return sum(one.failed for one in self.outcomes)
 
 
-def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advance = lambda *_: None) -> Result:
-    """Score all recordings of these sources into the folder `out`; what it holds is not scored again.
+def score(inputs: Sequence[str], out: str, options: ScaleOptions, advance: Advance = lambda *_: None) -> Result:
+    """Score all recordings of these sources into the folder `out`; completed shards are not scored again.
 
     Raises MtqnetError.
     """
@@ -65,22 +65,24 @@ def score(given: Sequence[str], out: str, options: ScaleOptions, advance: Advanc
     record = models.find(options.model)
     record.weights()  # what does not load should not cost a cluster
     folder = Folder.of(out)
-    request = Request(tuple(given), record.sha256, __version__, options.windows, options.shard_size)
-    made = shards.plan_for(folder, request, sources.entries(given))
-    kept = _kept(made, options.again)
+    request = Request(tuple(inputs), record.sha256, __version__, options.windows, options.shard_size)
+    plan = shards.plan_for(folder, request, sources.entries(inputs))
+    kept = _kept(plan, options.again)
     for one in kept:
-        advance(one, made.shards)
-    found = {one.shard: one for one in kept}
-    left = [shard for shard in range(made.shards) if shard not in found]
+        advance(one, plan.shards)
+    outcomes = {one.shard: one for one in kept}
+    left = [shard for shard in range(plan.shards) if shard not in outcomes]
     if left:
         again = frozenset(left) if options.again else frozenset()
-        job = Job(made, model_files(options.model), options.threads, round(options.memory_gb * GIGA), again)
+        job = Job(plan, model_files(options.model), options.threads, round(options.memory_gb * GIGA), again)
         with connected(options.address) as ray, cluster_errors(ray):
             workers = options.workers or max(1, processors(ray) // options.threads)
             for one in _rounds(job, left, workers):
-                found[one.shard] = one
-                advance(one, made.shards)
-    result = Result(made, tuple(found[shard] for shard in sorted(found)), frozenset(one.shard for one in kept))
+                outcomes[one.shard] = one
+                advance(one, plan.shards)
+    result = Result(
+        plan, tuple(outcomes[shard] for shard in sorted(outcomes)), frozenset(one.shard for one in kept)
+    )
     _settle(result)
     return result
 
@@ -102,7 +104,7 @@ def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
             return
     shard, problem = min(problems.items())
     raise MtqnetError(
-        f"shards without a table: {len(problems)}, such as {part(shard)} ({problem}); run it again to go on"
+        f"shards without a table: {len(problems)}, such as {part(shard)} ({problem}); run the command again to resume"
     )
 
 
@@ -122,33 +124,33 @@ def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[ShardReport]
 
 def _in_flight(blocks: int, workers: int) -> int:
     """Shards that a worker has and waits for. Ray takes 0.1 s to bring the next one, so another should be there;
-    but of few shards it would wait in one worker's queue while another has nothing to do."""
+    but of few shards it would wait in one worker's queue while another worker is idle."""
     return 2 if blocks >= MANY * workers else 1
 
 
-def _kept(made: Plan, again: bool) -> list[Outcome]:
+def _kept(plan: Plan, again: bool) -> list[Outcome]:
     """Outcomes of the shards that have a table."""
-    names = frozenset(made.out.names())
-    there = [shard for shard in range(made.shards) if part(shard) in names]
+    names = frozenset(plan.out.names())
+    there = [shard for shard in range(plan.shards) if part(shard) in names]
     with ThreadPoolExecutor(READERS) as threads:
-        found: Iterable[Outcome] = threads.map(partial(shards.read_outcome, made.out), there)
-        return [one for one in found if not (again and one.failed)]
+        outcomes: Iterable[Outcome] = threads.map(partial(shards.read_outcome, plan.out), there)
+        return [one for one in outcomes if not (again and one.failed)]
 
 
 def _settle(result: Result) -> None:
-    """Make sure that nothing is missing, and write what there is. Raises MtqnetError."""
-    made, names = result.plan, frozenset(result.plan.out.names())
-    missing = [shard for shard in range(made.shards) if part(shard) not in names]
-    if missing or len(result.outcomes) != made.shards:
-        raise MtqnetError(f"{len(missing)} of {made.shards} shards have no table: run it again to go on")
+    """Check that all shards have tables and write the manifest. Raises MtqnetError."""
+    plan, names = result.plan, frozenset(result.plan.out.names())
+    missing = [shard for shard in range(plan.shards) if part(shard) not in names]
+    if missing or len(result.outcomes) != plan.shards:
+        raise MtqnetError(f"{len(missing)} of {plan.shards} shards have no table: run the command again to resume")
     totals: dict[str, Any] = {"recordings": result.recordings, "failed": result.failed}
     record = {
-        "request": asdict(made.request),
+        "request": asdict(plan.request),
         **totals,
         "shards": [{"file": part(one.shard), **asdict(one)} for one in result.outcomes],
     }
-    made.out.write(MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
-    made.out.remove(shards.ATTEMPTS)
+    plan.out.write(MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
+    plan.out.remove(shards.ATTEMPTS)
 
 
 def model_files(model: str) -> ModelFiles:

@@ -24,7 +24,7 @@ from mtqnet.integrations.ray import store
 from mtqnet.integrations.ray.sources import Entry
 
 AHEAD = 4
-"""Files that are fetched beside each other: an object store takes 20 to 100 ms to answer, a file 100 to score"""
+"""Files that are fetched concurrently: an object store takes 20 to 100 ms to answer, a file 100 to score"""
 BLOCK = 1 << 20
 """Bytes that are copied at a time"""
 TRIES = 3
@@ -49,12 +49,12 @@ class Item:
     fetch_s: float = 0.0
     """Seconds that it took to come"""
     problem: AudioError | None = None
-    """Why there is nothing to read"""
+    """Reason why there is no file"""
 
 
 @contextmanager
 def items(entries: Sequence[Entry], done: Collection[int]) -> Iterator[Iterator[Item]]:
-    """The recordings of a shard that are not done. Each is there until the next is asked for."""
+    """The recordings of a shard that are not done. Each file exists until the next one is requested."""
     with tempfile.TemporaryDirectory(prefix="mtqnet-") as folder:
         if len(entries) == 1 and entries[0].is_archive:
             yield _members(entries[0], done, Path(folder))
@@ -122,9 +122,9 @@ def _members(entry: Entry, done: Collection[int], folder: Path) -> Iterator[Item
                 mark = time.monotonic()
     except (OSError, tarfile.TarError) as error:
         if place + 1 not in done:
-            said = f"not an archive that can be read to its end ({_first_line(error)}): make it again"
+            message = f"the archive cannot be read to its end ({_first_line(error)}): create it again"
             broken = MissingFileError("no such file: check the path")
-            problem = broken if isinstance(error, FileNotFoundError) else UnreadableError(said)
+            problem = broken if isinstance(error, FileNotFoundError) else UnreadableError(message)
             yield Item(place + 1, entry.file, folder, 0, time.monotonic() - mark, problem)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHARD_SIZE = 64
-"""Recordings of a shard: some seconds of work, which a lost worker costs. docs/scale.md says when to take more"""
+"""Recordings of a shard: some seconds of work, lost if a worker dies. docs/scale.md explains when to use more"""
 MEMORY_GB = 4.0
 """That a process which scores may have: with base it has 0.4, and a file of any length adds little"""
 GIGA = 1 << 30
@@ -21,10 +21,10 @@ class ScaleOptions:
     workers: int = 0
     """0: as many as the cluster has processors for"""
     threads: int = 1
-    """Math threads of a worker, and processors that it asks Ray for"""
+    """Math threads of a worker, and number of processors that it reserves"""
     shard_size: int = SHARD_SIZE
     windows: bool = False
     again: bool = False
-    """Score shards anew in which something could not be scored"""
+    """Score shards again in which some recordings could not be scored"""
     memory_gb: float = MEMORY_GB
     """That a process which scores may have; 0: no limit"""

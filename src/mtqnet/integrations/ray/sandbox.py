@@ -1,10 +1,10 @@
 """A separate process that scores, supervised: if a recording kills it or never ends, another process takes its place.
 
-The recording is tried once more, alone, in a new process. If that process dies too, the recording gets an error as its
-row. A damaged file therefore costs two process starts (one second each) and no other row.
+The recording is tried once more, alone, in a new process. If that process dies too, the recording gets an error as
+its row. A damaged file therefore costs two process starts (one second each) and no other row.
 
-Messages: a worker sends a `Task`; the process answers `At` before each recording, waits for `Go`, and sends `Done` with
-the rows; `Finished` ends the task.
+Messages: a worker sends a `Task`; the process answers `At` before each recording, waits for `Go`, and sends `Done`
+with the rows; `Finished` ends the task.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class At:
-    """The recording that is next. It is not touched before the worker says Go."""
+    """The next recording. It is not opened before the worker sends Go."""
 
     place: int
     file: str
@@ -68,7 +68,7 @@ class At:
 
 @dataclass(frozen=True)
 class Go:
-    """Whoever should know which recording comes knows it: one that takes the worker with it does so at once."""
+    """The worker has recorded which recording comes next, in case it is killed by it."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ START_S = 300.0
 FETCH_S = 600.0
 """Seconds for a file to come over the network"""
 STALLS = 3
-"""Times that the process dies with no recording at hand before the shard is given back"""
+"""Number of deaths without a current recording after which the shard is returned"""
 DYING_S = 10.0
 """Seconds for a process that hung up to be gone"""
 NOBODY: Mapping[int, str] = MappingProxyType({})
@@ -119,7 +119,7 @@ class Setting:
 
 
 class _DiedError(Exception):
-    """The process is no more, or was given up."""
+    """The process died or was ended."""
 
 
 @dataclass
@@ -132,12 +132,12 @@ class Sandbox:
     _line: Connection | None = field(default=None, repr=False)
 
     def score(self, entries: Sequence[Entry], refused: Mapping[int, str] = NOBODY) -> Iterator[At | Done]:
-        """Say which recording comes next, then its rows, for each of a shard. No recording ends it.
+        """Yield `At` and then `Done` for each recording of a shard. No recording ends the iteration.
 
-        None is touched before the next one is asked of this generator: there is time to leave a mark.
+        A recording is opened only when the generator is advanced, so that the caller can leave a mark first.
 
         `refused` are files by place that are not tried again: they killed whole workers. Raises MtqnetError when
-        the process dies without a recording at hand, or nothing comes over the network.
+        the process dies without a current recording, or if no data arrives over the network.
         """
         done = set(refused)
         for place, file in refused.items():

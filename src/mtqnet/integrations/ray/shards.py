@@ -9,9 +9,9 @@ The plan is written once, so that a rerun uses the same shards. It is written an
 grow with the number of recordings. An archive is a shard of its own.
 
 A recording that kills the process that reads it is handled by its worker (sandbox.py). If a recording takes the whole
-worker with it (for example by the out-of-memory killer), no error can be recorded for it, and Ray starts another worker
-that meets the same file. Therefore each attempt at a shard leaves a mark in the output folder, and from the second
-attempt on each file leaves one before it is scored. A file with two such marks is not tried again.
+worker with it (for example by the out-of-memory killer), no error can be recorded for it, and Ray starts another
+worker that meets the same file. Therefore each attempt at a shard leaves a mark in the output folder, and from the
+second attempt on each file leaves one before it is scored. A file with two such marks is not tried again.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def part(shard: int) -> str:
 
 
 def plan_for(out: Folder, request: Request, found: Iterable[Entry]) -> Plan:
-    """The plan of a run: the one that is there, or a new one of the entries found.
+    """The plan of a run: the stored plan, or a new one from `found`.
 
-    Raises UsageError where `out` holds a run that request something else.
+    Raises UsageError where `out` contains a run with another request.
     """
     stored = stored_plan(out)
     if stored is None:
@@ -80,7 +80,9 @@ def plan_for(out: Folder, request: Request, found: Iterable[Entry]) -> Plan:
     before, now = asdict(stored.request), asdict(request)
     if before != now:
         differ = ", ".join(name for name in now if before[name] != now[name])
-        raise UsageError(f"{out.address.shown} holds a run with other {differ}: name another folder, or remove it")
+        raise UsageError(
+            f"{out.address.shown} contains a run with another {differ}: choose another folder, or remove this one"
+        )
     return stored
 
 
@@ -95,7 +97,7 @@ def stored_plan(out: Folder) -> Plan | None:
 
 def _new(out: Folder, request: Request, found: Iterable[Entry]) -> Plan:
     if out.names():
-        raise UsageError(f"{out.address.shown} holds something that is no run of this kind: name an empty folder")
+        raise UsageError(f"{out.address.shown} contains other files: choose an empty folder")
     shards = files = 0
     cut = _cut(found, request.shard_size)
     while group := list(islice(cut, SHARDS_A_FILE)):
@@ -109,7 +111,7 @@ def _new(out: Folder, request: Request, found: Iterable[Entry]) -> Plan:
 
 
 def _cut(found: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
-    """Shards in the order of what was found; none mixes recordings and an archive."""
+    """Yield shards in the order of the entries; no shard mixes recordings and an archive."""
     waiting: list[Entry] = []
     for entry in found:
         if waiting and (entry.is_archive or len(waiting) == size):
@@ -157,7 +159,7 @@ class Outcome:
     size: int
     """Bytes that were read"""
     fetch_s: float
-    """Seconds of copying over the network, of all recordings, beside each other"""
+    """Seconds of copying over the network, summed over recordings, which are fetched concurrently"""
     score_s: float
     """Seconds of reading and scoring"""
     took_s: float
@@ -199,7 +201,7 @@ ATTEMPTS = "_attempts"
 CAREFUL_FROM = 1
 """Attempts that ended without rows before each file leaves a mark, which costs a fifth of the time to score it"""
 MARKS = 2
-"""Of a file, before it is held to be the killer"""
+"""Marks of a file after which it is assumed to kill workers"""
 
 
 @dataclass
@@ -218,12 +220,12 @@ class Attempt:
         return self.before >= CAREFUL_FROM
 
     def mark(self, place: int) -> None:
-        """Say that this file is next, where there is reason for care."""
+        """Record that this file is next, if an earlier attempt failed."""
         if self.careful:
             self.out.write(f"{_attempts_folder(self.shard)}/file-{place}-{uuid.uuid4().hex}", b"")
 
     def scored_safely(self, place: int) -> None:
-        """Say that this file was scored, whatever killed its worker before."""
+        """Record that this file was scored, so that it is not assumed to kill workers."""
         if self.careful:
             self.out.write(f"{_attempts_folder(self.shard)}/scored-{place}-{uuid.uuid4().hex}", b"")
 

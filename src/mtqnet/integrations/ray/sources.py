@@ -1,7 +1,7 @@
-"""What was given to score -> entries: files by their address, and archives of files.
+"""Inputs of a run -> entries: files by their address, and archives of files.
 
 A source is a folder, a file, a manifest (.csv or .parquet with a column of files) or a WebDataset shard (.tar).
-Folders hold recordings, known by their suffix, and .tar archives.
+Folders contain recordings, recognised by their suffix, and .tar archives.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Entry:
     address: str
     """With what is needed to open it"""
     size: int = -1
-    """Bytes; -1 where the source does not say"""
+    """Bytes; -1 if the source does not provide it"""
 
     @property
     def is_archive(self) -> bool:
@@ -47,12 +47,12 @@ def entries(sources: Iterable[str]) -> Iterator[Entry]:
 
     Raises NoAudioFoundError for a folder without any, UsageError for a manifest without a column of files.
     """
-    given = list(sources)
-    if len(given) == 1:  # however many there are, none needs to be remembered
-        yield from _of(given[0])
+    inputs = list(sources)
+    if len(inputs) == 1:  # no entry needs to be remembered
+        yield from _of(inputs[0])
         return
     first_in: dict[str, int] = {}
-    for number, text in enumerate(given):
+    for number, text in enumerate(inputs):
         for entry in _of(text):
             if first_in.setdefault(entry.address, number) == number:
                 yield entry

@@ -27,7 +27,7 @@ OPTIONS = re.compile(r"\?(\w+=[^/?]*)$")
 
 @dataclass(frozen=True)
 class Address:
-    """One that was given, in its parts."""
+    """An address, split into its parts."""
 
     scheme: str
     """Empty for a local path"""
@@ -71,7 +71,9 @@ def opened(address: Address) -> tuple[Any, str]:
     found = filesystem(address)
     if not address.scheme or address.scheme in OF_PYARROW:
         return found, address.path.rstrip("/")
-    path: str = found.handler.fs._strip_protocol(address.shown)  # http keeps all of it, memory a slash before it
+    path: str = found.handler.fs._strip_protocol(
+        address.shown
+    )  # http keeps the whole address, memory adds a slash
     return found, path.rstrip("/")
 
 
@@ -106,14 +108,14 @@ class Folder:
         return cls(Address("", os.path.abspath(text)) if not address.scheme else address)  # noqa: PTH100
 
     def names(self, below: str = "") -> list[str]:
-        """Files right in this folder or in one below it; none where it does not exist."""
+        """Files right in this folder or in one below it; an empty list if it does not exist."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._path(below), allow_not_found=True)
         infos = opened(self.address)[0].get_file_info(selector)
         return sorted(info.base_name for info in infos if info.type == fs.FileType.File)
 
-    def holds(self, name: str) -> bool:
+    def contains(self, name: str) -> bool:
         """Whether a file is there."""
         found: bool = filesystem(self.address).get_file_info([self._path(name)])[0].type.name == "File"
         return found
@@ -165,7 +167,7 @@ class Found:
 def search(address: Address) -> Iterator[Found]:
     """All files in a folder and the folders in it, in the order of their names, hidden ones left out; or the file.
 
-    Nothing where there is nothing.
+    Empty if the folder does not exist.
     """
     from pyarrow import fs
 

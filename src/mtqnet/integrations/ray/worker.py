@@ -48,7 +48,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers of a run are told."""
+    """Settings that all workers of a run share."""
 
     plan: Plan
     model: ModelFiles
@@ -61,11 +61,11 @@ class Job:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What a worker says of a shard."""
+    """Report of a worker about a shard."""
 
     shard: int
     outcome: Outcome | None
-    """None: it has no table yet"""
+    """None if the shard has no table yet"""
     problem: str = ""
     """Why not"""
 
@@ -80,7 +80,7 @@ class ShardReport:
 
 
 class Scorer:
-    """Called by Ray Data with numbers of shards; writes their tables and gives back rows of ShardReport."""
+    """Called by Ray Data with numbers of shards; writes their tables and returns rows of ShardReport."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -99,12 +99,12 @@ class Scorer:
     def shard(self, number: int) -> Outcome:
         """Score a shard, unless somebody did: a worker that was thought lost, or this one before it was."""
         out = self._job.plan.out
-        if number not in self._job.again and out.holds(part(number)):
+        if number not in self._job.again and out.contains(part(number)):
             return shards.read_outcome(out, number)
         began, restarts = time.monotonic(), self._sandbox.restarts
         attempt = shards.begin_attempt(out, number)
         done = self._score(number, attempt)
-        made = Outcome(
+        outcome = Outcome(
             shard=number,
             recordings=len(done),
             failed=sum(one.code > 0 for one in done),
@@ -119,8 +119,8 @@ class Scorer:
             node=_node(),
         )
         layout = WINDOWS if self._job.plan.request.windows else RECORDINGS
-        shards.write_table(out, layout, [row for one in done for row in one.rows], made)
-        return made
+        shards.write_table(out, layout, [row for one in done for row in one.rows], outcome)
+        return outcome
 
     def _score(self, number: int, attempt: shards.Attempt) -> Sequence[Done]:
         """In the order of the shard."""
@@ -156,7 +156,7 @@ def _name(entries: Sequence[Entry], place: int) -> str:
 
 
 BYTES = "bytes"
-"""The column that ray.data.read_binary_files gives the content of files"""
+"""Column in which ray.data.read_binary_files stores the content of files"""
 ARRAY, RATE = "array", "rate"
 """Columns of samples (samples,) or (samples, channels), and of their rate in Hz"""
 
@@ -164,7 +164,7 @@ Batch = Mapping[str, Any]
 
 
 class RowScorer:
-    """Called by Ray Data with a batch of rows; gives them back with their scores.
+    """Called by Ray Data with a batch of rows; returns them with their scores.
 
     Files are read by a process of their own (sandbox.py), so that one which kills it costs its own score alone.
     """
@@ -220,7 +220,7 @@ def _written(folder: Path, number: int, name: str, content: bytes) -> Entry:
 
 
 def _column(name: str, rows: list[Row]) -> Any:
-    """A column of scores, of one type whatever is in it; a number that is not there is NaN."""
+    """Return a column of scores of one type; missing numbers are NaN."""
     values = [row[name] for row in rows]
     if name in NUMBERS:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

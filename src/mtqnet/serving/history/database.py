@@ -1,4 +1,4 @@
-"""Open the history's database, and bring its tables up to date."""
+"""Open the database of the history and migrate its tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUSY_MS = 10_000
 """Milliseconds that a writer waits for another one of SQLite"""
 SQLITE = (
     "PRAGMA journal_mode=WAL",  # readers need not wait for a writer
-    "PRAGMA synchronous=NORMAL",  # with WAL: the last rows may be lost when the power fails, nothing is damaged
+    "PRAGMA synchronous=NORMAL",  # with WAL: a power failure may lose the last rows but does not corrupt the database
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_MS}",
     "PRAGMA cache_size=-32000",  # 32 MB
@@ -33,19 +33,21 @@ def opened(url: str) -> Engine:
     except ModuleNotFoundError as error:
         raise missing_extra(f"a history at {make_url(url).drivername}", "postgres") from error
     except (ArgumentError, NoSuchModuleError, SQLAlchemyError, OSError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise UsageError(f"cannot open the history ({said}): check MTQNET_DATABASE, or leave it empty") from error
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"cannot open the history ({reason}): check MTQNET_DATABASE, or set it to an empty value"
+        ) from error
     return engine
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the tables to those of this version."""
+    """Migrate the tables to this version."""
     with engine.begin() as connection:
         command.upgrade(configured(connection), "head")
 
 
 def configured(connection: Connection) -> Config:
-    """What Alembic has to know."""
+    """Return the configuration of Alembic."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

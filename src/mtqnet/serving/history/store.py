@@ -1,4 +1,4 @@
-"""Rows of the history: written, looked for, forgotten. Calls wait for the database: not for the event loop."""
+"""Write, query and delete rows of the history. Calls block on the database: do not use them in the event loop."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Entry:
     """file or stream"""
     source: str = ""
     audio: bytes | None = None
-    """To keep, where that was asked for"""
+    """Recording to store, if the request asks for it"""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which rows; None means all."""
+    """Conditions for rows; None: no condition."""
 
     since_ms: int | None = None
     until_ms: int | None = None
@@ -56,11 +56,11 @@ class History:
     """Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
-        """`engine` as database.opened gives it."""
+        """`engine` as returned by database.opened."""
         self._engine = engine
 
     def add(self, entry: Entry) -> int:
-        """Write a row; its id."""
+        """Write a row and return its id."""
         with self._engine.begin() as connection:
             made: int = connection.execute(
                 insert(scores).values(_cells(entry)).returning(scores.c.id)
@@ -77,18 +77,18 @@ class History:
             return [_row(dict(row)) for row in connection.execute(query).mappings()]
 
     def audio(self, row_id: int) -> bytes | None:
-        """The recording of a row, where it was kept."""
+        """Return the recording of a row, if it was stored."""
         with self._engine.connect() as connection:
             query = select(recordings.c.content).where(recordings.c.score_id == row_id)
             found: bytes | None = connection.execute(query).scalar_one_or_none()
         return found
 
     def remove(self, row_id: int) -> bool:
-        """Forget a row and its recording; whether there was one."""
+        """Delete a row and its recording; return whether it existed."""
         return self._delete(scores.c.id == row_id) > 0
 
     def prune(self, days: float) -> int:
-        """Forget what is older; how many rows."""
+        """Delete rows older than `days`; return their number."""
         return self._delete(scores.c.time_ms < now_ms() - round(days * DAY_MS))
 
     def check(self) -> None:
@@ -130,20 +130,20 @@ def _row(row: Row) -> Row:
 
 def _conditions(asked: Filters) -> list[ColumnElement[bool]]:
     c = scores.c
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if asked.since_ms is not None:
-        found.append(c.time_ms >= asked.since_ms)
+        conditions.append(c.time_ms >= asked.since_ms)
     if asked.until_ms is not None:
-        found.append(c.time_ms < asked.until_ms)
+        conditions.append(c.time_ms < asked.until_ms)
     for name in ("kind", "source", "model", "level"):
         if (value := getattr(asked, name)) is not None:
-            found.append(c[name] == value)
+            conditions.append(c[name] == value)
     if asked.flag is not None:
-        found.append(c.flags.contains(f" {asked.flag} ", autoescape=True))
+        conditions.append(c.flags.contains(f" {asked.flag} ", autoescape=True))
     if asked.file is not None:
-        found.append(c.file.icontains(asked.file, autoescape=True))
-    found += [c[key] >= value for key, value in asked.least.items()]
-    found += [c[key] <= value for key, value in asked.most.items()]
+        conditions.append(c.file.icontains(asked.file, autoescape=True))
+    conditions += [c[key] >= value for key, value in asked.least.items()]
+    conditions += [c[key] <= value for key, value in asked.most.items()]
     if asked.before is not None:
-        found.append(c.id < asked.before)
-    return found
+        conditions.append(c.id < asked.before)
+    return conditions

@@ -1,4 +1,4 @@
-"""The tables of the history. A change here needs a migration beside it, in migrations/versions."""
+"""The tables of the history. A change needs a migration in migrations/versions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ metadata = MetaData(
     }
 )
 Id = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts up INTEGER alone"""
+"""SQLite generates ids for INTEGER columns only"""
 
 scores = Table(
     "scores",
@@ -61,4 +61,4 @@ recordings = Table(
     Column("score_id", Id, ForeignKey("scores.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("content", LargeBinary, nullable=False),
 )
-"""The bytes of a recording, as they came, where a request asked for that and the service allows it."""
+"""The bytes of a recording, stored if the request asks for it and the service allows it."""

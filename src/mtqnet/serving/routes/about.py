@@ -1,4 +1,4 @@
-"""What the service is, and how it is doing."""
+"""Models, health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ router = APIRouter(tags=["about"])
     "/v1/models", response_model=schemas.ModelsAnswer, responses=problems(), dependencies=[Depends(need_key)]
 )
 async def models(service: ServiceOf) -> dict[str, Any]:
-    """The models, and the words for what they say."""
-    told = service.settings
+    """List models, scores, flags and limits."""
+    settings = service.settings
     return {
         "models": [
             {
@@ -39,21 +39,22 @@ async def models(service: ServiceOf) -> dict[str, Any]:
         ],
         "flags": [{name: getattr(flag, name) for name in schemas.FlagAnswer.model_fields} for flag in FLAGS],
         "limits": {
-            "max_body_mb": told.max_body_mb, "max_duration_s": told.max_duration_s, "max_files": told.max_files,
-            "keep_audio": told.keep_audio and service.history is not None, "history": service.history is not None,
+            "max_body_mb": settings.max_body_mb, "max_duration_s": settings.max_duration_s,
+            "max_files": settings.max_files,
+            "keep_audio": settings.keep_audio and service.history is not None, "history": service.history is not None,
         },
     }  # fmt: skip
 
 
 @router.get("/healthz", response_model=schemas.Health, responses=problems())
 async def healthz() -> dict[str, str]:
-    """Whether the process answers."""
+    """Report that the process answers."""
     return {"status": "ok", "version": __version__}
 
 
 @router.get("/readyz", response_model=schemas.Ready, responses=problems(503))
 async def readyz(service: ServiceOf) -> dict[str, Any]:
-    """Whether a job would be taken, and the history answers."""
+    """Report whether scoring processes and history are available."""
     if not service.files.healthy:
         raise ProblemError(503, "not_ready", "no scoring process is running; they are being replaced")
     if service.files.full:

@@ -1,4 +1,4 @@
-"""What was scored, and when."""
+"""The history of scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RowId = Annotated[int, Path(ge=1, le=schemas.MAX_ID)]
 
 @router.get("", response_model=schemas.HistoryAnswer, responses=problems(404, 422))
 async def history(service: ServiceOf, query: Annotated[schemas.HistoryQuery, Query()]) -> dict[str, Any]:
-    """Rows from the newest to the oldest; all filters that are given must hold."""
+    """List rows from the newest to the oldest; a row must match all filters."""
     filters, limit = _filters(query), query.limit
     rows = await service.ask_history(lambda kept: kept.page(filters, limit + 1))
     shown = [_row(row) for row in rows[:limit]]
@@ -36,17 +36,17 @@ async def history(service: ServiceOf, query: Annotated[schemas.HistoryQuery, Que
     responses=problems(404, 422) | {200: {"content": {BYTES: BINARY}}},
 )
 async def audio(service: ServiceOf, row_id: RowId) -> Response:
-    """The recording of a row, as it came, where it was kept."""
+    """Return the stored recording of a row, unchanged."""
     content = await service.ask_history(lambda kept: kept.audio(row_id))
     if content is None:
         raise ProblemError(404, "not_found", f"no recording was kept for row {row_id}")
-    # Never as the type that it came as: what a client sent must not become a page of this server.
+    # Never with the client's media type: uploaded content must not become a page of this server.
     return Response(content, media_type=BYTES, headers={"Content-Disposition": "attachment"})
 
 
 @router.delete("/{row_id}", status_code=204, response_class=Response, responses=problems(404, 422))
 async def remove(service: ServiceOf, row_id: RowId) -> None:
-    """Forget a row, and its recording."""
+    """Delete a row and its recording."""
     if not await service.ask_history(lambda kept: kept.remove(row_id)):
         raise ProblemError(404, "not_found", f"there is no row {row_id}")
 

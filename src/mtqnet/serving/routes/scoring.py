@@ -1,4 +1,4 @@
-"""Recordings in; scores, a comparison, a picture or something to play out."""
+"""Endpoints that receive recordings: scores, comparison, plot, playable audio."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ FLAC = "audio/flac"
 PICTURES = {"png": "image/png", "svg": "image/svg+xml"}
 
 
-class Asked(schemas.Model):
-    """What may be said of a recording beside it."""
+class RecordingQuery(schemas.Model):
+    """Query parameters of a recording."""
 
     model: Label | None = Field(None, description="One of /v1/models; default: its first.")
-    name: Annotated[str, Field(max_length=255)] = Field("", description="What a raw body is called.")
+    name: Annotated[str, Field(max_length=255)] = Field("", description="File name of a raw body.")
 
 
-class AskedScore(Asked):
-    windows: bool = Field(False, description="Also the scores of each window of up to 10 s.")
-    track: bool = Field(False, description="Also the scores over time, and where it is worst.")
-    source: Label = Field("", description="Where it comes from: a label for the history.")
-    keep_audio: bool = Field(False, description="Keep the recording in the history, where the server allows it.")
+class ScoreQuery(RecordingQuery):
+    windows: bool = Field(False, description="Also return the scores of each window of up to 10 s.")
+    track: bool = Field(False, description="Also return scores over time and the worst segment.")
+    source: Label = Field("", description="Label for the history, for example the device.")
+    keep_audio: bool = Field(False, description="Store the recording in the history, if the server allows it.")
 
 
-class AskedPicture(Asked):
+class PictureQuery(RecordingQuery):
     format: Literal["png", "svg"] = "png"
 
 
@@ -49,19 +49,19 @@ class AskedPicture(Asked):
     responses=problems(*BODY),
     openapi_extra=upload(("file",), raw=True),
 )
-async def score(request: Request, service: ServiceOf, asked: Annotated[AskedScore, Query()]) -> dict[str, Any]:
+async def score(request: Request, service: ServiceOf, query: Annotated[ScoreQuery, Query()]) -> dict[str, Any]:
     """Score a recording: the part `file` of a form, or the body itself."""
-    record = service.model(asked.model)
-    if asked.keep_audio and not (service.settings.keep_audio and service.history):
-        raise ProblemError(422, "keeps_no_audio", "this server keeps no recordings: leave keep_audio out")
+    record = service.model(query.model)
+    if query.keep_audio and not (service.settings.keep_audio and service.history):
+        raise ProblemError(422, "keeps_no_audio", "this server does not store recordings: omit keep_audio")
     with Desk(service.folder) as desk:
-        sent = await uploads.one(request, desk, asked.name)
-        scored = await service.files.run(worker.score, sent, str(record.path), service.limits, asked.track)
-        audio = await run_in_threadpool(sent.path.read_bytes) if asked.keep_audio else None
-    row_id = await _remember(service, Entry(scored.scores, "file", asked.source, audio))
+        sent = await uploads.one(request, desk, query.name)
+        scored = await service.files.run(worker.score, sent, str(record.path), service.limits, query.track)
+        audio = await run_in_threadpool(sent.path.read_bytes) if query.keep_audio else None
+    row_id = await _remember(service, Entry(scored.scores, "file", query.source, audio))
     if scored.scores.error is not None:
         raise not_scored(scored.scores, row_id)
-    return _answer(scored, row_id, asked)
+    return _answer(scored, row_id, query)
 
 
 @router.post(
@@ -76,7 +76,7 @@ async def compare(
     model: Annotated[Label | None, Query(description="One of /v1/models.")] = None,
     paired: Annotated[bool, Query(description="Whether files of the same name belong together.")] = True,
 ) -> dict[str, Any]:
-    """Hold two recordings, or two sets of them, against each other: a form with files as `a` and `b`."""
+    """Compare two recordings or two sets of recordings: a form with files as `a` and `b`."""
     record = service.model(model)
     with Desk(service.folder) as desk:
         sent = await uploads.forms(request, desk, ["a", "b"], service.settings.max_files)
@@ -89,8 +89,8 @@ async def compare(
         "model": record.name, "model_sha256": record.sha256, "paired": paired,
         "a": [_compared(scores) for scores in compared.first],
         "b": [_compared(scores) for scores in compared.second],
-        "comparisons": [_comparison(one) for one in compared.told["comparisons"]],
-        "verdict": compared.told["verdict"],
+        "comparisons": [_comparison(one) for one in compared.result["comparisons"]],
+        "verdict": compared.result["verdict"],
     }  # fmt: skip
 
 
@@ -100,16 +100,16 @@ async def compare(
     responses=problems(*BODY) | {200: {"content": dict.fromkeys(PICTURES.values(), BINARY)}},
     openapi_extra=upload(("file",), raw=True),
 )
-async def picture(request: Request, service: ServiceOf, asked: Annotated[AskedPicture, Query()]) -> Response:
-    """Draw a recording: waveform, spectrogram, scores over time, worst stretch."""
-    record = service.model(asked.model)
+async def picture(request: Request, service: ServiceOf, query: Annotated[PictureQuery, Query()]) -> Response:
+    """Plot a recording: waveform, spectrogram, scores over time, worst segment."""
+    record = service.model(query.model)
     with Desk(service.folder) as desk:
-        sent = await uploads.one(request, desk, asked.name)
-        drawn = desk.file(f".{asked.format}")
+        sent = await uploads.one(request, desk, query.name)
+        drawn = desk.file(f".{query.format}")
         scores = await service.files.run(worker.draw, sent, drawn, str(record.path), service.limits)
         if scores.error is not None:
             raise not_scored(scores, None)
-        return Response(await run_in_threadpool(drawn.read_bytes), media_type=PICTURES[asked.format])
+        return Response(await run_in_threadpool(drawn.read_bytes), media_type=PICTURES[query.format])
 
 
 @router.post(
@@ -118,10 +118,10 @@ async def picture(request: Request, service: ServiceOf, asked: Annotated[AskedPi
     responses=problems(*BODY) | {200: {"content": {FLAC: BINARY}}},
     openapi_extra=upload(("file",), raw=True),
 )
-async def playable(request: Request, service: ServiceOf, asked: Annotated[Asked, Query()]) -> Response:
-    """Turn a recording into FLAC of 16 kHz and one channel, which every browser plays."""
+async def playable(request: Request, service: ServiceOf, query: Annotated[RecordingQuery, Query()]) -> Response:
+    """Convert a recording to mono FLAC at 16 kHz, which every browser plays."""
     with Desk(service.folder) as desk:
-        sent = await uploads.one(request, desk, asked.name)
+        sent = await uploads.one(request, desk, query.name)
         flac = desk.file(".flac")
         reason = await service.files.run(worker.make_playable, sent, flac, service.limits)
         if reason is not None:
@@ -134,14 +134,14 @@ async def _remember(service: Service, entry: Entry) -> int | None:
     return await service.remember(entry)
 
 
-def _answer(scored: worker.Scored, row_id: int | None, asked: AskedScore) -> dict[str, Any]:
+def _answer(scored: worker.Scored, row_id: int | None, query: ScoreQuery) -> dict[str, Any]:
     scores, worst = scored.scores, scored.worst
     assert scores.duration_s is not None
     windows = [
         schemas.scored_fields(one)
         | {"start_s": round(one.start_s, 3), "end_s": round(one.end_s, 3), "weight": round(one.weight, 6)}
         for one in scores.windows
-        if asked.windows
+        if query.windows
     ]
     return schemas.scored_fields(scores) | {
         "id": row_id, "file": scores.file, "duration_s": round(scores.duration_s, 3), "model": scores.model,
@@ -168,7 +168,7 @@ def _compared(scores: Scores) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _comparison(told: dict[str, Any]) -> dict[str, Any]:
+def _comparison(result: dict[str, Any]) -> dict[str, Any]:
     names = {"first_mean": "a_mean", "second_mean": "b_mean"}
     left_out = ("group", "first", "second", "found")
-    return {names.get(key, key): value for key, value in told.items() if key not in left_out}
+    return {names.get(key, key): value for key, value in result.items() if key not in left_out}

@@ -1,4 +1,4 @@
-"""What the endpoints have in common: how they are documented."""
+"""Documentation that the endpoints share."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mtqnet.serving.problems import MEDIA_TYPE, TYPE
 from mtqnet.serving.schemas import ProblemAnswer
 
 WHY = {
-    400: ("bad_request", "Not a body that can be read."),
-    401: ("no_key", "A key is needed."),
-    403: ("other_origin", "From a page of another site."),
-    404: ("not_found", "There is no such thing."),
-    408: ("too_slow", "The body took too long to come."),
-    413: ("too_large", "More than the server takes, or longer."),
-    415: ("no_form", "Not the kind of body that is asked for."),
-    421: ("wrong_host", "For another host."),
-    422: ("silent", "A recording that cannot be scored, or parameters that cannot be meant."),
-    429: ("busy", "Too many jobs wait; Retry-After says when to try again."),
+    400: ("bad_request", "The body cannot be read."),
+    401: ("no_key", "A key is required."),
+    403: ("other_origin", "The request comes from a page of another site."),
+    404: ("not_found", "Not found."),
+    408: ("too_slow", "The body was not complete in time."),
+    413: ("too_large", "The recording is too large or too long."),
+    415: ("no_form", "The body has another content type than required."),
+    421: ("wrong_host", "The request names another host."),
+    422: ("silent", "The recording cannot be scored, or a parameter is invalid."),
+    429: ("busy", "Too many jobs are waiting; see the header Retry-After."),
     503: ("not_ready", "Not ready."),
 }
 ALWAYS = (401, 403, 421)
@@ -32,15 +32,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _documented(status: int) -> dict[str, Any]:
     kind, why = WHY[status]
-    example = {"type": TYPE + kind, "title": why, "status": status, "detail": "What happened, and what to do."}
-    told: dict[str, Any] = {
+    example = {"type": TYPE + kind, "title": why, "status": status, "detail": "What happened and what to do."}
+    answer: dict[str, Any] = {
         "model": ProblemAnswer,
         "description": why,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}, "example": example}},
     }
     if status == 429:
-        told["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
-    return told
+        answer["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+    return answer
 
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}

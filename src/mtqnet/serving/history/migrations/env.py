@@ -1,4 +1,4 @@
-"""Run by Alembic, on the connection that database.migrate gives it."""
+"""Run by Alembic, on the connection of database.migrate."""
 
 from alembic import context
 

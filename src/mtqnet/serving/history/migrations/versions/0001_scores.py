@@ -1,4 +1,4 @@
-"""Scores, and recordings that were asked to be kept. What stands here never changes: later changes follow it."""
+"""Tables of scores and stored recordings. Never change this file; add another migration."""
 
 import sqlalchemy as sa
 from alembic import op
