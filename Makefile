@@ -101,9 +101,9 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	touch $@
 
-.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt reducers.txt
+.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt corpus-tools.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement reducers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement corpus-tools.txt
 	touch $@ .venv/demo.done
 
 .venv-docs/docs.done: docs.txt

@@ -19,6 +19,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.corpus.degradations import STEPS, missing
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SHARES, Split, split_of
 
@@ -261,7 +262,7 @@ def full_pool(split_pools: dict[Split, Pool]) -> Pool:
         tuple(item for split in SHARES for item in getattr(split_pools[split], part))
         for part in ("speech", "noise", "rooms")
     )
-    return Pool(speech, noise, rooms)
+    return Pool(speech, noise, rooms, tuple(kind for kind in STEPS if missing(kind)))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from mtqnet.corpus import chain
 from mtqnet.corpus.build import Order, build, make_clip
+from mtqnet.corpus.degradations import STEPS, missing, packages
 from mtqnet.corpus.pool import Pool, Sources
 from mtqnet.corpus.provenance import RECIPE_VERSION, provenance
 from mtqnet.corpus.recipe import Recipe, render
@@ -42,7 +44,7 @@ OTHER_CURVES = replace(curves(), noise=())
 
 @pytest.fixture(scope="module")
 def order(sources: Sources) -> Order:
-    return Order(sources, {"train": 4, "validation": 1, "test": 1, "unseen": 2}, seed=3)
+    return Order(sources, {"train": 4, "validation": 1, "test": 1, "unseen": 2}, seed=3, without=("missing",))
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +134,13 @@ KILLED = """
 import sys
 from pathlib import Path
 from mtqnet.corpus import build
+from mtqnet.corpus.degradations import STEPS, missing, packages
 from mtqnet.corpus.pool import Sources
 build.CHUNK = 1
 if __name__ == "__main__":
     speech, noise, rooms, out = map(Path, sys.argv[1:])
     clips = {"train": 8, "validation": 1, "test": 1, "unseen": 1}
-    build.build(build.Order(Sources((speech,), (noise,), (rooms,)), clips, 3), out, jobs=2)
+    build.build(build.Order(Sources((speech,), (noise,), (rooms,)), clips, 3, without=("missing",)), out, jobs=2)
 """
 
 
@@ -252,7 +255,11 @@ def test_recording_that_ends_before_its_index_says_keeps_every_clip_in_its_place
         rows.append(f"{number}.wav,{number},3.01")
     (tmp_path / "index.csv").write_text("\n".join(rows))
     out = tmp_path / "corpus"
-    made = read_rows(build(Order(Sources((tmp_path,), (material.noise,)), {"train": 5}, 1), out, jobs=1).table)
+    made = read_rows(
+        build(
+            Order(Sources((tmp_path,), (material.noise,)), {"train": 5}, 1, without=("missing",)), out, jobs=1
+        ).table
+    )
     assert [row["start"] for row in made] == np.cumsum([0, *(row["samples"] for row in made[:-1])]).tolist()
     assert sf.info(out / made[0]["shard"]).frames == sum(row["samples"] for row in made)
     assert min(json.loads(row["recipe"])["samples"] - row["samples"] for row in made) > 0
@@ -262,7 +269,7 @@ def test_recording_that_is_gone_is_named(material: Any, tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text(
         "file,speaker,seconds\n" + "\n".join(f"{n}.wav,{n},4.0" for n in range(40))
     )
-    order = Order(Sources((tmp_path,), (material.noise,)), {"train": 2}, 1)
+    order = Order(Sources((tmp_path,), (material.noise,)), {"train": 2}, 1, without=("missing",))
     with pytest.raises(CorpusError, match=r"\d+\.wav: no such file"):
         build(order, tmp_path / "corpus", jobs=1)
 
@@ -293,9 +300,8 @@ def test_seconds_of_every_stage_are_added_up(built: Path, order: Order) -> None:
 def test_tool_that_is_missing_is_named_before_anything_is_built(
     order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "mtqnet.corpus.degradations.packages.find_spec", lambda name: None if name == "av" else name
-    )
-    with pytest.raises(MissingExtraError, match=r"needs av: pip install 'mtqnet\[corpus\]'$"):
-        build(order, tmp_path / "corpus", jobs=1)
+    left_out = tuple(kind for kind in STEPS if missing(kind))
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "av" else find_spec(name))
+    with pytest.raises(MissingExtraError, match=r"needs av\. Install them: pip install 'mtqnet\[corpus\]'\."):
+        build(replace(order, without=left_out), tmp_path / "corpus", jobs=1)
     assert not (tmp_path / "corpus").exists()

@@ -26,7 +26,7 @@ from mtqnet.corpus.degradations.codec import (
     MPEG2_KBPS,
     Aac,
     AmrNb,
-    Coding,
+    FfmpegCoding,
     Mp2,
     Mp3,
     Nellymoser,
@@ -36,7 +36,8 @@ from mtqnet.corpus.degradations.codec import (
     Vorbis,
 )
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.pyav import coded, encode, pcm16
+from mtqnet.corpus.degradations.pcm import as_int16
+from mtqnet.corpus.degradations.pyav import coded, encode
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import pesq_wb
@@ -44,7 +45,7 @@ from mtqnet.labels.three_signal import Quest, label
 
 Samples = NDArray[np.float32]
 
-DELAYS: tuple[tuple[Coding, int], ...] = (
+DELAYS: tuple[tuple[FfmpegCoding, int], ...] = (
     (Opus(6, 16_000, "voip", 20), 1),
     (Opus(8, 16_000, "audio", 40), 1),
     (Opus(9, 16_000, "voip", 60), -1),
@@ -78,11 +79,11 @@ DELAYS: tuple[tuple[Coding, int], ...] = (
 )
 """Samples at 16 kHz by which a decoder is late"""
 CODERS = tuple(step for step, _ in DELAYS)
-EACH: tuple[Coding, ...] = (
+EACH: tuple[FfmpegCoding, ...] = (
     *(Opus(12, 16_000, "voip", 20), AmrNb(7.4), G711("A"), G722(64), G726(24), G7231()),
     *(Mp3(16), Aac(16), Vorbis(1.0), Sbc(32), Mp2(16), RealAudio(), Nellymoser(8_000)),
 )
-LOW_AND_HIGH: tuple[tuple[Coding, Coding], ...] = (
+LOW_AND_HIGH: tuple[tuple[FfmpegCoding, FfmpegCoding], ...] = (
     (Opus(6, 16_000, "voip", 20), Opus(32, 16_000, "voip", 20)),
     (Opus(6, 8_000, "audio", 60), Opus(16, 8_000, "audio", 60)),
     (AmrNb(4.75), AmrNb(12.2)),
@@ -110,7 +111,7 @@ def best(tracks: Tracks) -> Quest:
     return heard(Opus(32, 16_000, "voip", 20), tracks)
 
 
-def heard(step: Coding, tracks: Tracks) -> Quest:
+def heard(step: FfmpegCoding, tracks: Tracks) -> Quest:
     made = step(tracks)
     return label(made.clean, made.speech, made.noise)
 
@@ -131,7 +132,7 @@ def lag(given: Samples, gave: Samples) -> float:
 
 @pytest.mark.parametrize(("step", "delay"), DELAYS, ids=str)
 def test_decoder_is_as_late_as_its_number_says_and_the_step_is_not(
-    step: Coding, delay: int, tracks: Tracks
+    step: FfmpegCoding, delay: int, tracks: Tracks
 ) -> None:
     assert step.coder.delay == delay
     assert lag(tracks.mixture, coded(tracks.mixture, step.coder)) == pytest.approx(delay, abs=0.5)
@@ -140,7 +141,7 @@ def test_decoder_is_as_late_as_its_number_says_and_the_step_is_not(
 
 @pytest.mark.shared
 @pytest.mark.parametrize("step", EACH, ids=str)
-def test_recorded_speech_is_not_late_either(step: Coding, shared_data: Path) -> None:
+def test_recorded_speech_is_not_late_either(step: FfmpegCoding, shared_data: Path) -> None:
     file = min((shared_data / "speech_librispeech" / "test-other").rglob("*.flac"))
     samples = sf.read(file, dtype="float32")[0][: 4 * SAMPLE_RATE]
     assert lag(samples, coded(samples, step.coder)) == pytest.approx(step.coder.delay, abs=0.5)
@@ -148,8 +149,8 @@ def test_recorded_speech_is_not_late_either(step: Coding, shared_data: Path) -> 
 
 
 @pytest.mark.parametrize("step", EACH, ids=str)
-def test_tracks_add_up_to_what_the_decoder_gave(step: Coding, tracks: Tracks) -> None:
-    gave = fitted(step._heard(np.pad(tracks.mixture, (0, TAIL))), step.coder.delay, len(tracks.clean))
+def test_tracks_add_up_to_what_the_decoder_gave(step: FfmpegCoding, tracks: Tracks) -> None:
+    gave = fitted(step.at_level(np.pad(tracks.mixture, (0, TAIL))), step.coder.delay, len(tracks.clean))
     made = step(tracks)
     np.testing.assert_allclose(made.speech + made.noise, gave, atol=1e-6)
     assert rms_level(gave) == pytest.approx(rms_level(tracks.mixture), abs=2.0)
@@ -157,7 +158,7 @@ def test_tracks_add_up_to_what_the_decoder_gave(step: Coding, tracks: Tracks) ->
 
 
 @pytest.mark.parametrize("step", EACH, ids=str)
-def test_step_keeps_length_type_and_reference_and_repeats_itself(step: Coding, tracks: Tracks) -> None:
+def test_step_keeps_length_type_and_reference_and_repeats_itself(step: FfmpegCoding, tracks: Tracks) -> None:
     made = step(tracks)
     again = type(step)(**json.loads(json.dumps(vars(step))))(tracks)
     for part in ("clean", "speech", "noise"):
@@ -187,7 +188,7 @@ for step in (Opus(12, 16_000, "voip", 20), Mp3(16), Aac(16), Vorbis(1.0)):
 
 
 @pytest.mark.parametrize("step", EACH, ids=str)
-def test_silence_and_what_is_nearly_silent_make_no_sound(step: Coding) -> None:
+def test_silence_and_what_is_nearly_silent_make_no_sound(step: FfmpegCoding) -> None:
     nothing = np.zeros(20_000, np.float32)
     assert not np.any(step(start(nothing)).mixture)
     whisper = (1e-6 * np.random.default_rng(1).standard_normal(20_000)).astype(np.float32)
@@ -195,14 +196,16 @@ def test_silence_and_what_is_nearly_silent_make_no_sound(step: Coding) -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), LOW_AND_HIGH, ids=str)
-def test_fewer_bits_lower_s_and_n_not_as_much(low: Coding, high: Coding, tracks: Tracks) -> None:
+def test_fewer_bits_lower_s_and_n_not_as_much(low: FfmpegCoding, high: FfmpegCoding, tracks: Tracks) -> None:
     worse, better = heard(low, tracks), heard(high, tracks)
     assert worse.s_mos < better.s_mos - 0.03
     assert better.n_mos - worse.n_mos < better.s_mos - worse.s_mos
 
 
 @pytest.mark.parametrize("step", [AmrNb(12.2), G711("A"), G711("mu"), G726(40), G7231()], ids=str)
-def test_narrowband_is_worse_than_good_wideband_to_pesq_alone(step: Coding, tracks: Tracks, best: Quest) -> None:
+def test_narrowband_is_worse_than_good_wideband_to_pesq_alone(
+    step: FfmpegCoding, tracks: Tracks, best: Quest
+) -> None:
     """S-MOS holds narrowband against narrowband (labels/band.py)."""
     coded = step(tracks)
     assert (
@@ -239,7 +242,7 @@ def test_clip_louder_than_full_scale_is_not_clipped(tracks: Tracks) -> None:
 
 def test_pcm_is_rounded_and_clipped() -> None:
     given = np.array([0.0, 0.6, -0.6, 32767.4, 40_000, -40_000], np.float32)
-    np.testing.assert_array_equal(pcm16(given / np.float32(32768)), [0, 1, -1, 32767, 32767, -32768])
+    np.testing.assert_array_equal(as_int16(given / np.float32(32768)), [0, 1, -1, 32767, 32767, -32768])
 
 
 @pytest.mark.parametrize(
@@ -250,7 +253,7 @@ def test_pcm_is_rounded_and_clipped() -> None:
     ],
     ids=str,
 )
-def test_packets_hold_as_many_bits_as_asked(step: Coding, kbps: float, tracks: Tracks) -> None:
+def test_packets_hold_as_many_bits_as_asked(step: FfmpegCoding, kbps: float, tracks: Tracks) -> None:
     """AMR and G.723.1 fill their frames up to whole octets."""
     given = resample(np.tile(tracks.mixture, 3), SAMPLE_RATE, step.coder.rate)
     bits = 8 * sum(map(len, encode(given, step.coder).packets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_equal_parameters_equal_samples_in_the_same_place(step: Step, quiet: Tra
 
 
 @pytest.mark.parametrize("kind", [MainsHum, WindBursts, Clicks, NoiseSwing])
-def test_draws_vary(kind: type[Step], full_pool: Pool) -> None:
+def test_draws_vary(kind: Any, full_pool: Pool) -> None:
     rng = np.random.default_rng(3)
     drawn = [kind.draw(rng, full_pool, 48_000) for _ in range(100)]
     assert len(set(map(str, drawn))) == 100

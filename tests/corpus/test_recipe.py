@@ -15,8 +15,9 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import chain
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.talkers import Babble
+from mtqnet.corpus.kinds import group, is_ordinary
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.recipe import Recipe, draw, render
+from mtqnet.corpus.recipe import Recipe, draw, kinds, render
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.errors import CorpusError, LabelError
 
@@ -77,7 +78,7 @@ def test_recipe_alone_makes_the_clip_in_another_process(recipes: list[Recipe]) -
 
 def test_recipes_are_varied(recipes: list[Recipe]) -> None:
     assert {recipe.scene for recipe in recipes} >= {"reference", "coded", "chain"}
-    seen = {type(step).__name__ for recipe in recipes for step in recipe.steps}
+    seen = {name for recipe in recipes for name in kinds(recipe.steps)}
     assert len(seen) >= 25
     assert len({recipe.speaker for recipe in recipes}) == 6
 
@@ -93,30 +94,32 @@ def test_reference_recipe_has_no_other_damage_than_its_scene_says(recipes: list[
 
 def test_every_step_stands_somewhere_in_a_chain() -> None:
     assert chain.names() == set(STEPS)
-    for scenes in (chain.SCENES, chain.UNSEEN_SCENES):
+    for scenes in (chain.SCENES, *chain.UNSEEN_SCENES.values()):
         assert sum(chance for chance, _ in scenes.values()) == pytest.approx(1.0)
 
 
 def test_what_is_held_out_is_heard_in_unseen_clips_alone_and_in_each_of_them(full_pool: Pool) -> None:
     for split in SPLITS:
         for clip in range(150):
-            names = {type(step).__name__ for step in draw(full_pool, split, clip, seed=2).steps}
-            assert bool(names & chain.HELD_OUT) == (split == "unseen")
-    trained = {name for _, links in chain.SCENES.values() for link in links for name in link.kinds}
-    assert not trained & chain.HELD_OUT
+            names = set(kinds(draw(full_pool, split, clip, seed=2).steps))
+            for held_out, tools in chain.HELD_OUT.items():
+                assert bool(names & tools) == (split == held_out)
+    for tools in chain.HELD_OUT.values():
+        assert not chain.names("train", "validation", "test") & tools
 
 
 def test_no_other_coder_or_reducer_is_in_unseen_clips(full_pool: Pool) -> None:
-    others = {*chain.CODER.kinds, *chain.REDUCER.kinds}
-    for clip in range(150):
-        assert not others & {type(step).__name__ for step in draw(full_pool, "unseen", clip, seed=2).steps}
+    for split, tools in chain.HELD_OUT.items():
+        others = {name for name in STEPS if group(name) != "other"} - tools
+        for clip in range(100):
+            assert not others & set(kinds(draw(full_pool, split, clip, seed=2).steps))
 
 
 def test_steps_come_in_the_order_of_a_call(full_pool: Pool) -> None:
-    order = [chain.ROOM, chain.NOISE, chain.REDUCER, chain.CODER, chain.NETWORK, chain.PLAYBACK]
+    order = [chain.ROOM, chain.NOISE, chain.SUPPRESSOR, chain.CODEC, chain.NETWORK, chain.PLAYBACK]
     for clip in range(100):
         recipe = draw(full_pool, "train", clip, seed=4)
-        names = [type(step).__name__ for step in recipe.steps]
+        names = [type(step).__name__ for step in recipe.steps if recipe.scene == "chain"]
         found = [place for name in names for place, link in enumerate(order) if name in link.kinds]
         assert found == sorted(found), names
 
@@ -125,7 +128,7 @@ def test_two_steps_of_one_link_differ(full_pool: Pool) -> None:
     tandems = 0
     for clip in range(300):
         names = [type(s).__name__ for s in draw(full_pool, "train", clip, seed=4).steps]
-        coders = [name for name in names if name in chain.CODER.kinds]
+        coders = [name for name in names if name in chain.CODEC.kinds]
         assert len(coders) <= 2 and len(set(coders)) == len(coders)
         tandems += len(coders) == 2
     assert tandems > 5
@@ -173,3 +176,56 @@ def test_lonely_talker_is_not_his_own_background(full_pool: Pool) -> None:
     alone = replace(full_pool, speech=tuple(i for i in full_pool.speech if i.group == full_pool.speech[0].group))
     names = {type(s).__name__ for clip in range(150) for s in draw(alone, "train", clip, seed=1).steps}
     assert "RecordedNoise" in names and not names & {"Babble", "CompetingTalker"}
+
+
+def test_ordinary_case_is_an_eighth_of_the_clips(full_pool: Pool) -> None:
+    """One suppressor at full strength on speech in usual noise, and nothing else: 12 % of the clips."""
+    drawn = [draw(full_pool, "train", clip, seed=6) for clip in range(1500)]
+    ordinary = [recipe for recipe in drawn if is_ordinary(json.loads(recipe.to_json())["steps"])]
+    assert len(ordinary) / len(drawn) >= 0.12
+    suppressed = [recipe for recipe in drawn if recipe.scene == "suppressed"]
+    assert {recipe.clip for recipe in suppressed} <= {recipe.clip for recipe in ordinary}
+    assert {kinds(recipe.steps)[-2] for recipe in suppressed} == set(chain.SUPPRESSOR.kinds)
+    low, high = chain.ORDINARY_SNR_DB
+    for recipe in suppressed:
+        assert all(low <= step.snr_db <= high for step in recipe.steps if hasattr(step, "snr_db"))
+
+
+def test_what_is_not_one_suppressor_at_full_strength_is_not_ordinary() -> None:
+    noise, full, playback = {"step": "WhiteNoise"}, {"step": "Dtln", "wet": 1.0}, {"step": "Playback"}
+    assert is_ordinary([noise, full, playback]) and is_ordinary([full])
+    assert not is_ordinary([noise, {"step": "Dtln", "wet": 0.9}, playback])
+    assert not is_ordinary([noise, full, {"step": "Opus"}, playback])
+    assert not is_ordinary([noise, {"step": "Opus"}, full, playback])
+    assert not is_ordinary([noise, full, {"step": "RnNoise", "wet": 1.0, "passes": 1}, playback])
+    assert not is_ordinary([{"step": "Splice", "steps": [full]}, playback])
+    assert not is_ordinary([noise, playback]) and not is_ordinary([])
+
+
+def test_two_suppressors_in_series_differ(full_pool: Pool) -> None:
+    series = [r for clip in range(400) if (r := draw(full_pool, "train", clip, seed=8)).scene == "series"]
+    assert series
+    for recipe in series:
+        names = [name for name in kinds(recipe.steps) if group(name) == "suppressor"]
+        assert len(names) == len(set(names)) == 2
+
+
+def test_kinds_that_are_left_out_are_never_drawn(full_pool: Pool) -> None:
+    left_out = ("LyraV2", "Siren", "DeepFilterNet")
+    pool = replace(full_pool, without=left_out)
+    drawn = {name for clip in range(400) for name in kinds(draw(pool, "train", clip, seed=3).steps)}
+    assert not drawn & set(left_out)
+    assert {"OpusNeural", "Resynthesis"} <= drawn
+
+
+def test_splices_are_written_down_with_place_and_kind(full_pool: Pool) -> None:
+    spliced = [r for clip in range(400) if (r := draw(full_pool, "train", clip, seed=4)).scene == "spliced"]
+    places = [
+        step for recipe in spliced for step in json.loads(recipe.to_json())["steps"] if step["step"] == "Splice"
+    ]
+    assert len(places) == len(spliced) > 10
+    assert {place["kind"] for place in places} == {"good", "degraded"}
+    for recipe, place in zip(spliced, places, strict=True):
+        assert 0 <= place["start_s"] < place["end_s"] <= recipe.samples / SAMPLE_RATE + 1e-3
+        assert 0.5 <= place["end_s"] - place["start_s"] <= 4.0
+        assert Recipe.from_json(recipe.to_json()) == recipe

@@ -30,7 +30,9 @@ SPEAKERS, NOISES = 30, 24
 CONFIG = Config(
     name="tiny",
     seed=3,
-    corpus=CorpusConfig(("speech",), ("noise",), train=600, validation=100, test=60, unseen=20, seed=5),
+    corpus=CorpusConfig(
+        ("speech",), ("noise",), train=600, validation=100, test=60, unseen=20, seed=5, without=("missing",)
+    ),
     encoder=EncoderConfig(layers=(1,), pool=4),
     network=NetworkConfig(
         conv_channels=(8, 16), time_strides=(4, 2), band_strides=(4, 4), adapter=48, lstm=32, dense=48, dropout=0.0

@@ -20,6 +20,7 @@ seed = 3
 
 [corpus]
 speech = ["speech"]
+without = ["missing"]
 noise = ["noise"]
 train = 6
 validation = 4

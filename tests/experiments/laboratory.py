@@ -21,7 +21,7 @@ from mtqnet.training.prepare import Place, build_corpus
 FIT = FitConfig(epochs=2, steps=3, batch=4, unlabelled_batch=4)
 BASE = Config(
     "tiny",
-    CorpusConfig(("speech",), ("noise",), train=12, validation=6, test=6, unseen=4),
+    CorpusConfig(("speech",), ("noise",), train=12, validation=6, test=6, unseen=4, without=("missing",)),
     encoder=EncoderConfig(layers=(1,), pool=4),
     network=NetworkConfig(
         conv_channels=(4, 4), time_strides=(4, 2), band_strides=(4, 4), adapter=8, lstm=6, dense=8

@@ -215,7 +215,7 @@ TRAIN_HELP = (
     "encoder with it where that is asked for, ONNX.\n\n"
     "One configuration and its seed give the whole model. Called again on the same folder, it goes on where "
     "it stopped. The result is RUN/model, which [cyan]mtqnet score --model[/] takes. Needs mtqnet\\[train] and "
-    "the packages of reducers.txt.\n\n"
+    "the packages of corpus-tools.txt.\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]"
 )
@@ -241,7 +241,7 @@ DISTIL_HELP = (
     "Teach a small, fast network what a large model says: the pseudo-label idea once more.\n\n"
     "The model named in the configuration scores every clip of the corpus; the small network learns these scores, "
     "mixed with the labels of clips that have some. Called again on the same folder, it goes on where it stopped. "
-    "The result is RUN/model. Needs mtqnet\\[train] and the packages of reducers.txt.\n\n"
+    "The result is RUN/model. Needs mtqnet\\[train] and the packages of corpus-tools.txt.\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet distil configs/small.toml --data ../shared/data --out runs/small --corpus runs/base/corpus[/]"
 )
@@ -270,8 +270,8 @@ REPRODUCE_HELP = (
     "MTQ-Net against plain rivals and peers. labels: how many clips need S/N/G labels. levers: what makes pseudo "
     "labels pay. recipe: what each part of the shipped recipe brings. Without --table, all six. "
     "Writes TABLE.csv, TABLE.summary.csv, TABLE.md and pictures into --results. Called again it goes on where it "
-    "stopped; arms that two tables share are run once. Needs mtqnet\\[train] and the packages of reducers.txt; "
-    "the table models also `make peers`.\n\n"
+    "stopped; arms that two tables share are run once. Needs mtqnet\\[train] and the packages of "
+    "corpus-tools.txt; the table models also `make peers`.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet reproduce --table training --data ../shared/data[/]\n\n"
     "[cyan]mtqnet reproduce --table training --data ../shared/data --results again --check docs/results[/]"

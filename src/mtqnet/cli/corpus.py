@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
     app.add_typer(corpus, name="corpus")
     corpus.command("build", help=BUILD_HELP)(build)
+    corpus.command("kinds", help=KINDS_HELP)(kinds)
     corpus.command("describe", help=DESCRIBE_HELP)(describe)
     corpus.command("listen", help=LISTEN_HELP)(listen)
 
@@ -37,7 +39,7 @@ BUILD_HELP = (
     "are split between train, validation and test; a fourth split, unseen, goes through coders and noise reducers "
     "that no other clip has heard. The same seed gives the same clips. Called again on the same folder, it goes "
     "on where it stopped, or adds what --clips asks beyond it. Needs mtqnet\\[corpus] and the packages of "
-    "reducers.txt.\n\n[bold]Examples[/]\n\n"
+    "corpus-tools.txt.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
@@ -55,10 +57,23 @@ def build(
     validation: Annotated[int | None, typer.Option(min=0, help="Clips to validate on.")] = None,
     test: Annotated[int | None, typer.Option(min=0, help="Clips to test on.")] = None,
     unseen: Annotated[
-        int | None, typer.Option(min=0, help="Clips through coders and reducers that no other split has.")
+        int | None, typer.Option(min=0, help="Clips through codecs and suppressors that no other split has.")
+    ] = None,
+    unseen2: Annotated[
+        int | None, typer.Option(min=0, help="Clips through a second group of such tools (AMR-WB, Hush).")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 1,
     split_seed: Annotated[int, typer.Option(min=0, help="Of the split by speaker, noise file and room.")] = 0,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Kind of processing to leave out, or `missing` for all without their tool; repeat for more."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of weights that no package contains (MTQNET_WEIGHTS, else ../shared/weights)."),
+    ] = None,
     jobs: Jobs = 0,
     engine: Engine = "local",
     address: RayAddress = None,
@@ -67,17 +82,33 @@ def build(
     from mtqnet.cli.console import need_engine
     from mtqnet.cli.corpus_console import build_corpus, shared
 
+    if weights is not None:
+        os.environ["MTQNET_WEIGHTS"] = str(weights.resolve())  # read by the processes of the build
     asked: dict[Any, int | None]
-    asked = {"train": train, "validation": validation, "test": test, "unseen": unseen}
+    asked = {"train": train, "validation": validation, "test": test, "unseen": unseen, "unseen2": unseen2}
     if need_engine(engine) == "ray":
         from mtqnet.cli.ray_console import build_on_cluster
         from mtqnet.corpus.build import Order
         from mtqnet.corpus.pool import Sources
 
         sources = Sources(tuple(speech), tuple(noise), tuple(rooms or []))
-        build_on_cluster(Order(sources, shared(clips, asked), seed, split_seed), out, address, jobs)
+        order = Order(sources, shared(clips, asked), seed, split_seed, tuple(without or ()))
+        build_on_cluster(order, out, address, jobs)
         return
-    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs)
+    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs, without or ())
+
+
+KINDS_HELP = (
+    "List all kinds of processing that a clip can go through, with the install command of each missing tool."
+    "\n\n[bold]Example[/]\n\n[cyan]mtqnet corpus kinds[/]"
+)
+
+
+def kinds() -> None:
+    """List the kinds of processing."""
+    from mtqnet.cli.corpus_console import list_kinds
+
+    list_kinds()
 
 
 DESCRIBE_HELP = (

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtqnet.cli.bars import stages
-from mtqnet.corpus import describe, listen, pictures
+from mtqnet.corpus import describe, kinds, listen, pictures
 from mtqnet.corpus.build import Built, Order, build
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS, Split
@@ -34,6 +34,7 @@ def build_corpus(
     seeds: tuple[int, int],
     out: Path,
     jobs: int,
+    without: Sequence[str] = (),
 ) -> None:
     """Build with a bar; print where the time went, and on stdout where the table is.
 
@@ -41,7 +42,7 @@ def build_corpus(
     Raises MtqnetError.
     """
     sources = Sources(tuple(speech), tuple(noise), tuple(rooms))
-    order = Order(sources, shared(clips, asked), *seeds)
+    order = Order(sources, shared(clips, asked), *seeds, tuple(without))
     console = Console(stderr=True)
     begun = time.monotonic()
     with stages(console) as stage:
@@ -53,10 +54,11 @@ def build_corpus(
 
 
 def shared(clips: int, asked: Mapping[Split, int | None]) -> dict[Split, int]:
-    """Clips of each split: as asked, else TRAIN_SHARE to train and the rest alike."""
-    rest = (clips - round(TRAIN_SHARE * clips)) // (len(SPLITS) - 1)
+    """Clips of each split: as asked, else TRAIN_SHARE to train and the rest alike; none to `unseen2`."""
+    others = [split for split in SPLITS if split not in ("train", "unseen2")]
+    rest = (clips - round(TRAIN_SHARE * clips)) // len(others)
     usual: dict[Split, int] = dict.fromkeys(SPLITS, rest)
-    usual["train"] = clips - rest * (len(SPLITS) - 1)
+    usual["train"], usual["unseen2"] = clips - rest * len(others), 0
     chosen = {split: asked.get(split) for split in SPLITS}
     return {split: usual[split] if number is None else number for split, number in chosen.items()}
 
@@ -71,6 +73,24 @@ def times(built: Built) -> Table:
     for name, spent in lines:
         table.add_row(name, f"{spent:.0f}", f"{spent / total:.0%}")
     return table
+
+
+def list_kinds() -> None:
+    """Print all kinds of processing, with what is missing for each, and how many there are."""
+    found = kinds.kinds()
+    table = Table("kind", "group", "held out in", "missing", box=None, pad_edge=False)
+    for kind in found:
+        lacking = "; ".join(f"{need.name}: {need.install}" for need in kind.missing)
+        table.add_row(kind.name, kind.group, kind.held_out, lacking)
+    console = Console()
+    console.print(table)
+    codecs, suppressors = (sum(kind.group == group for kind in found) for group in ("codec", "suppressor"))
+    installed = sum(not kind.missing for kind in found)
+    console.print(
+        f"{len(found)} kinds of processing, {codecs} codecs and {suppressors} suppressors among them; "
+        f"{installed} can be applied here",
+        highlight=False,
+    )
 
 
 def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) -> None:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from mtqnet.corpus.provenance import provenance
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.stopwatch import Stopwatch, added
 from mtqnet.corpus.table import TABLE, write_rows
-from mtqnet.errors import CorpusError, LabelError
+from mtqnet.errors import CorpusError, LabelError, UsageError
 from mtqnet.labels import intrusive
 from mtqnet.labels.curves import curves
 from mtqnet.labels.three_signal import label
@@ -41,6 +41,8 @@ CHUNK = 50
 """Clips a shard, and between two savings: about half a minute of work and 9 MB."""
 MAX_ATTEMPTS = 20
 """Redraws of a clip that has no label (a stretch without speech) before the build gives up."""
+MISSING = "missing"
+"""In Order.without: all kinds of processing whose tools are not installed"""
 DECIMALS = 5
 """Of labels in the table"""
 
@@ -59,6 +61,8 @@ class Order:
     seed: int
     split_seed: int = 0
     """Seed of the split by speaker and noise file, apart from `seed`: other clips, same split."""
+    without: tuple[str, ...] = ()
+    """Kinds of processing that are left out, because their tools are not installed; MISSING stands for all such"""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,7 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
     `jobs` processes (0: one a core). Raises CorpusError if `out` holds another corpus or a pool is too small, and
     MissingExtraError if a tool that a clip may go through is not installed.
     """
-    degradations.require(chain.names())
-    made = pools(order.sources, order.split_seed, [split for split, clips in order.clips.items() if clips])
+    order, made = prepared(order)
     _claim(order, made, out)
     _sweep(out)
     chunks = [
@@ -127,6 +130,31 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
     return built
 
 
+def prepared(order: Order) -> tuple[Order, dict[Split, Pool]]:
+    """Return the order and the pool of each split, after a check that all tools for its clips are installed.
+
+    In the order that is returned the kinds to leave out are listed by their names.
+
+    Raises MissingExtraError if a tool is missing, UsageError for an unknown kind in `without` or if a split would
+    have no held-out tool left, CorpusError if a pool is too small.
+    """
+    splits = [split for split, clips in order.clips.items() if clips]
+    if MISSING in order.without:
+        lacking = {kind for kind in degradations.STEPS if degradations.missing(kind)}
+        order = replace(order, without=tuple(sorted({*order.without, *lacking} - {MISSING})))
+    if unknown := set(order.without) - set(degradations.STEPS):
+        raise UsageError(f"there is no kind of processing {', '.join(sorted(unknown))}: see `mtqnet corpus kinds`")
+    for split in splits:
+        held_out = chain.HELD_OUT.get(split)
+        if held_out and held_out <= set(order.without):
+            raise UsageError(
+                f"the split {split} needs one of {', '.join(sorted(held_out))}: install it, or build no such clips"
+            )
+    degradations.require(chain.names(*splits) - set(order.without))
+    made = pools(order.sources, order.split_seed, splits)
+    return order, {split: replace(pool, without=order.without) for split, pool in made.items()}
+
+
 def make_clip(
     pool: Pool, split: Split, clip: int, seed: int, watch: Stopwatch | None = None
 ) -> tuple[Row, Samples]:
@@ -151,7 +179,7 @@ def make_clip(
             "split": split,
             "speaker": drawn.speaker,
             "scene": drawn.scene,
-            "steps": [type(step).__name__ for step in drawn.steps],
+            "steps": recipes.kinds(drawn.steps),
             **{name: round(value, DECIMALS) for name, value in labels.items()},
             "recipe": drawn.to_json(),
         }

@@ -17,6 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mtqnet.corpus.recipe import flat
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import Row
 from mtqnet.errors import CorpusError
@@ -164,7 +165,7 @@ def _degradations(rows: Sequence[Row], quest: Array) -> tuple[Degradation, ...]:
     where: dict[str, set[int]] = defaultdict(set)
     numbers: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for clip, row in enumerate(rows):
-        for step in json.loads(row["recipe"])["steps"]:
+        for step in flat(json.loads(row["recipe"])["steps"]):
             where[step["step"]].add(clip)
             for name, value in step.items():
                 numbers[step["step"]][name] += _numbers(name, value)

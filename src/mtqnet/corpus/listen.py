@@ -16,7 +16,7 @@ import numpy as np
 
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.describe import NOT_SPREAD
-from mtqnet.corpus.recipe import Recipe, render
+from mtqnet.corpus.recipe import Recipe, flat, render
 from mtqnet.corpus.table import COLUMNS, Row, read_clip
 from mtqnet.embedded import playable
 from mtqnet.errors import CorpusError, UsageError, missing_extra
@@ -109,7 +109,7 @@ def _clip(root: Path, row: Row) -> Clip:
         tuple(_score(target, float(row[target.label])) for target in TARGETS),
         float(row["equivalent_q_db"]),
         float(row["equivalent_snr_db"]),
-        tuple(_stage(dict(step)) for step in recipe["steps"]),
+        tuple(_stage(step) for step in flat(recipe["steps"])),
         playable(read_clip(root, row)),
         _clean(recipe),
     )

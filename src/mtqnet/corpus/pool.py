@@ -26,6 +26,8 @@ class Pool:
     speech: tuple[Item, ...]
     noise: tuple[Item, ...]
     rooms: tuple[Item, ...]
+    without: tuple[str, ...] = ()
+    """Kinds of processing that no clip goes through, because their tool is not installed"""
 
 
 @dataclass(frozen=True)

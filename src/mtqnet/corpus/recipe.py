@@ -8,7 +8,7 @@ any day.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,9 +18,10 @@ from mtqnet.audio.level import FLOOR_DB, active_level, nominal_gain
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import pool as pools
 from mtqnet.corpus import tracks
-from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES, Link
+from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES, Inserted, Link, Links, Scenes, scenes_of
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.reducer import SpectralGain
+from mtqnet.corpus.degradations.splice import Splice
 from mtqnet.corpus.degradations.step import Step, uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.sources import SPLITS, Split
@@ -58,9 +59,7 @@ class Recipe:
     steps: tuple[Step, ...]
 
     def to_json(self) -> str:
-        record = asdict(self)
-        record["steps"] = [{"step": type(step).__name__, **vars(step)} for step in self.steps]
-        return json.dumps(record)
+        return json.dumps({**vars(self), "steps": [_as_record(step) for step in self.steps]})
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -79,7 +78,7 @@ def draw(pool: Pool, split: Split, clip: int, seed: int, attempt: int = 0) -> Re
     quiet_db = uniform(rng, *QUIET_DB) if rng.random() < QUIET_SHARE else 0.0
     others = tuple(other for other in pool.speech if other.group != item.group)  # no babble of one's own voice
     around = replace(pool, speech=others)
-    scenes = UNSEEN_SCENES if split == "unseen" else SCENES
+    scenes = scenes_of(split)
     scene = str(rng.choice(list(scenes), p=[chance for chance, _ in scenes.values()]))
     steps = _draw_steps(scenes[scene][1], around, rng, samples)
     return Recipe(split, clip, scene, item.path, item.group, start, samples, quiet_db, steps)
@@ -106,24 +105,63 @@ def render(recipe: Recipe, watch: Stopwatch | None = None) -> Tracks:
 
 def scenes_record() -> dict[str, Any]:
     """All that decides what is drawn, as data: a corpus begun with another chain is another corpus."""
-    return {name: _as_data(scenes) for name, scenes in (("seen", SCENES), ("unseen", UNSEEN_SCENES))}
+    every: dict[str, Scenes] = {"seen": SCENES, **dict(UNSEEN_SCENES.items())}
+    return {name: _as_data(scenes) for name, scenes in every.items()}
 
 
-def _as_data(scenes: Mapping[str, tuple[float, tuple[Link, ...]]]) -> dict[str, Any]:
+def kinds(steps: Sequence[Step]) -> list[str]:
+    """Names of the kinds of processing in order, those inside a splice included."""
+    return [entry["step"] for entry in flat([_as_record(step) for step in steps])]
+
+
+def flat(steps: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The steps of a recipe as data, each splice followed by the steps inside it."""
+    for entry in steps:
+        yield {key: value for key, value in entry.items() if key != "steps"}
+        yield from flat(entry.get("steps", ()))
+
+
+def _as_record(step: Step) -> dict[str, Any]:
+    record = {"step": type(step).__name__, **vars(step)}
+    if isinstance(step, Splice):
+        record["steps"] = [_as_record(inner) for inner in step.steps]
+    return record
+
+
+def _as_data(scenes: Scenes) -> dict[str, Any]:
     return {name: [chance, *(asdict(link) for link in links)] for name, (chance, links) in scenes.items()}
 
 
-def _draw_steps(links: tuple[Link, ...], pool: Pool, rng: np.random.Generator, samples: int) -> tuple[Step, ...]:
-    kinds = [kind for link in links for kind in _draw_kinds(link, pool, rng)]
-    return tuple(STEPS[kind].draw(rng, pool, samples) for kind in kinds)
+def _draw_steps(links: Links, pool: Pool, rng: np.random.Generator, samples: int) -> tuple[Step, ...]:
+    drawn: list[Step] = []
+    for link in links:
+        if isinstance(link, Inserted):
+            inner: tuple[Step, ...] = ()
+            while not inner:
+                inner = _draw_steps(link.links, pool, rng, samples)
+            drawn.append(Splice.over(rng, inner, samples, link.good))
+        else:
+            drawn += [_draw_step(kind, link, pool, rng, samples) for kind in _draw_kinds(link, pool, rng)]
+    return tuple(drawn)
+
+
+def _draw_step(kind: str, link: Link, pool: Pool, rng: np.random.Generator, samples: int) -> Step:
+    step: Step = STEPS[kind].full(rng) if link.full else STEPS[kind].draw(rng, pool, samples)
+    if link.snr_db is not None and hasattr(step, "snr_db"):
+        step = replace(step, snr_db=uniform(rng, *link.snr_db))  # type: ignore[type-var]  # every step is a dataclass
+    return step
 
 
 def _draw_kinds(link: Link, pool: Pool, rng: np.random.Generator) -> list[str]:
-    """None, one or two steps for one place in the chain."""
+    """None, one or two kinds of processing for one place in the chain."""
     if rng.random() >= link.chance:
         return []
     needs = {"MeasuredRoom": pool.rooms, "Babble": pool.speech, "CompetingTalker": pool.speech}
-    weights = {name: weight for name, weight in link.kinds.items() if needs.get(name, True)}
+    weights = {
+        name: weight for name, weight in link.kinds.items() if needs.get(name, True) and name not in pool.without
+    }
+    if not weights:
+        return []
     count = 2 if len(weights) > 1 and rng.random() < link.again else 1
     odds = np.array(list(weights.values()))
     return [str(kind) for kind in rng.choice(list(weights), count, replace=False, p=odds / odds.sum())]
@@ -133,6 +171,8 @@ def _step(entry: dict[str, Any]) -> Step:
     name = entry.pop("step")
     if name not in STEPS:
         raise CorpusError(f"unknown step {name!r}: the recipe was made by another version")
+    if "steps" in entry:
+        entry["steps"] = [_step(dict(inner)) for inner in entry["steps"]]
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     step: Step = STEPS[name](**values)
     return step

@@ -22,9 +22,10 @@ import soundfile as sf
 from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import CorpusError
 
-Split = Literal["train", "validation", "test", "unseen"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unseen")
-"""`unseen` is a second test: recordings of `test` through tools that no other split has (corpus/chain.py)."""
+Split = Literal["train", "validation", "test", "unseen", "unseen2"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unseen", "unseen2")
+"""`unseen` and `unseen2` are further tests: recordings of `test` through tools that no other split has
+(corpus/chain.py)."""
 SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Of speakers, noise files and rooms"""
 
@@ -68,7 +69,7 @@ def split_of(group: str, seed: int) -> Split:
 
 
 def of_split(items: Iterable[Item], split: Split, seed: int) -> list[Item]:
-    wanted = "test" if split == "unseen" else split
+    wanted = "test" if split in ("unseen", "unseen2") else split
     return [item for item in items if split_of(item.group, seed) == wanted]
 
 

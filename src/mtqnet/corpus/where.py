@@ -16,8 +16,9 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any, get_args, get_type_hints
 
-from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES
+from mtqnet.corpus.chain import scene_names
 from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.recipe import flat
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import COLUMNS, TEXT
 from mtqnet.errors import CorpusError, UsageError
@@ -130,7 +131,7 @@ def _parameters(row: Row, step: str, parameter: str) -> Iterable[Any]:
     """Every value of a step's parameter in a clip's recipe; lists are opened."""
     if step not in (row.get("steps") or ()):
         return
-    for entry in json.loads(row["recipe"])["steps"]:
+    for entry in flat(json.loads(row["recipe"])["steps"]):
         if entry["step"] == step and parameter in entry:
             value = entry[parameter]
             yield from value if isinstance(value, list) else [value]
@@ -150,7 +151,7 @@ def _parameter_type(text: str, step: str, parameter: str) -> type[Value]:
     """float, bool or str. Of a list, the type of what is in it."""
     if step not in STEPS:
         raise UsageError(f"{text!r}: there is no step {step!r}. Steps are {_listed(sorted(STEPS))}")
-    known = [field.name for field in fields(STEPS[step])]  # type: ignore[arg-type]  # every step is a dataclass
+    known = [field.name for field in fields(STEPS[step])]
     if parameter not in known:
         have = f"Its parameters are {_listed(known)}" if known else "It has no parameters"
         raise UsageError(f"{text!r}: {step} has no parameter {parameter!r}. {have}")
@@ -165,7 +166,7 @@ def _words(name: str, parameter: str) -> Sequence[str]:
     """Values that a column can have, where that is known; empty where anything goes."""
     known: Mapping[str, Sequence[str]] = {
         "split": SPLITS,
-        "scene": list(dict.fromkeys((*SCENES, *UNSEEN_SCENES))),
+        "scene": scene_names(),
         "steps": sorted(STEPS),
     }
     return () if parameter else known.get(name, ())

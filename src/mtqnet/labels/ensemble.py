@@ -48,14 +48,15 @@ KIND_OF: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "SpectralGain", "SpectralSubtraction", "LogMmse", "NoiseReduce", "WebRtc", "SpeexDsp", "RnNoise",
-            "Nsnet2", "Dtln", "Gtcrn",
+            "Nsnet2", "Dtln", "Gtcrn", "DeepFilterNet", "UlUnas", "Hush", "ConvTasNet", "NeuralEnhancer",
         ),
         SUPPRESSION,
     ),
     **dict.fromkeys(
         (
             "Opus", "AmrNb", "G711", "G722", "G726", "G7231", "Mp3", "Aac", "Vorbis", "Sbc", "Mp2", "RealAudio",
-            "Nellymoser", "Resynthesis",
+            "Nellymoser", "Resynthesis", "AptX", "Wma", "Ac3", "Adpcm", "Dpcm", "AmrWb", "Codec2", "Cvsd", "G729",
+            "GsmFr", "Lc3", "Lpc10", "Silk", "Siren", "Speex", "LyraV2", "OpusNeural", "NeuralVocoder",
         ),
         CODEC,
     ),
@@ -63,7 +64,7 @@ KIND_OF: Mapping[str, str] = {
     **dict.fromkeys(("MeasuredRoom", "DecayRoom", "SimulatedRoom"), ROOM),
     **dict.fromkeys(("BandLimit", "TelephoneBand", "Equaliser", "Clipping", "Overdrive", "Quantisation"), BAND),
     "Mnru": MODULATED,
-    **dict.fromkeys(("AutomaticGain", "DcOffset", "Playback"), ""),
+    **dict.fromkeys(("AutomaticGain", "DcOffset", "Splice", "Playback"), ""),
 }  # fmt: skip
 """Step of a recipe -> kind of processing; empty for steps that change the level alone"""
 

@@ -28,9 +28,12 @@ class CorpusConfig:
     validation: int = 800
     test: int = 800
     unseen: int = 400
-    """Clips of each split; `unseen` went through coders and noise reducers that no other split has"""
+    unseen2: int = 0
+    """Clips of each split; `unseen` and `unseen2` went through codecs and suppressors that no other split has"""
     seed: int = 1
     split_seed: int = 0
+    without: tuple[str, ...] = ()
+    """Kinds of processing that are left out, because their tools are not installed"""
 
     def __post_init__(self) -> None:
         if min(self.train, self.validation, self.test) < 2:

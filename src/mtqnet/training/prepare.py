@@ -53,7 +53,7 @@ def build_corpus(config: CorpusConfig, place: Place, stage: Stage) -> Path:
         tuple(place.data / folder for folder in config.rooms),
     )
     clips = {split: getattr(config, split) for split in SPLITS}
-    order = corpus.Order(sources, clips, config.seed, config.split_seed)
+    order = corpus.Order(sources, clips, config.seed, config.split_seed, config.without)
     return corpus.build(order, place.corpus, jobs=place.jobs, progress=lambda a, b: stage("corpus", a, b)).table
 
 

@@ -114,7 +114,8 @@ class Scenario:
 
         request = json.loads((self.folder / "corpus.json").read_text())
         folders = [tuple(map(Path, request[kind])) for kind in ("speech", "noise", "rooms")]
-        build_corpus(Order(Sources(*folders), request["clips"], request["seed"]), self.folder / "corpus")
+        order = Order(Sources(*folders), request["clips"], request["seed"], without=("missing",))
+        build_corpus(order, self.folder / "corpus")
         self.mark("corpus")
 
 

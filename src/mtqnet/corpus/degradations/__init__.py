@@ -7,25 +7,44 @@ coder -> network -> playback. Which of them a clip goes through is said in corpu
 
 from __future__ import annotations
 
+from typing import Any
+
 from mtqnet.corpus.degradations import (
+    amr_wb,
     codec,
+    codec2,
+    conv_tasnet,
+    cvsd,
+    deepfilternet,
     device,
     distortion,
     events,
+    g729,
     gain,
+    gsm,
+    hush,
+    lc3,
+    lpc10,
+    lyra,
     network,
     neural,
     noise,
+    opus_neural,
     reducer,
     room,
+    silk,
+    siren,
+    speex,
+    splice,
     talkers,
     tools,
+    ulunas,
     vocoder,
 )
-from mtqnet.corpus.degradations.packages import require
+from mtqnet.corpus.degradations.packages import missing, require
 from mtqnet.corpus.degradations.step import Step
 
-STEPS: dict[str, type[Step]] = {
+STEPS: dict[str, Any] = {
     step.__name__: step
     for step in (
         room.MeasuredRoom,
@@ -54,6 +73,10 @@ STEPS: dict[str, type[Step]] = {
         neural.Dtln,
         neural.Gtcrn,
         neural.RnNoise,
+        deepfilternet.DeepFilterNet,
+        ulunas.UlUnas,
+        hush.Hush,
+        conv_tasnet.ConvTasNet,
         gain.AutomaticGain,
         device.BandLimit,
         device.TelephoneBand,
@@ -73,12 +96,30 @@ STEPS: dict[str, type[Step]] = {
         codec.Mp2,
         codec.RealAudio,
         codec.Nellymoser,
+        codec.AptX,
+        codec.Wma,
+        codec.Ac3,
+        codec.Adpcm,
+        codec.Dpcm,
+        amr_wb.AmrWb,
+        codec2.Codec2,
+        cvsd.Cvsd,
+        g729.G729,
+        gsm.GsmFr,
+        lc3.Lc3,
+        lpc10.Lpc10,
+        silk.Silk,
+        siren.Siren,
+        speex.Speex,
+        lyra.LyraV2,
+        opus_neural.OpusNeural,
         vocoder.Resynthesis,
         network.FrameLoss,
         network.Jitter,
         device.Dropouts,
+        splice.Splice,
         device.Playback,
     )
 }
 
-__all__ = ["STEPS", "Step", "require"]
+__all__ = ["STEPS", "Step", "missing", "require"]

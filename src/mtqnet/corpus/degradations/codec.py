@@ -1,31 +1,20 @@
-"""Speech and audio coders, really encoded and decoded: what came through is what a listener would get.
-
-Every coder is a black box (blackbox.py). Its delay is a number beside its parameters, measured between 400 and
-3400 Hz, where a coder's own high-pass no longer turns the phase; tests pin it.
-"""
+"""Speech and audio codecs of FFmpeg (package `av`, LGPL): each clip is really encoded and decoded."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.level import FLOOR_DB, NOMINAL_DBOV, active_level
-from mtqnet.corpus.degradations.blackbox import HEADROOM, through
+from mtqnet.corpus.degradations.coding import NARROWBAND, Coding, draw_level
 from mtqnet.corpus.degradations.pyav import Coder, coded
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks
 
 Samples = NDArray[np.float32]
-
-NARROWBAND = 8_000
-"""Hz, sample rate of telephone coders"""
-LOWEST_DBOV, HIGHEST_DBOV = -38.0, -16.0
-"""dBov: P.830 has coders tested at levels on both sides of the nominal one."""
 
 AMR_NB_KBPS = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)
 """kb/s: the modes of AMR (3GPP TS 26.071)"""
@@ -44,37 +33,23 @@ QUALITY_TO_LAMBDA = 118
 
 
 @dataclass(frozen=True)
-class Coding(ABC):
-    """What coders have in common."""
-
-    level_dbov: float = field(default=NOMINAL_DBOV, kw_only=True)
-    """Active level at the encoder; the level is put back behind the decoder."""
+class FfmpegCoding(Coding):
+    """A codec of FFmpeg."""
 
     @property
     @abstractmethod
     def coder(self) -> Coder: ...
 
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return through(tracks, self._heard, self.coder.delay)
+    @property
+    def delay(self) -> int:
+        return self.coder.delay
 
-    def _heard(self, samples: Samples) -> Samples:
-        gain = np.float32(_gain(samples, self.level_dbov))
-        return np.asarray(coded(samples * gain, self.coder) / gain, dtype=np.float32)
-
-
-def _gain(samples: Samples, level_dbov: float) -> float:
-    level, peak = active_level(samples), float(np.abs(samples).max(initial=0.0))
-    if level <= FLOOR_DB or peak == 0.0:
-        return 1.0
-    return min(float(10 ** ((level_dbov - level) / 20)), HEADROOM / peak)
-
-
-def _draw_level(rng: np.random.Generator) -> float:
-    return uniform(rng, LOWEST_DBOV, HIGHEST_DBOV)
+    def transcode(self, samples: Samples) -> Samples:
+        return coded(samples, self.coder)
 
 
 @dataclass(frozen=True)
-class Opus(Coding):
+class Opus(FfmpegCoding):
     """RFC 6716, by libopus. Below 9 kb/s it narrows a 16 kHz input to the telephone band by itself."""
 
     kbps: int
@@ -91,7 +66,7 @@ class Opus(Coding):
         rate = NARROWBAND if rng.random() < 0.25 else 16_000
         application: Literal["voip", "audio"] = "voip" if rng.random() < 0.7 else "audio"
         frame = int(rng.choice([20, 20, 40, 60]))
-        return cls(int(rng.integers(6, 33)), rate, application, frame, level_dbov=_draw_level(rng))
+        return cls(int(rng.integers(6, 33)), rate, application, frame, level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -111,7 +86,7 @@ class Opus(Coding):
 
 
 @dataclass(frozen=True)
-class AmrNb(Coding):
+class AmrNb(FfmpegCoding):
     """AMR narrowband (3GPP TS 26.071), by opencore-amr."""
 
     kbps: float
@@ -119,7 +94,7 @@ class AmrNb(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> AmrNb:  # noqa: ARG003
-        return cls(float(rng.choice(AMR_NB_KBPS)), level_dbov=_draw_level(rng))
+        return cls(float(rng.choice(AMR_NB_KBPS)), level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -128,14 +103,14 @@ class AmrNb(Coding):
 
 
 @dataclass(frozen=True)
-class G711(Coding):
+class G711(FfmpegCoding):
     """ITU-T G.711: 64 kb/s, logarithmic PCM."""
 
     law: Literal["A", "mu"]
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> G711:  # noqa: ARG003
-        return cls("A" if rng.random() < 0.5 else "mu", level_dbov=_draw_level(rng))
+        return cls("A" if rng.random() < 0.5 else "mu", level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -144,7 +119,7 @@ class G711(Coding):
 
 
 @dataclass(frozen=True)
-class G722(Coding):
+class G722(FfmpegCoding):
     """ITU-T G.722: two sub-bands of ADPCM, wideband."""
 
     kbps: int
@@ -152,7 +127,7 @@ class G722(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> G722:  # noqa: ARG003
-        return cls(int(rng.choice(list(G722_BITS))), level_dbov=_draw_level(rng))
+        return cls(int(rng.choice(list(G722_BITS))), level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -161,7 +136,7 @@ class G722(Coding):
 
 
 @dataclass(frozen=True)
-class G726(Coding):
+class G726(FfmpegCoding):
     """ITU-T G.726: ADPCM, narrowband."""
 
     kbps: int
@@ -169,7 +144,7 @@ class G726(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> G726:  # noqa: ARG003
-        return cls(int(rng.choice(list(G726_BITS))), level_dbov=_draw_level(rng))
+        return cls(int(rng.choice(list(G726_BITS))), level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -185,12 +160,12 @@ class G726(Coding):
 
 
 @dataclass(frozen=True)
-class G7231(Coding):
+class G7231(FfmpegCoding):
     """ITU-T G.723.1 at 6.3 kb/s, narrowband."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> G7231:  # noqa: ARG003
-        return cls(level_dbov=_draw_level(rng))
+        return cls(level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -198,7 +173,7 @@ class G7231(Coding):
 
 
 @dataclass(frozen=True)
-class Mpeg2(Coding):
+class Mpeg2(FfmpegCoding):
     """The layers of MPEG-2 audio at 16 kHz."""
 
     kbps: int
@@ -206,7 +181,7 @@ class Mpeg2(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Self:  # noqa: ARG003
-        return cls(int(rng.choice(MPEG2_KBPS)), level_dbov=_draw_level(rng))
+        return cls(int(rng.choice(MPEG2_KBPS)), level_dbov=draw_level(rng))
 
 
 @dataclass(frozen=True)
@@ -220,14 +195,14 @@ class Mp3(Mpeg2):
 
 
 @dataclass(frozen=True)
-class Aac(Coding):
+class Aac(FfmpegCoding):
     """MPEG-4 AAC-LC at 16 kHz, by FFmpeg. At the lowest rates it takes a little more than it is given."""
 
     kbps: int
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Aac:  # noqa: ARG003
-        return cls(int(rng.integers(8, 49)), level_dbov=_draw_level(rng))
+        return cls(int(rng.integers(8, 49)), level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -236,7 +211,7 @@ class Aac(Coding):
 
 
 @dataclass(frozen=True)
-class Vorbis(Coding):
+class Vorbis(FfmpegCoding):
     """Vorbis I at 16 kHz, by FFmpeg's own encoder: coarse, and with holes in the spectrum at low quality."""
 
     quality: float
@@ -244,7 +219,7 @@ class Vorbis(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Vorbis:  # noqa: ARG003
-        return cls(uniform(rng, 0.5, 5), level_dbov=_draw_level(rng))
+        return cls(uniform(rng, 0.5, 5), level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -260,7 +235,7 @@ class Vorbis(Coding):
 
 
 @dataclass(frozen=True)
-class Sbc(Coding):
+class Sbc(FfmpegCoding):
     """Sub-band coding of Bluetooth headsets (A2DP, annex B) at 16 kHz."""
 
     kbps: int
@@ -268,7 +243,7 @@ class Sbc(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Sbc:  # noqa: ARG003
-        return cls(int(rng.choice([16, 24, 32, 48, 64])), level_dbov=_draw_level(rng))
+        return cls(int(rng.choice([16, 24, 32, 48, 64])), level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -285,12 +260,12 @@ class Mp2(Mpeg2):
 
 
 @dataclass(frozen=True)
-class RealAudio(Coding):
+class RealAudio(FfmpegCoding):
     """RealAudio 1.0 ("14.4"): 8 kb/s CELP, narrowband."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> RealAudio:  # noqa: ARG003
-        return cls(level_dbov=_draw_level(rng))
+        return cls(level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
@@ -298,7 +273,7 @@ class RealAudio(Coding):
 
 
 @dataclass(frozen=True)
-class Nellymoser(Coding):
+class Nellymoser(FfmpegCoding):
     """Nellymoser Asao, of voice chats in browsers: transforms with bands of fixed width, 2 bits a sample."""
 
     rate_hz: int
@@ -306,9 +281,116 @@ class Nellymoser(Coding):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Nellymoser:  # noqa: ARG003
-        return cls(NARROWBAND if rng.random() < 0.6 else 16_000, level_dbov=_draw_level(rng))
+        return cls(NARROWBAND if rng.random() < 0.6 else 16_000, level_dbov=draw_level(rng))
 
     @property
     def coder(self) -> Coder:
         late = 256 if self.rate_hz == NARROWBAND else 128  # half a frame
         return Coder("nellymoser", "nellymoser", delay=late, rate=self.rate_hz, sample_format="flt")
+
+
+@dataclass(frozen=True)
+class AptX(FfmpegCoding):
+    """aptX of Bluetooth headsets: four sub-bands of ADPCM, 4 bits a sample."""
+
+    rate_hz: int
+    """Sample rate of its input, 16000 or 48000"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> AptX:  # noqa: ARG003
+        return cls(16_000 if rng.random() < 0.6 else 48_000, level_dbov=draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        late = 90 if self.rate_hz == 16_000 else 30
+        return Coder("aptx", "aptx", delay=late, rate=self.rate_hz, sample_format="s32p", layout="stereo")
+
+
+WMA_FRAME = 512
+"""Samples, which the decoder drops"""
+
+
+@dataclass(frozen=True)
+class Wma(FfmpegCoding):
+    """Windows Media Audio, version 1 or 2, at 16 kHz."""
+
+    version: int
+    """1 or 2"""
+    kbps: int
+    """24 to 48; FFmpeg's encoder has no less"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Wma:  # noqa: ARG003
+        kbps = int(rng.choice([24, 28, 32, 48]))
+        return cls(int(rng.integers(1, 3)), kbps, level_dbov=draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        name = f"wmav{self.version}"
+        return Coder(
+            name, name, 0, sample_format="fltp", bit_rate=1000 * self.kbps, container="asf", lead=WMA_FRAME
+        )
+
+
+@dataclass(frozen=True)
+class Ac3(FfmpegCoding):
+    """AC-3 (ATSC A/52) or Enhanced AC-3 at 32 kHz, of television."""
+
+    enhanced: bool
+    kbps: int
+    """32 to 64; Enhanced AC-3 from 16"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Ac3:  # noqa: ARG003
+        enhanced = bool(rng.random() < 0.5)
+        kbps = int(rng.choice([16, 24, 32, 48] if enhanced else [32, 40, 48, 64]))
+        return cls(enhanced, kbps, level_dbov=draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        name = "eac3" if self.enhanced else "ac3"
+        return Coder(name, name, delay=128, rate=32_000, sample_format="fltp", bit_rate=1000 * self.kbps)
+
+
+ADPCM_FORMATS = {"ima_qt": "s16p", "ms": "s16", "yamaha": "s16", "swf": "s16", "adx": "s16"}
+"""Variant of ADPCM by FFmpeg's name -> sample format"""
+
+
+@dataclass(frozen=True)
+class Adpcm(FfmpegCoding):
+    """ADPCM with 4 bits a sample, as in files and games: IMA, Microsoft, Yamaha, Flash, ADX."""
+
+    variant: str
+    """One of ADPCM_FORMATS"""
+    rate_hz: int
+    """Sample rate of its input, 8000 or 16000; Flash has 11025."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Adpcm:  # noqa: ARG003
+        variant = str(rng.choice(list(ADPCM_FORMATS)))
+        rate = NARROWBAND if rng.random() < 0.5 else 16_000
+        return cls(variant, 11_025 if variant == "swf" else rate, level_dbov=draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        name = f"adpcm_{self.variant}"
+        return Coder(name, name, delay=0, rate=self.rate_hz, sample_format=ADPCM_FORMATS[self.variant])
+
+
+@dataclass(frozen=True)
+class Dpcm(FfmpegCoding):
+    """Delta modulation without a predictor: RoQ (8 bits a sample), DFPWM (1 bit)."""
+
+    variant: Literal["roq", "dfpwm"]
+    rate_hz: int
+    """Sample rate of its input: 22050 for RoQ; 48000 for DFPWM"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dpcm:  # noqa: ARG003
+        roq = rng.random() < 0.5
+        return cls("roq" if roq else "dfpwm", 22_050 if roq else 48_000, level_dbov=draw_level(rng))
+
+    @property
+    def coder(self) -> Coder:
+        name, form = {"roq": ("roq_dpcm", "s16"), "dfpwm": ("dfpwm", "u8")}[self.variant]
+        return Coder(name, name, delay=0, rate=self.rate_hz, sample_format=form)

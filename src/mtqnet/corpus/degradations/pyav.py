@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
+from mtqnet.corpus.degradations.pcm import FULL_SCALE, as_int16
 from mtqnet.errors import missing_extra
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ Samples = NDArray[np.float32]
 Options = tuple[tuple[str, str], ...]
 """FFmpeg's names and values"""
 
-FULL_SCALE_16 = 32768
-"""Full scale of 16-bit PCM"""
+OFFSET_8 = 128
+"""Silence in unsigned 8-bit PCM"""
 PCM_FRAME = 1024
 """Samples a packet where the encoder leaves its size open"""
 COMMON: Options = (("threads", "1"), ("flags", "+bitexact"), ("strict", "experimental"))
@@ -42,13 +44,17 @@ class Coder:
     rate: int = SAMPLE_RATE
     """Hz, at which the encoder is fed"""
     sample_format: str = "s16"
-    """"s16", "flt" or "fltp": what the encoder takes"""
+    """What the encoder takes, by the names of FFmpeg: s16, s16p, s32p, u8, flt or fltp"""
     layout: str = "mono"
     """"stereo" for encoders that know nothing else: the signal goes in twice, and the left one comes out"""
     bit_rate: int = 0
     """Bits a second; 0: the options say it."""
     encoder_options: Options = ()
     decoder_options: Options = ()
+    container: str = ""
+    """Format of a file in between, for decoders that need more than the packets (WMA: "asf")"""
+    lead: int = 0
+    """Samples of silence at 16 kHz in front, for decoders that lose the beginning; `delay` is measured with it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ def coded(samples: Samples, coder: Coder) -> Samples:
 
     Raises MissingExtraError without PyAV.
     """
-    given = resample(samples, SAMPLE_RATE, coder.rate)
+    given = resample(np.pad(samples, (coder.lead, 0)), SAMPLE_RATE, coder.rate)
+    if coder.container:
+        return resample(_filed(given, coder), coder.rate, SAMPLE_RATE)
     decoded, rate = decode(encode(given, coder), coder)
     return resample(decoded, rate, SAMPLE_RATE)
 
@@ -100,10 +108,20 @@ def decode(stream: Stream, coder: Coder) -> tuple[Samples, int]:
     return np.concatenate([_first_channel(frame) for frame in frames]), int(frames[0].sample_rate)
 
 
-def pcm16(samples: Samples) -> NDArray[np.int16]:
-    """Full scale 1 -> 16 bit, rounded; what is louder is clipped."""
-    scaled = np.rint(samples.astype(np.float64) * FULL_SCALE_16)
-    return np.clip(scaled, -FULL_SCALE_16, FULL_SCALE_16 - 1).astype(np.int16)
+def _filed(samples: Samples, coder: Coder) -> Samples:
+    """(samples,) at `coder.rate` -> what the decoder gives of a file in memory."""
+    av, file = _av(), BytesIO()
+    with av.open(file, "w", format=coder.container, container_options={"fflags": "+bitexact"}) as writer:
+        stream = writer.add_stream(coder.encoder, rate=coder.rate, options=dict((*COMMON, *coder.encoder_options)))
+        stream.layout, stream.format, stream.bit_rate = coder.layout, coder.sample_format, coder.bit_rate
+        stream.codec_context.open()
+        for frame in _frames(samples, stream.codec_context.frame_size or PCM_FRAME, coder):
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file, format=coder.container) as reader:
+        reader.streams.audio[0].thread_type = "NONE"
+        return np.concatenate([_first_channel(frame) for frame in reader.decode(audio=0)])
 
 
 def _context(name: str, mode: str, coder: Coder) -> AudioCodecContext:
@@ -117,7 +135,7 @@ def _frames(samples: Samples, size: int, coder: Coder) -> Iterator[Any]:
     """Frames of `size` samples each, the last filled up with silence."""
     av = _av()
     padded = np.pad(samples, (0, -len(samples) % size))
-    values = pcm16(padded) if coder.sample_format == "s16" else padded
+    values = _as_format(padded, coder.sample_format)
     planes = 2 if coder.layout == "stereo" else 1
     for start in range(0, len(values), size):
         block = np.tile(values[start : start + size], (planes, 1))
@@ -126,10 +144,24 @@ def _frames(samples: Samples, size: int, coder: Coder) -> Iterator[Any]:
         yield frame
 
 
+def _as_format(samples: Samples, sample_format: str) -> NDArray[Any]:
+    """Full scale 1 -> the numbers of FFmpeg's sample format."""
+    kind = sample_format.removesuffix("p")
+    if kind == "s16":
+        return as_int16(samples)
+    if kind == "s32":
+        return as_int16(samples).astype(np.int32) << 16
+    if kind == "u8":
+        return ((as_int16(samples) >> 8) + OFFSET_8).astype(np.uint8)
+    return samples
+
+
 def _first_channel(frame: Any) -> Samples:
     array = frame.to_ndarray()  # (channels, samples), or (1, samples * channels) for interleaved formats
     first = array[0] if frame.format.is_planar else array[0, :: frame.layout.nb_channels]
-    scale = FULL_SCALE_16 if array.dtype == np.int16 else 1
+    if array.dtype == np.uint8:
+        return np.asarray((first.astype(np.float32) - OFFSET_8) / OFFSET_8, dtype=np.float32)
+    scale = {np.dtype(np.int16): FULL_SCALE, np.dtype(np.int32): FULL_SCALE << 16}.get(array.dtype, 1)
     return np.asarray(first / np.float32(scale), dtype=np.float32)
 
 

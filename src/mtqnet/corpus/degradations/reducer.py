@@ -52,6 +52,11 @@ class SpectralGain:
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> SpectralGain:  # noqa: ARG003
         return cls(uniform(rng, 0.7, 4), uniform(rng, -35, -6), uniform(rng, 0.5, 2))
 
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> SpectralGain:
+        """A Wiener filter with a usual floor."""
+        return cls(uniform(rng, 0.8, 2), uniform(rng, -30, -15), 1.0)
+
     def __call__(self, tracks: Tracks) -> Tracks:
         return _shadowed(tracks, self._gain)
 
@@ -86,6 +91,11 @@ class SpectralSubtraction:
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> SpectralSubtraction:  # noqa: ARG003
         return cls(uniform(rng, 1, 8), uniform(rng, -50, -8), int(rng.integers(1, 3)))
 
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> SpectralSubtraction:
+        """The usual over-subtraction of Berouti et al."""
+        return cls(uniform(rng, 2, 5), uniform(rng, -40, -15), int(rng.integers(1, 3)))
+
     def __call__(self, tracks: Tracks) -> Tracks:
         return _shadowed(tracks, self._gain)
 
@@ -112,6 +122,11 @@ class LogMmse:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> LogMmse:  # noqa: ARG003
         return cls(uniform(rng, 0.7, 4), uniform(rng, -30, -6), uniform(rng, 0.85, 0.995))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> LogMmse:
+        """The usual smoothing of Ephraim and Malah."""
+        return cls(uniform(rng, 0.8, 2), uniform(rng, -30, -15), 0.98)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return _shadowed(tracks, self._gain)

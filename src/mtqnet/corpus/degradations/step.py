@@ -6,20 +6,16 @@ from typing import Protocol
 
 import numpy as np
 
-from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks
 
 
 class Step(Protocol):
-    """One kind of damage with its parameters: a frozen dataclass of numbers and strings.
+    """One kind of processing with its parameters: a frozen dataclass of numbers and strings.
 
-    Equal parameters give equal samples: noise that a step makes comes from a seed among them.
+    Equal parameters give equal samples: noise that a step makes comes from a seed among them. Each kind but Splice
+    has a class method `draw(rng, pool, samples)`, which picks parameters for a clip of so many samples.
+    Suppressors also have `full(rng)`: the tool as it is used in practice, once and at full strength.
     """
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Step:
-        """Parameters for a clip of so many samples."""
-        ...
 
     def __call__(self, tracks: Tracks) -> Tracks: ...
 

@@ -10,23 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.blackbox import TAIL, fitted, through
+from mtqnet.corpus.degradations.pcm import as_float, as_int16, in_frames
 from mtqnet.corpus.degradations.step import uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks
 from mtqnet.errors import missing_extra
 
 Tool = Callable[[Samples], Samples]
-T = TypeVar("T", bound=np.generic)
-
-FULL_SCALE = 32_768
-"""16-bit samples in a full scale of 1"""
 FRAME = 160
 """Samples, 10 ms: what WebRTC takes at a time; SpeexDSP takes any number."""
 SPEEX_SET_NOISE_SUPPRESS = 18
@@ -52,6 +47,11 @@ class NoiseReduce:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> NoiseReduce:  # noqa: ARG003
         return cls(uniform(rng, 0.4, 1.0), bool(rng.random() < 0.5))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> NoiseReduce:
+        """All of what is taken for noise goes, the default of the package."""
+        return cls(1.0, bool(rng.random() < 0.5))
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return through(tracks, self.process, self.DELAY)
@@ -86,6 +86,11 @@ class WebRtc:
         gain = int(rng.integers(3, 32)) if rng.random() < 0.3 else 0
         return cls(int(rng.integers(1, 5)), gain, draw_passes(rng))
 
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> WebRtc:
+        """Moderate to very high suppression, without gain control."""
+        return cls(int(rng.integers(2, 5)), 0, 1)
+
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, 1.0, self.passes)
 
@@ -114,6 +119,11 @@ class SpeexDsp:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> SpeexDsp:  # noqa: ARG003
         return cls(-int(rng.integers(6, 61)), draw_passes(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> SpeexDsp:
+        """At least as strong as its default."""
+        return cls(-int(rng.integers(15, 41)), 1)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, 1.0, self.passes)
@@ -149,21 +159,19 @@ def reduced(tracks: Tracks, tool: Tool, delay: int, wet: float, passes: int) -> 
     return through(tracks, run, passes * delay)
 
 
+def at_input_level(out: Samples, given: Samples, delay: int) -> Samples:
+    """The output of a tool that sets its own level, at the level and with the polarity of its input.
+
+    The gain is that of least squares. Networks trained on scale-invariant measures may turn the polarity.
+    """
+    late = fitted(out, delay, len(given)).astype(np.float64)
+    power = float(late @ late)
+    gain = float(late @ given) / power if power > 0 else 1.0
+    return np.asarray(out * np.float32(gain or 1.0), dtype=np.float32)
+
+
 def draw_passes(rng: np.random.Generator) -> int:
     return 2 if rng.random() < SECOND_PASS_CHANCE else 1
-
-
-def in_frames(samples: NDArray[T], frame: int) -> NDArray[T]:
-    """(samples,) -> (frames, frame), the last one filled up with zeros."""
-    return np.pad(samples, (0, -len(samples) % frame)).reshape(-1, frame)
-
-
-def as_int16(samples: Samples) -> NDArray[np.int16]:
-    return np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
-
-def as_float(samples: NDArray[np.int16]) -> Samples:
-    return samples.astype(np.float32) / np.float32(FULL_SCALE)
 
 
 @lru_cache(maxsize=1)

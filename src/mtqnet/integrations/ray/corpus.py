@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtqnet.corpus import build, chain, degradations
+from mtqnet.corpus import build
 from mtqnet.corpus.build import Built, Chunk, Order, Progress
-from mtqnet.corpus.pool import Pool, pools
+from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.sources import Split
 from mtqnet.integrations.ray.cluster import cluster_errors, connected, need_ray, processors
 from mtqnet.scoring.workers import ONE_MATH_THREAD
@@ -39,8 +39,7 @@ def build_corpus(
     Raises CorpusError, and MissingExtraError if a tool is not installed here.
     """
     need_ray()
-    degradations.require(chain.names())
-    made = pools(order.sources, order.split_seed, [split for split, clips in order.clips.items() if clips])
+    order, made = build.prepared(order)
     build._claim(order, made, out)
     build._sweep(out)
     missing = [chunk for chunk in _chunks(order) if not chunk.part(out).exists()]

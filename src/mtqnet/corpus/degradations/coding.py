@@ -1,0 +1,92 @@
+"""What all codecs share: the level at the encoder, the delay of the decoder, speech and noise as two tracks.
+
+Each codec encodes and decodes the mixture as a black box (blackbox.py). Its delay is a constant, measured between
+400 and 3400 Hz, where its own high-pass filter does not change the phase; tests pin it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.audio.level import FLOOR_DB, NOMINAL_DBOV, active_level
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
+from mtqnet.corpus.degradations.blackbox import HEADROOM, through
+from mtqnet.corpus.degradations.pcm import as_float, as_int16
+from mtqnet.corpus.degradations.step import uniform
+from mtqnet.corpus.tracks import Tracks
+
+Samples = NDArray[np.float32]
+Pcm = NDArray[np.int16]
+
+NARROWBAND = 8_000
+"""Hz, sample rate of telephone codecs"""
+LOWEST_DBOV, HIGHEST_DBOV = -38.0, -16.0
+"""dBov: ITU-T P.830 tests codecs at levels on both sides of the nominal one."""
+
+
+@dataclass(frozen=True)
+class Coding(ABC):
+    """An encoder and its decoder."""
+
+    level_dbov: float = field(default=NOMINAL_DBOV, kw_only=True)
+    """Active level at the encoder; the decoded signal gets the original level again."""
+
+    @property
+    @abstractmethod
+    def delay(self) -> int:
+        """Samples at 16 kHz by which `transcode` is late."""
+
+    @abstractmethod
+    def transcode(self, samples: Samples) -> Samples:
+        """Encode and decode (samples,) at 16 kHz, full scale 1; return about as many, `delay` samples late."""
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return through(tracks, self.at_level, self.delay)
+
+    def at_level(self, samples: Samples) -> Samples:
+        """`transcode` at `level_dbov`, with the original level again afterwards."""
+        gain = np.float32(_gain(samples, self.level_dbov))
+        return np.asarray(self.transcode(samples * gain) / gain, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class PcmCoding(Coding):
+    """A codec that takes and gives 16-bit samples."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the codec in Hz"""
+        return SAMPLE_RATE
+
+    @abstractmethod
+    def transcode_pcm(self, pcm: Pcm) -> Pcm:
+        """Encode and decode (samples,) at `sample_rate`."""
+
+    def transcode(self, samples: Samples) -> Samples:
+        pcm = as_int16(resample(samples, SAMPLE_RATE, self.sample_rate))
+        return resample(as_float(self.transcode_pcm(pcm)), self.sample_rate, SAMPLE_RATE)
+
+
+@dataclass(frozen=True)
+class NarrowbandCoding(PcmCoding):
+    """A codec that takes and gives 16-bit samples at 8 kHz."""
+
+    @property
+    def sample_rate(self) -> int:
+        return NARROWBAND
+
+
+def draw_level(rng: np.random.Generator) -> float:
+    """Level at the encoder in dBov."""
+    return uniform(rng, LOWEST_DBOV, HIGHEST_DBOV)
+
+
+def _gain(samples: Samples, level_dbov: float) -> float:
+    level, peak = active_level(samples), float(np.abs(samples).max(initial=0.0))
+    if level <= FLOOR_DB or peak == 0.0:
+        return 1.0
+    return min(float(10 ** ((level_dbov - level) / 20)), HEADROOM / peak)
