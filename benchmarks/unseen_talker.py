@@ -24,13 +24,8 @@ from typing import Annotated
 import typer
 
 from mtqnet import __version__
-<<<<<<< HEAD
-from mtqnet.audio import 
+from mtqnet.audio import reading
 from mtqnet.evaluation import ratings
-=======
-from mtqnet.audio import 
-from mtqnet.evaluation import label_tables
->>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks)
 from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI

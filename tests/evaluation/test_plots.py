@@ -113,11 +113,7 @@ def test_model_without_track_or_with_fewer_scores_is_drawn(
     file = examples / "1_clean.flac"
     scores = mtqnet.score(file, model=make_model(track=False))
     assert scores.track is None
-<<<<<<< HEAD:tests/evaluation/test_plots.py
-    plots.draw_recording(audio.read(file).samples, scores, tmp_path / "flat.png")
-=======
-    recording_picture.draw(reading.read(file).samples, scores, tmp_path / "flat.png")
->>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks):tests/evaluation/test_recording_picture.py
+    plots.draw_recording(reading.read(file).samples, scores, tmp_path / "flat.png")
     assert (tmp_path / "flat.png").stat().st_size > 50_000
 
 

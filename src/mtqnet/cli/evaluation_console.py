@@ -148,13 +148,8 @@ def gate_paths(paths: Sequence[Path], asked: Asked, junit: Path | None, as_json:
 
 def plot_recording(file: Path, output: Path, model: str, threads: int) -> None:
     """Draw one recording and its scores. Raises AudioError where it has none, MtqnetError."""
-<<<<<<< HEAD
     from mtqnet.audio import reading
     from mtqnet.evaluation import plots, tables
-=======
-    from mtqnet.audio import reading
-    from mtqnet.evaluation import canvas, recording_picture
->>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks)
     from mtqnet.scoring.over_time import with_local_track
     from mtqnet.scoring.predictor import Predictor
 
@@ -162,13 +157,8 @@ def plot_recording(file: Path, output: Path, model: str, threads: int) -> None:
     tables.refuse_overwrite(output, [file])
     predictor = Predictor(model, threads)
     scores = predictor.score(file).raise_for_error()
-<<<<<<< HEAD
     samples = reading.read(file).samples
     plots.draw_recording(samples, with_local_track(predictor, samples, scores), output)
-=======
-    samples = reading.read(file).samples
-    recording_picture.draw(samples, with_local_track(predictor, samples, scores), output)
->>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks)
     _screen().print(Text(str(scores)), soft_wrap=True)
 
 

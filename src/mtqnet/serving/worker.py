@@ -114,13 +114,8 @@ def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
     """Write the plot of a recording in the format of the suffix. Raises TooLongError."""
     scores = _scores(upload, model, _held(limits))
     if scores.error is None:
-<<<<<<< HEAD
-        samples = audio.read(upload.path).samples
-        plots.draw_recording(samples, with_local_track(predictor(model), samples, scores), picture)
-=======
         samples = reading.read(upload.path).samples
-        recording_picture.draw(samples, with_local_track(predictor(model), samples, scores), picture)
->>>>>>> 29319d3 (Audio: one streaming analyser for files, long files and live sound; containers detected by content; PyAV for formats of phones and browsers; decoding in bounded blocks)
+        plots.draw_recording(samples, with_local_track(predictor(model), samples, scores), picture)
     return scores
 
 
