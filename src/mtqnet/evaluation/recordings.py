@@ -29,7 +29,7 @@ from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import Interval
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import COLUMNS, Scores
-from mtqnet.scoring.tables import AUDIO_SUFFIXES as TABLE_SUFFIXES
+from mtqnet.scoring.tables import SUFFIXES as TABLE_SUFFIXES
 from mtqnet.scoring.tables import WINDOW_COLUMNS
 from mtqnet.targets import BY_KEY, KEYS
 
