@@ -18,7 +18,7 @@ RAY = SimpleNamespace(exceptions=SimpleNamespace(RayError=GoneError))
 
 
 def test_reason_is_what_ray_wrapped() -> None:
-    says = r"^the cluster failed \(no room on the disk\): .* run the command again"
+    says = r"^the cluster failed \(no room on the disk\); .* run the command again"
     with pytest.raises(MtqnetError, match=says), cluster.cluster_errors(RAY):
         raise GoneError("a trace\nof many\nlines") from OSError("no room on the disk\nof node 3")
 

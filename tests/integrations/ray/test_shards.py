@@ -136,11 +136,11 @@ def test_shards_are_cut_and_found_again(tmp_path: Path, monkeypatch: pytest.Monk
 def test_other_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     out = Folder.of(str(tmp_path / "out"))
     shards.plan_for(out, REQUEST, [Entry("a.wav", "/a.wav")])
-    with pytest.raises(UsageError, match="other model_sha256"):
+    with pytest.raises(UsageError, match="another model_sha256"):
         shards.plan_for(out, replace(REQUEST, model_sha256="def"), ())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("Dear sir")
-    with pytest.raises(UsageError, match="no run of this kind"):
+    with pytest.raises(UsageError, match="contains other files"):
         shards.plan_for(Folder.of(str(tmp_path / "mine")), REQUEST, ())
 
 
