@@ -9,9 +9,11 @@ LOAD_MODEL ?= base
 STREAM_MODEL ?= $(LOAD_MODEL)
 FILES ?= 5000
 TIMED ?= 3000
+DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0 libspandsp2 libopus0 codec2 \
+	gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-bad nodejs
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: demo test check format examples curves measures corpus train tuning small card peers reproduce bench docs clean load history scale
+.PHONY: demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -42,10 +44,15 @@ measures: .venv/dev.done  ## docs/labeller.md: the labeller's measures against r
 		--triples $(DATA)/pairs_voicebank_demand_cmgan --speech $(DATA)/speech_librispeech/train-clean-100 \
 		--output docs/labeller.md
 
+corpus-tools: .venv/dev.done  ## codecs and suppressors that corpora may use (docs/corpus-tools.md); what cannot be installed is left out
+	-apt-get install --yes --quiet --no-install-recommends $(DEBIAN_TOOLS)
+	-npm install --no-save @wasm-audio-decoders/opus-ml@0.0.3
+	$(BIN)/mtqnet corpus kinds
+
 corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/corpus.md says of them
 	$(BIN)/mtqnet corpus build --speech $(DATA)/speech_librispeech/train-clean-100 --speech $(DATA)/speech_asterisk_5lang \
 		--speech $(DATA)/pairs_voicebank_demand_cmgan/clean --noise $(DATA)/noise_mixed_cc --rooms $(DATA)/rir_real \
-		--train 8200 --validation 600 --test 600 --unseen 600 --out runs/corpus
+		--train 8200 --validation 500 --test 500 --unseen 400 --unseen2 400 --out runs/corpus
 	$(BIN)/mtqnet corpus describe runs/corpus --picture docs/corpus.png
 
 train: .venv/dev.done peers  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model

@@ -67,7 +67,7 @@ def test_noise_goes_and_speech_keeps_its_level(step: Tool, noisy: Tracks) -> Non
     before, after = (label(t.clean, t.speech, t.noise) for t in (noisy, made))
     assert after.n_mos > before.n_mos + 0.1
     assert rms_level(noisy.noise) - rms_level(made.noise) > 3
-    assert active_level(made.speech) == pytest.approx(active_level(noisy.speech), abs=3)
+    assert active_level(made.speech) == pytest.approx(active_level(noisy.speech), abs=4)
 
 
 @pytest.mark.parametrize("step", [tool for tool, _ in PINNED], ids=str)

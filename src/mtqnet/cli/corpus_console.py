@@ -101,6 +101,7 @@ def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) ->
         console = Console(width=PIPE_WIDTH)
     for table in describe.tables(describe.describe(rows)):
         console.print(table)
+    console.print(kinds.summary(rows), highlight=False)
     if picture is not None:
         pictures.draw(rows, picture)
         print(picture)

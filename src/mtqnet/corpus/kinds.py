@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,3 +56,16 @@ def is_ordinary(steps: Sequence[Mapping[str, Any]]) -> bool:
     spliced = any(step["step"] == "Splice" for step in processed)
     last = processed[-1]
     return not spliced and all(last[name] == full for name, full in FULL_STRENGTH.items() if name in last)
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many kinds of processing occur in the clips of a table, and how many clips are the ordinary case."""
+    recipes = [json.loads(row["recipe"])["steps"] for row in rows]
+    found = {step["step"] for steps in recipes for step in flat(steps)} & set(STEPS)
+    codecs, suppressors = (sum(group(name) == kind for name in found) for kind in ("codec", "suppressor"))
+    ordinary = sum(is_ordinary(steps) for steps in recipes)
+    return (
+        f"{len(found)} of {len(STEPS)} kinds of processing occur, {codecs} codecs and {suppressors} suppressors among "
+        f"them. The ordinary case (one suppressor at full strength, no other processing after it): {ordinary} clips, "
+        f"{ordinary / max(1, len(recipes)):.1%}."
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations import excitation
 from mtqnet.corpus.degradations.blackbox import through
 from mtqnet.corpus.degradations.excitation import HOP
@@ -82,7 +83,7 @@ class NeuralVocoder:
 
 def mel_filters() -> NDArray[np.float64]:
     """(BANDS, bins): triangles on the mel axis of O'Shaughnessy from 0 to 8 kHz, each of which adds up to 1."""
-    bins, highest = WINDOW // 2 + 1, excitation.SAMPLE_RATE / 2
+    bins, highest = WINDOW // 2 + 1, SAMPLE_RATE / 2
     hertz = np.linspace(0, highest, bins)
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + highest / 700), BANDS + 2) / 2595) - 1)
     rise = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

@@ -1,0 +1,54 @@
+"""All kinds of processing are counted by group, in the program and in the clips of a corpus."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mtqnet.cli import corpus_console
+from mtqnet.corpus import chain
+from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.kinds import group, kinds, summary
+
+
+def test_there_are_at_least_seventy_kinds_and_forty_codecs_and_suppressors() -> None:
+    found = kinds()
+    assert len(found) == len(STEPS) >= 70
+    assert sum(kind.group in ("codec", "suppressor") for kind in found) >= 40
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("Opus", "codec"), ("LyraV2", "codec"), ("Dtln", "suppressor"), ("SpectralGain", "suppressor"),
+     ("Resynthesis", "other"), ("AutomaticGain", "other"), ("Splice", "other")],
+)  # fmt: skip
+def test_groups(name: str, kind: str) -> None:
+    assert group(name) == kind
+
+
+def test_codecs_and_suppressors_of_the_chain_are_of_these_groups() -> None:
+    assert {group(name) for name in (*chain.CODEC.kinds, *chain.HELD_OUT_CODECS, "AmrWb")} == {"codec"}
+    assert {group(name) for name in (*chain.SUPPRESSOR.kinds, *chain.HELD_OUT_SUPPRESSORS, "Hush")} == {
+        "suppressor"
+    }
+
+
+def test_held_out_kinds_name_their_split() -> None:
+    assert {kind.name: kind.held_out for kind in kinds() if kind.held_out} == {
+        **dict.fromkeys(("Aac", "G7231", "SpeexDsp", "Gtcrn"), "unseen"),
+        **dict.fromkeys(("AmrWb", "Hush"), "unseen2"),
+    }
+
+
+def test_clips_are_summed_up() -> None:
+    ordinary = [{"step": "WhiteNoise"}, {"step": "Dtln", "wet": 1.0}, {"step": "Playback"}]
+    spliced = [{"step": "Splice", "steps": [{"step": "Opus", "kbps": 6}]}, {"step": "Playback"}]
+    told = summary([{"recipe": json.dumps({"steps": steps})} for steps in (ordinary, spliced, spliced, spliced)])
+    assert "5 of" in told and "1 codecs and 1 suppressors" in told and "1 clips, 25.0%" in told
+
+
+def test_list_shows_the_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    corpus_console.list_kinds()
+    printed = capsys.readouterr().out
+    assert f"{len(STEPS)} kinds of processing" in printed and "OpusNeural" in printed
