@@ -223,7 +223,7 @@ def test_table_stands_for_its_corpus(corpus: Corpus, tmp_path: Path) -> None:
 
 
 def test_nothing_to_hear_is_refused_in_words(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no clips to hear"):
+    with pytest.raises(CorpusError, match="no clip matches"):
         page(corpus.root, [], tmp_path / "none.html", 3, 1, "none")
     with pytest.raises(UsageError, match="1 or more"):
         page(corpus.root, corpus.rows, tmp_path / "none.html", 0, 1, "none")

@@ -112,7 +112,7 @@ def test_what_is_not_known_is_said_with_what_is(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        (["s_mos<1.2"], r"no clip of 4 fits s_mos<1.2.*s_mos goes from 1.5 to 4.5"),
+        (["s_mos<1.2"], r"no clip of 4 matches s_mos<1.2.*s_mos goes from 1.5 to 4.5"),
         (["steps=Opus", "s_mos>4"], r"steps=Opus and s_mos>4.*steps=Opus fits 2.*s_mos>4 fits 1"),
         (["speaker=7"], r"speaker is 19, 190, p2"),
         (["Opus.kbps>30"], r"Opus.kbps goes from 8 to 24"),

@@ -1,1 +1,1 @@
-"""Clean speech + noise + rooms -> degraded clips with labels. Speech and noise stay two tracks throughout."""
+"""Clean speech + noise + rooms -> degraded clips with labels. Speech and noise are separate tracks throughout."""

@@ -32,11 +32,11 @@ EDGES: Mapping[str, tuple[float, ...]] = {
     "stoi": (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
     "sdi": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0),
 }
-"""Ends of intervals, of SDI in log10. Narrower where degraded speech mostly lies."""
+"""Ends of intervals, of SDI in log10. Narrower in the range of most degraded speech."""
 BINS = 10
 """Of a parameter's histogram"""
 NOT_SPREAD = frozenset({"seed", "start", "starts", "grow_at", "shrink_at"})
-"""Seeds and samples: they say nothing of how hard a step is."""
+"""Seeds and samples, which do not describe the strength of a step."""
 BAR = 12
 """Characters of the longest bar"""
 BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -91,7 +91,7 @@ class Degradation:
 
 @dataclass(frozen=True)
 class Description:
-    """All that is told of a corpus."""
+    """Description of a corpus."""
 
     parts: tuple[Part, ...]
     """Splits, and the whole last"""
@@ -115,7 +115,8 @@ class Description:
 
 
 def describe(rows: Sequence[Row]) -> Description:
-    """Count what is in these clips. Raises CorpusError where there are none, or the table is not a corpus's."""
+    """Count the contents of these clips. Raises CorpusError if there are no clips or the table is not that of a
+    corpus."""
     if not rows:
         raise CorpusError("there are no clips to describe: relax the conditions, or build the corpus")
     needed = ("split", "speaker", "seconds", "recipe", *(target.label for target in TARGETS))
@@ -183,7 +184,7 @@ def _degradations(rows: Sequence[Row], quest: Array) -> tuple[Degradation, ...]:
 
 
 def _numbers(name: str, value: Any) -> list[float]:
-    """Numbers in a parameter: itself, or what is in a list. Words, truth values and seeds are none."""
+    """Return the numbers in a parameter: itself, or the elements of a list; not text, booleans and seeds."""
     values = value if isinstance(value, list) else [value]
     if name in NOT_SPREAD:
         return []
@@ -288,12 +289,12 @@ def _table(title: str, first: str, *heads: str) -> Table:
 
 
 def bar(share: float, width: int) -> str:
-    """A bar of block characters, to an eighth of one; what is not nothing is seen."""
+    """A bar of block characters with a resolution of an eighth; values above zero are visible."""
     eighths = max(round(share * width * 8), 1 if share > 0 else 0)
     return "█" * (eighths // 8) + (BLOCKS[eighths % 8] if eighths % 8 else "")
 
 
 def columns(counts: Sequence[int]) -> str:
-    """A histogram as one line of block characters; a blank where there is nothing."""
+    """A histogram as one line of block characters; a blank for zero."""
     most = max(counts)
     return "".join(HEIGHTS[(count * (len(HEIGHTS) - 1)) // most] if count else " " for count in counts)

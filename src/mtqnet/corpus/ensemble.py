@@ -1,7 +1,7 @@
 """Add the ensemble labels and the disagreement of their sources to a corpus: `mtqnet corpus ensemble`.
 
 The predictors score the clips in an environment of their own (corpus/peers.py), and the table gets the columns of
-ENSEMBLE_COLUMNS. The columns `s_mos`, `n_mos` and `g_mos` stay the labels of the three-signal labeller; training
+ENSEMBLE_COLUMNS. The columns `s_mos`, `n_mos` and `g_mos` are the labels of the three-signal labeller; training
 with `peers.ensemble = true` uses the ensemble in their place (`as_labels`).
 """
 

@@ -1,6 +1,6 @@
-"""A page to hear a corpus by: one HTML file with its sound inside, which opens without a network.
+"""A page for listening to a corpus: one HTML file with embedded audio, which opens without a network.
 
-Each clip stands beside its clean reference where the source recording is still there. The look and the little
+Each clip is shown with its clean reference if the source recording still exists. The look and the little
 script are in listen.html.j2.
 """
 
@@ -57,7 +57,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Clip:
-    """All that the page shows of a clip. Sound is a data: URI, empty where there is none."""
+    """Content of the page for a clip. Audio is a data: URI, empty if it is missing."""
 
     id: str
     split: str
@@ -78,9 +78,9 @@ def page(root: Path, rows: Sequence[Row], out: Path, count: int, seed: int, titl
     `root` is the corpus. Raises CorpusError where there are no rows, AudioError where a shard cannot be read.
     """
     if count < 1:
-        raise UsageError(f"a page of {count} clips shows nothing: ask for 1 or more")
+        raise UsageError(f"{count} clips were requested: use 1 or more")
     if not rows:
-        raise CorpusError("there are no clips to hear: relax the conditions, or build the corpus")
+        raise CorpusError("no clip matches: relax the conditions, or build the corpus")
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
@@ -151,9 +151,9 @@ def _value(value: Any) -> str:
 
 
 def _clean(recipe: Mapping[str, Any]) -> str:
-    """The reference of the labels: what the chain began with, made again from the source recording."""
+    """Return the clean reference of the labels, generated again from the source recording."""
     try:
         undamaged = Recipe.from_json(json.dumps({**recipe, "steps": []}))
         return playable(render(undamaged).clean)
-    except CorpusError:  # the recording is gone: the clip can be heard all the same
+    except CorpusError:  # the source recording is missing: show the clip without its reference
         return ""

@@ -1,6 +1,6 @@
 """Score recordings with another predictor, by its own code: python peer_worker.py NAME LIST.csv SCORES.csv CORE
 
-Run by the interpreter of an environment that has `speechmos` and `distillmos` (make peers); nothing of mtqnet is
+Run by the interpreter of an environment that has `speechmos` and `distillmos` (make peers); mtqnet is not
 imported. NAME is a key of COLUMNS. LIST.csv: columns path, start, samples (empty: the whole file). Distill-MOS
 imports torchaudio, which it needs for its command line alone; an empty module takes its place, as none fits this
 torch.
@@ -18,7 +18,7 @@ COLUMNS = {
     "dnsmos": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"),
     "distillmos": ("distillmos",),
 }
-"""What each predictor gives"""
+"""Columns of each predictor"""
 
 
 def read(row: dict[str, str]) -> Any:

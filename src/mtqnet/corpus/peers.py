@@ -1,6 +1,6 @@
-"""What other predictors say of clips: DNSMOS P.835, DNSMOS P.808 and Distill-MOS, by their own code.
+"""Scores of other predictors: DNSMOS P.835, DNSMOS P.808 and Distill-MOS, computed by their own code.
 
-They want packages that this project never installs (librosa), so they run in an environment of their own, made by
+They need packages that this project does not install (librosa), so they run in a separate environment, created by
 `make peers`; peer_worker.py is what runs there. Their scores are rivals in the experiments, and further pseudo
 labels in training.
 """
@@ -43,7 +43,7 @@ class _Chunk:
 
 
 def predictors_of(columns: Sequence[str]) -> tuple[str, ...]:
-    """The predictors that give these columns, each once."""
+    """Return the predictors that provide these columns, each once."""
     owner = {column: predictor for predictor, named in COLUMNS.items() for column in named}
     return tuple(dict.fromkeys(owner[column] for column in columns))
 

@@ -24,7 +24,7 @@ SIZE_INCH = (17.0, 11.0)
 DPI = 110
 """1870 by 1210 pixels"""
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Of splits: Okabe and Ito's, told apart by colour-blind people too (jfly.uni-koeln.de/color, 2008)."""
+"""Of splits: Okabe and Ito's, distinguishable by colour-blind people (jfly.uni-koeln.de/color, 2008)."""
 GRADES = "viridis"
 """Of MOS: dark is bad"""
 MOS_SPAN = (1.0, 5.0)
@@ -32,7 +32,7 @@ BINS = 24
 MOST_POINTS = 3000
 """Of the scatter; more make a blot and a large SVG"""
 MOST_STEPS = 60
-"""Bars that can be told apart"""
+"""Maximum number of distinguishable bars"""
 DARK = 0.6
 """Correlation beyond which a number is white on its colour"""
 
@@ -77,7 +77,7 @@ def _fill(figure: Figure, rows: Sequence[Row], description: Description) -> None
 
 
 def _spread(axes: Axes, rows: Sequence[Row], target: Target, description: Description, *, first: bool) -> None:
-    """Each split's own shares, so that a small split is seen beside a large one; holes shaded."""
+    """Each split's own shares, so that small and large splits are comparable; empty ranges are shaded."""
     values = label_values(rows, target)
     low, high = target.compress(np.array([target.low, target.high]))
     edges = np.linspace(low, high, BINS + 1)
@@ -103,7 +103,7 @@ def _spread(axes: Axes, rows: Sequence[Row], target: Target, description: Descri
 
 
 def _steps(axes: Axes, key: Axes, description: Description) -> None:
-    """Logarithmic: a step that three clips have is seen beside one that all have."""
+    """Logarithmic, so that rare and frequent steps are visible."""
     shown = description.steps[:MOST_STEPS][::-1]
     grades = np.array([step.means[QUEST.index(G_MOS)] for step in shown])
     scale = _scale(grades)

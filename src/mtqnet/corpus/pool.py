@@ -56,7 +56,7 @@ def pools(sources: Sources, split_seed: int, needed: Sequence[Split] = SPLITS) -
         )
         if split in needed and not (made[split].speech and made[split].noise):
             raise CorpusError(
-                f"too few speakers or noise files: none falls into the {split} split. "
+                f"too few speakers or noise files: the {split} split is empty. "
                 f"There are {len({i.group for i in speech})} speakers and {len(noise)} noise files: add some, "
                 "or try another split seed."
             )

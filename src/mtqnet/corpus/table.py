@@ -1,7 +1,7 @@
-"""The one table of a corpus, a row a clip; and the clip that a row tells of.
+"""The table of a corpus, one row per clip, and access to the clip of a row.
 
-DIR/labels.parquet holds where a clip is (shard, start, samples), what it is (split, speaker, scene, steps), its
-labels with their reasons, and its recipe: JSON from which the clip can be made again.
+DIR/labels.parquet contains the position of a clip (shard, start, samples), what it is (split, speaker, scene, steps),
+its labels with their reasons, and its recipe: JSON from which the clip can be generated again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Row = Mapping[str, Any]
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a corpus (its folder, or its table), or of any label table in Parquet or CSV.
 
-    Numbers of a CSV stay text. Raises CorpusError where there is no table.
+    Numbers of a CSV remain text. Raises CorpusError if the table is missing.
     """
     table = path / TABLE if path.is_dir() else path
     if not table.exists():

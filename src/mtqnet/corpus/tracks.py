@@ -1,4 +1,4 @@
-"""Speech and noise side by side: what every step of a recipe takes and gives.
+"""Speech and noise as two tracks: input and output of every step of a recipe.
 
 Listeners keep SIG high while noise is added and lower it only when the speech itself is damaged. A label that
 says so needs the speech in the degraded clip apart from the noise, so both are carried through
@@ -27,7 +27,7 @@ class Tracks:
 
     @property
     def mixture(self) -> Samples:
-        """What is heard: (samples,)."""
+        """The sum of both tracks, (samples,)."""
         return self.speech + self.noise
 
     def gained(self, gain: Samples | float) -> Tracks:

@@ -30,7 +30,7 @@ SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
 """Longer signs first: `<=` must not be read as `<`."""
 EQUALITY = ("=", "==", "!=")
 KNOWN = tuple(name for name in COLUMNS if name != "recipe")
-"""Columns that a condition may name. The recipe is asked by its steps' parameters."""
+"""Columns that a condition may name. Recipes are queried by the parameters of their steps."""
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 FORM = re.compile(r"\s*(\w+)(?:\.(\w+))?\s*(" + "|".join(SIGNS) + r")\s*(.*\S)\s*")
 SHOWN = 12
@@ -42,7 +42,7 @@ Value = float | str | bool
 
 @dataclass(frozen=True)
 class Condition:
-    """Called with a row of the table, says whether its clip fits."""
+    """Call with a row of the table; returns whether its clip matches."""
 
     text: str
     """As it was written"""
@@ -64,7 +64,7 @@ class Condition:
         return any(SIGNS[self.sign](value, self.wanted) for value in found)
 
     def values(self, row: Row) -> list[Value]:
-        """What the row holds on the condition's left side: none, one or several values."""
+        """Return the values of the row for the left side of the condition."""
         if self.parameter:
             return [self._typed(value) for value in _parameters(row, self.name, self.parameter)]
         stored = row.get(self.name)
@@ -97,7 +97,7 @@ def parse(text: str) -> Condition:
 
 
 def select(rows: Sequence[dict[str, Any]], conditions: Sequence[Condition]) -> list[dict[str, Any]]:
-    """Rows that fit all conditions. Raises CorpusError where none does, saying what would fit."""
+    """Return the rows that match all conditions. Raises CorpusError if no row matches."""
     fitting = [row for row in rows if all(condition(row) for condition in conditions)]
     if fitting:
         return fitting
@@ -105,7 +105,7 @@ def select(rows: Sequence[dict[str, Any]], conditions: Sequence[Condition]) -> l
         raise CorpusError("the corpus has no clips: build it with --clips above 0")
     asked = " and ".join(condition.text for condition in conditions)
     alone = "; ".join(_alone(rows, condition) for condition in conditions)
-    raise CorpusError(f"no clip of {len(rows)} fits {asked}. Each by itself: {alone}. Relax one of them")
+    raise CorpusError(f"no clip of {len(rows)} matches {asked}. Individually: {alone}. Relax a condition")
 
 
 def _alone(rows: Sequence[Row], condition: Condition) -> str:

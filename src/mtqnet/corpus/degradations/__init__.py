@@ -1,8 +1,8 @@
-"""One kind of damage a file. Each file holds frozen dataclasses, the steps: their fields are the parameters
+"""One kind of degradation per file. Each file contains frozen dataclasses, the steps: their fields are the parameters
 that a recipe writes down, `draw` picks them from a random generator, and calling the step applies it.
 
 STEPS lists them all by name, in the order of a real chain: room -> device -> noise -> front-end processing ->
-coder -> network -> playback. Which of them a clip goes through is said in corpus/chain.py.
+coder -> network -> playback. The selection for a clip is defined in corpus/chain.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tools that take samples and give samples: codecs, noise reducers of other packages, neural networks.
+"""Tools that convert samples to samples: codecs, noise suppressors of other packages, neural networks.
 
-Nothing is known of what they do inside. What they did to the speech and to the noise is estimated from what went
+Their internals are not known. Their effect on the speech and on the noise is estimated from what went
 in and what came out (labels/components.py), after their delay is taken off.
 """
 
@@ -18,16 +18,16 @@ from mtqnet.labels.components import components
 Samples = NDArray[np.float32]
 
 TAIL = 4800
-"""Samples, 0.3 s of silence behind a clip: a tool that holds samples back gives the clip's end after it."""
+"""Samples, 0.3 s of silence behind a clip: a tool with a delay returns the end of the clip during this silence."""
 HEADROOM = 0.98
-"""Largest magnitude that a tool is given; louder clips go through it softer and come back as loud as they were."""
+"""Largest magnitude of the input; louder clips are attenuated before the tool and amplified after it."""
 
 
 def through(tracks: Tracks, tool: Callable[[Samples], Samples], delay: int) -> Tracks:
-    """Both tracks after a tool that hears the mixture.
+    """Return both tracks after a tool that processes the mixture.
 
-    `tool` takes (samples,) at 16 kHz, full scale 1, and gives about as many; `delay` is the number of samples by
-    which what it gives is late (constant for a tool; tests pin it). The mixture of the result is what it gave.
+    `tool` takes (samples,) at 16 kHz, full scale 1, and returns about as many; `delay` is the delay of its output in
+    samples (constant for a tool; pinned by tests). The sum of the two tracks is the output of the tool.
     """
     mixture = tracks.mixture
     peak = float(np.abs(mixture).max(initial=0.0))
@@ -41,7 +41,7 @@ def through(tracks: Tracks, tool: Callable[[Samples], Samples], delay: int) -> T
 
 
 def fitted(processed: Samples, delay: int, length: int) -> Samples:
-    """`length` samples of what a tool gave, from `delay` on (negative: it came early), silence behind its end."""
+    """Return `length` samples of the output of a tool from `delay` on (negative: early), padded with silence."""
     late = processed[delay:] if delay >= 0 else np.pad(processed, (-delay, 0))
     late = late[:length]
     return np.pad(late, (0, length - len(late)))

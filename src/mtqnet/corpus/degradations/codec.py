@@ -25,7 +25,7 @@ G726_BITS = {16: 2, 24: 3, 32: 4, 40: 5}
 OPUS_WIDEBAND_KBPS = 9
 """kb/s from which libopus codes a 16 kHz input in wideband, not in narrowband (its threshold table)"""
 OPUS_SILK_KBPS = 18
-"""kb/s from which libopus, told "audio", codes an 8 kHz input by CELT, not by SILK"""
+"""kb/s from which libopus with application "audio" codes an 8 kHz input by CELT instead of SILK"""
 MPEG2_KBPS = (8, 16, 24, 32, 40, 48)
 """kb/s: low rates of MPEG-2 audio, layers II and III (ISO/IEC 13818-3)"""
 QUALITY_TO_LAMBDA = 118
@@ -57,7 +57,7 @@ class Opus(FfmpegCoding):
     rate_hz: int
     """Rate of its input, 8000 or 16000"""
     application: Literal["voip", "audio"]
-    """"voip" takes away what lies below the voice."""
+    """"voip" removes frequencies below the voice."""
     frame_ms: int
     """20, 40 or 60"""
 
@@ -76,7 +76,7 @@ class Opus(FfmpegCoding):
         options = (("application", self.application), ("frame_duration", str(self.frame_ms)))
         return Coder(
             "libopus",
-            "libopus",  # FFmpeg's own decoder gives other samples at every second call, in one clip of a hundred
+            "libopus",  # FFmpeg's own decoder returns different samples at every second call for one clip in a hundred
             delay=late,  # beyond the pre-skip, which the decoder takes off
             rate=self.rate_hz,
             sample_format="flt",
@@ -196,7 +196,7 @@ class Mp3(Mpeg2):
 
 @dataclass(frozen=True)
 class Aac(FfmpegCoding):
-    """MPEG-4 AAC-LC at 16 kHz, by FFmpeg. At the lowest rates it takes a little more than it is given."""
+    """MPEG-4 AAC-LC at 16 kHz, by FFmpeg. At the lowest rates it uses slightly more than the requested rate."""
 
     kbps: int
 

@@ -1,7 +1,7 @@
 """Codec 2 (0.7 to 3.2 kbit/s, narrowband), by its own programs c2enc and c2dec (LGPL-2.1). Debian package codec2.
 
 Programs, because the decoder draws phases from a generator that lives as long as the process: only a fresh process
-gives the same samples again.
+returns the same samples again.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Coding(ABC):
 
 @dataclass(frozen=True)
 class PcmCoding(Coding):
-    """A codec that takes and gives 16-bit samples."""
+    """A codec with 16-bit input and output."""
 
     @property
     def sample_rate(self) -> int:
@@ -73,7 +73,7 @@ class PcmCoding(Coding):
 
 @dataclass(frozen=True)
 class NarrowbandCoding(PcmCoding):
-    """A codec that takes and gives 16-bit samples at 8 kHz."""
+    """A codec with 16-bit input and output at 8 kHz."""
 
     @property
     def sample_rate(self) -> int:

@@ -41,7 +41,7 @@ class BandLimit:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> BandLimit:  # noqa: ARG003
         kind = rng.random()
-        if kind < 0.25:  # an 8 kHz chain: nothing from its Nyquist rate on
+        if kind < 0.25:  # an 8 kHz chain: no signal above its Nyquist frequency
             return cls(0.0, 3800.0, 64)
         if kind < 0.45:  # the telephone band
             return cls(300.0, 3400.0, 12)
@@ -133,10 +133,10 @@ class Dropouts:
 
 @dataclass(frozen=True)
 class DcOffset:
-    """A constant added by a converter. Nobody hears it: no speech, so it is on the noise track."""
+    """A constant added by a converter. It is inaudible and belongs to the noise track."""
 
     share: float
-    """Of the mixture's peak, with sign; made smaller where the sum would go beyond full scale."""
+    """Of the mixture's peak, with sign; reduced if the sum would exceed full scale."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> DcOffset:  # noqa: ARG003

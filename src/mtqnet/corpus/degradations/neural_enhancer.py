@@ -1,7 +1,7 @@
 """Noise suppression by a neural network that the project trained (research/neural), with generated detail.
 
 The network masks the spectrum and adds a spectrum of its own, so that it can restore what noise or a band limit
-has removed, and can be wrong, as generative enhancement is. Checkpoints of one training give several qualities.
+has removed, and can be wrong, as generative enhancement is. Checkpoints of one training provide several qualities.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Speech resynthesised by a neural vocoder that the project trained (research/neural).
 
 Only 80 mel bands and the pitch, each 8 ms, reach the network: the waveform is generated. Checkpoints of one
-training give several qualities.
+training provide several qualities.
 """
 
 from __future__ import annotations

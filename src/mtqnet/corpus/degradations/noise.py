@@ -29,7 +29,7 @@ MODULATION_WIDTH = 0.35
 
 
 def add_at(tracks: Tracks, noise: NDArray[np.floating], snr_db: float) -> Tracks:
-    """Add noise, (samples,), with the speech track's active level snr_db above it. Silence adds nothing."""
+    """Add noise, (samples,), with the speech track's active level snr_db above it. Silent noise has no effect."""
     level = rms_level(noise)
     if level <= FLOOR_DB:
         return tracks

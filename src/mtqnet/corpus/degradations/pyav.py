@@ -29,7 +29,7 @@ OFFSET_8 = 128
 PCM_FRAME = 1024
 """Samples a packet where the encoder leaves its size open"""
 COMMON: Options = (("threads", "1"), ("flags", "+bitexact"), ("strict", "experimental"))
-"""What every coder is told. `strict` lets encoders work that FFmpeg calls experimental (Vorbis)."""
+"""Options of every encoder. `strict` enables encoders that FFmpeg calls experimental (Vorbis)."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Coder:
     sample_format: str = "s16"
     """What the encoder takes, by the names of FFmpeg: s16, s16p, s32p, u8, flt or fltp"""
     layout: str = "mono"
-    """"stereo" for encoders that know nothing else: the signal goes in twice, and the left one comes out"""
+    """"stereo" for stereo-only encoders: the signal is used for both channels, and the left one is returned"""
     bit_rate: int = 0
-    """Bits a second; 0: the options say it."""
+    """Bits per second; 0: defined by the options."""
     encoder_options: Options = ()
     decoder_options: Options = ()
     container: str = ""
@@ -67,7 +67,7 @@ class Stream:
 
 
 def coded(samples: Samples, coder: Coder) -> Samples:
-    """(samples,) at 16 kHz, full scale 1 -> what the decoder gives: about as many, `coder.delay` later.
+    """(samples,) at 16 kHz, full scale 1 -> output of the decoder: about as many samples, `coder.delay` later.
 
     Raises MissingExtraError without PyAV.
     """
@@ -109,7 +109,7 @@ def decode(stream: Stream, coder: Coder) -> tuple[Samples, int]:
 
 
 def _filed(samples: Samples, coder: Coder) -> Samples:
-    """(samples,) at `coder.rate` -> what the decoder gives of a file in memory."""
+    """(samples,) at `coder.rate` -> output of the decoder for a file in memory."""
     av, file = _av(), BytesIO()
     with av.open(file, "w", format=coder.container, container_options={"fflags": "+bitexact"}) as writer:
         stream = writer.add_stream(coder.encoder, rate=coder.rate, options=dict((*COMMON, *coder.encoder_options)))

@@ -24,13 +24,13 @@ POWER_SMOOTHING = 0.85
 MINIMUM_FRAMES = 60
 """Frames of 16 ms, about one second: the reach of the minimum, before and after."""
 MINIMUM_BIAS = 2.0
-"""The minimum of a smoothed power lies below its mean (Martin 2001)."""
+"""The minimum of a smoothed power is below its mean (Martin 2001)."""
 EDGE_FRAMES = 4
 """Frames at each end that the transform's padding touches."""
 MINIMUM_PRIOR = 10**-2.5
 """-25 dB, the least a-priori SNR of LogMmse: below it residual noise turns musical (Cappe 1994)."""
 TINY = 1e-12
-"""Power of a bin (full scale is 1) below which it holds nothing."""
+"""Power of a bin (full scale is 1) below which it is empty."""
 
 Power = NDArray[np.floating]
 Gain = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """Rooms: speech through an impulse response whose direct path is at sample 0 and has gain 1.
 
-So the clean reference stays the dry speech, without delay; the room's part is distortion of the speech track.
+The clean reference is the dry speech without delay; the room is distortion of the speech track.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ NEAREST, FARTHEST = 0.3, 2.0
 """Drawn distances: from 0.3 m to twice the critical one, 6 dB more reverberation than speech. Farther away single
 reflections are taken for the direct sound, and the speech seems to come late."""
 SWAY = 321
-"""Samples, 20 ms: reflections are all positive, so their mean over this time is a pressure that no room holds."""
+"""Samples, 20 ms: reflections are all positive, so their mean over this time is removed: rooms have no constant
+pressure."""
 
 
 def _reverberate(tracks: Tracks, response: NDArray[np.float64]) -> Tracks:
@@ -51,7 +52,7 @@ def _reverberate(tracks: Tracks, response: NDArray[np.float64]) -> Tracks:
 
 @dataclass(frozen=True)
 class MeasuredRoom:
-    """A measured response, with its reverberant part made louder or softer against the direct path."""
+    """A measured response, with the level of its reverberant part changed relative to the direct path."""
 
     file: str
     tail_db: float
@@ -59,7 +60,7 @@ class MeasuredRoom:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> MeasuredRoom:  # noqa: ARG003
         if not pool.rooms:
-            raise CorpusError("a measured room was asked for, but this split has none")
+            raise CorpusError("a measured room was requested, but this split has no room response")
         return cls(pick(pool.rooms, rng).path, uniform(rng, -12, 3))
 
     def __call__(self, tracks: Tracks) -> Tracks:

@@ -12,7 +12,7 @@ from mtqnet.corpus.tracks import Tracks
 class Step(Protocol):
     """One kind of processing with its parameters: a frozen dataclass of numbers and strings.
 
-    Equal parameters give equal samples: noise that a step makes comes from a seed among them. Each kind but Splice
+    Equal parameters give equal samples: noise is generated from a seed among the parameters. Each kind but Splice
     has a class method `draw(rng, pool, samples)`, which picks parameters for a clip of so many samples.
     Suppressors also have `full(rng)`: the tool as it is used in practice, once and at full strength.
     """

@@ -1,6 +1,6 @@
-"""Other voices behind the talker: babble, and one competing talker.
+"""Other voices in the background: babble, and one competing talker.
 
-Both are background in the sense of P.835: whoever rates the speech is told whose speech to rate, and any other
+Both are background in the sense of P.835: listeners rate the speech of one speaker, and any other
 voice belongs to "the background". So they are on the noise track and count for N-MOS.
 """
 
@@ -18,9 +18,10 @@ from mtqnet.corpus.pool import Pool, looped, pick
 from mtqnet.corpus.tracks import Tracks
 
 MIN_TALKERS, MAX_TALKERS = 2, 8
-"""Voices of a babble. Two can still be told apart; eight mask speech best (Simpson and Cooke, JASA 118, 2005)."""
+"""Voices of a babble. Two can still be distinguished; eight mask speech best (Simpson and Cooke, JASA 118, 2005)."""
 MIN_COMPETING_DB, MAX_COMPETING_DB = 0.0, 30.0
-"""dB, active level of the talker over that of the competing one. Below 0 nobody knows which of them is meant."""
+"""dB, active level of the speaker over that of the competing talker. Below 0 the target speaker would be
+ambiguous."""
 LATEST_START = 0.6
 """Share of the clip; the competing talker begins before it."""
 FADE = SAMPLE_RATE // 50
@@ -52,7 +53,7 @@ class Babble:
 
 @dataclass(frozen=True)
 class CompetingTalker:
-    """One other talker, who begins somewhere in the clip. Background, see above."""
+    """One competing talker, who begins within the clip. Background, see above."""
 
     file: str
     start: int

@@ -35,7 +35,7 @@ SECOND_PASS_CHANCE = 0.2
 class NoiseReduce:
     """Spectral gating (Sainburg, Thielk and Gentner 2020) by the package noisereduce, MIT.
 
-    `share` is how much of what is taken for noise goes; `stationary` says whether one threshold a frequency holds
+    `share` is the fraction of the detected noise that is removed; `stationary` uses one threshold per frequency
     for the whole clip or moves with the sound.
     """
 
@@ -72,7 +72,7 @@ class WebRtc:
     """The audio processing of WebRTC by the package webrtc-noise-gain, BSD (Google) and Apache-2.0 (package).
 
     `level` 1 to 4 is its noise suppression (4: beyond what calls use), 0 none; `auto_gain` the target of its gain
-    control in dB below full scale, 0 none; `passes` how many such devices are in the line.
+    control in dB below full scale, 0 none; `passes` is the number of such devices in series.
     """
 
     level: int
@@ -145,7 +145,7 @@ class SpeexDsp:
 def reduced(tracks: Tracks, tool: Tool, delay: int, wet: float, passes: int) -> Tracks:
     """Both tracks after `passes` runs of a tool, each late by `delay` samples, mixed with what went in.
 
-    `wet` is the share of what the tool gave, 0 to 1; the rest is the input, as late.
+    `wet` is the fraction of the tool's output, 0 to 1; the rest is the input with the same delay.
     """
 
     def run(given: Samples) -> Samples:

@@ -1,4 +1,4 @@
-"""Speech taken apart into a few parameters and made anew, as vocoders and neural coders do: no sample is kept.
+"""Speech that is resynthesised from a few parameters, as by vocoders and neural codecs: the waveform is lost.
 
 Low rates leave the spectral envelope of speech and some of its pitch, and a neural decoder guesses the
 rest. No such decoder can be had here, but its faults can: coarse envelopes, lost harmonics, smeared time, and
@@ -23,14 +23,14 @@ from mtqnet.corpus.tracks import Samples, Tracks
 Array = NDArray[np.float64]
 
 TINY = 1e-7
-"""Magnitude below which there is nothing to code; speech at -26 dBov has spectra of 0.1 to 10."""
+"""Magnitude below which a bin is silent; speech at -26 dBov has spectra of 0.1 to 10."""
 
 
 @dataclass(frozen=True)
 class Resynthesis:
-    """Sound from coarse magnitudes with phases found by Griffin and Lim (1984): how decoders of mel spectra err.
+    """Resynthesis from coarse magnitudes with phases by Griffin and Lim (1984), similar to decoders of mel spectra.
 
-    `bands` of equal width on the mel axis hold the envelope, rounded to steps of `step_db` (0: not at all) and
+    `bands` of equal width on the mel axis describe the envelope, rounded to steps of `step_db` (0: not at all) and
     smeared over `smear` frames of 16 ms; `fine` is the share of the spectrum's fine structure (its harmonics) that
     comes back, 0 to 1; `rounds` of Griffin and Lim begin at phases that are off by up to `phase` half turns.
     """
@@ -59,7 +59,7 @@ class Resynthesis:
         return through(tracks, self.process, 0)
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> the same speech, made anew."""
+        """(samples,) -> the same speech, resynthesised."""
         rng = np.random.default_rng(self.seed)
         spectra = stft(given)
         size = np.abs(spectra)
