@@ -34,6 +34,8 @@ class CorpusConfig:
     split_seed: int = 0
     without: tuple[str, ...] = ()
     """Kinds of processing that are left out, because their tools are not installed"""
+    weights: str = ""
+    """Folder of the weights that no package contains, relative to the data folder; empty: that of MTQNET_WEIGHTS"""
 
     def __post_init__(self) -> None:
         if min(self.train, self.validation, self.test) < 2:

@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 CALIBRATION = "calibration"
 """Half of the validation clips"""
-TESTS = ("test", "unseen")
+TESTS = ("test", "unseen", "unseen2")
 EVALUATION = "evaluation"
 """Stage of a run, by name"""
 

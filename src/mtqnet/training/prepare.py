@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from mtqnet.audio.reading import Excerpt
 from mtqnet.cli.bars import Stage
 from mtqnet.corpus import build as corpus
 from mtqnet.corpus import ensemble, peers
+from mtqnet.corpus.degradations.weights import VARIABLE
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import TABLE, excerpt, read_rows
@@ -47,6 +49,8 @@ def build_corpus(config: CorpusConfig, place: Place, stage: Stage) -> Path:
     """
     if not parallel.here().first:
         return place.corpus / TABLE
+    if config.weights:
+        os.environ[VARIABLE] = str((place.data / config.weights).resolve())  # read by the processes of the build
     sources = Sources(
         tuple(place.data / folder for folder in config.speech),
         tuple(place.data / folder for folder in config.noise),
