@@ -8,8 +8,12 @@ import pytest
 
 from mtqnet.cli import corpus_console
 from mtqnet.corpus import chain
-from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.build import Order, prepared
+from mtqnet.corpus.degradations import STEPS, packages
+from mtqnet.corpus.degradations.packages import Need
 from mtqnet.corpus.kinds import group, kinds, summary
+from mtqnet.corpus.pool import Sources
+from mtqnet.errors import MissingExtraError, UsageError
 
 
 def test_there_are_at_least_seventy_kinds_and_forty_codecs_and_suppressors() -> None:
@@ -52,3 +56,36 @@ def test_list_shows_the_counts(capsys: pytest.CaptureFixture[str]) -> None:
     corpus_console.list_kinds()
     printed = capsys.readouterr().out
     assert f"{len(STEPS)} kinds of processing" in printed and "OpusNeural" in printed
+
+
+def test_kinds_without_their_tool_are_left_out_by_name(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "has_library", lambda name: name != "libgsm.so.1")
+    order, made = prepared(Order(sources, {"train": 3}, 1, without=("missing", "Siren")))
+    assert {"GsmFr", "Siren"} <= set(order.without) and "missing" not in order.without
+    assert all(pool.without == order.without for pool in made.values())
+
+
+def test_tools_are_asked_for_only_by_splits_that_are_built(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "missing", lambda kind: [Need("x", "get x", bool)] if kind == "AmrWb" else [])
+    prepared(Order(sources, {"train": 3, "unseen": 2, "unseen2": 0}, 1))
+    with pytest.raises(MissingExtraError, match=r"get x.*--without AmrWb"):
+        prepared(Order(sources, {"unseen2": 2}, 1))
+
+
+def test_a_split_needs_one_of_its_held_out_tools(sources: Sources) -> None:
+    with pytest.raises(UsageError, match="unseen2 needs one of AmrWb, Hush"):
+        prepared(Order(sources, {"unseen2": 2}, 1, without=("missing", "AmrWb", "Hush")))
+
+
+def test_unknown_kind_is_refused(sources: Sources) -> None:
+    with pytest.raises(UsageError, match="no kind of processing Hologram"):
+        prepared(Order(sources, {"train": 2}, 1, without=("Hologram",)))
+
+
+def test_clips_are_shared_between_splits_and_the_second_group_is_asked_for() -> None:
+    assert corpus_console.shared(100, {}) == {
+        "train": 82, "validation": 6, "test": 6, "unseen": 6, "unseen2": 0,
+    }  # fmt: skip
+    assert corpus_console.shared(100, {"unseen2": 9})["unseen2"] == 9
