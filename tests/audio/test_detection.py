@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mtqnet.audio.detection import GROUP, MEASURED, REST, SEGMENT, SoundType, SpeechDetector
 from mtqnet.audio.flags import MUSIC_PERSISTENCE, NOISE_CHANGE
+from mtqnet.audio.reading import read
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples, resample
 
 Voice = Callable[..., Samples]
@@ -105,4 +107,19 @@ def test_a_single_click_gives_finite_values() -> None:
     click = np.zeros(2 * SEGMENT, np.float32)
     click[SEGMENT // 2] = 1.0
     found = sound_type(click)
-    assert np.isfinite([found.bandwidth_hz, found.spectral_change, found.tonal_persistence]).all()
+    assert np.isfinite([found.bandwidth_hz, found.spectral_change]).all()
+
+
+def test_tones_are_measured_from_four_seconds_of_sound() -> None:
+    tone = np.sin(2 * np.pi * 440 * TIME).astype(np.float32)
+    pause = np.float32(1e-4) * WHITE[: 3 * SAMPLE_RATE]
+    assert np.isnan(sound_type(tone[: round(3.9 * SAMPLE_RATE)]).tonal_persistence)
+    assert np.isnan(sound_type(np.concatenate([tone[: 2 * SAMPLE_RATE], pause])).tonal_persistence)
+    assert sound_type(tone[: 4 * SAMPLE_RATE]).tonal_persistence > 0.9
+
+
+def test_short_excerpts_of_the_clean_example_are_not_music(examples: Path) -> None:
+    speech = read(examples / "1_clean.flac").samples
+    for number in range(16):
+        samples = speech[number * 800 :][: round((2.5 + number % 4 / 2) * SAMPLE_RATE)]
+        assert not sound_type(samples).tonal_persistence > MUSIC_PERSISTENCE

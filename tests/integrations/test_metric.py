@@ -162,3 +162,12 @@ def test_torchmetrics_takes_them(toy_model: Path, clips: torch.Tensor) -> None:
     together.update(clips)
     assert set(together.compute()) == {"GMOS", "SDI"}
     assert issubclass(GMOS, torchmetrics.Metric)
+
+
+@pytest.mark.parametrize("kind", [torch.int16, torch.int32])
+def test_integers_are_scaled_by_their_full_scale(toy_model: Path, clips: torch.Tensor, kind: torch.dtype) -> None:
+    integers = (clips.to(torch.float64) * -torch.iinfo(kind).min).round().to(kind)
+    floats, scaled = SpeechQuality(RATE, toy_model), SpeechQuality(RATE, toy_model)
+    floats.update(clips)
+    scaled.update(integers)
+    torch.testing.assert_close(scaled.per_file, floats.per_file, atol=0.05, rtol=0)

@@ -162,3 +162,18 @@ def test_ascending_raises_the_score_of_a_network_that_knows_nothing_and_not_the_
     raised = float(module(wave).detach()) - first
     assert raised > 0.05
     assert si_sdr(clean, wave.detach().numpy()[0]) < si_sdr(clean, start)
+
+
+@pytest.mark.parametrize("kind", [torch.int16, torch.int32, torch.float64])
+def test_integers_are_scaled_by_their_full_scale(
+    plain: Path, voice: Callable[..., Samples], kind: torch.dtype
+) -> None:
+    clip, judge = torch.from_numpy(noisy(voice, 1.0))[None], ScoreModule(plain)
+    scale = 1.0 if kind.is_floating_point else -float(torch.iinfo(kind).min)
+    other = (clip.to(torch.float64) * scale).round(decimals=0 if scale > 1 else 12).to(kind)
+    torch.testing.assert_close(judge(other), judge(clip), atol=1e-3, rtol=0)
+
+
+def test_types_that_are_not_audio_are_refused(plain: Path) -> None:
+    with pytest.raises(UsageError, match="not audio"):
+        ScoreModule(plain)(torch.zeros(1, SAMPLE_RATE, dtype=torch.bool))

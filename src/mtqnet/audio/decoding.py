@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -115,6 +116,7 @@ class _Bytes:
     def of(cls, audio: Readable) -> _Bytes:
         if isinstance(audio, (str, os.PathLike)):
             return cls(_regular_file(Path(audio)))
+        owned = False
         if isinstance(audio, (bytes, bytearray, memoryview)):
             file: BinaryIO = io.BytesIO(audio)
         elif audio.seekable():
@@ -123,9 +125,13 @@ class _Bytes:
             file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment]  # noqa: SIM115
             while chunk := audio.read(1 << 16):
                 file.write(chunk)
+            owned = True
+        content = cls(None, file)
+        if owned:
+            weakref.finalize(content, file.close)
         if file.seek(0, os.SEEK_END) == 0:
             raise EmptyAudioError("the file is empty (0 bytes): record or copy it again")
-        return cls(None, file)
+        return content
 
     @property
     def suffix(self) -> str:

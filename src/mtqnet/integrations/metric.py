@@ -88,7 +88,10 @@ class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # torchmetrics has 
 
     def _row(self, clip: Tensor) -> Tensor:
         # by its name each time: a loaded model could be neither copied nor sent to another process
-        scores = predictor.cached(self.model).score(clip.detach().cpu().to(torch.float32).numpy(), self.fs)
+        samples = clip.detach().cpu()
+        if samples.is_floating_point():  # numpy has no bfloat16; integers are scaled by `score`
+            samples = samples.to(torch.float32)
+        scores = predictor.cached(self.model).score(samples.numpy(), self.fs)
         values = [scores.value(key) for key in self.targets]
         missing = [key for key, value in zip(self.targets, values, strict=True) if value is None]
         if scores.error is None and missing:

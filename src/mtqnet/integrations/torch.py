@@ -111,7 +111,19 @@ def _clips(waveform: Tensor, lengths: Tensor | Sequence[int] | None) -> list[Ten
         )
     if min(counts) < MIN_DURATION_S * SAMPLE_RATE:
         raise UsageError(f"a clip of {min(counts)} samples: a score needs {MIN_DURATION_S:g} s or more")
-    return [clip[:n].to(torch.float32) for clip, n in zip(waveform, counts, strict=True)]
+    samples = _full_scale(waveform)
+    return [clip[:n] for clip, n in zip(samples, counts, strict=True)]
+
+
+def _full_scale(waveform: Tensor) -> Tensor:
+    """Samples as float32 with full scale 1: integers are divided by their full scale, as `mtqnet.score` does."""
+    if waveform.is_floating_point():
+        return waveform.to(torch.float32)
+    if waveform.dtype == torch.uint8:  # unsigned PCM, zero at 128
+        return (waveform.to(torch.float32) - 128.0) / 128.0
+    if waveform.dtype in (torch.int8, torch.int16, torch.int32, torch.int64):
+        return (waveform.to(torch.float64) / -float(torch.iinfo(waveform.dtype).min)).to(torch.float32)
+    raise UsageError(f"samples of type {waveform.dtype} are not audio: pass floats or signed integers")
 
 
 def _combined(values: Tensor, cut: list[windows.Window], clip: Tensor) -> Tensor:
