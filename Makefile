@@ -35,12 +35,12 @@ examples: .venv/dev.done  ## make examples/recordings anew (needs flite)
 	$(BIN)/python examples/make_recordings.py examples/recordings
 
 curves: .venv/dev.done  ## fit the labeller's curves to the rated reference conditions
-	$(BIN)/mtqnet labels fit --rated $(DATA)/p835_csp835_refconditions \
+	$(BIN)/python -m research.labeller fit --rated $(DATA)/p835_csp835_refconditions \
 		--speech $(DATA)/speech_librispeech/train-clean-100
 
 measures: .venv/dev.done  ## docs/labeller.md: the labeller's measures against ratings (ten minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'visqol-python[lattice]==3.8.0'
-	$(BIN)/mtqnet labels compare --rated $(DATA)/p835_csp835_refconditions --codecs $(DATA)/mushra_neural_codec \
+	$(BIN)/python -m research.labeller compare --rated $(DATA)/p835_csp835_refconditions --codecs $(DATA)/mushra_neural_codec \
 		--triples $(DATA)/pairs_voicebank_demand_cmgan --speech $(DATA)/speech_librispeech/train-clean-100 \
 		--output docs/labeller.md
 
@@ -62,7 +62,7 @@ tuning: .venv/dev.done  ## docs/results/tuning.md: tuned on two talkers, tested 
 	$(BIN)/python benchmarks/unseen_talker.py --model $(firstword $(MODELS)) --data $(DATA) --output docs/results
 
 small: .venv/dev.done  ## a small network that learns what `base` says: a model in runs/small/model
-	$(BIN)/mtqnet distil configs/small.toml --data $(DATA) --out runs/small --corpus runs/base/corpus
+	$(BIN)/mtqnet train configs/small.toml --data $(DATA) --out runs/small --corpus runs/base/corpus
 
 card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how far scores move, peers beside them
 	mkdir -p runs docs/results/card
@@ -70,17 +70,17 @@ card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how fa
 	for model in $(MODELS); do \
 		$(BIN)/mtqnet score --quiet --model $$model --output runs/$$model.csv $$(cat runs/rated.txt) && \
 		$(BIN)/python $(DATA)/../tools/rated_sets.py check runs/$$model.csv --csv docs/results/card/$$model.rated.csv && \
-		$(BIN)/mtqnet invariance --model $$model --output docs/results/card/$$model.invariance.csv \
+		$(BIN)/python -m research.invariance --model $$model --output docs/results/card/$$model.invariance.csv \
 			$(DATA)/p835_csp835_refconditions/wb || exit 1; \
 	done
 	if [ -f docs/results/models.csv ]; then \
 		grep -E '^(arm|dnsmos|dnsmos_p808|distillmos),' docs/results/models.csv > docs/results/card/peers.csv; fi
-	$(BIN)/mtqnet card $(MODELS) --results docs/results/card --output MODEL_CARD.md
+	$(BIN)/python -m research.model_card $(MODELS) --results docs/results/card --output MODEL_CARD.md
 
 peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
 
 reproduce: .venv/dev.done peers  ## the paper's tables, the levers and the recipe, into docs/results (a night on two cores)
-	$(BIN)/mtqnet reproduce --data $(DATA)
+	$(BIN)/python -m research.experiments --data $(DATA)
 
 bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import httpx
     from running import Server
 
-    from mtqnet.experiments.arms import Lab
+    from research.experiments.arms import Lab
 
 Samples = NDArray[np.float32]
 

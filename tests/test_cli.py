@@ -15,11 +15,11 @@ import pytest
 import soundfile as sf
 
 from mtqnet import __version__
-from mtqnet.audio.flags import FLAGS
+from mtqnet.audio.flags import markdown
 from mtqnet.cli import console
 from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
-from mtqnet.targets import KEYS, TARGETS
+from mtqnet.targets import KEYS
 
 ROOT = Path(__file__).resolve().parents[1]
 Done = subprocess.CompletedProcess[str]
@@ -44,7 +44,7 @@ def test_version() -> None:
     assert mtqnet("--version").stdout == f"mtqnet {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("score", "--help"), ("targets", "--help")])
+@pytest.mark.parametrize("arguments", [("--help",), ("score", "--help"), ("corpus", "--help")])
 def test_help_helps(arguments: tuple[str, ...]) -> None:
     done = mtqnet(*arguments)
     assert done.returncode == 0
@@ -68,29 +68,15 @@ def test_help_of_score_names_formats_and_exit_codes() -> None:
         assert word in text
 
 
-def test_targets_are_told_from_the_table() -> None:
-    text = mtqnet("targets").stdout
-    for target in TARGETS:
-        assert target.key in text
-        assert target.says in text
-
-
-def test_flags_are_told_from_the_table() -> None:
-    text = " ".join(mtqnet("flags").stdout.split())
-    for flag in FLAGS:
-        assert f"{flag.key} {flag.level} {flag.summary}" in text
-        assert f"{flag.reason} {flag.advice}" in text
-
-
-def test_one_flag_is_told_alone_and_one_that_is_none_is_wrong_use() -> None:
-    told = mtqnet("flags", "narrow_band")
-    assert told.stdout.startswith("narrow_band") and "noise_only" not in told.stdout
-    wrong = mtqnet("flags", "narow")
-    assert wrong.returncode == 2 and "narow" in wrong.stderr and "narrow_band" in wrong.stderr
+@pytest.mark.parametrize("command", ["targets", "distil", "labels"])
+def test_a_removed_command_names_its_replacement(command: str) -> None:
+    done = mtqnet(command, "--anything")
+    assert done.returncode == 2
+    assert f"the command '{command}' was removed: use `" in done.stderr
 
 
 def test_the_page_of_flags_is_the_table() -> None:
-    assert mtqnet("flags", "--markdown").stdout in (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    assert markdown() in (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
 
 
 def test_pipe_gets_csv_and_nothing_else(toy_model: Path, good_file: Path) -> None:
@@ -163,22 +149,6 @@ def test_resume_completes_what_an_earlier_run_began(
     mtqnet("score", folder / "1.wav", folder / "4.wav", "-m", toy_model, "-o", output)
     done = mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
     assert done.stderr == f"scored 6 of 7 recordings (2 before) -> {output}; 1 not: see the column `error`\n"
-    assert output.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
-def test_a_killed_run_loses_no_row_it_had_written(toy_model: Path, folder: Path, tmp_path: Path) -> None:
-    whole, output = tmp_path / "whole.csv", tmp_path / "scores.csv"
-    mtqnet("score", folder, "-m", toy_model, "-o", whole)
-    command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-m", str(toy_model), "-o", str(output)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n") > 2):
-        pass
-    process.kill()
-    process.wait()
-    held = output.read_bytes().rpartition(b"\n")[0]
-    assert whole.read_bytes().startswith(held)
-    mtqnet("score", folder, "-m", toy_model, "-o", output, "--resume")
     assert output.read_bytes() == whole.read_bytes()
 
 

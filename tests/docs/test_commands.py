@@ -75,7 +75,9 @@ def trained(desk: Path) -> Path:
 def typed(command: str, page: str, desk: Path) -> None:
     """Run it in that folder; it has to end well and to leave what it says."""
     here = shlex.quote(sys.executable)
-    if command.startswith("python examples/"):
+    if command.startswith("python -m research."):
+        line = command.replace("python", here, 1)
+    elif command.startswith("python examples/"):
         line = command.replace("python examples", f"{here} {shlex.quote(str(ROOT / 'examples'))}", 1)
     else:
         assert command.startswith("mtqnet "), f"{page}: a command of another program"
@@ -87,7 +89,8 @@ def typed(command: str, page: str, desk: Path) -> None:
         capture_output=True,
         text=True,
         timeout=300,
-        env=os.environ | {"COLUMNS": "160"},
+        env=os.environ
+        | {"COLUMNS": "160", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
     )
     assert done.returncode == 0, done.stderr
     for written in re.findall(r"(?:-o|--picture|--junit) (\S+)", command):

@@ -21,8 +21,8 @@ Done = subprocess.CompletedProcess[str]
 
 
 VERBS = (
-    ("train",), ("corpus", "build"), ("corpus", "describe"), ("corpus", "listen"), ("label",), ("labels", "fit"),
-    ("labels", "compare"), ("card",),
+    ("train",), ("corpus", "build"), ("corpus", "describe"), ("corpus", "listen"), ("label",),
+    ("finetune",), ("serve",),
 )  # fmt: skip
 
 

@@ -186,7 +186,7 @@ def test_every_format_holds_the_same_rows(
     labels, scores = small
     for suffix in ("csv", "json", "md"):
         done = run("evaluate", labels, "--scores", scores, "--by", "codec", "-o", tmp_path / f"result.{suffix}")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 1, done.stderr
         assert "1 of 8 recordings have no score" in done.stderr
     evaluation = evaluate.evaluate(ratings.read(labels), recordings.read(scores), "codec")
     with (tmp_path / "result.csv").open(newline="") as stream:
@@ -208,7 +208,7 @@ def test_files_are_scored_from_another_folder(
     labels = write(tmp_path / "labels.csv", [*rows, {"clip": "gone", "SIG": 3}])
     arguments = ("evaluate", labels, "--audio", examples, "-m", toy_model, "-o", tmp_path / "result.json")
     done = run(*arguments, "--column", "n_mos=SIG")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "gone: no such file" in done.stderr.replace(str(tmp_path) + "/", "")
     told = json.loads((tmp_path / "result.json").read_text())
     assert {row["target"]: row["items"] for row in told["agreement"]} == {"s_mos": 7, "n_mos": 7}

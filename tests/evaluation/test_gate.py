@@ -166,7 +166,7 @@ def test_broken_recording_is_named(run: Run, toy_model: Path, good_file: Path, b
     done = run(*arguments)
     assert done.returncode == 3
     assert "silent.wav: silent: its loudest" in done.stderr
-    assert "as recordings have no score" in done.stderr
+    assert "because recordings have no score" in done.stderr
     assert run(*arguments, "--unscored", "1").returncode == 0
 
 

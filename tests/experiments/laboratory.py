@@ -11,12 +11,12 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.experiments import schedule
-from mtqnet.experiments.arms import Lab
-from mtqnet.experiments.material import RATED, Material
-from mtqnet.experiments.study import Arm, Study, Table
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
 from mtqnet.training.prepare import Place, build_corpus
+from research.experiments import schedule
+from research.experiments.arms import Lab
+from research.experiments.material import RATED, Material
+from research.experiments.study import Arm, Study, Table
 
 FIT = FitConfig(epochs=2, steps=3, batch=4, unlabelled_batch=4)
 BASE = Config(

@@ -9,11 +9,11 @@ import pytest
 from laboratory import ARMS, BASE, SEEDS
 
 from mtqnet.errors import UsageError
-from mtqnet.experiments import arms
-from mtqnet.experiments.arms import SPLITS, Lab
-from mtqnet.experiments.study import Arm
 from mtqnet.targets import KEYS, OBJECTIVE, QUEST, named
 from mtqnet.training.dataset import Dataset
+from research.experiments import arms
+from research.experiments.arms import SPLITS, Lab
+from research.experiments.study import Arm
 
 QUEST_KEYS = {target.key for target in QUEST}
 SAYS = {"teacher": {t.key for t in OBJECTIVE}, "mpl": set(KEYS), "true": set(KEYS), "noisy": set(KEYS)}

@@ -11,12 +11,11 @@ import pytest
 from laboratory import BASE
 from typer.testing import CliRunner
 
-from mtqnet.cli import experiments_console as console
-from mtqnet.cli.app import app
-from mtqnet.cli.experiments_console import Options
 from mtqnet.errors import UsageError
-from mtqnet.experiments import study
-from mtqnet.experiments.arms import Lab
+from research.experiments import __main__ as console
+from research.experiments import study
+from research.experiments.__main__ import Options
+from research.experiments.arms import Lab
 
 TABLE = """
 title = "Training"
@@ -56,9 +55,9 @@ def toml(table: dict[str, object]) -> str:
 
 
 def reproduce(lab: Lab, configs: Path, results: Path, *more: str) -> tuple[int, str]:
-    words = ["reproduce", "--table", "training", "--seeds", "2", "--data", str(lab.material.data), "--out",
+    words = ["--table", "training", "--seeds", "2", "--data", str(lab.material.data), "--out",
              str(lab.out), "--configs", str(configs), "--results", str(results), *more]  # fmt: skip
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(console.app, words)
     return done.exit_code, done.output
 
 
@@ -76,7 +75,7 @@ def test_a_table_leaves_figures_page_and_pictures(written: Path) -> None:
         "training.csv", "training.summary.csv", "training.md", "training.svg", "training_scatter.png",
     }  # fmt: skip
     page = (written / "training.md").read_text()
-    assert "mtqnet reproduce --table training --seeds 2" in page
+    assert "python -m research.experiments --table training --seeds 2" in page
     assert "| scratch |" in page and "| mpl |" in page and "| teacher |" in page
 
 

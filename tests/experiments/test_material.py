@@ -9,11 +9,11 @@ import pytest
 from laboratory import BASE
 
 from mtqnet.errors import CorpusError
-from mtqnet.experiments import material
-from mtqnet.experiments.arms import Lab
-from mtqnet.experiments.material import TESTS, Material
 from mtqnet.targets import KEYS, QUEST
 from mtqnet.training.dataset import Dataset
+from research.experiments import material
+from research.experiments.arms import Lab
+from research.experiments.material import TESTS, Material
 
 
 @pytest.fixture(scope="module")

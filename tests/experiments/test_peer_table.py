@@ -11,10 +11,10 @@ from laboratory import silent
 
 import peer_stand_in
 from mtqnet.errors import UsageError
-from mtqnet.experiments import peer_table, schedule
-from mtqnet.experiments.arms import Lab
-from mtqnet.experiments.material import TESTS
-from mtqnet.experiments.study import Arm, Study, Table
+from research.experiments import peer_table, schedule
+from research.experiments.arms import Lab
+from research.experiments.material import TESTS
+from research.experiments.study import Arm, Study, Table
 
 ARM = Arm("DNSMOS", kind="dnsmos")
 TABLE = Table("peers", "Peers", "What do they say?", "dnsmos", {"dnsmos": ARM})

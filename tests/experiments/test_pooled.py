@@ -6,10 +6,10 @@ import numpy as np
 import tiny_data
 import torch
 
-from mtqnet.experiments.pooled import MeanPooled, Ridge
 from mtqnet.targets import QUEST
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig
 from mtqnet.training.encoder import load
+from research.experiments.pooled import MeanPooled, Ridge
 
 QUEST_KEYS = tuple(target.key for target in QUEST)
 CONFIG = Config("tiny", CorpusConfig((), ()), encoder=EncoderConfig(layers=(1,), pool=4))

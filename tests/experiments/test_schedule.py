@@ -10,10 +10,10 @@ import pytest
 from laboratory import silent
 
 import peer_stand_in
-from mtqnet.experiments import arms, schedule
-from mtqnet.experiments.arms import Lab
-from mtqnet.experiments.study import Arm, Study, Table
 from mtqnet.targets import KEYS
+from research.experiments import arms, schedule
+from research.experiments.arms import Lab
+from research.experiments.study import Arm, Study, Table
 
 PEERS = {"heads": ["distillmos", "dnsmos_p808"], "consensus": ["distillmos"], "clips": 6}
 ARM = Arm("taught by peers", labelled=0, objective="pseudo", change={"transfer": True, "peers": PEERS})

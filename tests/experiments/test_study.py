@@ -10,8 +10,8 @@ import pytest
 
 from mtqnet.corpus.peer_worker import COLUMNS
 from mtqnet.errors import UsageError
-from mtqnet.experiments import study
-from mtqnet.experiments.schedule import of_kind
+from research.experiments import study
+from research.experiments.schedule import of_kind
 
 CONFIGS = Path(__file__).parents[2] / "configs/reproduce"
 HEAD = 'title = "t"\nquestion = "q"\nreference = "one"\n'

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from laboratory import SEEDS, TABLE
 
-from mtqnet.experiments import arms, figures, pages, plots, summary
-from mtqnet.experiments.arms import SPLITS, Lab, Result
-from mtqnet.experiments.material import Test as Truth
-from mtqnet.experiments.pages import Facts
-from mtqnet.experiments.study import Arm, Table
-from mtqnet.experiments.summary import MEAN, Summary
 from mtqnet.targets import G_MOS, QUEST, TARGETS
+from research.experiments import arms, figures, pages, plots, summary
+from research.experiments.arms import SPLITS, Lab, Result
+from research.experiments.material import Test as Truth
+from research.experiments.pages import Facts
+from research.experiments.study import Arm, Table
+from research.experiments.summary import MEAN, Summary
 
 CLIPS = 60
 NOISE = {"good": 0.3, "bad": 1.2, "peer": 0.8, "teacher": 0.5}

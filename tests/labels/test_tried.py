@@ -11,11 +11,11 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.audio.mnru import mnru
-from mtqnet.cli.labels_console import tried_page
 from mtqnet.errors import CorpusError
 from mtqnet.labels import rated, tried
 from mtqnet.labels.rated import Rated, make
 from mtqnet.labels.tried import RatedCodec
+from research.labeller.__main__ import tried_page
 
 Samples = NDArray[np.float32]
 

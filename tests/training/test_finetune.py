@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import tiny_model
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
-from mtqnet.evaluation import card, ratings
+from mtqnet.evaluation import ratings
 from mtqnet.scoring import models
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.scoring.predictor import Predictor
@@ -27,6 +27,7 @@ from mtqnet.training.export import export
 from mtqnet.training.finetune import Order, Outcome, finetune
 from mtqnet.training.tuning.fit import TuneConfig
 from mtqnet.training.tuning.judged import AFTER, BEFORE
+from research import model_card as card
 
 Samples = NDArray[np.float32]
 Write = Callable[[Path, Sequence[Mapping[str, object]]], Path]

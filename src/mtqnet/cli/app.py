@@ -1,11 +1,10 @@
-"""The command line: verbs only, and each verb calls one function.
+"""The command line: the groups of commands, and errors as one line with an exit code.
 
-Whatever a verb needs is imported inside it, so that help comes at once.
+Each command has a file of its own. What it needs is imported inside its function, so that --help is fast.
 """
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,39 +12,48 @@ import typer
 from typer.core import TyperGroup
 
 from mtqnet import __version__
+from mtqnet.cli import compare, evaluate, gate, label, plot, report
 from mtqnet.cli import corpus as corpus_verbs
-from mtqnet.cli import evaluation as verbs
 from mtqnet.cli import finetune as finetune_verb
-from mtqnet.cli import labels as label_verbs
 from mtqnet.cli import serve as service_verbs
 from mtqnet.cli.corpus import Engine, Jobs, Out, RayAddress
 from mtqnet.cli.evaluation import Model
-from mtqnet.errors import MtqnetError
+from mtqnet.errors import UsageError
 from mtqnet.integrations.ray.options import MEMORY_GB, SHARD_SIZE
 
+SCORING, EVALUATION, TRAINING, SERVING = "Scoring", "Evaluation", "Training and labels", "Service"
+"""Groups of commands in the help"""
 
-class Verbs(TyperGroup):
-    """Turns every error of this package into one line on stderr and its exit code, for all verbs."""
+REMOVED = {
+    "distil": "`mtqnet train` with a configuration that has a [distil] section",
+    "targets": "`mtqnet score --explain`",
+    "flags": "`mtqnet score --explain`",
+    "reproduce": "`python -m research.experiments` in a clone of the repository",
+    "card": "`python -m research.model_card` in a clone of the repository",
+    "invariance": "`python -m research.invariance` in a clone of the repository",
+    "labels": "`python -m research.labeller` in a clone of the repository",
+}
+"""Commands of version 0.1 -> what replaces them"""
+
+
+class Commands(TyperGroup):
+    """Commands whose errors are one line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        from mtqnet.cli.console import tell_error
+        from mtqnet.cli.terminal import reported_errors
 
-        try:
+        with reported_errors():
             return super().invoke(ctx)
-        except MtqnetError as error:
-            tell_error(str(error))
-            raise typer.Exit(error.exit_code) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # `| head` has seen enough
-                raise
-            tell_error(str(error))
-            raise typer.Exit(MtqnetError.exit_code) from error
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in REMOVED:
+            raise UsageError(f"the command {args[0]!r} was removed: use {REMOVED[args[0]]}")
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
-    cls=Verbs,
+    cls=Commands,
     rich_markup_mode="rich",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -59,7 +67,7 @@ def _print_version(wanted: bool) -> None:
 
 Version = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
 ]
 Paths = Annotated[
     list[str],
@@ -125,10 +133,10 @@ SCORE_HELP = (
 
 @app.callback()
 def options(version: Version = False) -> None:
-    """Hear how good a recording of speech is, without a clean reference."""
+    """Predict the quality of recorded speech from a single recording, without a clean reference."""
 
 
-@app.command(help=SCORE_HELP)
+@app.command(help=SCORE_HELP, rich_help_panel=SCORING)
 def score(
     paths: Paths,
     output: Output = None,
@@ -165,150 +173,65 @@ def score(
     raise typer.Exit(score_paths(files, ScoreOptions(where, model, threads, jobs, quiet, table, windows, resume)))
 
 
-TARGETS_HELP = (
-    "Say what the six scores mean: range, direction, unit, standard.\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet targets[/]"
-)
-
-
-@app.command(help=TARGETS_HELP)
-def targets() -> None:
-    """Say what the six scores mean."""
-    from mtqnet.cli.console import show_targets
-
-    show_targets()
-
-
-FLAGS_HELP = (
-    "Say what the flags of a recording mean: level, threshold, the reason for it, and what to do.\n\n"
-    "ok is told and no reason for doubt, caution asks to read the scores with care, refused has none.\n\n"
-    "[bold]Examples[/]\n\n"
-    "[cyan]mtqnet flags[/]\n\n"
-    "[cyan]mtqnet flags narrow_band[/]"
-)
-
-
-@app.command(help=FLAGS_HELP)
-def flags(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="FLAG", help="Only these.", show_default=False)
-    ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a page of docs.")] = False,
-) -> None:
-    """Say what the flags mean."""
-    from mtqnet.cli.console import show_flags
-
-    show_flags(names or [], markdown)
-
-
-Data = Annotated[Path, typer.Option("--data", help="Folder that the configuration's sources lie in.")]
-SharedCorpus = Annotated[
-    Path | None, typer.Option(help="A corpus of the same configuration, to share with another run.")
-]
+Data = Annotated[Path, typer.Option("--data", help="Folder of the sources that the configuration names.")]
+SharedCorpus = Annotated[Path | None, typer.Option(help="Existing corpus of the same configuration.")]
 PEERS_PYTHON = Path(".venv-peers/bin/python")
-"""corpus.peers.PYTHON, written again as that module would load numpy for a help text"""
-Peers = Annotated[Path, typer.Option(help="Python that has speechmos and distillmos; `make peers` makes it.")]
+"""The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
+Peers = Annotated[Path, typer.Option(help="Python interpreter with speechmos and distillmos; see `make peers`.")]
 
 TRAIN_HELP = (
-    "Train a model by multi-task pseudo-label learning: corpus, MOSA-Net, pseudo labels, MTQ-Net, the speech "
-    "encoder with it where that is asked for, ONNX.\n\n"
-    "One configuration and its seed give the whole model. Called again on the same folder, it goes on where "
-    "it stopped. The result is RUN/model, which [cyan]mtqnet score --model[/] takes. Needs mtqnet\\[train] and "
-    "the packages of corpus-tools.txt.\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]"
+    "Train a model by multi-task pseudo-label learning (MPL): corpus, MOSA-Net (the teacher of the pseudo labels), "
+    "MTQ-Net, optionally the speech encoder, and ONNX export.\n\n"
+    "The model is determined by a configuration and its seed. A configuration with a \\[distil] section trains a small "
+    "network on the scores of an existing model instead. An interrupted run is resumed when the command is repeated. "
+    "The result is OUT/model, for [cyan]mtqnet score --model[/]. Needs mtqnet\\[train] and the packages of "
+    "corpus-tools.txt.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]\n\n"
+    "[cyan]mtqnet train configs/small.toml --data ../shared/data --out runs/small --corpus runs/base/corpus[/]"
 )
 
 
-@app.command(help=TRAIN_HELP)
+@app.command(help=TRAIN_HELP, rich_help_panel=TRAINING)
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/base.toml.")],
+    config: Annotated[Path, typer.Argument(help="TOML file, such as configs/base.toml.")],
     data: Data = Path(),
     out: Out = Path("runs/model"),
     corpus: SharedCorpus = None,
     jobs: Jobs = 0,
     peers: Peers = PEERS_PYTHON,
 ) -> None:
-    """Run all stages of training."""
-    from mtqnet.cli.training_console import train_model
+    """Run all stages of training, or of distillation."""
+    from mtqnet.cli.training_console import distil_model, train_model
     from mtqnet.training.prepare import Place
 
-    train_model(config, Place(data, out, corpus, jobs), peers)
+    place = Place(data, out, corpus, jobs)
+    if _is_distillation(config):
+        distil_model(config, place)
+    else:
+        train_model(config, place, peers)
 
 
-DISTIL_HELP = (
-    "Teach a small, fast network what a large model says: the pseudo-label idea once more.\n\n"
-    "The model named in the configuration scores every clip of the corpus; the small network learns these scores, "
-    "mixed with the labels of clips that have some. Called again on the same folder, it goes on where it stopped. "
-    "The result is RUN/model. Needs mtqnet\\[train] and the packages of corpus-tools.txt.\n\n"
-    "[bold]Example[/]\n\n"
-    "[cyan]mtqnet distil configs/small.toml --data ../shared/data --out runs/small --corpus runs/base/corpus[/]"
-)
+def _is_distillation(config: Path) -> bool:
+    """Whether a configuration has a section for distillation; an unreadable file is reported by its reader."""
+    import tomllib
 
-
-@app.command(help=DISTIL_HELP)
-def distil(
-    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/small.toml.")],
-    data: Data = Path(),
-    out: Out = Path("runs/small"),
-    corpus: SharedCorpus = None,
-    jobs: Jobs = 0,
-) -> None:
-    """Let a model teach a small network."""
-    from mtqnet.cli.training_console import distil_model
-    from mtqnet.training.prepare import Place
-
-    distil_model(config, Place(data, out, corpus, jobs))
+    try:
+        sections = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return bool({"distil", "distill"} & set(sections))
 
 
 finetune_verb.add_to(app)
 
-REPRODUCE_HELP = (
-    "Run the paper's experiments: tables of arms, each with several seeds, with intervals and paired tests.\n\n"
-    "training: MPL against training from scratch and knowledge transfer. loss: Huber against others. models: "
-    "MTQ-Net against plain rivals and peers. labels: how many clips need S/N/G labels. levers: what makes pseudo "
-    "labels pay. recipe: what each part of the shipped recipe brings. Without --table, all six. "
-    "Writes TABLE.csv, TABLE.summary.csv, TABLE.md and pictures into --results. Called again it goes on where it "
-    "stopped; arms that two tables share are run once. Needs mtqnet\\[train] and the packages of "
-    "corpus-tools.txt; the table models also `make peers`.\n\n"
-    "[bold]Examples[/]\n\n"
-    "[cyan]mtqnet reproduce --table training --data ../shared/data[/]\n\n"
-    "[cyan]mtqnet reproduce --table training --data ../shared/data --results again --check docs/results[/]"
-)
-
-
-@app.command(help=REPRODUCE_HELP)
-def reproduce(
-    table: Annotated[
-        list[str] | None,
-        typer.Option(help="training, labels, models, loss, levers or recipe; again for more.", show_default="all"),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each arm.")] = 5,
-    data: Data = Path(),
-    out: Annotated[Path, typer.Option(help="Folder for corpus, features and runs.")] = Path("runs/reproduce"),
-    results: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("docs/results"),
-    configs: Annotated[Path, typer.Option(help="Folder of base.toml and the tables.")] = Path("configs/reproduce"),
-    peers: Peers = PEERS_PYTHON,
-    check: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of earlier results: exit with 1 if a figure leaves its interval. Without --table: of all "
-            "tables that it has."
-        ),
-    ] = None,
-    jobs: Jobs = 0,
-) -> None:
-    """Run the paper's experiments."""
-    from mtqnet.cli.experiments_console import Options, reproduce
-
-    options = Options(tuple(table or ()), seeds, configs, data, out, results, peers, check, jobs)
-    raise typer.Exit(0 if reproduce(options) else 1)
-
-
 corpus_verbs.add_to(app)
-label_verbs.add_to(app)
-verbs.add_to(app)
+app.command("label", help=label.HELP, rich_help_panel=TRAINING)(label.label)
+app.command("plot", help=plot.HELP, rich_help_panel=SCORING)(plot.plot)
+app.command("report", help=report.HELP, rich_help_panel=SCORING)(report.report)
+app.command("evaluate", help=evaluate.HELP, rich_help_panel=EVALUATION)(evaluate.evaluate)
+app.command("compare", help=compare.HELP, rich_help_panel=EVALUATION)(compare.compare)
+app.command("gate", help=gate.HELP, rich_help_panel=EVALUATION)(gate.gate)
 service_verbs.add_to(app)
 
 

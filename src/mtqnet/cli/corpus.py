@@ -26,7 +26,7 @@ Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="A corpus that `mtqn
 def add_to(app: typer.Typer) -> None:
     """Make these verbs part of the command line, as `mtqnet corpus ...`."""
     corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
-    app.add_typer(corpus, name="corpus")
+    app.add_typer(corpus, name="corpus", rich_help_panel="Training and labels")
     corpus.command("build", help=BUILD_HELP)(build)
     corpus.command("kinds", help=KINDS_HELP)(kinds)
     corpus.command("describe", help=DESCRIBE_HELP)(describe)

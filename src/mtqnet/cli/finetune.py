@@ -29,7 +29,7 @@ FINETUNE_HELP = (
 
 def add_to(app: typer.Typer) -> None:
     """Make this verb part of the command line."""
-    app.command("finetune", help=FINETUNE_HELP)(finetune)
+    app.command("finetune", help=FINETUNE_HELP, rich_help_panel="Training and labels")(finetune)
 
 
 def finetune(
@@ -76,8 +76,8 @@ def finetune(
     ] = False,
 ) -> None:
     """Tune a model on ratings."""
-    from mtqnet.cli.evaluation_console import assigned
     from mtqnet.cli.finetune_console import tune_model
+    from mtqnet.cli.options import assigned
     from mtqnet.evaluation import ratings
     from mtqnet.training.finetune import Order
     from mtqnet.training.tuning.fit import TuneConfig

@@ -28,7 +28,7 @@ NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_setti
 
 def add_to(app: typer.Typer) -> None:
     """Make this verb part of the command line."""
-    app.command("serve", help=SERVE_HELP)(serve)
+    app.command("serve", help=SERVE_HELP, rich_help_panel="Service")(serve)
 
 
 def serve(

@@ -313,10 +313,11 @@ class _Reading:
             span = f"{values[known & ~outside].min():g} to {values[known & ~outside].max():g}"
             self.notes.append(f"column {name!r} is on another scale than 1 to 5 ({span})")
         if outside.any():
+            count = int(outside.sum())
             which = ", ".join(f"{value:g}" for value in sorted(set(values[outside].tolist())))
             first = self.cells.where(int(np.flatnonzero(outside)[0]))
             self.notes.append(
-                f"column {name!r}: {outside.sum()} cell{'s' * (outside.sum() > 1)} with {which} read as no "
+                f"column {name!r}: {count} cell{'s' * (count > 1)} with {which} read as no "
                 "rating, "
                 f"first: {first}"
             )

@@ -231,17 +231,17 @@ def _json_lines(text: str, path: Path) -> list[Mapping[str, Any]]:
     return records
 
 
-def _parquet(path: Path) -> list[Mapping[str, Any]]:
+def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise missing_extra("reading .parquet", "parquet") from error
     try:
-        records = pq.ParquetFile(path).read().to_pylist()
+        records: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
     except Exception as error:  # pyarrow raises many kinds of exceptions for damaged files
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UsageError(f"{path} is damaged or is not a Parquet file ({reason}): write it again") from error
-    return list[Mapping[str, Any]](records)
+    return records
 
 
 def _of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> Cells:

@@ -1,4 +1,4 @@
-"""The labeller's fitted numbers: curves.json beside this file, written by `mtqnet labels fit` (labels/fit.py)."""
+"""The labeller's fitted numbers: curves.json beside this file, written by `python -m research.labeller fit` (labels/fit.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fit the labeller's curves to rated P.835 reference conditions: `mtqnet labels fit`.
+"""Fit the labeller's curves to rated P.835 reference conditions: `python -m research.labeller fit`.
 
 calibrate   what clean talkers look like at each MNRU Q        -> equivalent Q
 fit_curves  (Q, SNR) of the rated conditions -> S and N, and (S, N) -> G
@@ -139,7 +139,7 @@ def judge(rated: Rated, made: Array) -> dict[str, Agreement]:
 def write(result: Fit, path: Path, command: str) -> None:
     """Store the curves with what made them."""
     record = {
-        "about": "Written by `mtqnet labels fit`; do not edit.",
+        "about": "Written by `python -m research.labeller fit`; do not edit.",
         "labels": "3QUEST-style, anchored on public P.835 ratings",
         "command": command,
         "fitted": _rounded(result.fitted),

@@ -1,4 +1,5 @@
-"""Measures that were tried for the labeller, held against ratings: what `mtqnet labels compare` writes down.
+"""Measures that were tried for the labeller, held against ratings: what `python -m research.labeller compare` writes
+down.
 
 Each measure of the speech component is turned into an equivalent Q by what clean talkers get at each MNRU Q, as
 the labeller does it, and then has to do two things:

@@ -221,7 +221,7 @@ class Config:
     student: FitConfig = field(default_factory=FitConfig)
     peers: PeersConfig = field(default_factory=PeersConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
-    """For `mtqnet distil` alone"""
+    """For `mtqnet train` with a [distil] section alone"""
     machine: MachineConfig = field(default_factory=MachineConfig)
     int8: bool = False
     """The exported graph has 8-bit weights in its matrix products (quantise.py). Its `.safetensors` has 32 bits:

@@ -1,4 +1,5 @@
-"""`mtqnet distil`: a small network learns what a large model says. The pseudo-label idea once more.
+"""`mtqnet train` with a [distil] section: a small network learns what a large model says. The pseudo-label idea once
+more.
 
     corpus -> the model's scores of every clip -> small network -> ONNX -> figures, intervals
 

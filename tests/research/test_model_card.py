@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from mtqnet.errors import ModelError
-from mtqnet.evaluation import card
 from mtqnet.scoring import models
 from mtqnet.scoring.intervals import Band, Intervals, as_json
 from mtqnet.targets import KEYS
+from research import model_card as card
 
 FIGURES = [
     {"split": "test", "target": key, "clips": 800, "lcc": 0.9123, "srcc": 0.9012, "rmse": 0.3456} for key in KEYS

@@ -10,9 +10,9 @@ import pytest
 
 from mtqnet.audio.resampling import Samples
 from mtqnet.errors import AudioError
-from mtqnet.evaluation import invariance
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS
+from research import invariance
 
 GROUPS = {"level", "silence", "length", "windows", "rate", "encoding"}
 

@@ -23,9 +23,6 @@ from numpy.typing import NDArray
 from mtqnet.cli.bars import Stage
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
-from mtqnet.experiments.material import TESTS, Material, hidden, noisy, shown
-from mtqnet.experiments.pooled import MeanPooled, Ridge
-from mtqnet.experiments.study import PEERS, Arm, configured
 from mtqnet.targets import KEYS, QUEST, named
 from mtqnet.training import encoder as encoders
 from mtqnet.training import loop, losses, mpl
@@ -33,6 +30,9 @@ from mtqnet.training.config import Config
 from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.network import Network
 from mtqnet.training.prepare import peers_said
+from research.experiments.material import TESTS, Material, hidden, noisy, shown
+from research.experiments.pooled import MeanPooled, Ridge
+from research.experiments.study import PEERS, Arm, configured
 
 SPLITS = ("validation", *TESTS)
 """What every arm scores; validation, so that choices can be made without looking at a test"""

@@ -211,9 +211,9 @@ def test_what_is_no_number_is_refused_with_its_row(tmp_path: Path, value: str) -
 
 
 def test_another_scale_is_reported_and_its_ends_are_ratings(tmp_path: Path) -> None:
-    read = ratings.read(table(tmp_path, csv_of(["a.wav,0", "b.wav,99", "c.wav,57.5", "d.wav,3"])))
+    read = ratings.read(table(tmp_path, csv_of(["a.wav,0", "b.wav,99", "c.wav,57.5", "d.wav,3", "e.wav,62"])))
     assert not read.ratings["g_mos"].same_scale
-    assert read.ratings["g_mos"].mean.tolist() == [0, 99, 57.5, 3]
+    assert read.ratings["g_mos"].mean.tolist() == [0, 99, 57.5, 3, 62]
     assert "another scale than 1 to 5 (0 to 99)" in read.notes[0]
     with pytest.raises(UsageError, match=r"row 2 .*101 is outside the scale of G-MOS, 0 to 100"):
         ratings.read(table(tmp_path, csv_of(["a.wav,20", "b.wav,101", "c.wav,57.5"])))

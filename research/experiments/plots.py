@@ -10,12 +10,12 @@ import numpy as np
 
 from mtqnet.evaluation import plots as canvas
 from mtqnet.evaluation.plots import COLOURS
-from mtqnet.experiments.arms import Result
-from mtqnet.experiments.material import Test
-from mtqnet.experiments.pages import SAYS
-from mtqnet.experiments.study import Table
-from mtqnet.experiments.summary import MEAN, Summary
 from mtqnet.targets import QUEST
+from research.experiments.arms import Result
+from research.experiments.material import Test
+from research.experiments.pages import SAYS
+from research.experiments.study import Table
+from research.experiments.summary import MEAN, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

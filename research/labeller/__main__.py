@@ -1,31 +1,36 @@
-"""What a person sees of `mtqnet label` and `mtqnet labels`."""
+"""Fit the labeller's curves to ratings, and compare its measures with others.
+
+    python -m research.labeller fit --rated p835_csp835_refconditions --speech LibriSpeech/train-clean-100
+    python -m research.labeller compare --rated ... --codecs ... --triples ... --speech ... -o docs/labeller.md
+
+Needs mtqnet[corpus]; `compare` also needs visqol-python[lattice].
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from mtqnet.audio import reading, resampling
 from mtqnet.audio.containers import AUDIO_SUFFIXES
-from mtqnet.cli.bars import stages
+from mtqnet.cli.terminal import reported_errors, stages
 from mtqnet.errors import CorpusError
-from mtqnet.labels import fit, label_set, tried
+from mtqnet.labels import fit, tried
 from mtqnet.labels.curves import CURVES
 from mtqnet.labels.rated import Agreement, read_rated
 
-LABELS_ARE = "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; they are not 3QUEST scores."
 AGREEMENT = ("error, MOS", "LCC", "error per talker", "LCC per clip")
 """Fields of labels.rated.Agreement, for people"""
 CODECS = ("codecs, rank per condition", "codecs, rank per clip")
 TRIED_HEAD = """# What the labeller listens to, and what else was tried
 
-Written by `mtqnet labels compare` (`make measures`); edit the code, not this page.
+Written by `python -m research.labeller compare` (`make measures`); edit the code, not this page.
 
 S-, N- and G-MOS of the labeller are 3QUEST-style, anchored on public P.835 ratings; they are not scores of the
 licensed 3QUEST instrument.
@@ -56,7 +61,7 @@ def fit_curves(rated: Path, speech: Path, output: Path | None) -> None:
     """Fit, write (into the package unless `output` is given) and print the errors. Raises CorpusError."""
     result = fit.fit(rated, clean_files(speech))
     path = output or CURVES
-    fit.write(result, path, f"mtqnet labels fit --rated {rated.name} --speech {speech.name}")
+    fit.write(result, path, f"python -m research.labeller fit --rated {rated.name} --speech {speech.name}")
     console = Console()
     console.print(agreement_table("fitted to all talkers", result.fitted))
     console.print(agreement_table("each talker by curves fitted to the others", result.left_out))
@@ -110,34 +115,37 @@ def _line(name: str, values: Sequence[float]) -> str:
     return "| " + " | ".join((name, *(f"{value:.3f}" for value in values))) + " |"
 
 
-def label_files(clean: Path, unprocessed: Path | None, processed: Path, as_json: bool) -> None:
-    """Label one recording from its files and print the labels with their reasons. Raises MtqnetError."""
-    found = label_set.label_files(clean, unprocessed, processed)
-    if as_json:
-        print(json.dumps(found.record(), indent=1))
-        return
-    for caution in found.cautions:
-        Console(stderr=True).print(Text(f"caution: {caution}", style="yellow"), soft_wrap=True)
-    console = Console()
-    console.print(quest_table(found))
-    console.print(LABELS_ARE, highlight=False, soft_wrap=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Rated = Annotated[Path, typer.Option(help="Folder of rated P.835 reference conditions with labels.csv.")]
+Speech = Annotated[Path, typer.Option(help="Folder of clean speech.")]
 
 
-def quest_table(found: label_set.LabelledSet) -> Table:
-    """Labels, reasons, and measures of the literature, for a terminal."""
-    table = Table("measure", "value", "what it says", box=None, pad_edge=False)
-    quest, measures, composite = found.quest, found.objective, found.composite
-    rows: list[tuple[str, str, str]] = [
-        ("S-MOS", f"{quest.s_mos:.2f}", f"the speech: as modulated noise at Q {quest.equivalent_q_db:.1f} dB"),
-        ("N-MOS", f"{quest.n_mos:.2f}", f"the background: {quest.equivalent_snr_db:.1f} dB below the speech"),
-        ("G-MOS", f"{quest.g_mos:.2f}", "the whole"),
-        ("PESQ", f"{measures.pesq:.2f}", "wideband, processed against clean"),
-        ("STOI", f"{measures.stoi:.3f}", "intelligibility, 0 to 1"),
-        ("SDI", f"{measures.sdi:.4f}", "speech distortion index, lower is better"),
-        ("Csig", f"{composite.csig:.2f}", "composite measures of Hu and Loizou, with wideband PESQ:"),
-        ("Cbak", f"{composite.cbak:.2f}", "for comparison with the literature; they fall with any noise"),
-        ("Covl", f"{composite.covl:.2f}", ""),
-    ]
-    for row in rows:
-        table.add_row(*row)
-    return table
+@app.command("fit")
+def fit_command(
+    rated: Rated,
+    speech: Speech,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write.", show_default="the package's own")
+    ] = None,
+) -> None:
+    """Fit the labeller's curves to rated reference conditions; print the remaining errors."""
+    with reported_errors():
+        fit_curves(rated, speech, output)
+
+
+@app.command("compare")
+def compare_command(
+    rated: Rated,
+    codecs: Annotated[Path, typer.Option(help="Folder of coded speech with MUSHRA ratings.")],
+    triples: Annotated[Path, typer.Option(help="Folder with clean/, noisy/ and one folder of enhanced speech.")],
+    speech: Speech,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path("labeller.md"),
+) -> None:
+    """Compare the labeller's measures with others, against ratings; write a Markdown page."""
+    with reported_errors():
+        compare_measures(rated, codecs, triples, speech, output)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m research.labeller")

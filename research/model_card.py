@@ -1,11 +1,14 @@
-"""`mtqnet card`: MODEL_CARD.md, from the records of models and the result files of commands. No figure is typed.
+"""Write MODEL_CARD.md from the records of models and the result files of commands. No figure is typed by hand.
 
-The words are in card.md.j2. A folder of results holds, for each model NAME, whatever of these is there:
+    python -m research.model_card base small --results docs/results/card -o MODEL_CARD.md
+
+
+The words are in model_card.md.j2. A folder of results holds, for each model NAME, whatever of these is there:
     NAME.rated.csv        agreement with rated sets, as tools/rated_sets.py check --csv writes it
-    NAME.invariance.csv   as `mtqnet invariance` writes it
+    NAME.invariance.csv   as `python -m research.invariance` writes it
 and for all of them
     peers.csv             rows arm, split, target, lcc of other predictors on the same rated sets
-                          (docs/results/models.csv of `mtqnet reproduce` has them)
+                          (docs/results/models.csv of `python -m research.experiments` has them)
 """
 
 from __future__ import annotations
@@ -15,9 +18,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from mtqnet.cli.terminal import reported_errors
 from mtqnet.errors import ModelError, missing_extra
+from mtqnet.scoring import models as shipped
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import BY_KEY, QUEST, TARGETS
 
@@ -104,16 +111,16 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
 
 def _template() -> Any:
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
         raise missing_extra("Writing the card", "analysis") from error
     markdown = Environment(  # no HTML: nothing to escape
-        loader=PackageLoader("mtqnet.evaluation", "."),
+        loader=FileSystemLoader(Path(__file__).parent),
         trim_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    return markdown.get_template("card.md.j2")
+    return markdown.get_template("model_card.md.j2")
 
 
 def _carded(model: ModelRecord, results: Path) -> Carded:
@@ -234,3 +241,21 @@ def _failure(one: Carded, row: Mapping[str, Any]) -> list[str]:
         f"{row['label']:.2f}",
         f"{row['score']:.2f}",
     ]
+
+
+def main(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Shipped models, or paths of .onnx files.")],
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/results/card"),
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file to write.")] = None,
+) -> None:
+    """Write the model card."""
+    with reported_errors():
+        words = text([shipped.find(name) for name in models], results)
+        if output is None:
+            print(words, end="")
+        else:
+            output.write_text(words, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

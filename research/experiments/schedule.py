@@ -18,14 +18,14 @@ import torch
 
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
-from mtqnet.experiments import arms, peer_table
-from mtqnet.experiments.arms import Lab, Result
-from mtqnet.experiments.material import TESTS
-from mtqnet.experiments.peer_table import PeerTable
-from mtqnet.experiments.study import PEERS, Arm, Kind, Study, Table
 from mtqnet.training.dataset import Labels
 from mtqnet.training.memory import keep_memory
 from mtqnet.training.prepare import padded
+from research.experiments import arms, peer_table
+from research.experiments.arms import Lab, Result
+from research.experiments.material import TESTS
+from research.experiments.peer_table import PeerTable
+from research.experiments.study import PEERS, Arm, Kind, Study, Table
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
 OF_TEACHER = ("network", "encoder", "teacher", "teacher_loss", "peers")

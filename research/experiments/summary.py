@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.experiments import figures
-from mtqnet.experiments.arms import SPLITS, Result
-from mtqnet.experiments.figures import Array, Difference, Interval, Resampled
-from mtqnet.experiments.material import RATED, Test
-from mtqnet.experiments.study import Table
 from mtqnet.targets import BY_KEY, QUEST, TARGETS, Target
+from research.experiments import figures
+from research.experiments.arms import SPLITS, Result
+from research.experiments.figures import Array, Difference, Interval, Resampled
+from research.experiments.material import RATED, Test
+from research.experiments.study import Table
 
 MEAN = "mean"
 """In place of a target: the mean over S-, N- and G-MOS"""

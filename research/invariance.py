@@ -14,20 +14,28 @@ A movement is counted on the target's own scale (SDI: log10).
 
 from __future__ import annotations
 
+import csv
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import soundfile as sf
+import typer
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
+from mtqnet.audio import reading
 from mtqnet.audio.level import NOMINAL_DBOV, nominal_gain
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples, resample
+from mtqnet.cli.terminal import error_console, reported_errors, stages
+from mtqnet.scoring import batch
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
-from mtqnet.targets import named
+from mtqnet.targets import BY_KEY, QUEST, named
 
 LEVELS_DBOV = (-45, -35, -15)
 SILENCES_S = (0.3, 1.0, 3.0)
@@ -142,3 +150,50 @@ def _nominal(samples: Samples) -> Samples:
 def _as_long(samples: Samples, seconds: float) -> Samples:
     length = round(seconds * SAMPLE_RATE)
     return np.tile(samples, -(-length // len(samples)))[:length]
+
+
+def show_invariance(paths: Sequence[Path], output: Path | None, model: str) -> None:
+    """Measure, print the movements of S-, N- and G-MOS, write those of all scores. Raises MtqnetError."""
+    predictor = Predictor(model)
+    recordings = []
+    for job in batch.expand(paths):
+        if job.problem is not None:
+            raise job.problem
+        recordings.append(reading.read(job.path).samples)
+    with stages(error_console()) as stage:
+        moved = measure(predictor, recordings, lambda done, total: stage("invariance", done, total))
+    Console().print(table(moved))
+    if output is not None:
+        write(moved, output)
+
+
+def table(moved: Sequence[Movement]) -> Table:
+    """Mean magnitude and largest, for a terminal."""
+    shown = [target for target in QUEST if any(row.target == target.key for row in moved)]
+    made = Table("change of", "to", *(target.name for target in shown), title="Movement: mean size / largest")
+    for place in dict.fromkeys((row.group, row.change) for row in moved):
+        found = {row.target: row for row in moved if (row.group, row.change) == place}
+        made.add_row(*place, *(f"{found[t.key].mean_abs:.2f} / {found[t.key].worst:.2f}" for t in shown))
+    return made
+
+
+def write(moved: Sequence[Movement], path: Path) -> None:
+    """All movements as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(Movement)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in sorted(moved, key=lambda row: list(BY_KEY).index(row.target)))
+
+
+def main(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings or folders.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="A shipped model, or the path of a model.")] = "base",
+) -> None:
+    """Measure how much scores change under changes that should not matter."""
+    with reported_errors():
+        show_invariance(paths, output, model)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,4 +1,17 @@
-"""`mtqnet reproduce`: runs the tables, writes their figures, pages and pictures, and says how it goes."""
+"""Run the paper's experiments: tables of configurations, each with several seeds, with intervals and paired tests.
+
+    python -m research.experiments --table training --data ../shared/data
+    python -m research.experiments --table training --data ../shared/data --results again --check docs/results
+
+training: MPL compared with training from scratch and knowledge transfer. loss: Huber compared with other losses.
+models: MTQ-Net compared with simple models and existing predictors. labels: how many clips need S/N/G labels.
+levers: which hyperparameters make pseudo labels useful. recipe: the effect of each part of the shipped recipe.
+Without --table, all six are run.
+
+Each table writes TABLE.csv, TABLE.summary.csv, TABLE.md and pictures into --results. An interrupted run is
+resumed; configurations that two tables share are run once. Needs mtqnet[train] and the tools of the corpus; the
+table `models` also needs `make peers`.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +19,27 @@ import datetime
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from mtqnet import __version__
-from mtqnet.cli.bars import Stage, stages
+from mtqnet.cli.terminal import Stage, reported_errors, stages
 from mtqnet.errors import UsageError
-from mtqnet.experiments import pages, peer_table, plots, schedule, study, summary
-from mtqnet.experiments.arms import SPLITS, Lab
-from mtqnet.experiments.material import TESTS, Material
-from mtqnet.experiments.pages import Facts
-from mtqnet.experiments.study import Study, Table
-from mtqnet.experiments.summary import MEAN, Summary
 from mtqnet.training.prepare import Place, build_corpus
+from research.experiments import pages, peer_table, plots, schedule, study, summary
+from research.experiments.arms import SPLITS, Lab
+from research.experiments.material import TESTS, Material
+from research.experiments.pages import Facts
+from research.experiments.study import Study, Table
+from research.experiments.summary import MEAN, Summary
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `mtqnet reproduce` was asked for."""
+    """Options of the command line."""
 
     tables: tuple[str, ...]
     seeds: int
@@ -104,8 +119,9 @@ def _facts(lab: Lab, table: Table, options: Options) -> Facts:
     clips = {split: len(lab.material.test(split).clips) for split in ("train", *SPLITS)}
     minutes = schedule.seconds(lab, table, options.seeds) / 60
     words = [
-        "mtqnet",
-        "reproduce",
+        "python",
+        "-m",
+        "research.experiments",
         "--table",
         table.name,
         "--seeds",
@@ -135,3 +151,41 @@ def _compare(made: Summary, committed: Path, console: Console) -> bool:
         console.print(f"outside: {place}: LCC {found.now:.4f}, was {found.low:.4f} to {found.high:.4f}")
     console.print(f"{compared - len(outside)} of {compared} figures within the intervals of {committed}")
     return not outside
+
+
+def main(
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="training, labels, models, loss, levers or recipe; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each configuration.")] = 5,
+    data: Annotated[Path, typer.Option(help="Folder of the sources that the configuration names.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder for corpus, features and runs.")] = Path("runs/reproduce"),
+    results: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("docs/results"),
+    configs: Annotated[Path, typer.Option(help="Folder of base.toml and the tables.")] = Path("configs/reproduce"),
+    peers: Annotated[
+        Path, typer.Option(help="Python interpreter with speechmos and distillmos; see `make peers`.")
+    ] = Path(".venv-peers/bin/python"),
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of earlier results: exit with 1 if a figure is outside its interval. Without --table: all "
+            "tables in it."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Number of processes; 0: one per core.")] = 0,
+) -> None:
+    """Run the paper's experiments."""
+    options = Options(tuple(table or ()), seeds, configs, data, out, results, peers, check, jobs)
+    with reported_errors():
+        within = reproduce(options)
+    raise typer.Exit(0 if within else 1)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(help=__doc__)(main)
+
+if __name__ == "__main__":
+    app(prog_name="python -m research.experiments")

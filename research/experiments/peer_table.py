@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mtqnet.corpus import peers
 from mtqnet.corpus.peer_worker import COLUMNS
 from mtqnet.errors import UsageError
-from mtqnet.experiments.material import RATED, Material
+from research.experiments.material import RATED, Material
 
 NAME = "peers.csv"
 SCORES = tuple(column for columns in COLUMNS.values() for column in columns)

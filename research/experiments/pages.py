@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtqnet.experiments.figures import Difference
-from mtqnet.experiments.material import RATED
-from mtqnet.experiments.schedule import PEER_CLIPS
-from mtqnet.experiments.study import PEERS, Table
-from mtqnet.experiments.summary import MEAN, ArmRow, RunRow, Summary
 from mtqnet.targets import BY_KEY, OBJECTIVE, QUEST
+from research.experiments.figures import Difference
+from research.experiments.material import RATED
+from research.experiments.schedule import PEER_CLIPS
+from research.experiments.study import PEERS, Table
+from research.experiments.summary import MEAN, ArmRow, RunRow, Summary
 
 SAYS = {
     "validation": "validation",

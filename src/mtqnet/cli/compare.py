@@ -1,0 +1,106 @@
+"""`mtqnet compare`: differences between sets of recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtqnet.cli.options import AsJson, By, GroupTable, Model, Picture, Quiet, Scoring
+from mtqnet.errors import SOME_NOT_SCORED
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mtqnet.evaluation.compare import Compared
+    from mtqnet.evaluation.statistics import Estimate
+    from mtqnet.targets import Target
+
+HELP = (
+    "Compare two or more sets of recordings: the difference of every score with its 95 % interval and effect "
+    "size, "
+    "and a verdict in words.\n\n"
+    "A set is a folder, or a table that `mtqnet score -o` wrote. Recordings are paired by their names, whatever "
+    "the "
+    "suffix; --unpaired compares the sets as a whole. With --by, each value of a column is compared separately, "
+    "too: "
+    "a column of the tables of scores, or of a CSV file given as --table. A lower SDI is better; its differences "
+    "are "
+    "factors. Each interval has 95 % coverage by itself: on average, one of twenty comparisons without a true "
+    "difference shows one by chance.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet compare noisy/ enhanced/ --picture difference.png[/]\n\n"
+    "[cyan]mtqnet compare before.csv after.csv --by room --table rooms.csv --json[/]"
+)
+
+
+def compare(
+    sets: Annotated[
+        list[Path], typer.Argument(metavar="A B [C ...]", help="Folders or tables.", show_default=False)
+    ],
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="The sets contain different recordings.")] = False,
+    by: By = "",
+    table: GroupTable = None,
+    as_json: AsJson = False,
+    picture: Picture = None,
+    model: Model = "base",
+    quiet: Quiet = False,
+) -> None:
+    """Compare sets of recordings."""
+    from mtqnet.cli.terminal import MOST_NAMED, output_console, tell, tell_notes, tell_unscored
+    from mtqnet.evaluation import compare as comparing
+    from mtqnet.evaluation import plots, tables
+
+    if picture is not None:
+        plots.check(picture)
+        tables.refuse_overwrite(picture, [*sets, table])
+    with Scoring(model, quiet).scorer() as scorer:
+        opened = [scorer.open(source) for source in sets]
+    result = comparing.compare(opened, not unpaired, by, table)
+    if picture is not None:
+        plots.draw_comparison(result, picture)
+    tell_notes(result.notes)
+    tell_unscored(result.unscored, result.recordings)
+    if result.alone:
+        names = ", ".join([*result.alone[:MOST_NAMED], *(["..."] if len(result.alone) > MOST_NAMED else [])])
+        tell(f"{len(result.alone)} recordings have no counterpart: {names}", style="yellow")
+    if as_json:
+        print(comparing.as_json(result))
+    else:
+        screen = output_console()
+        screen.print(difference_table(result))
+        for sentence in comparing.verdict(result):
+            screen.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    if result.unscored:
+        raise typer.Exit(SOME_NOT_SCORED)
+
+
+def difference_table(result: Compared) -> Table:
+    """A row per target, group and two sets; differences that were found are green or red."""
+    from mtqnet.cli.terminal import grid
+    from mtqnet.scoring.scores import digits
+    from mtqnet.targets import BY_KEY
+
+    grouped = any(one.group for one in result.comparisons)
+    left = ("group", "score") if grouped else ("score",)
+    two = result.names if len(result.names) == 2 else ("first", "second")
+    table = grid(left, (*two, "difference", "95 % interval", "effect", "items"))
+    for one in result.comparisons:
+        target, found = BY_KEY[one.target], one.difference
+        means = ((one.first, one.first_mean.value), (one.second, one.second_mean.value))
+        values = ((name, digits(target, 10**mean if target.log else mean)) for name, mean in means)
+        sets = (f"{'' if name in two else name} {value}".strip() for name, value in values)
+        style = ("green" if one.second_is_better else "red") if found.found else ""
+        group = ((one.group or "all"),) if grouped else ()
+        numbers = (*_difference(target, found), f"{found.effect:+.2f}", str(found.items))
+        table.add_row(*group, target.name.split()[0], *sets, *numbers, style=style)
+    return table
+
+
+def _difference(target: Target, found: Estimate) -> tuple[str, str]:
+    """Difference and interval; for a ratio, the factor."""
+    if target.log:
+        return f"x {10**found.value:.2f}", f"[{10**found.low:.2f}, {10**found.high:.2f}]"
+    decimals = 2 if target.high > 1 else 3
+    return f"{found.value:+.{decimals}f}", f"[{found.low:+.{decimals}f}, {found.high:+.{decimals}f}]"

@@ -1,0 +1,81 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtqnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from mtqnet.evaluation.recordings import Scorer
+
+ENGINES = ("local", "ray")
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file or folder.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.", show_default=False)
+]
+By = Annotated[str, typer.Option(help="Grouping column, for example the room or the codec.", show_default=False)]
+GroupTable = Annotated[
+    Path | None,
+    typer.Option("--table", help="CSV file with a column of files and the column of --by.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(help="SCORE=COLUMN: column with the ratings of a score, as s_mos=SIG; may be repeated."),
+]
+FileColumn = Annotated[str, typer.Option(help="Column with the recordings, if it is not found by its name.")]
+Audio = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to which the file names of the table are relative.", show_default="the table's folder"
+    ),
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Number of processes; 0: one per core.")]
+Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster (mtqnet\\[ray]).")]
+
+
+def need_engine(name: str) -> str:
+    """Return the name of an engine. Raises UsageError if there is no such engine."""
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine {name!r}: use {' or '.join(ENGINES)}")
+    return name
+
+
+def assigned(pairs: Sequence[str]) -> dict[str, str]:
+    """Parse options such as s_mos=SIG into {"s_mos": "SIG"}. Raises UsageError."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--column {pair!r}: write SCORE=COLUMN, such as s_mos=SIG")
+    return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How recordings are scored that are not scored yet."""
+
+    model: str
+    quiet: bool
+
+    @contextmanager
+    def scorer(self) -> Iterator[Scorer]:
+        """Yield a scorer; on a terminal it shows a progress bar."""
+        from mtqnet.cli.terminal import error_console, stages
+        from mtqnet.evaluation.recordings import Scorer
+
+        console = error_console()
+        if self.quiet or not console.is_terminal:
+            yield Scorer(self.model)
+            return
+        with stages(console) as stage:
+            yield Scorer(self.model, progress=stage)

@@ -1,0 +1,51 @@
+"""`mtqnet report`: an HTML page about a set of recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtqnet.cli.options import By, GroupTable, Model, Quiet, Scoring
+from mtqnet.errors import SOME_NOT_SCORED, UsageError
+
+HELP = (
+    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, "
+    "flags, means by group, all recordings. The page needs no network. Needs mtqnet\\[analysis].\n\n"
+    "The page contains the audio of the worst recordings only, at most 20 s of each. For a table of scores, "
+    "their audio "
+    "is read from the paths in the table.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet report calls/ -o report.html[/]\n\n"
+    "[cyan]mtqnet report scores.csv --by phone --table phones.csv --sort n_mos -o report.html[/]"
+)
+
+
+def report(
+    source: Annotated[Path, typer.Argument(help="A folder, or a table of scores.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    by: By = "",
+    table: GroupTable = None,
+    sort: Annotated[str, typer.Option(help="Score by which the recordings are sorted.")] = "g_mos",
+    worst: Annotated[int, typer.Option(min=0, help="Number of recordings with a player.")] = 5,
+    model: Model = "base",
+    quiet: Quiet = False,
+) -> None:
+    """Write a page about recordings."""
+    from mtqnet.cli.terminal import tell, tell_notes, tell_unscored
+    from mtqnet.evaluation import recordings, tables
+    from mtqnet.evaluation import report as reports
+
+    tables.refuse_overwrite(output, [source, table])
+    if not output.parent.is_dir():
+        raise UsageError(f"{output}: the folder {output.parent} does not exist; create it first")
+    with Scoring(model, quiet).scorer() as scorer:
+        found = scorer.open(source)
+    grouped = recordings.groups(found, by, table) if by else {}
+    reports.write(found, reports.Wanted(by, grouped, sort, worst), output)
+    tell_notes(found.notes)
+    tell_unscored(found.unscored, len(found.rows))
+    tell(f"{len(found.scored)} recordings -> {output}", style="green")
+    if found.unscored:
+        raise typer.Exit(SOME_NOT_SCORED)

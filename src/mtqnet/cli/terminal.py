@@ -1,0 +1,179 @@
+"""Terminal output that the commands share: messages, progress bars and the width of tables.
+
+Results go to standard output, everything else to standard error, so that a pipe carries results only. rich is
+imported when it is needed, because it takes as long to load as numpy.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from mtqnet.errors import MissingExtraError, MtqnetError, missing_extra
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PIPE_WIDTH = 160
+"""Characters of a line of a table that is written into a file or a pipe"""
+MOST_NAMED = 5
+"""Recordings without a score that are listed one by one"""
+DELAY_S = 0.7
+"""Seconds of work before the progress bar of scoring appears"""
+
+EXTRAS = {
+    "scipy": "analysis", "matplotlib": "analysis", "jinja2": "analysis", "pyarrow": "parquet", "av": "formats",
+    "pesq": "corpus", "pystoi": "corpus", "pyroomacoustics": "corpus", "noisereduce": "corpus", "torch": "train",
+    "safetensors": "train", "onnx": "train", "transformers": "hf", "fastapi": "serve", "uvicorn": "serve",
+    "ray": "ray",
+}  # fmt: skip
+"""Optional package -> extra that installs it"""
+
+Stage = Callable[[str, int, int], None]
+"""Name of the stage, items done, items in total"""
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn exceptions of this package and of the file system into one line on stderr and an exit code."""
+    try:
+        yield
+    except MtqnetError as error:
+        tell_error(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        tell_error(str(missing_extra(f"this command (module {module!r})", EXTRAS[module])))
+        raise typer.Exit(MissingExtraError.exit_code) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of the pipe has closed it, as `| head` does
+            raise
+        tell_error(str(error))
+        raise typer.Exit(MtqnetError.exit_code) from error
+
+
+def tell(text: str, style: str = "") -> None:
+    """Print one line on stderr, in colour on a terminal."""
+    if not sys.stderr.isatty():
+        print(text, file=sys.stderr)
+        return
+    from rich.text import Text
+
+    error_console().print(Text(text, style=style), soft_wrap=True, highlight=False)
+
+
+def tell_error(text: str) -> None:
+    """Print an error message on stderr."""
+    tell(f"error: {text}", style="bold red")
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """Print what the user should know about the input, such as duplicated rows."""
+    for note in notes:
+        tell(f"note: {note}", style="yellow")
+
+
+def tell_unscored(unscored: Sequence[tuple[str, str]], total: int) -> None:
+    """Print how many recordings have no score, with the reasons of the first ones."""
+    if not unscored:
+        return
+    lines = [f"{len(unscored)} of {total} recordings have no score:"]
+    lines += [f"  {file}: {reason}" for file, reason in unscored[:MOST_NAMED]]
+    if len(unscored) > MOST_NAMED:
+        lines.append(f"  and {len(unscored) - MOST_NAMED} more")
+    tell("\n".join(lines), style="yellow")
+
+
+def error_console(quiet: bool = False) -> Console:
+    """Return the console of standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=quiet)
+
+
+def output_console(pipe_width: int = PIPE_WIDTH) -> Console:
+    """Return the console of standard output; a file or a pipe gets a fixed width, so that no cell is broken."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=pipe_width)
+
+
+def grid(left: Sequence[str], right: Sequence[str] = ()) -> Table:
+    """Return an empty table with left-aligned columns, then right-aligned ones."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in left:
+        made.add_column(heading, no_wrap=True)
+    for heading in right:
+        made.add_column(heading, justify="right")
+    return made
+
+
+def clock(seconds: float) -> str:
+    """Format a time as minutes and seconds, such as "1:02.5"."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Stage]:
+    """Show a progress bar with the remaining time for each stage; in a log, one line at the end of each stage."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console) as bars:
+
+        def stage(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+            if done == total and not console.is_terminal:
+                console.print(f"{name}: {total} done", highlight=False)
+
+        yield stage
+
+
+@contextmanager
+def scoring(total: int) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar of recordings, with the remaining time and the seconds of audio per second.
+
+    It yields a function to call after each recording with its duration in seconds. The bar appears after DELAY_S
+    and is removed at the end.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), speed)
+    progress = Progress(*columns, console=error_console(), transient=True)
+    task = progress.add_task("", total=total, speed="")
+    began, scored_s = time.monotonic(), 0.0
+
+    def advance(seconds: float) -> None:
+        nonlocal scored_s
+        scored_s += seconds
+        rate = scored_s / max(time.monotonic() - began, 1e-3)
+        progress.update(task, advance=1, speed=f"{rate:,.0f} s of audio per second")
+
+    timer = threading.Timer(DELAY_S, progress.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield advance
+    finally:
+        timer.cancel()
+        timer.join()  # it may be starting the bar at this moment
+        progress.stop()
