@@ -13,7 +13,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 	gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-bad nodejs
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
+.PHONY: soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -87,6 +87,12 @@ bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size besid
 
 load: .venv/dev.done  ## docs/results/service.md: the service under load, with a verdict (five minutes, idle machine)
 	$(BIN)/python benchmarks/load.py --model $(LOAD_MODEL) --stream-model $(STREAM_MODEL)
+
+soak: .venv/dev.done  ## docs/results/soak.md: 30 minutes of mixed load on the service; memory, files, processes constant
+	$(BIN)/python -m research.robustness.soak --output docs/results/soak.md
+
+kills: .venv/dev.done  ## docs/results/kills_service.md: the service and its processes are killed under load; no score lost
+	$(BIN)/python -m research.robustness.kill_service --output docs/results/kills_service.md
 
 history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 rows, with a verdict (a minute)
 	$(BIN)/python benchmarks/many_rows.py

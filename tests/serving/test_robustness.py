@@ -49,8 +49,13 @@ def wav(samples: NDArray[np.float32]) -> bytes:
 
 def scoring_processes(parent: int) -> list[int]:
     """Process ids of the spawned workers of a service."""
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_child = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent
+            if is_child and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 @pytest.fixture
@@ -64,7 +69,9 @@ def test_an_idle_process_that_is_killed_is_replaced(one: Server, voice: Voice) -
     with one.client() as client:
         first = client.post("/v1/score", content=body).json()["g_mos"]
         for _ in range(2):
-            for pid in scoring_processes(one.process.pid):
+            processes = scoring_processes(one.process.pid)
+            assert processes
+            for pid in processes:
                 os.kill(pid, signal.SIGKILL)
             answer = client.post("/v1/score", content=body)
             assert answer.status_code == 200, answer.text
@@ -256,3 +263,21 @@ def test_a_body_that_trickles_in_is_refused_before_the_time_limit(monkeypatch: p
         return received
 
     assert asyncio.run(run()) < 3600
+
+
+def test_scoring_processes_end_with_a_killed_service(tmp_path: Path, toy_model: Path) -> None:
+    with server(tmp_path, "--model", toy_model, "--workers", "1") as running:
+        workers = scoring_processes(running.process.pid)
+        assert workers
+        running.process.kill()
+        running.process.wait()
+        for pid in workers:
+            while running_process(pid):
+                pass
+
+
+def running_process(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing import parent_process
 from pathlib import Path
 
 import soundfile as sf
@@ -60,8 +63,17 @@ class Scored:
 def start(models: Sequence[str]) -> None:
     """Once in each process: models are loaded before the first request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C, and ends its processes in order
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     for model in models:
         predictor(model)
+
+
+def _exit_with_parent() -> None:
+    """End this process when the service is gone, also if it was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @lru_cache(maxsize=8)
