@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 2 benchmarks/scale_ddp.py WORK OUT.json
 
-The example recordings, cut as clips.py does; labels are what the shipped model says of them. Fifty steps, an epoch
-each, so that the history of a run is its loss curve.
+The example recordings, cut as clips.py does; labels are the scores of the shipped model. Fifty steps, an epoch
+each, so that the history of a run is its loss curve. Dropout and random levels are off, because each process draws
+its own: without them, the mean of the processes' losses and gradients is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +77,16 @@ def train(work: Path, checkpoint: Path) -> list[float]:
     from mtqnet.audio.reading import Excerpt
     from mtqnet.scoring.predictor import Predictor
     from mtqnet.targets import KEYS
-    from mtqnet.training import config, encoder, frontend, loop, losses, parallel
-    from mtqnet.training.dataset import Dataset
-    from mtqnet.training.network import Network
+    from mtqnet.training import config, encoder, features, losses, parallel, trainer
+    from mtqnet.training.batches import Dataset
+    from mtqnet.training.model import Network
 
     settings = config.load(CONFIG)
-    front_end = frontend.FrontEnd.of(settings)
+    front_end = features.FrontEnd.of_config(settings)
     width = encoder.load(front_end.encoder).width if front_end.encoder else 0
     with parallel.first_alone():
         files = clips.many(work, TRAIN + VALIDATION, LENGTHS_S)
-        views = frontend.compute(front_end, [Excerpt(file) for file in files], work / "features", "ddp", jobs=1)
+        views = features.compute(front_end, [Excerpt(file) for file in files], work / "features", "ddp", jobs=1)
     said = list(Predictor("base", 1, track=False).score_files(files))
     labels = {key: np.array([getattr(scores, key) for scores in said], dtype=np.float64) for key in KEYS}
     train_set, validation = (
@@ -93,10 +94,10 @@ def train(work: Path, checkpoint: Path) -> list[float]:
         for part in (slice(None, TRAIN), slice(TRAIN, None))
     )
     torch.manual_seed(settings.seed)
-    network = Network(settings.network, KEYS, width)
-    loss = partial(losses.supervised, targets=KEYS, config=settings.teacher_loss)
-    fit = config.FitConfig(epochs=STEPS, steps=1, batch=BATCH)
-    history = loop.fit(network, train_set, validation, loss, fit, settings.seed, checkpoint)
+    network = Network(replace(settings.network, dropout=0.0, input_dropout=0.0), KEYS, width)
+    loss = losses.supervised(KEYS, settings.teacher_loss)
+    fit = config.FitConfig(epochs=STEPS, steps=1, batch=BATCH, level_db=0.0)
+    history = trainer.fit(network, train_set, validation, loss, fit, settings.seed, checkpoint)
     return [epoch.train_loss for epoch in history]
 
 
@@ -104,7 +105,7 @@ if __name__ == "__main__":
     from mtqnet.training import parallel
 
     given, target = map(Path, sys.argv[1:])
-    with parallel.started() as share:
+    with parallel.started() as process:
         curve = train(given, target.with_suffix(".safetensors"))
-    if share.first:
+    if process.first:
         target.write_text(json.dumps(curve))

@@ -29,11 +29,9 @@ from mtqnet.evaluation import ratings
 from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
-from mtqnet.training.evaluate import Figure
-from mtqnet.training.finetune import Order, Outcome, finetune
-from mtqnet.training.memory import keep_memory
-from mtqnet.training.tuning.fit import TuneConfig
-from mtqnet.training.tuning.judged import AFTER, BEFORE
+from mtqnet.training.evaluation import Figure
+from mtqnet.training.finetune import Options, Outcome, TuneConfig, finetune
+from mtqnet.training.finetune.comparison import AFTER, BEFORE
 
 SET = "p835_csp835_refconditions"
 LOSS = 0.01
@@ -95,7 +93,7 @@ def table_with_truth(folder: Path, target: Path) -> Path:
 
 def rows_of(outcome: Outcome, rated: str, unseen: str) -> Iterator[Row]:
     """Before and after, score by score."""
-    found: dict[tuple[str, str], Figure] = {(f.target, f.split): f for f in outcome.judged.figures}
+    found: dict[tuple[str, str], Figure] = {(f.target, f.split): f for f in outcome.comparison.figures}
     for target in (*QUEST, *OBJECTIVE):
         before, after = found[target.key, BEFORE], found[target.key, AFTER]
         yield Row(
@@ -133,7 +131,7 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         "",
         "The labeller's curves, by which the model's training clips got their labels, were fitted to the ratings "
         "of these three talkers: *before* has met their scale, if not the recordings. The anchor's default weight "
-        "was chosen on these talkers, too (training/tuning/fit.py); that of the share is the one of its source.",
+        "was chosen on these talkers too (training/finetune/train.py); that of the share is that of its source.",
         "",
         "<!-- --8<-- [start:table] -->",
         "",
@@ -167,18 +165,17 @@ def main(
     share: Annotated[float, typer.Option(help="Of the tuned weights in what is kept.")] = TuneConfig().share,
 ) -> None:
     """Tune three times two ways, write what came out."""
-    keep_memory()
     folder = data / SET
     table = ratings.read(table_with_truth(folder, work / "labels.csv"))
     tuning = TuneConfig(seed=seed, epochs=epochs, anchor=anchor, share=share)
     rows: list[Row] = []
     for rated, targets in LESSONS.items():
         for unseen in sorted(set(table.column("speaker"))):
-            order = Order(
+            options = Options(
                 table, folder, work / f"{unseen}-{len(targets)}", work / "features", model, "speaker", (unseen,),
                 targets=targets, tuning=tuning, jobs=1,
             )  # fmt: skip
-            rows += rows_of(finetune(order, lambda *_: None), rated, unseen)
+            rows += rows_of(finetune(options, lambda *_: None), rated, unseen)
             print("\n".join(map(_line, rows[-len(KEYS) :])), flush=True)
     output.mkdir(parents=True, exist_ok=True)
     with (output / "tuning.csv").open("w", newline="") as file:

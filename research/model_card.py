@@ -99,7 +99,7 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
         moved_head=["change of", "to", *(f"`{one.name}` {t.name}" for one in moved for t in QUEST)],
         peers=[f"{name}: LCC" for name in PEERS.values()] if peers else [],
         grid=lambda first, each, others=(): _head(carded, first, each, others),
-        teachers=sorted({key for one in carded for key in one.record["config"].get("peers", {}).get("heads", [])}),
+        teachers=sorted({key for one in carded for key in _existing_models(one.record["config"]).get("heads", [])}),
         accuracy=_accuracy(carded), agreement=_agreement(carded, peers),
         coverage=[_covered_row(one, row) for one in carded for row in _coverage(one) if ":" not in row["kind"]],
         share=shares[0] if shares else 0.0, poor=poor,
@@ -108,6 +108,12 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
     )  # fmt: skip
     return words
 
+
+
+def _existing_models(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of existing models as teachers; records of version 0.1 call it `peers`."""
+    found: dict[str, Any] = config.get("existing_models", config.get("peers", {}))
+    return found
 
 def _template() -> Any:
     try:

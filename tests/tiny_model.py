@@ -12,7 +12,7 @@ from mtqnet.targets import KEYS
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, NetworkConfig
 from mtqnet.training.export import export
-from mtqnet.training.network import Head, Network
+from mtqnet.training.model import Head, Network
 
 KINDS = {
     "plain": NetworkConfig(
@@ -21,14 +21,14 @@ KINDS = {
     ),
     "channel": NetworkConfig(
         front_ends=("logmel", "encoder"), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4),
-        adapter=16, lstm=12, dense=16, sigmoid=("pesq_est",),
+        adapter=16, lstm=12, dense=16,
     ),
-    "time": NetworkConfig(
-        front_ends=("spectrum", "sinc", "encoder"), merge="time", peak_normalise=True, conv_channels=(2, 4),
-        conv_depth=2, time_strides=(1, 1), band_strides=(8, 8), adapter=20, lstm=12, dense=16,
+    "spectrum": NetworkConfig(
+        front_ends=("spectrum", "encoder"), peak_normalise=True, conv_channels=(2, 4), time_strides=(1, 1),
+        band_strides=(8, 8), adapter=20, lstm=12, dense=16,
     ),
 }  # fmt: skip
-"""Without encoder; log-mel and Whisper side by side; the paper's spectrum, sinc and encoder in a row."""
+"""Without encoder; log-mel or spectrum together with Whisper."""
 SPREAD = 8.0
 """Heads are made so much steeper: scores of drawn weights all lie in the middle, and would hide a difference"""
 
@@ -44,7 +44,7 @@ def write(
     """A model with weights drawn from the seed, in `folder`, under its name; the folder. With `tuned` its encoder
     is no longer Whisper's."""
     config = Config(folder.name, CorpusConfig((), ()), seed=seed, network=KINDS[kind])
-    uses = "encoder" in config.network.inputs
+    uses = "encoder" in config.network.front_ends
     encoder = encoders.load(EncoderConfig()) if uses else None
     torch.manual_seed(seed)
     if tuned and encoder is not None:

@@ -28,7 +28,7 @@ from rich.table import Table as RichTable
 from mtqnet import __version__
 from mtqnet.cli.terminal import Stage, reported_errors, stages
 from mtqnet.errors import UsageError
-from mtqnet.training.prepare import Place, build_corpus
+from mtqnet.training.data import RunPaths, build_corpus
 from research.experiments import pages, peer_table, plots, schedule, study, summary
 from research.experiments.arms import SPLITS, Lab
 from research.experiments.material import TESTS, Material
@@ -94,7 +94,7 @@ def tables(options: Options) -> tuple[str, ...]:
 
 def _lab(options: Options, asked: Study, stage: Stage) -> Lab:
     corpus = options.out / "corpus"
-    build_corpus(asked.base.corpus, Place(options.data, options.out, jobs=options.jobs), stage)
+    build_corpus(asked.base.corpus, RunPaths(options.data, options.out, jobs=options.jobs), stage)
     material = Material(corpus, options.data, options.out / "features")
     return Lab(asked.base, material, options.out, material.digest())
 

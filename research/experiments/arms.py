@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +24,11 @@ from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, QUEST, named
 from mtqnet.training import encoder as encoders
-from mtqnet.training import loop, losses, mpl
+from mtqnet.training import losses, mpl, trainer
+from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config
-from mtqnet.training.dataset import Dataset, Labels
-from mtqnet.training.network import Network
-from mtqnet.training.prepare import peers_said
+from mtqnet.training.data import existing_scores
+from mtqnet.training.model import Network
 from research.experiments.material import TESTS, Material, hidden, noisy, shown
 from research.experiments.pooled import MeanPooled, Ridge
 from research.experiments.study import PEERS, Arm, configured
@@ -66,7 +65,7 @@ class Lab:
             asdict(config.encoder),
             asdict(config.teacher),
             asdict(config.teacher_loss),
-            asdict(config.peers),
+            asdict(config.existing_models),
         ]
         return self.out / "teachers" / self._digest(facts) / str(config.seed)
 
@@ -74,10 +73,10 @@ class Lab:
         self, config: Config, split: str, python: Path = peers.PYTHON, jobs: int = 0, stage: Stage | None = None
     ) -> Labels:
         """What the peers that teach an arm say of a split; schedule.py lets them score it before any arm runs."""
-        if not config.peers.heads:  # most arms: nothing of the corpus is read for them
+        if not config.existing_models.heads:  # most arms: nothing of the corpus is read for them
             return {}
         clips = self.material.test(split).clips
-        return peers_said(config.peers, clips, split, self.out / "peers", python, jobs, stage)
+        return existing_scores(config.existing_models, clips, split, self.out / "peers", python, jobs, stage)
 
     def _digest(self, facts: object) -> str:
         text = json.dumps([RECIPE, self.corpus_digest, facts], sort_keys=True)
@@ -121,22 +120,23 @@ def read(path: Path) -> Result:
     return Result(scores, about["seconds"], about["history"])
 
 
-def teach(lab: Lab, config: Config) -> tuple[Network, Labels, list[loop.Epoch]]:
+def teach(lab: Lab, config: Config) -> tuple[Network, Labels, list[trainer.Epoch]]:
     """MOSA-Net of this configuration and its seed, its scores of all training clips, how it went. Kept on disk."""
     folder = lab.teacher_folder(config)
     train, validation = (
         lab.material.dataset(split, config).with_labels(lab.peers_said(config, split))
         for split in ("train", "validation")
     )
-    teacher, history = mpl.teach(config, train, validation, _width(train), folder)
+    stage = mpl.MPL(config, train, validation, folder)
+    teacher, history = stage.train_teacher()
     kept = folder / "pseudo.npz"
     if not kept.exists():
-        _write_whole(kept, dict(mpl.annotate(teacher, train)))
+        _write_whole(kept, dict(stage.pseudo_labels(teacher)))
     with np.load(kept) as stored:
         return teacher, {key: stored[key] for key in stored.files}, history
 
 
-def _scores(lab: Lab, arm: Arm, config: Config, folder: Path) -> tuple[Mapping[str, Labels], list[loop.Epoch]]:
+def _scores(lab: Lab, arm: Arm, config: Config, folder: Path) -> tuple[Mapping[str, Labels], list[trainer.Epoch]]:
     if arm.kind in PEERS:
         raise UsageError(f"{arm.kind} is scored by its own code, not trained")
     sets = {split: lab.material.dataset(split, config) for split in SPLITS}
@@ -149,33 +149,33 @@ def _scores(lab: Lab, arm: Arm, config: Config, folder: Path) -> tuple[Mapping[s
         network, history = _learn(lab, arm, config, folder)
     else:
         return _pooled(lab, arm, config, sets, folder)
-    return {split: _within(loop.predict(network, data)) for split, data in sets.items()}, history
+    return {split: _within(trainer.predict(network, data)) for split, data in sets.items()}, history
 
 
-def _learn(lab: Lab, arm: Arm, config: Config, folder: Path) -> tuple[Network, list[loop.Epoch]]:
+def _learn(lab: Lab, arm: Arm, config: Config, folder: Path) -> tuple[Network, list[trainer.Epoch]]:
     train = _training_set(lab, arm, config)
     validation = lab.material.dataset("validation", config)
-    targets = QUEST_KEYS if arm.objective == "none" else KEYS
     teacher = teach(lab, config)[0] if config.transfer else None
-    if config.peers.heads:
+    if arm.objective == "none" and not config.existing_models.heads:
+        config = replace(config, method="transfer" if config.transfer else "scratch", transfer=False)
+    if config.existing_models.heads:
         validation = validation.with_labels(lab.peers_said(config, "validation"))
-        return mpl.learn(config, train, {}, validation, _width(train), folder, teacher=teacher)
-    return mpl.student(config, targets, train, validation, _width(train), folder, teacher=teacher)
+    return mpl.MPL(config, train, validation, folder).train_student({}, teacher)
 
 
 def _pooled(
     lab: Lab, arm: Arm, config: Config, sets: Mapping[str, Dataset], folder: Path
-) -> tuple[Mapping[str, Labels], list[loop.Epoch]]:
+) -> tuple[Mapping[str, Labels], list[trainer.Epoch]]:
     train = _training_set(lab, arm, config)
-    encoder = encoders.load(config.encoder) if arm.kind == "fine_tuned" else _width(train)
+    encoder = encoders.load(config.encoder) if arm.kind == "fine_tuned" else train.encoder_width
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = MeanPooled(config, QUEST_KEYS, encoder)
-    loss = partial(losses.multi_task, targets=QUEST_KEYS, config=config.loss)
-    history = loop.fit(
+    loss = losses.MultiTaskLoss(QUEST_KEYS, config.loss)
+    history = trainer.fit(
         network, train, sets["validation"], loss, config.student, config.seed, folder / "pooled.safetensors"
     )
-    return {split: _within(loop.predict(network, data)) for split, data in sets.items()}, history
+    return {split: _within(trainer.predict(network, data)) for split, data in sets.items()}, history
 
 
 def _training_set(lab: Lab, arm: Arm, config: Config) -> Dataset:
@@ -192,12 +192,6 @@ def _training_set(lab: Lab, arm: Arm, config: Config) -> Dataset:
         labels = {target.key: labels[target.key] for target in QUEST}
     made = Dataset(train.clips, labels)
     return made if arm.unlabelled else made.take(places)
-
-
-def _width(data: Dataset) -> int:
-    """Columns of an encoder frame; 0 without encoder."""
-    view = data.clips[0].features.get("encoder")
-    return 0 if view is None else int(view.shape[1])
 
 
 def _within(scores: Labels) -> Labels:

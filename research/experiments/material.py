@@ -1,6 +1,6 @@
 """What the arms share: clips, features and labels of every split, and the rated sets.
 
-Features of the frozen front end are computed once and kept on disk (training/frontend.py). A test is a named set
+Features of the frozen front end are computed once and kept on disk (training/features.py). A test is a named set
 of clips with truths: the corpus' splits `test` and `unseen`, and the rated sets.
 """
 
@@ -22,10 +22,10 @@ from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.errors import CorpusError
 from mtqnet.targets import KEYS, QUEST
-from mtqnet.training import frontend
+from mtqnet.training import features
+from mtqnet.training.batches import Dataset, Labels, labels_of
 from mtqnet.training.config import Config
-from mtqnet.training.dataset import Dataset, Labels, labels_of
-from mtqnet.training.frontend import Clip, FrontEnd
+from mtqnet.training.features import Clip, FrontEnd
 
 SUBSET_STREAM, VOTE_STREAM = 1, 2
 """Second words of the random streams that choose the labelled clips and make the raters' votes"""
@@ -107,7 +107,7 @@ class Material:
         """Features that this configuration takes, and true labels, of a split or a rated set."""
         test = self.test(name)
         clips = _clips(self, name, _wide(config))
-        return Dataset([_narrow(clip, config.network.inputs) for clip in clips], test.truth)
+        return Dataset([_narrow(clip, config.network.front_ends) for clip in clips], test.truth)
 
     def prepare(self, config: Config, names: Sequence[str], jobs: int, progress: Progress) -> None:
         """Compute what the store lacks."""
@@ -117,7 +117,7 @@ class Material:
             def tell(done: int, total: int, name: str = name) -> None:
                 progress(f"features, {name}", done, total)
 
-            frontend.fill(_wide(config), sources, self.store, name, tell, jobs)
+            features.fill(_wide(config), sources, self.store, name, tell, jobs)
 
     def _split(self, name: str) -> list[dict[str, Any]]:
         rows = [row for row in _rows(self.corpus) if row["split"] == name]
@@ -161,13 +161,13 @@ def _rows(corpus: Path) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=16)
 def _clips(material: Material, name: str, front_end: FrontEnd) -> list[Clip]:
-    return frontend.compute(front_end, material.test(name).clips, material.store, name)
+    return features.compute(front_end, material.test(name).clips, material.store, name)
 
 
 def _wide(config: Config) -> FrontEnd:
     """Log-mel and encoder frames together serve most arms, so that they are computed and read once."""
-    if not {"logmel", "encoder"} >= set(config.network.inputs):
-        return FrontEnd.of(config)
+    if not {"logmel", "encoder"} >= set(config.network.front_ends):
+        return FrontEnd.of_config(config)
     return FrontEnd(("logmel",), config.network.peak_normalise, config.encoder)
 
 

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtqnet.targets import QUEST
-from mtqnet.training import ridge
+from mtqnet.training.batches import Dataset, Labels
+from mtqnet.training.calibration import ridge
 from mtqnet.training.config import Config
-from mtqnet.training.dataset import Dataset, Labels
 from mtqnet.training.encoder import SpeechEncoder
-from mtqnet.training.masks import frame_mask, masked_mean
-from mtqnet.training.network import Output, Trainable
+from mtqnet.training.model import Output, Trainable, frame_mask, masked_mean
 
 PENALTIES = tuple(10.0**power for power in range(-3, 5))
 """Of the ridge, on statistics of spread 1; chosen on the validation clips"""
@@ -58,7 +57,7 @@ class Ridge:
         self.offset = y.mean(axis=0)
         held_out = (_statistics(validation) - self.mean) / self.spread
         truth = np.stack([t.to_training(validation.labels[t.key]) for t in QUEST], axis=1)
-        fits = {penalty: ridge.solve(x, y - self.offset, penalty) for penalty in PENALTIES}
+        fits = {penalty: ridge(x, y - self.offset, penalty) for penalty in PENALTIES}
         errors = {p: float(np.mean((held_out @ w + self.offset - truth) ** 2)) for p, w in fits.items()}
         self.penalty = min(errors, key=errors.__getitem__)
         self.weights = fits[self.penalty]

@@ -18,9 +18,8 @@ import torch
 
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
-from mtqnet.training.dataset import Labels
-from mtqnet.training.memory import keep_memory
-from mtqnet.training.prepare import padded
+from mtqnet.training.batches import Labels
+from mtqnet.training.data import padded
 from research.experiments import arms, peer_table
 from research.experiments.arms import Lab, Result
 from research.experiments.material import TESTS
@@ -28,7 +27,7 @@ from research.experiments.peer_table import PeerTable
 from research.experiments.study import PEERS, Arm, Kind, Study, Table
 
 TEACHER = Arm("MOSA-Net, the teacher", kind="teacher")
-OF_TEACHER = ("network", "encoder", "teacher", "teacher_loss", "peers")
+OF_TEACHER = ("network", "encoder", "teacher", "teacher_loss", "existing_models")
 """Parts of a configuration that a teacher depends on (arms.Lab.teacher_folder)"""
 
 PEER_CLIPS = 400
@@ -147,7 +146,7 @@ def _prepare(lab: Lab, wanted: Iterable[Run], jobs: int, stage: Stage) -> None:
     done = set()
     for run in wanted:
         config = lab.config(run.arm, run.seed)
-        front_end = (config.network.inputs, config.encoder, config.network.peak_normalise)
+        front_end = (config.network.front_ends, config.encoder, config.network.peak_normalise)
         if front_end not in done:
             done.add(front_end)
             lab.material.prepare(config, ("train", "validation", *TESTS), jobs, stage)
@@ -155,7 +154,7 @@ def _prepare(lab: Lab, wanted: Iterable[Run], jobs: int, stage: Stage) -> None:
 
 def _ask_peers(lab: Lab, wanted: Iterable[Run], python: Path, jobs: int, stage: Stage) -> None:
     """Let the peers that teach some arm score what it learns from."""
-    for config in {made.peers: made for made in (lab.config(run.arm, 1) for run in wanted)}.values():
+    for config in {made.existing_models: made for made in (lab.config(run.arm, 1) for run in wanted)}.values():
         for split in ("train", "validation"):
             lab.peers_said(config, split, python, jobs, stage)
 
@@ -183,7 +182,6 @@ def _run(lab: Lab, wanted: list[Run], name: str, jobs: int, stage: Stage, told: 
 def _start_worker(parent: int) -> None:
     """One math thread; and an end when the parent was killed, as nobody would take what comes."""
     torch.set_num_threads(1)
-    keep_memory()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -19,11 +19,11 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import TARGETS
-from mtqnet.training import distil, pipeline, weights
-from mtqnet.training.config import Config, CorpusConfig, DistilConfig, EncoderConfig, FitConfig, NetworkConfig
-from mtqnet.training.dataset import labels_of
-from mtqnet.training.finish import Listener
-from mtqnet.training.prepare import Place
+from mtqnet.training import distill, pipeline, weights
+from mtqnet.training.batches import labels_of
+from mtqnet.training.config import Config, CorpusConfig, DistillConfig, EncoderConfig, FitConfig, NetworkConfig
+from mtqnet.training.data import RunPaths
+from mtqnet.training.pipeline import Listener
 
 SPEAKERS, NOISES = 30, 24
 
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., NDArr
         sf.write(root / "speech" / f"voice{seed:02d}.flac", talker(5.0, seed), SAMPLE_RATE)
     for seed in range(NOISES):
         sf.write(root / "noise" / f"noise{seed:02d}.flac", noise(seed), SAMPLE_RATE)
-    pipeline.train(CONFIG, Place(root, root / "run"), NOBODY)
+    pipeline.train(CONFIG, RunPaths(root, root / "run"), NOBODY)
     return root
 
 
@@ -92,7 +92,7 @@ def test_a_finished_run_is_found_again_and_gives_the_same_model(folder: Path) ->
     model = folder / "run/model/tiny.onnx"
     before = model.read_bytes()
     model.unlink()
-    pipeline.train(CONFIG, Place(folder, folder / "run"), NOBODY)
+    pipeline.train(CONFIG, RunPaths(folder, folder / "run"), NOBODY)
     assert model.read_bytes() == before
 
 
@@ -124,20 +124,20 @@ def test_scores_of_the_model_carry_intervals(folder: Path) -> None:
         assert interval.low < interval.high
 
 
-@pytest.mark.parametrize("hint", [0.0, 1.0])
-def test_a_small_network_is_distilled_from_the_model(hint: float, folder: Path) -> None:
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_small_network_is_distilled_from_the_model(weight: float, folder: Path) -> None:
     network = NetworkConfig(front_ends=("logmel",), conv_channels=(8, 8), time_strides=(4, 2), band_strides=(4, 4),
                             lstm=16, dense=16, dropout=0.0)  # fmt: skip
     config = replace(
         CONFIG, name="mini", network=network, tune_encoder=False, student=replace(CONFIG.student, epochs=4),
-        distil=DistilConfig(str(folder / "run/model/tiny.onnx"), 0.5, hint),
+        distill=DistillConfig(str(folder / "run/model/tiny.onnx"), 0.5, weight),
     )  # fmt: skip
-    out = folder / f"mini {hint:g}"
-    made = distil.distil(config, Place(folder, out, folder / "run/corpus"), NOBODY)
+    out = folder / f"mini {weight:g}"
+    made = distill.distill(config, RunPaths(folder, out, folder / "run/corpus"), NOBODY)
     record = json.loads(made.exported.record.read_text())
     assert record["teacher"]["name"] == "tiny"
     assert record["features"] == ["logmel"]
     assert not (out / "corpus").exists()
-    assert bool(list(out.glob("taught/*-hints.npz"))) is (hint > 0)
+    assert bool(list(out.glob("teacher/features-*"))) is (weight > 0)
     figures = {f["target"]: f["lcc"] for f in record["figures"] if f["split"] == "test"}
     assert figures["n_mos"] > 0.5

@@ -1,4 +1,4 @@
-"""`torchrun -m mtqnet train`, whole: two processes leave the run that one leaves."""
+"""`torchrun -m mtqnet train`: two processes train the same model as one, if nothing is random in each process."""
 
 from __future__ import annotations
 
@@ -34,19 +34,22 @@ time_strides = [4, 2]
 band_strides = [4, 4]
 lstm = 8
 dense = 8
+dropout = 0.0
 
 [teacher]
 epochs = 2
-batch = 3
+batch = 2
+level_db = 0.0
 
 [student]
 epochs = 2
-batch = 3
+batch = 2
+level_db = 0.0
 """
 
 
 def train(processes: int, sources: Sources, folder: Path) -> Path:
-    """Runs the command; the run's folder. The corpus is shared, as it is the slow part."""
+    """Run the command and return the run's folder. The corpus, the slow part, is shared."""
     (folder / "tiny.toml").write_text(CONFIG)
     out = folder / f"run{processes}"
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
@@ -57,7 +60,7 @@ def train(processes: int, sources: Sources, folder: Path) -> Path:
         env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("Per clip, held out") == 1  # one process speaks
+    assert done.stdout.count("Per clip, held out") == 1  # only one process prints
     return out
 
 
@@ -74,11 +77,11 @@ def runs(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> dict[int
 
 
 @pytest.mark.parametrize("network", ["mosa-net", "mtq-net"])
-def test_two_processes_learn_what_one_learns(network: str, runs: dict[int, Path]) -> None:
+def test_two_processes_have_the_losses_of_one(network: str, runs: dict[int, Path]) -> None:
     np.testing.assert_allclose(losses(runs[2], network), losses(runs[1], network), rtol=0, atol=1e-4)
 
 
-def test_the_first_process_leaves_one_model(runs: dict[int, Path]) -> None:
+def test_first_process_writes_one_model(runs: dict[int, Path]) -> None:
     for run in runs.values():
         assert sorted(path.name for path in (run / "model").iterdir()) == [
             "tiny.json", "tiny.onnx", "tiny.safetensors"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
-from mtqnet.training.prepare import Place, build_corpus
+from mtqnet.training.data import RunPaths, build_corpus
 from research.experiments import schedule
 from research.experiments.arms import Lab
 from research.experiments.material import RATED, Material
@@ -84,7 +84,7 @@ def made(root: Path, talker: Callable[..., NDArray[np.float32]]) -> Lab:
         noise = 0.1 * np.random.default_rng(seed).standard_normal(2 * SAMPLE_RATE)
         sf.write(root / f"data/noise/noise{seed:02d}.flac", noise, SAMPLE_RATE)
     write_rated(root / "data", talker)
-    build_corpus(BASE.corpus, Place(root / "data", root / "out"), silent)
+    build_corpus(BASE.corpus, RunPaths(root / "data", root / "out"), silent)
     material = Material(root / "out/corpus", root / "data", root / "out/features")
     return Lab(BASE, material, root / "out", material.digest())
 

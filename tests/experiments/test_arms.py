@@ -10,7 +10,7 @@ from laboratory import ARMS, BASE, SEEDS
 
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, OBJECTIVE, QUEST, named
-from mtqnet.training.dataset import Dataset
+from mtqnet.training.batches import Dataset
 from research.experiments import arms
 from research.experiments.arms import SPLITS, Lab
 from research.experiments.study import Arm

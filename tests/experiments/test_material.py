@@ -10,7 +10,7 @@ from laboratory import BASE
 
 from mtqnet.errors import CorpusError
 from mtqnet.targets import KEYS, QUEST
-from mtqnet.training.dataset import Dataset
+from mtqnet.training.batches import Dataset
 from research.experiments import material
 from research.experiments.arms import Lab
 from research.experiments.material import TESTS, Material

@@ -79,7 +79,7 @@ def test_arms_are_held_against_the_reference_or_what_they_name(tmp_path: Path) -
     [
         (HEAD + "[arms.one]\n", "'says' is missing"),
         (HEAD + '[arms.one]\nsays="1"\nlabeled=3\n', "unknown key 'labeled'"),
-        (HEAD + '[arms.one]\nsays="1"\nkind="forest"\n', "is none of"),
+        (HEAD + '[arms.one]\nsays="1"\nkind="forest"\n', "expected one of"),
         (HEAD + '[arms.one]\nsays="1"\nchange={ los = { kind = "mse" } }\n', "unknown key 'los'"),
         (HEAD + '[arms.one]\nsays="1"\nchange={ loss = { kid = "mse" } }\n', "unknown key 'kid'"),
         (HEAD + '[arms.one]\nsays="1"\nagainst=["two"]\n', "no arm 'two'"),

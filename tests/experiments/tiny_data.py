@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mtqnet.targets import QUEST
-from mtqnet.training.dataset import Dataset
-from mtqnet.training.frontend import Clip
+from mtqnet.training.batches import Dataset
+from mtqnet.training.features import Clip
 
 
 def linear(clips: int, seed: int) -> Dataset:

@@ -1,4 +1,4 @@
-"""Configurations: both files load, and no typing mistake trains anything."""
+"""Configurations: the files load, and every mistake is an error that names it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ import pytest
 
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, OBJECTIVE
-from mtqnet.training.config import Config, EncoderConfig, FitConfig, PeersConfig, load
-from mtqnet.training.network import Network
+from mtqnet.training.config import (
+    Config,
+    EncoderConfig,
+    ExistingModelsConfig,
+    FitConfig,
+    NetworkConfig,
+    build,
+    load,
+    without_removed,
+)
+from mtqnet.training.model import Network
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LEAST = 'name = "x"\n[corpus]\nspeech = ["a"]\nnoise = ["b"]\n'
@@ -30,7 +39,7 @@ def test_every_configuration_loads_and_makes_a_network(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.stem)
-def test_every_value_of_the_file_arrives(file: Path) -> None:
+def test_every_value_of_the_file_is_used(file: Path) -> None:
     made = load(file)
     for section, table in tomllib.loads(file.read_text()).items():
         for key, value in table.items() if isinstance(table, dict) else ():
@@ -38,13 +47,13 @@ def test_every_value_of_the_file_arrives(file: Path) -> None:
             assert found == (tuple(value) if isinstance(value, list) else value)
 
 
-def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+def test_missing_keys_have_their_defaults(tmp_path: Path) -> None:
     made = loaded(tmp_path, LEAST)
     assert made.encoder == EncoderConfig() and made.student == FitConfig()
     assert made.corpus.speech == ("a",) and made.corpus.rooms == ()
 
 
-def test_whole_number_stands_for_a_fraction(tmp_path: Path) -> None:
+def test_integer_is_accepted_as_float(tmp_path: Path) -> None:
     delta = loaded(tmp_path, LEAST + "[loss]\ndelta = 2\n").loss.delta
     assert delta == 2.0 and isinstance(delta, float)
 
@@ -58,24 +67,32 @@ def test_whole_number_stands_for_a_fraction(tmp_path: Path) -> None:
         (LEAST.replace('noise = ["b"]\n', ""), "'noise' is missing"),
         (LEAST.replace('name = "x"\n', ""), "'name' is missing"),
         ('name = "x"\n', "'corpus' is missing"),
-        (LEAST + "[student]\nepochs = 3.5\n", "epochs: expected int"),
-        (LEAST + "[student]\nepochs = true\n", "epochs: expected int"),
-        (LEAST + "[student]\nepochs = false\n", "epochs: expected int"),
-        (LEAST + '[student]\nlearning_rate = "fast"\n', "learning_rate: expected float"),
-        (LEAST + "[student]\nlearning_rate = true\n", "learning_rate: expected float"),
-        (LEAST + "[encoder]\nlayers = 2\n", "layers must be a list"),
-        (LEAST + '[encoder]\nlayers = ["two"]\n', "layers: expected int"),
-        (LEAST + "[network]\npeak_normalise = 1\n", "peak_normalise: expected bool"),
-        (LEAST + '[network]\nmerge = "stack"\n', "merge: 'stack' is none of channel, time"),
-        (LEAST + '[network]\nfront_ends = ["mfcc"]\n', "front_ends: 'mfcc'"),
-        (LEAST + '[network]\nsigmoid = ["mos"]\n', "'mos'"),
+        (LEAST + "[student]\nepochs = 3.5\n", "epochs: expected a value of type int"),
+        (LEAST + "[student]\nepochs = true\n", "epochs: expected a value of type int"),
+        (LEAST + "[student]\nepochs = false\n", "epochs: expected a value of type int"),
+        (LEAST + '[student]\nlearning_rate = "fast"\n', "learning_rate: expected a value of type float"),
+        (LEAST + "[student]\nlearning_rate = true\n", "learning_rate: expected a value of type float"),
+        (LEAST + "[encoder]\nlayers = 2\n", "layers: expected a list"),
+        (LEAST + '[encoder]\nlayers = ["two"]\n', "layers: expected a value of type int"),
+        (LEAST + "[network]\npeak_normalise = 1\n", "peak_normalise: expected a value of type bool"),
+        ('method = "magic"\n' + LEAST, "method: found 'magic', expected one of mpl, scratch, transfer"),
+        (LEAST + '[network]\nmerge = "time"\n', "'merge' was removed; the value is always 'channel': delete it"),
+        (LEAST + "[tune]\ncolour = 0.5\n", "'colour' is called 'augment' now: rename it"),
+        (LEAST + "[student]\naverage = 0.9\n", "'average' is called 'ema_decay' now"),
+        (LEAST + '[peers]\nheads = ["distillmos"]\n', "'peers' is called 'existing_models' now"),
+        (LEAST + "[distil]\nhint = 1.0\n", "'distil' is called 'distill' now"),
+        (LEAST + "[distill]\nhint = 1.0\n", "'hint' is called 'feature_distillation' now"),
+        (LEAST + "[distill]\nshare = 1.0\n", "'share' is called 'teacher_weight' now"),
+        ("tuned_share = 0.6\n" + LEAST, "'tuned_share' is called 'tuned_weight' now"),
+        ("encoder_share = 0.6\n" + LEAST, "'encoder_share' is called 'encoder_rate' now"),
+        (LEAST + '[network]\nfront_ends = ["mfcc"]\n', "front_ends: found 'mfcc'"),
         (LEAST + "[network]\ntime_strides = [2]\n", "time_strides"),
-        ("student = 3\n" + LEAST, "student must be a table"),
-        ("name = ", "not TOML"),
+        ("student = 3\n" + LEAST, "student: expected a table"),
+        ("name = ", "not valid TOML"),
     ],
 )
 def test_mistake_is_named(text: str, named: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"own\.toml|need one entry|unknown target") as caught:
+    with pytest.raises(UsageError, match=r"own\.toml|must have the same length") as caught:
         loaded(tmp_path, text)
     assert named in str(caught.value)
 
@@ -87,13 +104,27 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_peers_that_do_not_exist_are_refused() -> None:
+def test_unknown_existing_models_are_refused() -> None:
     with pytest.raises(UsageError, match="nisqa"):
-        PeersConfig(heads=("nisqa",))
+        ExistingModelsConfig(heads=("nisqa",))
     with pytest.raises(UsageError, match="dnsmos_p808"):
-        PeersConfig(heads=("distillmos",), consensus=("dnsmos_p808",))
+        ExistingModelsConfig(heads=("distillmos",), consensus=("dnsmos_p808",))
 
 
-def test_an_average_keeps_less_than_all_of_itself() -> None:
-    with pytest.raises(UsageError, match="average"):
-        FitConfig(average=1.0)
+def test_decay_of_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="ema_decay"):
+        FitConfig(ema_decay=1.0)
+
+
+def test_records_of_version_0_1_are_read_without_their_removed_keys() -> None:
+    stored = {"front_ends": ["logmel"], "merge": "channel", "conv_depth": 1, "sigmoid": []}
+    assert without_removed(stored, NetworkConfig) == {"front_ends": ["logmel"]}
+    other = without_removed({**stored, "merge": "time"}, NetworkConfig)
+    with pytest.raises(UsageError, match="'merge' was removed"):
+        build(NetworkConfig, other, "record")
+
+
+def test_training_from_scratch_cannot_start_from_a_teacher(tmp_path: Path) -> None:
+    assert loaded(tmp_path, 'method = "transfer"\n' + LEAST).initialised_from_teacher
+    with pytest.raises(UsageError, match="trains no MOSA-Net"):
+        loaded(tmp_path, 'method = "scratch"\ntransfer = true\n' + LEAST)

@@ -1,4 +1,4 @@
-"""After MPL the encoder learns with the network, on true labels; what comes out is the same after a break."""
+"""Training of encoder and network together after MPL, on true labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY, KEYS
-from mtqnet.training import end_to_end, loop, mpl
-from mtqnet.training.config import Config, FitConfig, PeersConfig
-from mtqnet.training.dataset import Dataset, collate
+from mtqnet.training import end_to_end, mpl, trainer
+from mtqnet.training.batches import Dataset, collate
+from mtqnet.training.config import Config, ExistingModelsConfig, FitConfig
 from mtqnet.training.encoder import WhisperEncoder
-from mtqnet.training.network import Network
+from mtqnet.training.model import Network
 
 WIDTH = 8
 """Of the little encoder's frames"""
@@ -25,8 +25,8 @@ TUNE = FitConfig(epochs=2, batch=4, learning_rate=1e-2)
 CONFIG = replace(tiny.config(epochs=1), tune_encoder=True, tune=TUNE)
 
 
-def heard(clips: int, seed: int) -> Dataset:
-    """Clips with the frames that the little encoder gives."""
+def with_frames(clips: int, seed: int) -> Dataset:
+    """Clips with the frames of the little encoder."""
     data, encoder = tiny.dataset(tiny.CHANNEL, clips, seed), tiny.little_encoder().eval()
     made = []
     for clip in data.clips:
@@ -39,26 +39,26 @@ def heard(clips: int, seed: int) -> Dataset:
 
 @pytest.fixture(scope="module")
 def train() -> Dataset:
-    return heard(12, seed=1)
+    return with_frames(12, seed=1)
 
 
 @pytest.fixture(scope="module")
 def validation() -> Dataset:
-    return heard(8, seed=2)
+    return with_frames(8, seed=2)
 
 
 @pytest.fixture(scope="module")
 def trained(train: Dataset, validation: Dataset, tmp_path_factory: pytest.TempPathFactory) -> mpl.Trained:
-    return mpl.run(CONFIG, train, validation, WIDTH, tmp_path_factory.mktemp("mpl"))
+    return mpl.MPL(CONFIG, train, validation, tmp_path_factory.mktemp("mpl")).run()
 
 
-def learnt(
+def tuned(
     config: Config, trained: mpl.Trained, train: Dataset, validation: Dataset, out: Path,
     report: mpl.Report | None = None,
 ) -> tuple[Network, WhisperEncoder]:  # fmt: skip
     encoder = tiny.little_encoder()
-    network, _ = end_to_end.learn(config, trained, encoder, train, validation, out, report)
-    return network, encoder
+    stage = mpl.MPL(config, train, validation, out, report)
+    return end_to_end.tune(stage, trained, encoder, out).network, encoder
 
 
 def weights(*modules: torch.nn.Module) -> list[torch.Tensor]:
@@ -69,10 +69,10 @@ def same(ones: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(ones, others, strict=True))
 
 
-def test_encoder_and_network_both_move(
+def test_encoder_and_network_both_change(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
-    network, encoder = learnt(CONFIG, trained, train, validation, tmp_path)
+    network, encoder = tuned(CONFIG, trained, train, validation, tmp_path)
     assert encoder.tuned and not encoder.training and network.targets == KEYS
     before = tiny.little_encoder()
     assert all(
@@ -83,25 +83,25 @@ def test_encoder_and_network_both_move(
     assert not any(weight.requires_grad for weight in encoder.parameters())
 
 
-def test_encoder_is_what_sixteen_bits_keep(
+def test_encoder_is_rounded_to_sixteen_bits(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
-    encoder = learnt(CONFIG, trained, train, validation, tmp_path)[1]
+    encoder = tuned(CONFIG, trained, train, validation, tmp_path)[1]
     assert same(weights(encoder), [weight.half().float() for weight in weights(encoder)])
 
 
-def test_a_share_of_nothing_leaves_the_encoder_as_it_was(
+def test_encoder_does_not_change_with_rate_zero(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
-    encoder = learnt(replace(CONFIG, encoder_share=0.0), trained, train, validation, tmp_path)[1]
+    encoder = tuned(replace(CONFIG, encoder_rate=0.0), trained, train, validation, tmp_path)[1]
     assert same(weights(encoder), [weight.half().float() for weight in weights(tiny.little_encoder())])
 
 
-def test_a_share_of_the_weights_is_kept_from_before(
+def test_result_is_an_average_of_the_weights(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
     kept = {
-        share: weights(*learnt(replace(CONFIG, tuned_share=share), trained, train, validation, tmp_path))
+        share: weights(*tuned(replace(CONFIG, tuned_weight=share), trained, train, validation, tmp_path))
         for share in (0.0, 0.7, 1.0)
     }
     assert same(kept[0.0][: len(weights(trained.student))], weights(trained.student))
@@ -109,34 +109,34 @@ def test_a_share_of_the_weights_is_kept_from_before(
         torch.testing.assert_close(between, 0.3 * before + 0.7 * after, atol=2e-3, rtol=1e-3)
 
 
-def test_scale_is_set_right_on_labels_and_ranks_stay(trained: mpl.Trained) -> None:
-    clips = heard(end_to_end.LEAST_CLIPS, seed=3)
+def test_scale_is_corrected_on_labels(trained: mpl.Trained) -> None:
+    clips = with_frames(end_to_end.LEAST_CLIPS, seed=3)
     data = Dataset([replace(c, features={"logmel": c.features["logmel"]}) for c in clips.clips], {})
     whole = end_to_end.EndToEnd(copy.deepcopy(trained.student), tiny.little_encoder(), 0.2, False)
-    before = loop.predict(whole, data)
+    before = trainer.predict(whole, data)
     truth = {
         key: target.from_training(1.2 * target.to_training(before[key]) - 0.1) for key, target in BY_KEY.items()
     }
     few = np.where(np.arange(len(data.clips)) < end_to_end.LEAST_CLIPS - 1, truth["n_mos"], np.nan)
     end_to_end.rescale(whole, data.with_labels({**{key: truth[key] for key in KEYS}, "n_mos": few}))
-    after = loop.predict(whole, data)
+    after = trainer.predict(whole, data)
     np.testing.assert_allclose(after["s_mos"], truth["s_mos"], atol=1e-4)
     np.testing.assert_allclose(np.log10(after["sdi_est"]), np.log10(truth["sdi_est"]), atol=1e-4)
     np.testing.assert_array_equal(after["n_mos"], before["n_mos"])
 
 
-def test_heads_can_learn_alone_at_first(
+def test_only_heads_change_in_frozen_epochs(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
     frozen = replace(CONFIG, tune=replace(TUNE, frozen_epochs=2))
-    network, encoder = learnt(frozen, trained, train, validation, tmp_path)
+    network, encoder = tuned(frozen, trained, train, validation, tmp_path)
     assert same(weights(encoder), [weight.half().float() for weight in weights(tiny.little_encoder())])
     assert same(weights(network.dense, network.lstm), weights(trained.student.dense, trained.student.lstm))
     assert not same(weights(network.heads), weights(trained.student.heads))
 
 
-def test_the_stage_begins_with_what_mpl_left(trained: mpl.Trained, validation: Dataset) -> None:
-    """Frames computed on the way are those that were stored, but for their 16 bits."""
+def test_stage_starts_with_the_result_of_mpl(trained: mpl.Trained, validation: Dataset) -> None:
+    """Frames computed by the encoder are the stored ones except for rounding to 16 bits."""
     whole = end_to_end.EndToEnd(trained.student, tiny.little_encoder(), 0.2, bf16=False).eval()
     batch = collate(validation, np.arange(8), ())
     with torch.inference_mode():
@@ -147,61 +147,65 @@ def test_the_stage_begins_with_what_mpl_left(trained: mpl.Trained, validation: D
 
 
 @pytest.mark.parametrize("key", ["pesq_est", "s_mos"])
-def test_true_labels_of_all_six_count(
+def test_result_depends_on_true_labels_of_all_six(
     key: str, trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
     other = train.with_labels({key: train.labels[key][::-1].copy()})
-    one = learnt(CONFIG, trained, train, validation, tmp_path / "one")
-    two = learnt(CONFIG, trained, other, validation, tmp_path / "two")
+    one = tuned(CONFIG, trained, train, validation, tmp_path / "one")
+    two = tuned(CONFIG, trained, other, validation, tmp_path / "two")
     assert not same(weights(*one), weights(*two))
 
 
-def test_stage_that_was_interrupted_comes_to_the_same_end(
+def test_interrupted_stage_gives_the_same_result(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
     class KilledError(Exception):
         pass
 
-    def kill(_network: str, _epoch: loop.Epoch, _epochs: int) -> None:
+    def kill(_network: str, _epoch: trainer.Epoch, _epochs: int) -> None:
         raise KilledError
 
     with pytest.raises(KilledError):
-        learnt(CONFIG, trained, train, validation, tmp_path / "killed", kill)
-    resumed = learnt(CONFIG, trained, train, validation, tmp_path / "killed")
-    unbroken = learnt(CONFIG, trained, train, validation, tmp_path / "unbroken")
+        tuned(CONFIG, trained, train, validation, tmp_path / "killed", kill)
+    resumed = tuned(CONFIG, trained, train, validation, tmp_path / "killed")
+    unbroken = tuned(CONFIG, trained, train, validation, tmp_path / "unbroken")
     assert same(weights(*resumed), weights(*unbroken))
 
 
-def test_peers_are_heard_and_leave_no_head(train: Dataset, validation: Dataset, tmp_path: Path) -> None:
-    config = replace(CONFIG, peers=PeersConfig(heads=("distillmos",), consensus=("distillmos",)))
-    said = {"distillmos": 2.0 + 0.4 * train.labels["g_mos"]}
-    said["distillmos"][7:] = np.nan
-    train = train.with_labels(said)
+def test_existing_models_are_used_but_not_in_the_result(
+    train: Dataset, validation: Dataset, tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG, existing_models=ExistingModelsConfig(heads=("distillmos",), consensus=("distillmos",))
+    )
+    scores = {"distillmos": 2.0 + 0.4 * train.labels["g_mos"]}
+    scores["distillmos"][7:] = np.nan
+    train = train.with_labels(scores)
     validation = validation.with_labels({"distillmos": 2.0 + 0.4 * validation.labels["g_mos"]})
-    trained = mpl.run(config, train, validation, WIDTH, tmp_path)
+    trained = mpl.MPL(config, train, validation, tmp_path).run()
     seen: list[set[str]] = []
-    network, _ = learnt(
+    network, _ = tuned(
         config, trained, train, validation, tmp_path / "tune", lambda _, epoch, __: seen.append(set(epoch.lcc))
     )
     assert seen == [{*KEYS, "distillmos"}] * 2
     assert network.targets == KEYS and set(network.heads) == set(KEYS)
 
 
-def test_an_encoder_that_hears_something_else_is_refused(
+def test_encoder_with_another_input_is_refused(
     trained: mpl.Trained, train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
     encoder = tiny.little_encoder()
     encoder.feature = "wave"
-    with pytest.raises(UsageError, match="hears 'wave', and so must the network"):
-        end_to_end.learn(CONFIG, trained, encoder, train, validation, tmp_path)
+    with pytest.raises(UsageError, match="is 'wave', which must be one of network"):
+        end_to_end.tune(mpl.MPL(CONFIG, train, validation, tmp_path), trained, encoder, tmp_path)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_more_than_all_of_the_weights_is_refused(share: float) -> None:
-    with pytest.raises(UsageError, match="tuned_share"):
-        replace(CONFIG, tuned_share=share)
+@pytest.mark.parametrize("weight", [-0.1, 1.1])
+def test_weight_outside_zero_to_one_is_refused(weight: float) -> None:
+    with pytest.raises(UsageError, match="tuned_weight"):
+        replace(CONFIG, tuned_weight=weight)
 
 
-def test_without_an_encoder_there_is_nothing_to_tune() -> None:
+def test_tuning_needs_an_encoder() -> None:
     with pytest.raises(UsageError, match="needs 'encoder'"):
         replace(tiny.config(tiny.PLAIN), tune_encoder=True)

@@ -1,4 +1,4 @@
-"""The exported file scores as torch does, alone and in batches, and a changed file is refused."""
+"""The exported file has the scores of torch, alone and in batches, and a changed file is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mtqnet.training import export as exporting
 from mtqnet.training.config import NetworkConfig
 from mtqnet.training.encoder import SpeechEncoder
 from mtqnet.training.export import PARITY, Exported, Scorer, export
-from mtqnet.training.network import Network
+from mtqnet.training.model import Network
 
 Samples = NDArray[np.float32]
 
@@ -35,18 +35,18 @@ ABOUT = {"licence": "MIT", "seed": 3}
 
 @dataclass(frozen=True)
 class Case:
-    """An exported network and what it was in torch."""
+    """An exported network and the original in torch."""
 
     scorer: Scorer
     made: Exported
     runtime: Runtime
 
     def torch(self, clips: list[Samples]) -> NDArray[np.float64]:
-        heard = [peak_normalised(clip) for clip in clips] if self.scorer.network.config.peak_normalise else clips
-        views = [pad([FEATURES[name].compute(clip) for clip in heard])[0] for name in self.scorer.features]
+        scaled = [peak_normalised(clip) for clip in clips] if self.scorer.network.config.peak_normalise else clips
+        views = [pad([FEATURES[name].compute(clip) for clip in scaled])[0] for name in self.scorer.features]
         with torch.inference_mode():
-            said = self.scorer(*map(torch.from_numpy, views), torch.tensor([len(clip) for clip in clips]))
-        return np.asarray(said[0].numpy(), dtype=np.float64)
+            output = self.scorer(*map(torch.from_numpy, views), torch.tensor([len(clip) for clip in clips]))
+        return np.asarray(output[0].numpy(), dtype=np.float64)
 
 
 def encoder_of(kind: str) -> SpeechEncoder | None:
@@ -55,7 +55,7 @@ def encoder_of(kind: str) -> SpeechEncoder | None:
 
 @pytest.fixture(scope="module", params=tiny.KINDS)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """Without encoder; log-mel and Whisper side by side; and the paper's spectrum, sinc and encoder in a row."""
+    """Without encoder; log-mel or spectrum together with Whisper."""
     kind = request.param
     encoder = encoder_of(kind)
     torch.manual_seed(1)
@@ -77,34 +77,34 @@ def int8(tmp_path_factory: pytest.TempPathFactory) -> Case:
     torch.manual_seed(1)
     network = Network(tiny.KINDS["channel"], KEYS, encoder.width).eval()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtqnet.training.quantise.SMALL", 1_000)  # this encoder is a tiny one
+        patch.setattr("mtqnet.training.export.INT8_FROM", 1_000)  # the encoder is small
         made = export(network, encoder, "small", tmp_path_factory.mktemp("int8"), ABOUT, int8=True)
     return Case(Scorer(network, encoder).eval(), made, Runtime(models.find(made.model), threads=1))
 
 
-def test_eight_bits_say_nearly_the_same(int8: Case, clips: list[Samples]) -> None:
+def test_eight_bit_scores_differ_little(int8: Case, clips: list[Samples]) -> None:
     import onnx
 
     kinds = {node.op_type for node in onnx.load(int8.made.model).graph.node}
     assert "MatMulInteger" in kinds
     record = json.loads(int8.made.record.read_text())
     assert record["int8"] and record["one_at_a_time"]
-    told = int8.runtime.run(clips).values
-    for place, clip in enumerate(clips):
-        meant = int8.torch([clip])[0]
-        for target, a, b in zip(TARGETS, told[place], meant, strict=True):
-            off = abs(target.compress(np.array(a)) - target.compress(np.array(b)))
-            assert off <= exporting.INT8_PARITY
-    assert np.abs(told - int8.torch(clips)).max() > 1e-6  # it is another arithmetic, in fact
+    scores = int8.runtime.run(clips).values
+    for index, clip in enumerate(clips):
+        expected = int8.torch([clip])[0]
+        for target, a, b in zip(TARGETS, scores[index], expected, strict=True):
+            difference = abs(target.compress(np.array(a)) - target.compress(np.array(b)))
+            assert difference <= exporting.INT8_PARITY
+    assert np.abs(scores - int8.torch(clips)).max() > 1e-6  # the arithmetic does differ
 
 
-def test_eight_bits_score_a_batch_as_its_clips(int8: Case, clips: list[Samples]) -> None:
+def test_eight_bit_scores_of_a_batch_equal_those_of_its_clips(int8: Case, clips: list[Samples]) -> None:
     together = int8.runtime.run(clips).values
     alone = np.concatenate([int8.runtime.run([clip]).values for clip in clips])
     np.testing.assert_array_equal(together, alone)
 
 
-def test_file_scores_as_torch_does_at_any_length(case: Case, clips: list[Samples]) -> None:
+def test_scores_equal_those_of_torch_at_any_length(case: Case, clips: list[Samples]) -> None:
     for clip in clips:
         np.testing.assert_allclose(case.runtime.run([clip]).values, case.torch([clip]), atol=PARITY)
     np.testing.assert_allclose(case.runtime.run(clips).values, case.torch(clips), atol=PARITY)
@@ -112,14 +112,14 @@ def test_file_scores_as_torch_does_at_any_length(case: Case, clips: list[Samples
 
 def test_clip_scores_the_same_alone_and_in_a_batch(case: Case, clips: list[Samples]) -> None:
     together = case.runtime.run(clips)
-    for place, clip in enumerate(clips):
+    for index, clip in enumerate(clips):
         alone = case.runtime.run([clip])
-        np.testing.assert_allclose(together.values[place], alone.values[0], atol=2e-4)
-        assert together.frames[place].shape == alone.frames[0].shape
-        np.testing.assert_allclose(together.frames[place], alone.frames[0], atol=1e-3)
+        np.testing.assert_allclose(together.values[index], alone.values[0], atol=2e-4)
+        assert together.frames[index].shape == alone.frames[0].shape
+        np.testing.assert_allclose(together.frames[index], alone.frames[0], atol=1e-3)
 
 
-def test_parity_is_written_down_and_small(case: Case) -> None:
+def test_parity_is_recorded_and_small(case: Case) -> None:
     assert set(case.made.difference) == set(KEYS)
     assert max(case.made.difference.values()) < PARITY
     record = json.loads(case.made.record.read_text())
@@ -127,11 +127,11 @@ def test_parity_is_written_down_and_small(case: Case) -> None:
     assert max(record["parity"].values()) < PARITY
 
 
-def test_record_says_what_scoring_needs(case: Case) -> None:
+def test_record_contains_what_scoring_needs(case: Case) -> None:
     record = json.loads(case.made.record.read_text())
     assert set(record) >= {"name", "targets", "features", "peak_normalise", "frame_rate_hz", "sha256", "licence"}
     assert record["targets"] == list(KEYS)
-    assert record["seed"] == 3, "and what it is told"
+    assert record["seed"] == 3, "entries of `about` are added"
     assert record["sha256"] == hashlib.sha256(case.made.model.read_bytes()).hexdigest()
     assert record["peak_normalise"] == case.scorer.network.config.peak_normalise
     assert sorted(path.name for path in case.made.model.parent.iterdir()) == [
@@ -141,7 +141,7 @@ def test_record_says_what_scoring_needs(case: Case) -> None:
     ]
 
 
-def test_frame_rate_is_that_of_the_frames(case: Case, voice: Callable[..., Samples]) -> None:
+def test_recorded_frame_rate_is_that_of_the_frames(case: Case, voice: Callable[..., Samples]) -> None:
     rate = models.find(case.made.model).frame_rate_hz
     assert len(case.runtime.run([voice(4.0)]).frames[0]) / 4.0 == pytest.approx(rate, abs=0.6)
 
@@ -156,29 +156,31 @@ def test_changed_file_is_refused(case: Case, tmp_path: Path) -> None:
         Runtime(models.find(tmp_path))
 
 
-def test_graph_that_scores_unlike_torch_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_with_other_scores_than_torch_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exporting, "parity", lambda *_: dict.fromkeys(KEYS, 2 * PARITY))
-    with pytest.raises(ModelError, match="unlike torch"):
+    with pytest.raises(ModelError, match="differ from those of torch"):
         export(tiny.network(tiny.PLAIN), None, "small", tmp_path, ABOUT)
     assert not list(tmp_path.iterdir())
 
 
-def test_network_that_onnx_cannot_hold_is_refused_in_words(tmp_path: Path) -> None:
+def test_network_that_cannot_be_exported_is_an_error(tmp_path: Path) -> None:
     network = tiny.network(tiny.PLAIN)
     network.images = Unwritable()  # type: ignore[assignment]
-    with pytest.raises(ModelError, match="as ONNX"):
+    with pytest.raises(ModelError, match="cannot export this network to ONNX"):
         export(network, None, "small", tmp_path, ABOUT)
     assert not list(tmp_path.iterdir())
 
 
 class Unwritable(torch.nn.Module):
-    """Needs an operator that ONNX lacks."""
+    """Uses an operator that ONNX does not have."""
 
     def forward(self, x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.sinc(x)[:, :, :15], rows
 
 
-def test_parity_check_hears_a_difference(tmp_path: Path) -> None:
+def test_parity_check_finds_a_difference(tmp_path: Path) -> None:
     network = tiny.network(tiny.PLAIN)
     made = export(network, None, "small", tmp_path, ABOUT)
     torch.nn.init.constant_(network.heads["n_mos"].score.bias, 0.5)  # type: ignore[arg-type, union-attr]
@@ -194,7 +196,7 @@ def test_large_weights_take_two_bytes_each(tmp_path: Path) -> None:
     assert made.model.stat().st_size < 2.5 * numbers
 
 
-def test_scores_are_in_their_own_units(case: Case) -> None:
+def test_scores_are_in_the_targets_units(case: Case) -> None:
     """SDI above all: its training scale is a logarithm."""
     scale = np.linspace(-2, 2, 6)
     found = case.scorer._own_units(torch.from_numpy(np.tile(scale[:, None], (1, 6))))

@@ -17,7 +17,7 @@ from mtqnet.targets import KEYS
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.encoder import load
 from mtqnet.training.export import Scorer, export
-from mtqnet.training.network import Network
+from mtqnet.training.model import Network
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.importorskip("transformers")

@@ -1,4 +1,4 @@
-"""The loss of MPL: Huber as torch knows it, masks, unknown labels and weights."""
+"""The loss of MPL: Huber loss, masks, unknown labels and weights."""
 
 from __future__ import annotations
 
@@ -9,14 +9,26 @@ import torch
 
 from mtqnet.targets import KEYS, OBJECTIVE, QUEST
 from mtqnet.training.config import LossConfig
-from mtqnet.training.losses import distance, multi_task, supervised
-from mtqnet.training.network import Output
+from mtqnet.training.losses import MultiTaskLoss, element_loss, supervised
+from mtqnet.training.model import Output
 
 HUBER = LossConfig()
 
 
+def distance(error: torch.Tensor, config: LossConfig) -> torch.Tensor:
+    """The elementwise loss of an error."""
+    value: torch.Tensor = element_loss(config)(error, torch.zeros_like(error))
+    return value
+
+
+def multi_task(
+    output: Output, labels: torch.Tensor, targets: tuple[str, ...], config: LossConfig, progress: float = 0.0
+) -> torch.Tensor:
+    return MultiTaskLoss(targets, config)(output, labels, progress=progress)
+
+
 def scored(frames: torch.Tensor, counts: list[int]) -> Output:
-    """Utterance scores are means of real frames, as in the network; padding is nonsense, so that it shows."""
+    """Utterance scores are means over frames, as in the network; the padding is random to show its use."""
     count = torch.tensor(counts)
     values = torch.stack([clip[:n].mean(dim=0) for clip, n in zip(frames, counts, strict=True)])
     return Output(values, frames, count)
@@ -33,13 +45,14 @@ def labels() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("delta", [0.5, 1.0, 2.0])
-def test_huber_is_that_of_torch(delta: float) -> None:
+def test_huber_is_quadratic_up_to_delta_and_linear_beyond(delta: float) -> None:
     error = torch.linspace(-5, 5, 101)
-    expected = torch.nn.functional.huber_loss(error, torch.zeros(101), reduction="none", delta=delta)
+    size = error.abs()
+    expected = torch.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
     torch.testing.assert_close(distance(error, LossConfig(delta=delta)), expected)
 
 
-def test_other_distances_are_square_and_absolute_error() -> None:
+def test_other_losses_are_squared_and_absolute_error() -> None:
     error = torch.tensor([-2.0, 0.5])
     assert distance(error, LossConfig("mse")).tolist() == [4.0, 0.25]
     assert distance(error, LossConfig("mae")).tolist() == [2.0, 0.5]
@@ -58,20 +71,20 @@ def test_loss_is_the_formula_of_the_paper_written_out(output: Output, labels: to
     assert float(multi_task(output, labels, KEYS, config)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_perfect_scores_cost_nothing(labels: torch.Tensor) -> None:
+def test_loss_of_perfect_scores_is_zero(labels: torch.Tensor) -> None:
     perfect = scored(labels[:, None, :].expand(3, 4, 6).clone(), [4, 2, 1])
     assert float(multi_task(perfect, labels, KEYS, HUBER)) == 0.0
 
 
-def test_padding_counts_for_nothing(output: Output, labels: torch.Tensor) -> None:
+def test_padding_has_no_influence(output: Output, labels: torch.Tensor) -> None:
     worse = output.frames.clone()
     worse[1, 2:] = 1e6
     padded = output._replace(frames=worse)
     assert multi_task(padded, labels, KEYS, HUBER) == multi_task(output, labels, KEYS, HUBER)
 
 
-def test_unknown_labels_count_for_nothing(output: Output, labels: torch.Tensor) -> None:
-    """A target of which one clip is unknown has the loss of the other clips."""
+def test_unknown_labels_have_no_influence(output: Output, labels: torch.Tensor) -> None:
+    """If one label of a target is unknown, its loss is that of the other clips."""
     partly = labels.clone()
     partly[1, 0] = torch.nan
     keep = [0, 2]
@@ -93,7 +106,7 @@ def test_unknown_labels_give_no_gradient_and_no_nan(labels: torch.Tensor) -> Non
     assert bool(frames.grad[:, :, 0].any())
 
 
-def test_no_label_at_all_costs_nothing(output: Output) -> None:
+def test_loss_without_any_label_is_zero(output: Output) -> None:
     assert float(multi_task(output, torch.full((3, 6), torch.nan), KEYS, HUBER)) == 0.0
 
 
@@ -109,17 +122,17 @@ def test_pseudo_weight_scales_pesq_stoi_and_sdi_alone(output: Output, labels: to
     assert part(pseudo, 0.0) == 0.0
 
 
-def test_supervised_loss_weighs_all_targets_alike(output: Output, labels: torch.Tensor) -> None:
+def test_supervised_loss_weights_all_targets_equally(output: Output, labels: torch.Tensor) -> None:
     halved = replace(HUBER, pseudo_weight=0.5)
-    assert supervised(output, labels, KEYS, halved) == multi_task(output, labels, KEYS, HUBER)
+    assert supervised(KEYS, halved)(output, labels) == multi_task(output, labels, KEYS, HUBER)
 
 
-def test_frame_weight_of_zero_leaves_the_utterance_score(output: Output, labels: torch.Tensor) -> None:
+def test_frame_weight_of_zero_uses_the_utterance_score_alone(output: Output, labels: torch.Tensor) -> None:
     alone = multi_task(output, labels, KEYS, replace(HUBER, frame_weight=0.0))
     torch.testing.assert_close(alone, distance(output.values - labels, HUBER).mean(dim=0).sum())
 
 
-def test_pseudo_part_fades_over_the_run(output: Output, labels: torch.Tensor) -> None:
+def test_semi_supervised_weight_decreases_over_the_run(output: Output, labels: torch.Tensor) -> None:
     fading = replace(HUBER, pseudo_weight=2.0, pseudo_fade=True)
 
     def at(progress: float) -> float:
@@ -133,10 +146,10 @@ def test_pseudo_part_fades_over_the_run(output: Output, labels: torch.Tensor) ->
     assert at(1.0) == pytest.approx(with_weight(0.0), rel=1e-6)
     steady = multi_task(output, labels, KEYS, HUBER, 0.7)
     assert steady == multi_task(output, labels, KEYS, HUBER)
-    assert supervised(output, labels, KEYS, fading, 1.0) == steady
+    assert supervised(KEYS, fading)(output, labels, progress=1.0) == steady
 
 
-def test_clips_without_quest_labels_still_teach_by_their_pseudo_labels(labels: torch.Tensor) -> None:
+def test_clips_without_s_n_g_labels_contribute_through_their_pseudo_labels(labels: torch.Tensor) -> None:
     frames = torch.randn(3, 5, 6, requires_grad=True)
     partly = labels.clone()
     partly[1:, :3] = torch.nan
@@ -145,17 +158,12 @@ def test_clips_without_quest_labels_still_teach_by_their_pseudo_labels(labels: t
     assert bool((frames.grad[1:, :, :3] == 0).all()) and bool((frames.grad[1:, :, 3:] != 0).any())
 
 
-def test_clip_weights_multiply_the_loss_of_each_clip() -> None:
-    frames = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(1))
-    output = scored(frames, [5, 5, 5])
-    labels = torch.rand(3, 6, generator=torch.Generator().manual_seed(2))
-    alone = [
-        float(multi_task(scored(frames[place : place + 1], [5]), labels[place : place + 1], KEYS, HUBER))
-        for place in range(3)
-    ]
+def test_weights_multiply_the_loss_of_each_label_and_of_each_target(output: Output, labels: torch.Tensor) -> None:
+    parts = [Output(output.values[[n]], output.frames[[n]], output.counts[[n]]) for n in range(3)]
+    alone = [float(multi_task(part, labels[[n]], KEYS, HUBER)) for n, part in enumerate(parts)]
     weights = torch.tensor([2.0, 1.0, 0.0])[:, None].expand(3, 6)
-    weighted = float(multi_task(output, labels, KEYS, HUBER, weights=weights))
+    weighted = float(MultiTaskLoss(KEYS, HUBER)(output, labels, weights))
     assert weighted == pytest.approx((2 * alone[0] + alone[1]) / 3, rel=1e-5)
-    assert float(multi_task(output, labels, KEYS, HUBER, weights=torch.ones(3, 6))) == pytest.approx(
-        float(multi_task(output, labels, KEYS, HUBER)), rel=1e-6
-    )
+    one = MultiTaskLoss(KEYS, HUBER, target_weights=(0.0, 0.0, 2.0, 0.0, 0.0, 0.0))
+    each, _ = one.per_clip(output, labels)
+    torch.testing.assert_close(one(output, labels), 2 * each[:, 2].mean())

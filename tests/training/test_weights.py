@@ -1,4 +1,4 @@
-"""Weights are trained on only if they are those of the graph and the record beside them."""
+"""Weights are loaded only if they belong to the graph and the record next to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 import tiny_model
 from mtqnet.audio.reading import Excerpt
 from mtqnet.errors import ModelError
-from mtqnet.training import frontend, weights
+from mtqnet.training import features, weights
 from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, parity
 
 
@@ -28,23 +28,25 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def changed(model: Path, change: Callable[[dict[str, Any]], object]) -> None:
     record = model / "one.json"
-    told = json.loads(record.read_text())
-    change(told)
-    record.write_text(json.dumps(told))
+    entries = json.loads(record.read_text())
+    change(entries)
+    record.write_text(json.dumps(entries))
 
 
 def without_digest(model: Path) -> None:
-    """As records were before they had it."""
-    changed(model, lambda told: told.pop(WEIGHTS_SHA256))
+    """As in records of the first versions."""
+    changed(model, lambda entries: entries.pop(WEIGHTS_SHA256))
 
 
 def test_record_has_the_digest_of_the_weights(model: Path) -> None:
-    told = json.loads((model / "one.json").read_text())
-    assert told[WEIGHTS_SHA256] == hashlib.sha256((model / "one.safetensors").read_bytes()).hexdigest()
+    entries = json.loads((model / "one.json").read_text())
+    assert entries[WEIGHTS_SHA256] == hashlib.sha256((model / "one.safetensors").read_bytes()).hexdigest()
     assert (model / "one.safetensors").stat().st_mode & 0o044  # as readable for others as the graph
 
 
-def test_weights_are_opened_without_the_graph_being_run(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_with_a_digest_are_loaded_without_running_the_graph(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(weights, "parity")
     opened = weights.load(model)
     assert opened.int8 == (max(json.loads((model / "one.json").read_text())["parity"].values()) > PARITY)
@@ -55,18 +57,18 @@ def test_weights_of_another_training_are_refused(model: Path, tmp_path: Path) ->
     kind = "channel" if weights.load(model).int8 else "plain"
     other = tiny_model.write(tmp_path / "two", kind, seed=2)
     (model / "one.safetensors").write_bytes((other / "two.safetensors").read_bytes())
-    with pytest.raises(ModelError, match=r"one\.safetensors is not the file .* two trainings"):
+    with pytest.raises(ModelError, match=r"one\.safetensors does not belong to one\.json .* same training"):
         weights.load(model)
 
 
-def test_without_a_digest_weights_are_held_against_the_graph(model: Path, tmp_path: Path) -> None:
+def test_weights_without_a_digest_are_compared_with_the_graph(model: Path, tmp_path: Path) -> None:
     opened = weights.load(model)
     without_digest(model)
     again = weights.load(model)
     assert all(torch.equal(again.network.state_dict()[k], v) for k, v in opened.network.state_dict().items())
     other = tiny_model.write(tmp_path / "two", "channel" if opened.int8 else "plain", seed=2)
     (model / "one.safetensors").write_bytes((other / "two.safetensors").read_bytes())
-    with pytest.raises(ModelError, match="scores unlike"):
+    with pytest.raises(ModelError, match=r"the scores of one\.safetensors differ"):
         weights.load(model)
 
 
@@ -77,7 +79,7 @@ def test_damaged_weights_are_named(model: Path) -> None:
         weights.load(model)
 
 
-def test_tuned_encoder_comes_back(tmp_path: Path) -> None:
+def test_tuned_encoder_is_loaded(tmp_path: Path) -> None:
     opened = weights.load(tiny_model.write(tmp_path / "one", "channel", tuned=True))
     plain = weights.load(tiny_model.write(tmp_path / "plain", "channel"))
     assert opened.encoder is not None and plain.encoder is not None
@@ -86,10 +88,10 @@ def test_tuned_encoder_comes_back(tmp_path: Path) -> None:
     scorer = Scorer(opened.network, opened.encoder).eval()
     assert max(parity(scorer, opened.record.path).values()) <= PARITY
     other = Scorer(opened.network, plain.encoder).eval()
-    assert max(parity(other, opened.record.path).values()) > PARITY, "the untuned encoder scores otherwise"
+    assert max(parity(other, opened.record.path).values()) > PARITY, "the scores of the original encoder differ"
 
 
-def test_features_of_a_tuned_encoder_are_kept_apart(tmp_path: Path) -> None:
+def test_features_of_a_tuned_encoder_have_their_own_folder(tmp_path: Path) -> None:
     kinds = [
         tiny_model.write(tmp_path / name, "channel", seed, tuned=name != "plain")
         for seed, name in enumerate(("plain", "one", "two"))
@@ -101,14 +103,14 @@ def test_features_of_a_tuned_encoder_are_kept_apart(tmp_path: Path) -> None:
     (moved / "one.onnx").rename(moved / "elsewhere.onnx")
     (moved / "one.json").rename(moved / "elsewhere.json")
     (moved / "one.safetensors").rename(moved / "elsewhere.safetensors")
-    assert weights.load(moved).front_end.key == keys[1], "the same weights at another place"
+    assert weights.load(moved).front_end.key == keys[1], "the same weights in another folder"
 
 
-def test_stored_features_are_the_tuned_encoders(tmp_path: Path) -> None:
+def test_stored_features_are_those_of_the_tuned_encoder(tmp_path: Path) -> None:
     opened = weights.load(tiny_model.write(tmp_path / "one", "channel", tuned=True))
     sound = tmp_path / "sound.wav"
     sf.write(sound, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
-    clip = frontend.compute(opened.front_end, [Excerpt(sound, 0, 16_000)], tmp_path / "features", "rated")[0]
+    clip = features.compute(opened.front_end, [Excerpt(sound, 0, 16_000)], tmp_path / "features", "rated")[0]
     assert opened.encoder is not None
     heard = torch.from_numpy(clip.features["logmel"].astype(np.float32))[None]
     with torch.inference_mode():

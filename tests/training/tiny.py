@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mtqnet.audio.features import FEATURES, peak_normalised
 from mtqnet.targets import KEYS, named
+from mtqnet.training.batches import Dataset, collate
 from mtqnet.training.config import Config, CorpusConfig, EncoderConfig, FitConfig, NetworkConfig
-from mtqnet.training.dataset import Dataset, collate
 from mtqnet.training.encoder import SpeechEncoder, WhisperEncoder, load
-from mtqnet.training.frontend import Clip
-from mtqnet.training.network import Network, Output
+from mtqnet.training.features import Clip
+from mtqnet.training.model import Network, Output
 
 torch.set_num_threads(1)  # networks of a few hundred weights: a second thread would wait for the first
 
@@ -26,15 +25,15 @@ PLAIN = NetworkConfig(
     front_ends=("logmel",), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4), lstm=6, dense=7
 )
 CHANNEL = NetworkConfig(
-    front_ends=("logmel", "encoder"), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4),
-    adapter=8, lstm=6, dense=7, sigmoid=("pesq_est",),
+    front_ends=("logmel", "encoder"), conv_channels=(2, 3), time_strides=(2, 2), band_strides=(4, 4), adapter=8,
+    lstm=6, dense=7,
 )  # fmt: skip
-TIME = NetworkConfig(
-    front_ends=("spectrum", "sinc", "encoder"), merge="time", peak_normalise=True, conv_channels=(2, 4),
-    conv_depth=2, time_strides=(1, 1), band_strides=(8, 8), adapter=20, lstm=6, dense=7, sigmoid=("stoi_est",),
+SPECTRUM = NetworkConfig(
+    front_ends=("spectrum", "encoder"), peak_normalise=True, conv_channels=(2, 4), time_strides=(1, 1),
+    band_strides=(8, 8), adapter=20, lstm=6, dense=7,
 )  # fmt: skip
 NORMED = replace(CHANNEL, conv_channels=(3, 4), norm=True)
-KINDS = {"plain": PLAIN, "channel": CHANNEL, "normed": NORMED, "time": TIME}
+KINDS = {"plain": PLAIN, "channel": CHANNEL, "normed": NORMED, "spectrum": SPECTRUM}
 
 
 def config(network: NetworkConfig = CHANNEL, epochs: int = 4) -> Config:
@@ -48,29 +47,20 @@ def network(kind: NetworkConfig, targets: tuple[str, ...] = KEYS, seed: int = 0)
 
 
 def clip(kind: NetworkConfig, samples: int, seed: int = 0, gain: float = 0.1) -> Clip:
-    """White noise at this gain; encoder frames are random, 50 a second, or 25 beside strides of 4."""
+    """White noise with this gain; encoder frames are random, 25 per second with log-mel, otherwise 50."""
     rng = np.random.default_rng(seed)
     sound = (gain * rng.standard_normal(samples)).astype(np.float32)
     sound = peak_normalised(sound) if kind.peak_normalise else sound
-    names = {"sinc": "wave"}
-    views = {
-        names.get(name, name): FEATURES[names.get(name, name)].compute(sound)
-        for name in kind.front_ends
-        if name != "encoder"
-    }
-    rows, stride = samples // 160, 4 if kind.merge == "channel" else 2
-    frames = -(-rows // stride)
-    views["encoder"] = rng.standard_normal((frames, ENCODER_WIDTH)).astype(np.float32)
-    kept = {name: view.astype(np.float16) for name, view in views.items() if name in {*views} & used(kind)}
-    return Clip(samples, kept)
-
-
-def used(kind: NetworkConfig) -> set[str]:
-    return {"wave" if name == "sinc" else name for name in kind.front_ends}
+    views = {name: FEATURES[name].compute(sound) for name in kind.front_ends if name != "encoder"}
+    frames = -(-(samples // 160) // (4 if "logmel" in kind.front_ends else 2))
+    encoder = rng.standard_normal((frames, ENCODER_WIDTH)).astype(np.float32)
+    if "encoder" in kind.front_ends:
+        views["encoder"] = encoder
+    return Clip(samples, {name: view.astype(np.float16) for name, view in views.items()})
 
 
 def dataset(kind: NetworkConfig, clips: int, seed: int = 0) -> Dataset:
-    """Clips of unlike length and level; every label rises (SDI: falls) with the level, over its whole range."""
+    """Clips of different length and level; every label increases with the level, SDI decreases."""
     rng = np.random.default_rng(seed)
     place = rng.uniform(0, 1, clips)
     made = [
@@ -85,42 +75,42 @@ def dataset(kind: NetworkConfig, clips: int, seed: int = 0) -> Dataset:
 
 
 def outputs(net: Network, clips: list[Clip]) -> Output:
-    """What the network says of these clips in one batch."""
+    """Return the network's predictions of these clips in one batch."""
     batch = collate(Dataset(clips, {}), np.arange(len(clips)), ())
     with torch.inference_mode():
-        said: Output = net(batch.inputs, batch.samples)
-    return said
+        output: Output = net(batch.inputs, batch.samples)
+    return output
 
 
 @lru_cache(maxsize=1)
 def whisper(layers: tuple[int, ...] = (1, 2), pool: int = 2) -> SpeechEncoder:
-    """The real encoder: reading and checking its 75 MB takes a second."""
+    """The encoder that the package contains."""
     return load(EncoderConfig("whisper-tiny.en", layers, pool))
 
 
 def little_encoder(pool: int = 2) -> WhisperEncoder:
-    """Whisper's kind with drawn weights: two layers of 8."""
+    """Whisper's architecture with random weights: two layers of width 8."""
     rng = np.random.default_rng(0)
 
-    def drawn(*shape: int) -> NDArray[np.float32]:
-        return np.asarray(rng.standard_normal(shape) / np.sqrt(shape[-1]), dtype=np.float32)
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(rng.standard_normal(shape) / np.sqrt(shape[-1]), dtype=np.float32))
 
     size = 8
     weights = {
-        "encoder/num_heads": np.array(2, np.float32), "encoder/position_encodings/encodings": drawn(1500, size),
-        "encoder/conv1/weight": drawn(size, 80, 3), "encoder/conv1/bias": drawn(size),
-        "encoder/conv2/weight": drawn(size, size, 3), "encoder/conv2/bias": drawn(size),
+        "positions": drawn(1500, size),
+        "conv1.weight": drawn(size, 80, 3), "conv1.bias": drawn(size),
+        "conv2.weight": drawn(size, size, 3), "conv2.bias": drawn(size),
     }  # fmt: skip
-    shapes = {"self_attention/linear_0": (3 * size, size), "self_attention/linear_1": (size, size),
-              "ffn/linear_0": (4 * size, size), "ffn/linear_1": (size, 4 * size)}  # fmt: skip
+    shapes = {"query_key_value": (3 * size, size), "out": (size, size), "widen": (4 * size, size),
+              "narrow": (size, 4 * size)}  # fmt: skip
     for layer in (0, 1):
-        for part in ("self_attention", "ffn"):
-            weights[f"encoder/layer_{layer}/{part}/layer_norm/gamma"] = np.ones(size, np.float32)
-            weights[f"encoder/layer_{layer}/{part}/layer_norm/beta"] = drawn(size)
+        for part in ("before_attention", "before_feed"):
+            weights[f"blocks.{layer}.{part}.weight"] = torch.ones(size)
+            weights[f"blocks.{layer}.{part}.bias"] = drawn(size)
         for name, shape in shapes.items():
-            weights[f"encoder/layer_{layer}/{name}/weight"] = drawn(*shape)
-            weights[f"encoder/layer_{layer}/{name}/bias"] = drawn(shape[0])
-    return WhisperEncoder(weights, (2,), pool)
+            weights[f"blocks.{layer}.{name}.weight"] = drawn(*shape)
+            weights[f"blocks.{layer}.{name}.bias"] = drawn(shape[0])
+    return WhisperEncoder(weights, 2, (2,), pool)
 
 
 FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")

@@ -25,7 +25,7 @@ SCORING, EVALUATION, TRAINING, SERVING = "Scoring", "Evaluation", "Training and 
 """Groups of commands in the help"""
 
 REMOVED = {
-    "distil": "`mtqnet train` with a configuration that has a [distil] section",
+    "distil": "`mtqnet train` with a configuration that has a [distill] section",
     "targets": "`mtqnet score --explain`",
     "flags": "`mtqnet score --explain`",
     "reproduce": "`python -m research.experiments` in a clone of the repository",
@@ -182,8 +182,8 @@ Peers = Annotated[Path, typer.Option(help="Python interpreter with speechmos and
 TRAIN_HELP = (
     "Train a model by multi-task pseudo-label learning (MPL): corpus, MOSA-Net (the teacher of the pseudo labels), "
     "MTQ-Net, optionally the speech encoder, and ONNX export.\n\n"
-    "The model is determined by a configuration and its seed. A configuration with a \\[distil] section trains a small "
-    "network on the scores of an existing model instead. An interrupted run is resumed when the command is repeated. "
+    "The model is determined by a configuration and its seed. A configuration with a \\[distill] section trains a "
+    "small network on the scores of an existing model instead. An interrupted run is resumed when the command is repeated. "
     "The result is OUT/model, for [cyan]mtqnet score --model[/]. Needs mtqnet\\[train] and the packages of "
     "corpus-tools.txt.\n\n"
     "[bold]Examples[/]\n\n"
@@ -203,13 +203,13 @@ def train(
 ) -> None:
     """Run all stages of training, or of distillation."""
     from mtqnet.cli.training_console import distil_model, train_model
-    from mtqnet.training.prepare import Place
+    from mtqnet.training.data import RunPaths
 
-    place = Place(data, out, corpus, jobs)
+    paths = RunPaths(data, out, corpus, jobs)
     if _is_distillation(config):
-        distil_model(config, place)
+        distil_model(config, paths)
     else:
-        train_model(config, place, peers)
+        train_model(config, paths, peers)
 
 
 def _is_distillation(config: Path) -> bool:

@@ -79,14 +79,13 @@ def finetune(
     from mtqnet.cli.finetune_console import tune_model
     from mtqnet.cli.options import assigned
     from mtqnet.evaluation import ratings
-    from mtqnet.training.finetune import Order
-    from mtqnet.training.tuning.fit import TuneConfig
+    from mtqnet.training.finetune import Options, TuneConfig
 
     tuning = TuneConfig(epochs=epochs, anchor=anchor, share=share, seed=seed)
     table = ratings.read(labels, file_column, assigned(column or []))
-    order = Order(
+    options = Options(
         table, audio or labels.parent, out, work or out.with_name(f"{out.resolve().name}.work"), model, by,
         tuple(hold_out or ()), leave_out_each, tuple(target or ()), unlabelled,
         tuning, force, jobs, shlex.join(["mtqnet", *sys.argv[1:]]),
     )  # fmt: skip
-    tune_model(order)
+    tune_model(options)

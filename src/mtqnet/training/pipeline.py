@@ -1,103 +1,256 @@
 """`mtqnet train`: from folders of speech and noise to a model that scores, by one configuration and a seed.
 
-    corpus -> features -> MOSA-Net -> pseudo labels -> MTQ-Net -> encoder and network together -> ONNX -> figures
+    corpus -> features -> MPL (mpl.py) -> encoder and network together (end_to_end.py) -> ONNX -> evaluation,
+    intervals
 
-Every stage leaves whole files in the run's folder and finds them again, so a killed run goes on where it was:
-    RUN/corpus/      clips and labels (corpus/build.py)
-    RUN/features/    what the frozen front end gives for each clip
-    RUN/peers/       what other predictors say of clips, where they are teachers
-    RUN/*.safetensors  checkpoints of both networks, and of encoder and network together
-    RUN/time.json    seconds of each stage
-    RUN/model/       NAME.onnx, NAME.json (with the figures) and NAME.safetensors: what `--model` takes
+Every stage stores its result in the run's folder, so an interrupted run resumes:
+    RUN/corpus/          clips and labels (corpus/build.py)
+    RUN/features/        features of each clip
+    RUN/existing/        scores of existing models, if they are additional teachers
+    RUN/*.safetensors    checkpoints
+    RUN/time.json        seconds of each stage
+    RUN/model/NAME.onnx, NAME.safetensors, NAME.json   the model for `--model`, its weights, and its record
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mtqnet import __version__
-from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus import peers
-from mtqnet.corpus.table import excerpt
+from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import OBJECTIVE
+from mtqnet.training import calibration, end_to_end, evaluation, mpl, parallel
 from mtqnet.training import encoder as encoders
-from mtqnet.training import end_to_end, frontend, loop, mpl, parallel, prepare
-from mtqnet.training.clock import Clock
+from mtqnet.training.batches import Labels, labels_of
 from mtqnet.training.config import Config
-from mtqnet.training.finish import SILENT, Listener, Made, Row, Run, finish, judging_and_calibrating, timed
-from mtqnet.training.prepare import Place, dataset
+from mtqnet.training.data import CALIBRATION, Row, RunPaths, Stage, corpus_rows, dataset, excerpts, existing_scores
+from mtqnet.training.export import Exported, export
+from mtqnet.training.features import FrontEnd
+from mtqnet.training.model import Network
+from mtqnet.training.trainer import Epoch
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
+TESTS = ("test", "unseen", "unseen2")
+EVALUATION = "evaluation"
+"""Name of the last stage"""
 
 
-def train(config: Config, place: Place, listener: Listener, peers_python: Path = peers.PYTHON) -> Run:
-    """Run all stages.
+@dataclass(frozen=True)
+class Listener:
+    """Functions that are called with the progress of a run."""
 
-    `peers_python` is the interpreter of an environment with the peers (corpus/peers.py), where the configuration
-    has them as teachers. Raises MtqnetError.
-    """
-    return learn(config, place, listener, peers_python)()
+    stage: Stage
+    epoch: mpl.Report
+
+
+SILENT = Listener(lambda *_: None, lambda *_: None)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network, and what its record contains about its training."""
+
+    config: Config
+    network: Network
+    encoder: encoders.SpeechEncoder | None
+    about: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """Result of a run."""
+
+    exported: Exported
+    figures: list[evaluation.Figure]
+    minutes: dict[str, float]
+    """By stage, summed over all calls of a resumed run"""
+
+
+def train(
+    config: Config, paths: RunPaths, listener: Listener, existing_python: Path = peers.PYTHON
+) -> FinishedRun:
+    """Run all stages. Arguments as `learn`. Raises MtqnetError."""
+    return learn(config, paths, listener, existing_python)()
 
 
 def learn(
-    config: Config, place: Place, listener: Listener, peers_python: Path = peers.PYTHON
-) -> Callable[[], Run]:
-    """All stages up to the trained network; gives back what does the rest, for one process.
+    config: Config, paths: RunPaths, listener: Listener, existing_python: Path = peers.PYTHON
+) -> Callable[[], FinishedRun]:
+    """Run all stages up to the trained network. Several processes (parallel.py) call this together.
 
-    Several processes (parallel.py) call this together.
+    Args:
+        config: The configuration.
+        paths: Where to read and write.
+        listener: Called with the progress.
+        existing_python: Interpreter of an environment with the existing models (corpus/peers.py), if the
+            configuration uses them as teachers.
+
+    Returns:
+        A function that does the rest, for one process.
     """
-    clock = Clock(place.out / "time.json")
-    with parallel.first_alone() as share:
-        listener = timed(listener, clock) if share.first else SILENT
-        rows = judging_and_calibrating(prepare.labelled_rows(config, place, listener.stage, peers_python))
-        front_end = frontend.FrontEnd.of(config)
-        train, validation = (
-            dataset(front_end, rows, split, place, listener.stage).with_labels(
-                prepare.peers_said(
-                    config.peers,
-                    _clips(rows, split, place),
-                    split,
-                    place.out / "peers",
-                    peers_python,
-                    place.jobs,
-                    listener.stage,
+    clock = Clock(paths.out / "time.json")
+    with parallel.first_alone() as process:
+        listener = timed(listener, clock) if process.first else SILENT
+        rows = corpus_rows(config, paths, listener.stage, existing_python)
+        front_end = FrontEnd.of_config(config)
+        train_set, validation = (
+            dataset(front_end, rows, split, paths, listener.stage).with_labels(
+                existing_scores(
+                    config.existing_models, excerpts(rows, split, paths), split, paths.out / "existing",
+                    existing_python, paths.jobs, listener.stage,
                 )
             )
             for split in ("train", "validation")
-        )
+        )  # fmt: skip
+    stage = mpl.MPL(config, train_set, validation, paths.out, listener.epoch)
+    trained = stage.run()
+    network, about = trained.student, _about(config, trained)
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
-    width = encoder.width if encoder is not None else 0
-    trained = mpl.run(config, train, validation, width, place.out, listener.epoch)
-    about = _about(config, trained)
-    network = trained.student
     if config.tune_encoder and encoder is not None:
-        network, history = end_to_end.learn(config, trained, encoder, train, validation, place.out, listener.epoch)
-        about["best_epochs"] = {**about["best_epochs"], "end_to_end": _best(history)}
+        tuned = end_to_end.tune(stage, trained, encoder, paths.out)
+        network = tuned.network
+        about["best_epochs"] = {**about["best_epochs"], "end_to_end": _best(tuned.history).epoch}
         about["parameters"] = sum(p.numel() for part in (network, encoder) for p in part.parameters())
-    return partial(finish, Made(config, network, encoder, about), rows, place, listener, clock)
+    return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
 
 
-def _clips(rows: list[Row], split: str, place: Place) -> list[Excerpt]:
-    return [excerpt(place.corpus, row) for row in rows if row["split"] == split]
+def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
+    """Export a network, evaluate and calibrate the exported model on the held-out clips, and write its record."""
+    config = model.config
+    about = {"licence": _licence(config), "config": asdict(config), **model.about}
+    exported = export(model.network, model.encoder, config.name, paths.out / "model", about, config.int8)
+    held_out = [row for row in rows if row["split"] != "train"]
+    clock.reset(EVALUATION)
+    predicted = evaluation.scores(
+        exported.model, held_out, paths.corpus, lambda a, b: listener.stage(EVALUATION, a, b)
+    )
+    figures = evaluation.figures(held_out, predicted)
+    minutes = clock.minutes()
+    record = json.loads(exported.record.read_text())
+    record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
+    record |= _tested(held_out, predicted)
+    record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
+    exported.record.write_text(json.dumps(record, indent=1) + "\n")
+    return FinishedRun(exported, figures, minutes)
+
+
+def timed(listener: Listener, clock: Clock) -> Listener:
+    """Return the same listener; the time between its calls is added to the clock."""
+
+    def epoch(network: str, result: Epoch, total: int) -> None:
+        clock.tick(network)
+        listener.epoch(network, result, total)
+
+    return Listener(clock.timed(listener.stage), epoch)
+
+
+@dataclass
+class Clock:
+    """Time of each stage in seconds, in a file, summed over all calls of a resumed run.
+
+    An interrupted call loses the time since the last tick.
+    """
+
+    path: Path
+    last: float = field(default_factory=time.monotonic)
+
+    def tick(self, stage: str) -> None:
+        """Add the time since the last tick to a stage."""
+        now = time.monotonic()
+        seconds = self.seconds()
+        seconds[stage] = round(seconds.get(stage, 0.0) + now - self.last, 2)
+        self.last = now
+        self._write(seconds)
+
+    def reset(self, stage: str) -> None:
+        """Delete the time of a stage that every call repeats completely."""
+        if stage in (seconds := self.seconds()):
+            self._write({name: spent for name, spent in seconds.items() if name != stage})
+
+    def timed(self, stage: Stage) -> Stage:
+        """Return the same function; the time between its calls is added."""
+
+        def tick(name: str, done: int, total: int) -> None:
+            self.tick(name)
+            stage(name, done, total)
+
+        return tick
+
+    def seconds(self) -> dict[str, float]:
+        """Return the time by stage, in the order in which the stages began."""
+        if not self.path.exists():
+            return {}
+        stored: dict[str, float] = json.loads(self.path.read_text())
+        return stored
+
+    def minutes(self) -> dict[str, float]:
+        """Return the time by stage in minutes."""
+        return {stage: round(seconds / 60, 1) for stage, seconds in self.seconds().items()}
+
+    def _write(self, seconds: dict[str, float]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(seconds, indent=1) + "\n")
+        unfinished.replace(self.path)
 
 
 def _about(config: Config, trained: mpl.Trained) -> dict[str, Any]:
-    teacher = min(trained.teacher_history, key=lambda e: e.validation_error)
-    return {
+    about: dict[str, Any] = {
         "version": __version__,
         "labels": LABELS_ARE,
         "seed": config.seed,
         "parameters": sum(p.numel() for p in trained.student.parameters()),
-        "teacher_lcc_validation": {t.key: round(teacher.lcc[t.key], 4) for t in OBJECTIVE},
-        "best_epochs": {"teacher": teacher.epoch, "student": _best(trained.student_history)},
+        "best_epochs": {"student": _best(trained.student_history).epoch},
         "torch": torch.__version__,
     }
+    if trained.teacher is not None:
+        teacher = _best(trained.teacher_history)
+        about["teacher_lcc_validation"] = {t.key: round(teacher.lcc[t.key], 4) for t in OBJECTIVE}
+        about["best_epochs"] = {"teacher": teacher.epoch, **about["best_epochs"]}
+    return about
 
 
-def _best(history: list[loop.Epoch]) -> int:
-    return min(history, key=lambda e: e.validation_error).epoch
+def _best(history: list[Epoch]) -> Epoch:
+    return min(history, key=lambda epoch: epoch.validation_error)
+
+
+def _tested(rows: list[Row], predicted: Labels) -> dict[str, object]:
+    """Return the largest errors on the test clips and, with enough calibration clips, intervals and their
+    coverage."""
+    labels = labels_of(rows, list(predicted))
+    tests = _indices(rows, TESTS)
+    tested, scores = [rows[index] for index in tests], calibration.selected(tests, predicted)
+    failures: dict[str, object] = {
+        "failures": [asdict(failure) for failure in evaluation.failures(tested, scores)]
+    }
+    calibrating = _indices(rows, (CALIBRATION,))
+    if len(calibrating) < calibration.LEAST:
+        return failures
+    intervals = calibration.fit(
+        calibration.selected(calibrating, predicted), calibration.selected(calibrating, labels), list(predicted)
+    )
+    coverage = calibration.by_kind(intervals, tested, scores, calibration.selected(tests, labels))
+    return {**failures, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
+
+
+def _indices(rows: list[Row], splits: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.flatnonzero([row["split"] in splits for row in rows])
+
+
+def _licence(config: Config) -> str:
+    if "encoder" not in config.network.front_ends:
+        return "MIT"
+    if config.encoder.name == encoders.WHISPER:
+        return "MIT; contains layers of OpenAI's Whisper tiny.en (MIT), see NOTICE"
+    return f"contains layers of {config.encoder.name}, under the licence of that model"

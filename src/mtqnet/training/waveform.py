@@ -1,6 +1,6 @@
-"""The views of signal/features.py in torch, so that a gradient reaches the samples.
+"""The features of audio/features.py in torch, differentiable with respect to the samples.
 
-What the numbers mean and where they come from stands there; tests hold the two against each other.
+The definitions and their sources are there; tests compare both implementations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mtqnet.audio.features import (
 def log_mel(samples: Tensor) -> Tensor:
     """(samples,) at 16 kHz -> (samples // 160, 80), log10 of mel power. Needs more than 200 samples.
 
-    Below the floor there is no gradient, just above it a steep one: the logarithm of next to nothing.
+    Below the floor the gradient is zero; just above it is large, because of the logarithm.
     """
     frames = _frames(samples, MEL_WINDOW, MEL_HOP)[: len(samples) // MEL_HOP]
     spectra = torch.fft.rfft(frames * torch.hann_window(MEL_WINDOW, device=samples.device))
@@ -45,16 +45,16 @@ def wave(samples: Tensor) -> Tensor:
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"logmel": log_mel, "spectrum": spectrum, "wave": wave}
-"""By the names of signal.features.FEATURES"""
+"""By the names of audio.features.FEATURES"""
 
 
 def peak_normalised(samples: Tensor) -> Tensor:
-    """Divided by its peak; silence stays silence."""
+    """Divide by the peak; silence is not changed."""
     peak = samples.abs().amax()
     return samples / peak if peak > 0 else samples
 
 
 def _frames(samples: Tensor, window: int, hop: int) -> Tensor:
-    """(samples,) -> (frames, window), mirrored by half a window at both ends."""
+    """(samples,) -> (frames, window), reflected by half a window at both ends."""
     padded = functional.pad(samples[None], (window // 2, window // 2), mode="reflect")[0]
     return padded.unfold(0, window, hop)

@@ -1,8 +1,8 @@
-"""A trained model's weights back in torch, from NAME.safetensors and the record NAME.json.
+"""Load the weights of a trained model into torch, from NAME.safetensors and the record NAME.json.
 
-The graph NAME.onnx cannot be trained on. The record has the digest of both files: export.py held the network
-against the graph before it wrote them. Records from before 2026-11-26 have that of the graph alone: there the
-network is held against the graph once more.
+The graph NAME.onnx cannot be trained. The record has the digests of both files, which export.py compared before it
+wrote them. Records from before 2026-11-26 have only the graph's digest; for these, the scores of both are
+compared.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.training import encoder as encoders
-from mtqnet.training.config import EncoderConfig, NetworkConfig, build
+from mtqnet.training.config import EncoderConfig, NetworkConfig, build, without_removed
 from mtqnet.training.encoder import SpeechEncoder
 from mtqnet.training.export import INT8_PARITY, PARITY, TUNED_ENCODER, WEIGHTS_SHA256, Scorer, parity
-from mtqnet.training.frontend import FrontEnd
-from mtqnet.training.network import Network
+from mtqnet.training.features import FrontEnd
+from mtqnet.training.model import Network
 
-ONE_TRAINING = "the files are of two trainings; copy .onnx, .safetensors and .json of one"
+ONE_TRAINING = "copy .onnx, .safetensors and .json of the same training"
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that can be trained on, or differentiated."""
+    """A model that can be trained or differentiated."""
 
     record: ModelRecord
     about: Mapping[str, Any]
-    """The whole record, as the file has it"""
+    """All entries of the record"""
     network: Network
     """In evaluation mode"""
     encoder: SpeechEncoder | None
@@ -45,65 +45,70 @@ class Opened:
 
     @property
     def int8(self) -> bool:
-        """Whether the graph has 8-bit matrix products. The weights have 32 bits in any case."""
+        """Whether the graph has 8-bit matrix products; the weights have 32 bits in any case."""
         return bool(self.about.get("int8", False))
 
 
 def load(model: str | os.PathLike[str]) -> Opened:
-    """A shipped model by name, or one's own by path. Raises ModelError where it has no weights or unlike ones."""
+    """Load a model's weights.
+
+    Args:
+        model: Name of a shipped model, or path of a model.
+
+    Raises:
+        ModelError: If there is no .safetensors file, or it does not belong to the graph.
+    """
     record = models.find(model)
-    record.weights()  # the graph is the one that the record describes
+    record.weights()  # checks that the graph belongs to the record
     about: dict[str, Any] = json.loads(record.path.with_suffix(".json").read_text(encoding="utf-8"))
-    dimensions, encoder_config = _described(record, about)
+    dimensions, encoder_config = _configuration(record, about)
     content = _content(record)
     digest = about.get(WEIGHTS_SHA256)
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
         raise ModelError(
-            f"{_beside(record).name} is not the file that {record.name}.json describes: {ONE_TRAINING}"
+            f"{_weights_file(record).name} does not belong to {record.name}.json (its sha256 differs): "
+            f"{ONE_TRAINING}"
         )
-    front_end, network, encoder = _made(record, dimensions, encoder_config)
-    network.load_state_dict(_tensors(content, record, network))
-    opened = Opened(record, about, network.eval(), encoder, front_end)
-    if digest is None:
-        _need_parity(opened)
-    return opened
-
-
-def _described(record: ModelRecord, about: Mapping[str, Any]) -> tuple[NetworkConfig, EncoderConfig]:
-    """What the record's configuration says of network and encoder."""
-    try:
-        config = about["config"]
-        where = f"{record.path.with_suffix('.json').name}, config"
-        dimensions = build(NetworkConfig, config["network"], f"{where}.network")
-        encoder_config = build(EncoderConfig, config["encoder"], f"{where}.encoder")
-    except (KeyError, TypeError, UsageError) as error:
-        said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelError(f"the record of '{record.name}' does not say what its network is ({said})") from error
-    tuned = about.get(TUNED_ENCODER, False)
-    return dimensions, replace(encoder_config, weights=str(_beside(record))) if tuned else encoder_config
-
-
-def _made(
-    record: ModelRecord, dimensions: NetworkConfig, encoder_config: EncoderConfig
-) -> tuple[FrontEnd, Network, SpeechEncoder | None]:
-    """The network with weights drawn at random, and the encoder as it is."""
-    front_end = FrontEnd.under(dimensions, encoder_config)
+    front_end = FrontEnd.of(dimensions, encoder_config)
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     with torch.random.fork_rng():
         network = Network(dimensions, record.targets, encoder.width if encoder is not None else 0)
-    return front_end, network, encoder
+    network.load_state_dict(_tensors(content, record, network))
+    opened = Opened(record, about, network.eval(), encoder, front_end)
+    if digest is None:
+        _check_parity(opened)
+    return opened
 
 
-def _beside(record: ModelRecord) -> Path:
+def _configuration(record: ModelRecord, about: Mapping[str, Any]) -> tuple[NetworkConfig, EncoderConfig]:
+    """Read the configuration of network and encoder from the record."""
+    file = record.path.with_suffix(".json").name
+    try:
+        config = about["config"]
+        network = without_removed(config["network"], NetworkConfig)
+        dimensions = build(NetworkConfig, network, f"{file}, config.network")
+        encoder_config = build(EncoderConfig, config["encoder"], f"{file}, config.encoder")
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelError(
+            f"{file} does not describe a network that this version can train ({reason}): it can only be used for "
+            "scoring"
+        ) from error
+    tuned = about.get(TUNED_ENCODER, False)
+    return dimensions, replace(encoder_config, weights=str(_weights_file(record))) if tuned else encoder_config
+
+
+def _weights_file(record: ModelRecord) -> Path:
     return record.path.with_suffix(".safetensors")
 
 
 def _content(record: ModelRecord) -> bytes:
-    path = _beside(record)
+    path = _weights_file(record)
     if not path.is_file():
         raise ModelError(
-            f"model '{record.name}' has no weights to train on: {path.name} is not beside {record.path.name}. "
-            "`mtqnet train` writes it; a model without it can score, and no more"
+            f"model '{record.name}' has no weights for training: there is no {path.name} next to "
+            f"{record.path.name}. `mtqnet train` writes both; a model without {path.name} can only be used "
+            "for scoring"
         )
     try:
         return path.read_bytes()
@@ -112,24 +117,25 @@ def _content(record: ModelRecord) -> bytes:
 
 
 def _tensors(content: bytes, record: ModelRecord, network: Network) -> dict[str, torch.Tensor]:
-    path = _beside(record)
+    path = _weights_file(record)
     try:
         stored = {k: w for k, w in parsed(content).items() if not k.startswith(encoders.PREFIX)}
-    except Exception as error:  # safetensors has an error of its own without a public name
+    except Exception as error:  # safetensors has no public name for its error
         raise ModelError(f"{path} is damaged ({error}): copy it again") from error
     expected = {name: weight.shape for name, weight in network.state_dict().items()}
     if {name: weight.shape for name, weight in stored.items()} != expected:
-        raise ModelError(f"{path.name} holds other weights than its record describes: {ONE_TRAINING}")
+        raise ModelError(f"{path.name} contains other weights than {record.name}.json describes: {ONE_TRAINING}")
     return stored
 
 
-def _need_parity(opened: Opened) -> None:
-    """For records without the digest. Against a graph of 8 bits it tells less: two trainings may be as near."""
+def _check_parity(opened: Opened) -> None:
+    """Compare the scores with those of the graph; for 8 bits, weights of another training may pass."""
     scorer = Scorer(opened.network, opened.encoder).eval()
     scorer.one_at_a_time = opened.record.one_at_a_time
     bound = INT8_PARITY if opened.int8 else PARITY
     difference = parity(scorer, opened.record.path)
     if worst := {key: round(value, 4) for key, value in difference.items() if not value <= bound}:
         raise ModelError(
-            f"{_beside(opened.record).name} scores unlike {opened.record.path.name}, by {worst}: {ONE_TRAINING}"
+            f"the scores of {_weights_file(opened.record).name} differ from those of {opened.record.path.name} by "
+            f"{worst}: {ONE_TRAINING}"
         )

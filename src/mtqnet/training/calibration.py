@@ -1,0 +1,140 @@
+"""Prediction intervals fitted on calibration clips, and their coverage on other clips.
+
+Split conformal prediction with input-dependent width (scoring/intervals.py). Calibration clips are not used for
+training or for the choice of the best epoch. On one half of them a ridge regression predicts the logarithm of the
+error from the scores; the other half determines the factor by which the intervals must be widened to contain
+COVERAGE of the labels. Then the halves are exchanged, so that every clip contributes to the quantile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.errors import ModelError
+from mtqnet.scoring.intervals import Band, Intervals, terms
+from mtqnet.targets import Target, named
+
+COVERAGE = 0.9
+LEAST = 40
+"""Fewest calibration clips"""
+KIND_LEAST = 50
+"""Fewest clips of a kind of processing for which the coverage is reported"""
+PENALTY = 10.0
+"""Penalty of the ridge regression, in clips"""
+SMALLEST = 1e-3
+"""Smallest error on the training scale whose logarithm is used"""
+
+Array = NDArray[np.float64]
+Values = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Coverage of the intervals of one target on some clips."""
+
+    kind: str
+    """Which clips: a split, or a kind of processing in it"""
+    target: str
+    clips: int
+    share: float
+    """Fraction of the labels inside the interval"""
+    width: float
+    """Mean width in the target's unit; for SDI of log10"""
+
+
+def fit(scores: Values, labels: Values, targets: Sequence[str], seed: int = 0) -> Intervals:
+    """Fit the intervals of these targets.
+
+    Args:
+        scores: Scores of the calibration clips, (clips,) by target.
+        labels: Their labels; NaN where unknown.
+        targets: Keys of the targets.
+        seed: Seed of the division into halves.
+
+    Raises:
+        ModelError: If a target has too few labels.
+    """
+    x = terms(list(named(list(targets))), scores)
+    first = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
+    bands = {t.key: _band(t, x, scores[t.key], labels[t.key], first) for t in named(list(targets))}
+    return Intervals(COVERAGE, bands)
+
+
+def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[Coverage]:
+    """Return the coverage by target on clips that were not used for calibration; NaN in either is ignored."""
+    low, high = intervals.ends(scores)
+    rows = []
+    for target in named(list(intervals.bands)):
+        truth = np.clip(labels[target.key], target.low, target.high)
+        known = ~np.isnan(truth) & ~np.isnan(scores[target.key])
+        if known.any():
+            ends = low[target.key][known], high[target.key][known]
+            inside = (truth[known] >= ends[0]) & (truth[known] <= ends[1])
+            width = target.compress(ends[1]) - target.compress(ends[0])
+            means = round(float(inside.mean()), 4), round(float(width.mean()), 4)
+            rows.append(Coverage(kind, target.key, int(known.sum()), *means))
+    return rows
+
+
+def by_kind(
+    intervals: Intervals, rows: Sequence[Mapping[str, Any]], scores: Values, labels: Values
+) -> list[Coverage]:
+    """Return the coverage on each split, and on each kind of processing (column `steps`) with enough clips."""
+    found = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        inside = np.array([row["split"] == split for row in rows])
+        found += covered(split, intervals, selected(inside, scores), selected(inside, labels))
+        for kind in sorted({step for row in rows if row["split"] == split for step in row["steps"]}):
+            processed = inside & np.array([kind in row["steps"] for row in rows])
+            if processed.sum() >= KIND_LEAST:
+                name = f"{split}: {kind}"
+                found += covered(name, intervals, selected(processed, scores), selected(processed, labels))
+    return found
+
+
+def selected(which: NDArray[np.bool_] | NDArray[np.int64], values: Values) -> Values:
+    """Return the values of some clips."""
+    return {key: array[which] for key, array in values.items()}
+
+
+def ridge(x: Array, y: Array, penalty: float) -> Array:
+    """Solve a ridge regression: (rows, columns), (rows,) or (rows, targets) -> (columns,) or (columns,
+    targets)."""
+    return np.asarray(np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y), dtype=np.float64)
+
+
+def conformal_quantile(ratios: Array, coverage: float) -> float:
+    """Return the factor that split conformal prediction applies: a quantile of errors divided by widths."""
+    index = min(math.ceil((len(ratios) + 1) * coverage), len(ratios)) - 1
+    return float(np.sort(ratios)[index])
+
+
+def _band(target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_]) -> Band:
+    known = ~np.isnan(labels) & ~np.isnan(x).any(axis=1)
+    if known.sum() < LEAST:
+        raise ModelError(
+            f"intervals of {target.name} need at least {LEAST} calibration clips with a label, found {known.sum()}"
+        )
+    x, first = x[known], first[known]
+    error = np.abs(target.to_training(labels[known]) - target.to_training(scores[known]))
+    ratio = np.empty(len(error))
+    for half in (first, ~first):
+        ratio[half] = error[half] / _expected_error(x[~half], error[~half], x).half_width(x[half])
+    band = _expected_error(x, error, x)
+    return Band(band.weights, band.lowest, band.highest, conformal_quantile(ratio, COVERAGE))
+
+
+def _expected_error(x: Array, error: Array, all_terms: Array) -> Band:
+    """Fit the expected error as a function of the terms; `all_terms` limit the range of the result."""
+    size = np.log(np.maximum(error, SMALLEST))
+    mean = float(size.mean())
+    weights = ridge(x, size - mean, PENALTY)
+    weights[0] += mean  # so the penalty pulls towards the mean width, not towards the width 1
+    exponent = all_terms @ weights
+    return Band(tuple(weights.tolist()), float(exponent.min()), float(exponent.max()), 1.0)

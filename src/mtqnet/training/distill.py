@@ -1,0 +1,282 @@
+"""`mtqnet train` with a [distill] section: a small network learns the scores of a large model as pseudo labels.
+
+    corpus -> the model's scores of every clip -> small network -> ONNX -> evaluation, intervals
+
+If a clip has labels, they are averaged with the model's scores on the training scale; clips without labels can be
+used too. Feature distillation (FitNets: Romero et al., ICLR 2015) adds the teacher's intermediate features: a
+linear layer, which is removed in the end, predicts the input of the teacher's heads from that of the student's,
+and its squared error is added to the loss. These are thousands of values per clip, where the scores are six.
+
+As in pipeline.py, every stage stores its result in the run's folder, and an interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mtqnet import __version__
+from mtqnet.audio.features import MEL_HOP
+from mtqnet.audio.reading import Excerpt, read_excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.errors import ModelError, UsageError
+from mtqnet.scoring import models
+from mtqnet.scoring.models import ModelRecord
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.targets import KEYS, named
+from mtqnet.training import encoder as encoders
+from mtqnet.training import features, losses, mpl, parallel, trainer, weights
+from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels
+from mtqnet.training.config import Config, NetworkConfig
+from mtqnet.training.data import RunPaths, corpus_rows, dataset, excerpts
+from mtqnet.training.features import FrontEnd, Progress, fill_chunks, read_chunk, write_chunk
+from mtqnet.training.model import Network, Output, Trainable, masked_mean
+from mtqnet.training.pipeline import SILENT, Clock, FinishedRun, Listener, TrainedModel, finish, timed
+
+LABELS_ARE = (
+    "scores of {teacher}, mixed ({weight:.0%}) with its own kind of labels: S-, N- and G-MOS: 3QUEST-style, "
+    "anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
+)
+
+Frames = NDArray[np.float16]
+"""Intermediate features of one clip, (frames, width)"""
+
+
+def distill(config: Config, paths: RunPaths, listener: Listener) -> FinishedRun:
+    """Run all stages. Raises MtqnetError."""
+    return learn(config, paths, listener)()
+
+
+def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], FinishedRun]:
+    """Run all stages up to the trained network. Several processes (parallel.py) call this together.
+
+    Returns:
+        A function that does the rest, for one process.
+
+    Raises:
+        UsageError: If the teacher does not predict all targets or does not fit the network.
+    """
+    teacher = models.find(config.distill.teacher)
+    if missing := [key for key in KEYS if key not in teacher.targets]:
+        raise UsageError(
+            f"distill.teacher: the model {teacher.name!r} does not predict {', '.join(missing)}: choose another"
+        )
+    if config.distill.feature_distillation:
+        check_teacher(teacher, config.network)  # before hours of work
+    clock = Clock(paths.out / "time.json")
+    with parallel.first_alone() as process:
+        listener = timed(listener, clock) if process.first else SILENT
+        rows = corpus_rows(config, paths, listener.stage)
+        front_end = FrontEnd.of_config(config)
+        train, validation = (
+            dataset(front_end, rows, split, paths, listener.stage) for split in ("train", "validation")
+        )
+        clips, folder = excerpts(rows, "train", paths), paths.out / "teacher"
+        scores = teacher_scores(teacher, clips, folder, paths.jobs, partial(listener.stage, "teacher"))
+        if config.distill.feature_distillation:
+            stage = partial(listener.stage, "features of the teacher")
+            train = with_features(train, teacher_features(teacher, clips, folder, paths.jobs, stage))
+    train = train.with_labels(mixed_labels(train.labels, scores, config.distill.teacher_weight))
+    network, history = train_student(config, train, validation, paths.out, listener.epoch)
+    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
+    about = {
+        "version": __version__,
+        "labels": LABELS_ARE.format(teacher=teacher.name, weight=config.distill.teacher_weight),
+        "seed": config.seed,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "teacher": {"name": teacher.name, "sha256": teacher.sha256},
+        "best_epochs": {"student": min(history, key=lambda epoch: epoch.validation_error).epoch},
+        "torch": torch.__version__,
+    }
+    return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
+
+
+def train_student(
+    config: Config, train: Dataset, validation: Dataset, folder: Path, report: mpl.Report
+) -> tuple[Network, list[trainer.Epoch]]:
+    """Train the small network on the labels of `train` and, if its clips have them, on the teacher's features."""
+    network = mpl.new_network(config, KEYS, train.encoder_width, config.seed)
+    trained: Trainable = network
+    loss: trainer.Loss = losses.supervised(KEYS, config.loss)
+    if TEACHER_FEATURES in train.clips[0].features:
+        targets = [clip.features[TEACHER_FEATURES] for clip in train.clips]
+        trained = FeatureDistillation(network, targets[0].shape[1], variance(targets))
+        loss = FeatureDistillationLoss(losses.supervised(KEYS, config.loss), config.distill.feature_distillation)
+    history = trainer.fit(
+        trained, train, validation, loss, config.student, config.seed, folder / "small.safetensors",
+        partial(report, "small"), config.machine,
+    )  # fmt: skip
+    return network, history
+
+
+def mixed_labels(labels: Labels, scores: Labels, teacher_weight: float) -> Labels:
+    """Average the teacher's scores (with this weight) and the labels; if one of both is NaN, return the other."""
+    mixed = {}
+    for target in named(list(KEYS)):
+        own, teacher = target.to_training(labels[target.key]), target.to_training(scores[target.key])
+        both = teacher_weight * teacher + (1 - teacher_weight) * own
+        mixed[target.key] = target.from_training(
+            np.where(np.isnan(own), teacher, np.where(np.isnan(teacher), own, both))
+        )
+    return mixed
+
+
+def teacher_scores(
+    teacher: ModelRecord, clips: Sequence[Excerpt], folder: Path, jobs: int, progress: Progress
+) -> Labels:
+    """Return the teacher's scores of these clips, (clips,) by target, NaN for a refused clip; stored in `folder`.
+
+    Raises:
+        ModelError: If the teacher refuses all clips.
+    """
+    name = f"scores-{teacher.sha256[:12]}"
+    chunks = fill_chunks(clips, folder, name, partial(_store_scores, str(teacher.path)), jobs, progress)
+    scores = np.concatenate([clip["scores"] for chunk in chunks for clip in read_chunk(chunk)])
+    if np.isnan(scores).all():
+        raise ModelError(
+            f"the teacher {teacher.name!r} scores none of the {len(clips)} training clips: check that they "
+            "contain speech"
+        )
+    return {key: scores[:, teacher.targets.index(key)] for key in KEYS}
+
+
+class FeatureDistillation(Trainable):
+    """A network that also predicts its teacher's features; if the inputs contain none, the network alone."""
+
+    scale: Tensor
+
+    def __init__(self, network: Network, width: int, scale: float) -> None:
+        """Add the linear layer.
+
+        Args:
+            network: The student.
+            width: Number of columns of the teacher's features.
+            scale: Variance of the teacher's features, so that a constant prediction has the distance 1.
+        """
+        super().__init__()
+        self.network = network
+        self.projection = nn.Linear(network.config.dense, width)
+        self.register_buffer("scale", torch.tensor(scale))
+        self.config, self.targets = (network.config, width), network.targets
+
+    @property
+    def heads(self) -> nn.ModuleDict:  # type: ignore[override]  # those of the network
+        return self.network.heads
+
+    def forward(self, inputs: Mapping[str, Tensor], samples: Tensor) -> Output:
+        """As Network.forward; with TEACHER_FEATURES (batch, frames, width) the output has `feature_distance`."""
+        x, counts = self.network.trunk(inputs, samples)
+        output = self.network.predict(x, counts)
+        if TEACHER_FEATURES not in inputs:
+            return output
+        features = inputs[TEACHER_FEATURES]
+        frames = min(x.shape[1], features.shape[1])
+        distance = (self.projection(x[:, :frames]) - features[:, :frames]).square().mean(dim=2, keepdim=True)
+        both = torch.minimum(counts, inputs[f"{TEACHER_FEATURES}_counts"])
+        return output._replace(feature_distance=masked_mean(distance, both)[:, 0] / self.scale)
+
+
+@dataclass(frozen=True)
+class FeatureDistillationLoss:
+    """Loss of the scores, plus `weight` times the mean feature distance of the clips with a label."""
+
+    scores: losses.MultiTaskLoss
+    weight: float
+
+    def __call__(
+        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0
+    ) -> Tensor:
+        value = self.scores(output, labels, weights, progress)
+        if output.feature_distance is None:
+            return value
+        known = (~torch.isnan(labels)).any(dim=1)
+        return value + self.weight * (output.feature_distance * known).sum() / known.sum().clamp(min=1)
+
+
+def check_teacher(teacher: ModelRecord, network: NetworkConfig) -> None:
+    """Check that the frames of teacher and student are at the same times.
+
+    Raises:
+        UsageError: If they are not.
+        ModelError: If the teacher has no .safetensors file.
+    """
+    if "logmel" not in network.front_ends:
+        raise UsageError(
+            "distill.feature_distillation needs 'logmel' in network.front_ends: add it, or set it to 0"
+        )
+    rate = SAMPLE_RATE / MEL_HOP / math.prod(network.time_strides)
+    if rate != teacher.frame_rate_hz:
+        raise UsageError(
+            f"distill.feature_distillation: the teacher {teacher.name!r} has {teacher.frame_rate_hz:g} frames per "
+            f"second, the network {rate:g}: change network.time_strides, or set distill.feature_distillation = 0"
+        )
+    weights.load(teacher.path)  # raises ModelError
+
+
+def with_features(data: Dataset, targets: Sequence[Frames]) -> Dataset:
+    """Add the teacher's features of each clip as a view."""
+    clips = [
+        replace(clip, features={**clip.features, TEACHER_FEATURES: target})
+        for clip, target in zip(data.clips, targets, strict=True)
+    ]
+    return replace(data, clips=clips)
+
+
+def variance(targets: Sequence[Frames]) -> float:
+    """Return the variance of all frames about the mean of each column, over all columns."""
+    count = sum(len(target) for target in targets)
+    mean = sum(target.sum(axis=0, dtype=np.float64) for target in targets) / count
+    return float(sum(np.square(target - mean).sum() for target in targets) / (count * targets[0].shape[1]))
+
+
+def teacher_features(
+    teacher: ModelRecord, clips: Sequence[Excerpt], folder: Path, jobs: int, progress: Progress
+) -> list[Frames]:
+    """Return the input of the teacher's heads for each clip, by its 32-bit weights; stored in `folder`."""
+    name = f"features-{teacher.sha256[:12]}"
+    chunks = fill_chunks(clips, folder, name, partial(_store_features, str(teacher.path)), jobs, progress)
+    return [clip["frames"] for chunk in chunks for clip in read_chunk(chunk)]
+
+
+def features_of(teacher: weights.Opened, clip: Excerpt) -> Frames:
+    """Compute the input of the teacher's heads for one clip, (frames, width)."""
+    own = features.of_clip(teacher.front_end, clip, teacher.encoder)
+    inputs = {name: torch.from_numpy(view.astype(np.float32))[None] for name, view in own.features.items()}
+    if "encoder" in inputs:
+        inputs["encoder_counts"] = torch.tensor([inputs["encoder"].shape[1]])
+    with torch.inference_mode():
+        x, counts = teacher.network.trunk(inputs, torch.tensor([own.samples]))
+    return np.asarray(x[0, : int(counts[0])].numpy().astype(np.float16))
+
+
+def _store_scores(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
+    """Write the scores (1, targets) of each clip; NaN for a refused clip: of 36,000 clips, one is too quiet."""
+    predictor = _predictor(model)
+    scored = [predictor.score(read_excerpt(clip), SAMPLE_RATE) for clip in clips]
+    rows = [[scores.value(key) for key in predictor.record.targets] for scores in scored]
+    write_chunk(path, [{"scores": np.array([row], dtype=np.float64)} for row in rows])
+
+
+def _store_features(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
+    teacher = _opened(model)
+    write_chunk(path, [{"frames": features_of(teacher, clip)} for clip in clips])
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: str) -> Predictor:
+    """Load the teacher once per process, with one thread."""
+    return Predictor(model, threads=1)
+
+
+@lru_cache(maxsize=1)
+def _opened(model: str) -> weights.Opened:
+    """Load the teacher's weights once per process."""
+    return weights.load(model)

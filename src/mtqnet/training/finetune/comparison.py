@@ -1,0 +1,122 @@
+"""Comparison of a fine-tuned model with the original one, and with a model that it would replace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mtqnet.errors import ModelError, UsageError
+from mtqnet.scoring import models
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.targets import Target, named
+from mtqnet.training.evaluation import Figure, compare
+from mtqnet.training.finetune import train
+from mtqnet.training.finetune.data import Array, TuningData
+from mtqnet.training.finetune.split import Plan
+from mtqnet.training.trainer import lcc
+
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Change of the scores of one target without ratings, in its unit; for SDI of log10."""
+
+    target: str
+    recordings: int
+    mean: float
+    """Mean absolute change"""
+    largest: float
+    lcc: float
+    """Pearson correlation of the scores before and after"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Original and fine-tuned model on held-out recordings."""
+
+    figures: list[Figure]
+    """Of the targets with ratings, before and after"""
+    changes: list[Change]
+    """Of the targets without ratings"""
+
+
+def compared(before: Mapping[str, Array], after: Mapping[str, Array], truth: Mapping[str, Array]) -> Comparison:
+    """Compare scores of the same recordings, (recordings,) by target, with their ratings; NaN where unknown."""
+    rated = [t for t in named(list(before)) if t.key in truth and not np.isnan(truth[t.key]).all()]
+    others = [t for t in named(list(before)) if t not in rated]
+    figures = [
+        compare(when, target, truth[target.key], scores[target.key])
+        for target in rated
+        for when, scores in ((BEFORE, before), (AFTER, after))
+    ]
+    return Comparison(figures, [_change(target, before[target.key], after[target.key]) for target in others])
+
+
+def check_folder(out: Path, force: bool) -> None:
+    """Check that a model can be written into a folder.
+
+    Raises:
+        UsageError: If it is a file, or contains a model with another name.
+        ModelError: If it contains a damaged model, which cannot be compared, and `force` is not set.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file: give a folder")
+    name = out.resolve().name
+    if others := sorted(path.name for path in out.glob("*.onnx") if path.stem != name):
+        raise UsageError(f"--out {out} contains the model {others[0]}: give a folder without another model")
+    if force or not _model(out).is_file():
+        return
+    try:
+        models.find(_model(out)).weights()
+    except ModelError as error:
+        raise ModelError(f"the model in {out} is damaged ({error}): --force replaces it") from error
+
+
+def existing_error(out: Path, data: TuningData, files: Sequence[Path], plan: Plan, labels: str) -> float | None:
+    """Return the error of the model in `out` on the held-out recordings of `plan`; None if there is no model.
+
+    A model that was fine-tuned on the same table with the same held-out recordings has this error in its record.
+    Any other scores the held-out recordings now; if it was trained on some of them, its error is too small, and
+    --force replaces it.
+
+    Args:
+        out: The folder.
+        data: The ratings.
+        files: The held-out recordings.
+        plan: How recordings were divided.
+        labels: sha256 of the table.
+
+    Raises:
+        ModelError: If the model is damaged.
+    """
+    model = _model(out)
+    if not model.is_file():
+        return None
+    record = models.find(model)
+    tuning = json.loads(record.path.with_suffix(".json").read_text(encoding="utf-8")).get("tuning", {})
+    same = tuning.get("labels", {}).get("sha256") == labels and tuning.get("split") == plan.description
+    if same and tuning.get("tuned") == list(data.tuned):
+        return float(tuning["error"]["after"])
+    scored = list(Predictor(model, track=False).score_files(files))
+    predicted = {key: np.array([_number(scores.value(key)) for scores in scored]) for key in data.tuned}
+    return train.error(predicted, data, plan.test)
+
+
+def _change(target: Target, before: Array, after: Array) -> Change:
+    one, other = target.compress(before), target.compress(after)
+    size = np.abs(other - one)
+    numbers = (round(float(value), 4) for value in (size.mean(), size.max(), lcc(one, other)))
+    return Change(target.key, len(size), *numbers)
+
+
+def _model(out: Path) -> Path:
+    return out / f"{out.resolve().name}.onnx"
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

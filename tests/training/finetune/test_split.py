@@ -1,0 +1,106 @@
+"""Groups are never parted, every recording has its place, and the places do not depend on the table's order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mtqnet.errors import UsageError
+from mtqnet.training.finetune import split
+from mtqnet.training.finetune.split import divided, folds, plan
+
+TALKERS = [f"talker{number % 13}" for number in range(100)]
+UNEVEN = ["big"] * 60 + [f"small{number}" for number in range(12)]
+
+
+@pytest.mark.parametrize("names", [TALKERS, UNEVEN])
+@pytest.mark.parametrize("each", [False, True])
+def test_no_group_is_on_both_sides_and_no_recording_is_lost(names: list[str], each: bool) -> None:
+    made = plan(names, "talker", (), each)
+    for part in made.rounds:
+        learning, testing = ({names[place] for place in places} for places in (part.train, part.test))
+        assert learning and testing and not learning & testing
+        assert sorted([*part.train, *part.test]) == list(range(len(names)))
+
+
+def test_a_fifth_or_a_little_more_is_held_out_and_the_rest_is_learnt() -> None:
+    made = plan(TALKERS, "talker", (), False)
+    assert 0.2 <= len(made.test) / len(TALKERS) < 0.2 + 1 / 13
+    assert np.array_equal(made.final, made.rounds[0].train)
+
+
+def test_order_of_the_table_moves_nobody() -> None:
+    order = np.random.default_rng(0).permutation(len(TALKERS))
+    one = plan(TALKERS, "talker", (), False)
+    other = plan([TALKERS[place] for place in order], "talker", (), False)
+    assert {TALKERS[place] for place in one.test} == {TALKERS[order[place]] for place in other.test}
+
+
+def test_each_recording_tests_once_and_the_last_model_learns_from_all() -> None:
+    made = plan(["a", "b", "c"] * 5, "talker", (), True)
+    assert len(made.rounds) == 3
+    assert sorted(made.test.tolist()) == list(range(15))
+    assert made.final.tolist() == list(range(15))
+    assert "each of 3 groups (talker)" in made.description
+
+
+def test_more_groups_than_rounds_are_left_out_several_at_a_time() -> None:
+    made = plan([f"r{n}" for n in range(55)], "", (), True)
+    assert len(made.rounds) == split.MOST_ROUNDS
+    assert sorted(made.test.tolist()) == list(range(55))
+    assert "55 groups (recording) were held out in 10 parts" in made.description
+
+
+def test_groups_that_are_named_test() -> None:
+    made = plan(TALKERS, "talker", ("talker3", "talker7"), False)
+    assert {TALKERS[place] for place in made.test} == {"talker3", "talker7"}
+    assert "whose talker is talker3, talker7" in made.description
+
+
+def test_words_say_that_figures_flatter_without_groups() -> None:
+    assert "too optimistic" in plan([str(n) for n in range(20)], "", (), False).description
+    assert "too optimistic" not in plan(TALKERS, "talker", (), False).description
+
+
+def test_each_and_some_cannot_both_be_meant() -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        plan(TALKERS, "talker", ("talker3",), True)
+
+
+@pytest.mark.parametrize(
+    ("names", "hold_out", "says"),
+    [
+        (["one"] * 9, (), "all recordings have the same group"),
+        (TALKERS, ("nobody",), "no recording has talker 'nobody'"),
+        (["a", "b"], ("a", "b"), "names every group"),
+    ],
+)
+def test_splits_that_cannot_be(names: list[str], hold_out: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        plan(names, "talker", hold_out, False)
+
+
+def test_parts_are_of_about_one_size() -> None:
+    sizes = [len(part) for part in divided(np.arange(len(TALKERS)), TALKERS, 5)]
+    assert sum(sizes) == 100 and max(sizes) - min(sizes) <= 8
+
+
+def test_folds_keep_groups_whole_where_there_are_two_or_more() -> None:
+    places = np.flatnonzero([name != "talker0" for name in TALKERS])
+    parts = folds(places, TALKERS)
+    assert len(parts) == split.FOLDS
+    assert sorted(np.concatenate(parts).tolist()) == places.tolist()
+    seen = [{TALKERS[place] for place in part} for part in parts]
+    assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+def test_a_single_group_is_left_out_by_recording() -> None:
+    parts = folds(np.arange(4, 11), ["other"] * 4 + ["one"] * 7)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(4, 11))
+    assert len(parts) == split.FOLDS
+
+
+def test_many_recordings_leave_one_part_out() -> None:
+    names = [str(n) for n in range(split.ONE_FOLD_FROM)]
+    (part,) = folds(np.arange(len(names)), names)
+    assert len(part) == pytest.approx(0.2 * len(names), abs=1)

@@ -1,0 +1,82 @@
+"""Intervals after tuning: as wide as held-out ratings ask, never narrower on a guess."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mtqnet.scoring.intervals import Band, Intervals
+from mtqnet.targets import KEYS, TARGETS
+from mtqnet.training.finetune.data import Array
+from mtqnet.training.finetune.intervals import ENOUGH, tuned_intervals
+
+TERMS = 1 + 6 + 21
+PARENT = Intervals(0.9, {key: Band((0.0,) * TERMS, 0.0, 0.0, 0.5) for key in KEYS})
+"""Half a point wide on either side, whatever the scores are"""
+
+
+def said(count: int, place: float = 0.0) -> dict[str, Array]:
+    """The same scores for all, at this place of the training scale."""
+    return {target.key: target.from_training(np.full(count, place)) for target in TARGETS}
+
+
+def missed(count: int, seed: int) -> Array:
+    """Ratings of G-MOS 3 that miss it by up to 1.5."""
+    return 3.0 + np.random.default_rng(seed).uniform(-1.5, 1.5, count)
+
+
+def test_enough_ratings_give_intervals_that_hold_on_others() -> None:
+    made = tuned_intervals(PARENT, said(200), said(200), {"g_mos": missed(200, 0)})
+    assert made.intervals is not None
+    low, high = made.intervals.ends(said(5_000))
+    fresh = missed(5_000, 1)
+    assert np.mean((fresh >= low["g_mos"]) & (fresh <= high["g_mos"])) == pytest.approx(0.9, abs=0.05)
+    assert made.messages["g_mos"] == "re-calibrated on 200 held-out recordings"
+
+
+def test_a_better_model_gets_narrower_intervals_if_ratings_say_so() -> None:
+    made = tuned_intervals(PARENT, said(50), said(50), {"g_mos": np.full(50, 3.01)})
+    assert made.intervals is not None
+    assert made.intervals.bands["g_mos"].factor == pytest.approx(0.01, rel=1e-6)
+
+
+def test_few_ratings_widen_and_never_narrow() -> None:
+    few = ENOUGH - 1
+    for miss, factor in ((0.1, 0.5), (1.2, 1.2)):
+        truth = np.full(few, 3.0)
+        truth[0] += miss
+        made = tuned_intervals(PARENT, said(few), said(few), {"g_mos": truth})
+        assert made.intervals is not None
+        assert made.intervals.bands["g_mos"].factor == pytest.approx(factor)
+        assert made.messages["g_mos"].startswith("widened by")
+
+
+def test_scores_without_ratings_widen_by_their_movement() -> None:
+    made = tuned_intervals(PARENT, said(30), said(30, 0.2), {"g_mos": missed(30, 0)})
+    assert made.intervals is not None
+    assert made.intervals.bands["stoi_est"].factor == pytest.approx(0.7)
+    assert made.messages["stoi_est"] == "widened by 40%: its scores changed"
+    still = tuned_intervals(PARENT, said(30), said(30), {"g_mos": missed(30, 0)})
+    assert still.intervals is not None and still.intervals.bands["stoi_est"].factor == 0.5
+
+
+def test_a_parent_without_intervals_gets_some_only_if_all_scores_are_rated() -> None:
+    none = tuned_intervals(None, said(60), said(60), {"g_mos": missed(60, 0)})
+    assert none.intervals is None and "the original model has none" in none.messages["all"]
+    rng = np.random.default_rng(0)
+    spread = {t.key: t.from_training(rng.uniform(-1.5, 1.5, 60)) for t in TARGETS}
+    truth = {t.key: t.from_training(t.to_training(spread[t.key]) + rng.normal(0, 0.2, 60)) for t in TARGETS}
+    made = tuned_intervals(None, spread, spread, truth)
+    assert made.intervals is not None and set(made.intervals.bands) == set(KEYS)
+
+
+def test_shape_of_the_parent_stays() -> None:
+    shape = (0.3, *(0.1,) * (TERMS - 1))
+    parent = Intervals(
+        0.9, {key: replace(PARENT.bands[key], weights=shape, lowest=-1.0, highest=1.0) for key in KEYS}
+    )
+    made = tuned_intervals(parent, said(40), said(40), {"g_mos": missed(40, 0)})
+    assert made.intervals is not None
+    assert all(band.weights == shape for band in made.intervals.bands.values())

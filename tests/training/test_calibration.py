@@ -1,0 +1,72 @@
+"""Calibration: nine of ten labels lie within, wide where the model errs much, and too few clips are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mtqnet.errors import ModelError
+from mtqnet.targets import KEYS, TARGETS
+from mtqnet.training import calibration
+
+Values = dict[str, NDArray[np.float64]]
+
+
+def clips(count: int, seed: int) -> tuple[Values, Values]:
+    """Scores and labels: three times as far off where N-MOS is low."""
+    rng = np.random.default_rng(seed)
+    place = {target.key: rng.uniform(-1.8, 1.8, count) for target in TARGETS}
+    spread = 0.1 * np.where(place["n_mos"] < 0, 3.0, 1.0)
+    scores = {t.key: t.from_training(place[t.key]) for t in TARGETS}
+    labels = {t.key: t.from_training(place[t.key] + spread * rng.standard_normal(count)) for t in TARGETS}
+    return scores, labels
+
+
+def test_nine_of_ten_labels_lie_within_on_other_clips() -> None:
+    made = calibration.fit(*clips(1200, 1), KEYS)
+    for found in calibration.covered("test", made, *clips(4000, 2)):
+        assert found.share == pytest.approx(0.9, abs=0.025), found.target
+        assert found.clips == 4000
+
+
+def test_intervals_are_wide_where_the_model_errs_much() -> None:
+    made = calibration.fit(*clips(1200, 1), KEYS)
+    scores, labels = clips(4000, 3)
+    noisy = scores["n_mos"] < 2.8
+
+    def width(which: NDArray[np.bool_]) -> float:
+        picked = [{key: said[which] for key, said in values.items()} for values in (scores, labels)]
+        return {c.target: c.width for c in calibration.covered("x", made, *picked)}["g_mos"]
+
+    assert width(noisy) > 1.7 * width(~noisy)
+
+
+def test_clips_without_a_label_count_for_nothing() -> None:
+    scores, labels = clips(1000, 4)
+    holes = {key: np.where(np.arange(1000) % 2 == 0, np.nan, said) for key, said in labels.items()}
+    made = calibration.fit(scores, holes, KEYS)
+    found = calibration.covered("test", made, scores, holes)
+    assert {c.clips for c in found} == {500}
+    nothing = {**holes, "s_mos": np.full(1000, np.nan)}
+    assert [c.target for c in calibration.covered("test", made, scores, nothing)] == list(KEYS[1:])
+
+
+def test_clips_without_a_score_count_for_nothing() -> None:
+    scores, labels = clips(1000, 4)
+    refused = {key: np.where(np.arange(1000) == 7, np.nan, said) for key, said in scores.items()}
+    rest = np.arange(1000) != 7
+    made = calibration.fit(refused, labels, KEYS)
+    assert not np.isnan([band.factor for band in made.bands.values()]).any()
+    found = calibration.covered("test", made, refused, labels)
+    assert found == calibration.covered("test", made, *(calibration.selected(rest, v) for v in (scores, labels)))
+    assert {c.clips for c in found} == {999}
+
+
+def test_the_same_seed_gives_the_same_intervals() -> None:
+    assert calibration.fit(*clips(200, 1), KEYS) == calibration.fit(*clips(200, 1), KEYS)
+
+
+def test_too_few_clips_are_refused() -> None:
+    with pytest.raises(ModelError, match="calibration clips with a label"):
+        calibration.fit(*clips(30, 1), KEYS)
