@@ -25,7 +25,11 @@ from mtqnet.corpus.degradations.codec import (
     G7231,
     MPEG2_KBPS,
     Aac,
+    Ac3,
+    Adpcm,
     AmrNb,
+    AptX,
+    Dpcm,
     FfmpegCoding,
     Mp2,
     Mp3,
@@ -34,6 +38,7 @@ from mtqnet.corpus.degradations.codec import (
     RealAudio,
     Sbc,
     Vorbis,
+    Wma,
 )
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.pcm import as_int16
@@ -76,17 +81,32 @@ DELAYS: tuple[tuple[FfmpegCoding, int], ...] = (
     (RealAudio(), 320),
     (Nellymoser(8_000), 256),
     (Nellymoser(16_000), 128),
+    (AptX(16_000), 90),
+    (AptX(48_000), 30),
+    (Wma(1, 24), 0),
+    (Wma(2, 48), 0),
+    (Ac3(False, 32), 128),
+    (Ac3(True, 16), 128),
+    *((Adpcm(variant, 8_000), 0) for variant in ("ima_qt", "ms", "yamaha", "adx")),
+    (Adpcm("ms", 16_000), 0),
+    (Adpcm("swf", 11_025), 0),
+    (Dpcm("roq", 22_050), 0),
+    (Dpcm("dfpwm", 48_000), 0),
 )
 """Samples at 16 kHz by which a decoder is late"""
 CODERS = tuple(step for step, _ in DELAYS)
 EACH: tuple[FfmpegCoding, ...] = (
     *(Opus(12, 16_000, "voip", 20), AmrNb(7.4), G711("A"), G722(64), G726(24), G7231()),
     *(Mp3(16), Aac(16), Vorbis(1.0), Sbc(32), Mp2(16), RealAudio(), Nellymoser(8_000)),
+    *(AptX(16_000), Wma(2, 24), Ac3(False, 32), Ac3(True, 16), Adpcm("ima_qt", 8_000)),
+    *(Dpcm("roq", 22_050), Dpcm("dfpwm", 48_000)),
 )
 LOW_AND_HIGH: tuple[tuple[FfmpegCoding, FfmpegCoding], ...] = (
     (Opus(6, 16_000, "voip", 20), Opus(32, 16_000, "voip", 20)),
     (Opus(6, 8_000, "audio", 60), Opus(16, 8_000, "audio", 60)),
     (AmrNb(4.75), AmrNb(12.2)),
+    (Ac3(True, 16), Ac3(True, 48)),
+    (Adpcm("ms", 8_000), Dpcm("roq", 22_050)),
     (G722(48), G722(64)),
     (G726(16), G726(40)),
     (Mp3(8), Mp3(48)),

@@ -5,7 +5,10 @@ A codec whose tool is not installed is skipped with the install command.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -17,7 +20,7 @@ from scipy import signal
 
 from mtqnet.audio.level import rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations import missing
+from mtqnet.corpus.degradations import STEPS, missing
 from mtqnet.corpus.degradations.amr_wb import KBPS as AMR_WB_KBPS
 from mtqnet.corpus.degradations.amr_wb import AmrWb, encoded
 from mtqnet.corpus.degradations.blackbox import TAIL
@@ -206,3 +209,26 @@ def test_loss_of_frames_is_concealed_better_by_the_networks(tracks: Tracks) -> N
     need(plain)
     worse, better = (stoi(tracks.clean, step(tracks).mixture) for step in (plain, neural))
     assert better > worse
+
+
+DIGESTS = """
+import hashlib, sys
+import numpy as np
+from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.tracks import start
+noise = 0.05 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)
+for name in sys.argv[1:]:
+    step = STEPS[name].draw(np.random.default_rng(1), None, 16_000)
+    print(hashlib.sha256(step(start(noise)).mixture.tobytes()).hexdigest())
+"""
+
+
+def test_another_process_gives_the_same_samples() -> None:
+    """Some libraries keep random numbers from call to call: clips must not depend on what was coded before."""
+    names = [type(step).__name__ for step in EACH if not missing(type(step).__name__)]
+    command = [sys.executable, "-c", DIGESTS, *names[::-1]]
+    theirs = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[::-1]
+    noise = 0.05 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)
+    for name, digest in zip(names, theirs, strict=True):
+        step = STEPS[name].draw(np.random.default_rng(1), None, 16_000)
+        assert hashlib.sha256(step(start(noise)).mixture.tobytes()).hexdigest() == digest, name

@@ -393,4 +393,5 @@ class Dpcm(FfmpegCoding):
     @property
     def coder(self) -> Coder:
         name, form = {"roq": ("roq_dpcm", "s16"), "dfpwm": ("dfpwm", "u8")}[self.variant]
-        return Coder(name, name, delay=0, rate=self.rate_hz, sample_format=form)
+        late = 1 if self.variant == "dfpwm" else 0  # the low-pass of its decoder
+        return Coder(name, name, delay=0, rate=self.rate_hz, sample_format=form, trim=late)

@@ -53,6 +53,8 @@ class Coder:
     decoder_options: Options = ()
     container: str = ""
     """Format of a file in between, for decoders that need more than the packets (WMA: "asf")"""
+    trim: int = 0
+    """Samples at the rate of the decoder that are dropped in front, for delays of less than a sample at 16 kHz"""
     lead: int = 0
     """Samples of silence at 16 kHz in front, for decoders that lose the beginning; `delay` is measured with it."""
 
@@ -75,7 +77,7 @@ def coded(samples: Samples, coder: Coder) -> Samples:
     if coder.container:
         return resample(_filed(given, coder), coder.rate, SAMPLE_RATE)
     decoded, rate = decode(encode(given, coder), coder)
-    return resample(decoded, rate, SAMPLE_RATE)
+    return resample(decoded[coder.trim :], rate, SAMPLE_RATE)
 
 
 def encode(samples: Samples, coder: Coder) -> Stream:
