@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import soundfile as sf
 from numpy.typing import NDArray
 from running import Server
 from websockets.exceptions import ConnectionClosed
@@ -133,3 +135,17 @@ def test_the_mean_of_rows() -> None:
     assert (whole.s_mos, whole.g_mos, whole.flags, whole.error) == (3.0, None, ("short", "dc"), None)
     assert whole.sdi_est == pytest.approx(0.1)
     assert mean(rows[1:2]).level == "refused"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_a_file_instead_of_samples_is_refused(serving: Server, voice: Voice, tmp_path: Path, name: str) -> None:
+    sf.write(tmp_path / name, voice(3.0), 16_000)
+    data = (tmp_path / name).read_bytes()
+    with opened(serving) as socket:
+        for at in range(0, len(data), 1001):
+            with suppress(ConnectionClosed):
+                socket.send(data[at : at + 1001])
+        *_, problem = answers(socket)
+    assert problem["kind"] == "problem"
+    assert problem["type"].endswith("not_samples")
+    assert "POST /v1/score" in problem["detail"]

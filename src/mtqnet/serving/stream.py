@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pebble import ProcessExpired
 from pydantic import Field, ValidationError
 
+from mtqnet.audio.containers import HEAD_BYTES, TITLES, container_of
 from mtqnet.audio.decoding import MAX_CHANNELS
 from mtqnet.audio.flags import MIN_DURATION_S
 from mtqnet.audio.resampling import MAX_RATE, MIN_RATE, Samples
@@ -158,6 +159,8 @@ class Session:
         self._record = record
         self._dtype = ENCODINGS[start.encoding]
         self._rest = b""
+        self._head = b""
+        """The first bytes of the stream"""
         self._received = 0
         """Samples"""
         self._messages = 0
@@ -197,7 +200,9 @@ class Session:
                 if message.get("text") is not None:
                     _need_end(message["text"])
                     break
-                chunk = self._chunk(message.get("bytes") or b"")
+                data = message.get("bytes") or b""
+                self._need_samples(data)
+                chunk = self._chunk(data)
                 self._within_limits()
                 if len(chunk):
                     await self._queue.put(chunk)
@@ -207,6 +212,19 @@ class Session:
             self._queue.put_nowait(None)
             raise
         await self._queue.put(None)
+
+    def _need_samples(self, data: bytes) -> None:
+        """Raise ProblemError if the stream begins with the bytes of a file, such as WAV, Ogg or WebM."""
+        if len(self._head) >= HEAD_BYTES:
+            return
+        self._head += data[: HEAD_BYTES - len(self._head)]
+        container = container_of(self._head)
+        if container is not None:
+            raise ProblemError(
+                415, "not_samples",
+                f"The stream contains a {TITLES[container]} file instead of raw samples. Decode it first, for example "
+                "with `ffmpeg -i FILE -f s16le -ac 1 -ar 16000 -`, or send the file to POST /v1/score.",
+            )  # fmt: skip
 
     def _chunk(self, data: bytes) -> Chunk:
         """(samples, channels); bytes of a sample that is not complete wait for the rest."""
