@@ -22,7 +22,7 @@ from mtqnet.errors import MtqnetError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROOT = DOCS.parent
-PAGES = ("index.md", "input.md", "scores.md", "compare.md", "judge.md", "train.md", "faq.md")
+PAGES = ("index.md", "input.md", "scores.md", "compare.md", "evaluate.md", "judge.md", "train.md", "faq.md")
 IN_A_ROW = ("finetune.md",)
 """Pages whose commands use what those before them wrote"""
 TRIED_ELSEWHERE = ("serve.md", "scale.md")
