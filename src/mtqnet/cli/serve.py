@@ -1,4 +1,4 @@
-"""The verb `serve` for the command line. What it does stands in server.py."""
+"""`mtqnet serve`: options and help. The work is done in serving/server.py."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mtqnet.errors import UsageError, missing_extra
 SERVE_HELP = (
     "Serve scores over HTTP and WebSocket, with a page for the browser.\n\n"
     "The page is at /, the endpoints at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
-    "/v1/openapi.json describes them. Without options it listens at this computer alone, and keeps a history of "
-    "scores (never of audio) for 90 days. Every setting can be given in the environment, too: "
+    "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and "
+    "stores a history of scores (never of audio) for 90 days. Each setting can also be an environment variable: "
     "[cyan]mtqnet serve --show-settings[/] lists them. Needs mtqnet\\[serve].\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet serve[/]\n\n"
@@ -27,33 +27,44 @@ NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_setti
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb part of the command line."""
+    """Add this command to the command line."""
     app.command("serve", help=SERVE_HELP, rich_help_panel="Service")(serve)
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen at.", show_default="127.0.0.1")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="8000")
+        int | None, typer.Option(min=0, max=65535, help="Port; 0: any free port.", show_default="8000")
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A model to offer, the default one first.", show_default="all shipped"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model to offer; may be repeated, the first is the default.",
+            show_default="all shipped",
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Scoring processes; 0 is one per core.", show_default="0")
+        int | None, typer.Option(min=0, help="Number of scoring processes; 0: one per core.", show_default="0")
     ] = None,
     database: Annotated[
-        str | None, typer.Option(help="URL of the history; '' for none.", show_default="SQLite in ~/.local/state")
+        str | None,
+        typer.Option(
+            help="Database URL of the history; '' for no history.", show_default="SQLite in ~/.local/state"
+        ),
     ] = None,
     keys: Annotated[
-        Path | None, typer.Option(help="File of bearer keys: nobody without one is answered.", show_default=False)
+        Path | None,
+        typer.Option(help="File of bearer keys; requests without a key are refused.", show_default=False),
     ] = None,
     new_key: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Add a key to --keys, print it once, leave.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Add a key to the file of --keys, print it, and exit.", show_default=False
+        ),
     ] = None,
-    show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings, leave.")] = False,
+    show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings and exit.")] = False,
 ) -> None:
     """Serve scores."""
     if any(find_spec(name) is None for name in NEEDS):
@@ -77,7 +88,7 @@ def _new_key(path: Path | None, name: str) -> str:
     from mtqnet.serving import keys
 
     if path is None:
-        raise UsageError("name the file of keys with --keys")
+        raise UsageError("--new-key needs the file of keys: add --keys FILE")
     return keys.add(path, name)
 
 
