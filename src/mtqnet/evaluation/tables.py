@@ -215,8 +215,8 @@ def _rows(path: Path, text: str, separator: str, skipped: int) -> tuple[list[Row
     return rows, lines
 
 
-def _json_lines(text: str, path: Path) -> list[Mapping[str, Any]]:
-    records = []
+def _json_lines(text: str, path: Path) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
