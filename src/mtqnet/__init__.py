@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from mtqnet.scoring.over_time import over_time
     from mtqnet.scoring.predictor import Predictor, load, score
-    from mtqnet.scoring.scores import Scores
+    from mtqnet.scoring.scores import COLUMNS, Results, Scores
     from mtqnet.scoring.stream import Stream, stream
     from mtqnet.targets import TARGETS
 
@@ -38,6 +38,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 __version__ = "0.1.0"
 
 __all__ = [
+    "COLUMNS",
     "TARGETS",
     "AudioError",
     "CorpusError",
@@ -46,6 +47,7 @@ __all__ = [
     "MtqnetError",
     "NoAudioFoundError",
     "Predictor",
+    "Results",
     "Scores",
     "Stream",
     "UsageError",
@@ -57,6 +59,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "COLUMNS": "mtqnet.scoring.scores",
+    "Results": "mtqnet.scoring.scores",
     "TARGETS": "mtqnet.targets",
     "Predictor": "mtqnet.scoring.predictor",
     "Scores": "mtqnet.scoring.scores",

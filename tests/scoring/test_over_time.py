@@ -15,7 +15,7 @@ from mtqnet.audio import reading
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import UsageError
 from mtqnet.evaluation.plots import worst_stretch
-from mtqnet.scoring.over_time import HOP_S, MOST, local_track, with_local_track
+from mtqnet.scoring.over_time import HOP_S, MAX_VALUES, local_track, with_local_track
 from mtqnet.scoring.predictor import Predictor
 
 Samples = NDArray[np.float32]
@@ -47,9 +47,9 @@ def test_silence_is_left_out_and_short_recordings_have_none(toy: Predictor, voic
 
 
 def test_long_recordings_have_no_more_values(toy: Predictor, voice: Callable[..., Samples]) -> None:
-    samples = np.tile(voice(4.0, seed=1), round(1.5 * MOST * HOP_S / 4.0))
+    samples = np.tile(voice(4.0, seed=1), round(1.5 * MAX_VALUES * HOP_S / 4.0))
     track = local_track(toy, samples)
-    assert track is not None and len(track.times_s) == MOST
+    assert track is not None and len(track.times_s) == MAX_VALUES
 
 
 def test_fault_of_two_seconds_is_where_it_is(examples: Path) -> None:
@@ -83,6 +83,6 @@ def test_files_and_arrays_are_alike(examples: Path, toy_model: Path) -> None:
     file = examples / "2_office_noise.flac"
     samples, rate = sf.read(file, dtype="float32")
     one, two = mtqnet.over_time(file, model=toy_model), mtqnet.over_time(samples, rate, model=toy_model)
-    assert one is not None and two is not None and np.array_equal(one.values, two.values)
+    assert np.array_equal(one.values, two.values)
     with pytest.raises(UsageError, match="rate"):
         mtqnet.over_time(file, rate)

@@ -20,7 +20,7 @@ GOOD = Scores(
 
 def test_columns_are_these() -> None:
     assert COLUMNS == (
-        "file", "s_mos", "n_mos", "g_mos", "pesq_est", "stoi_est", "sdi_est",
+        "file", "channel", "s_mos", "n_mos", "g_mos", "pesq_est", "stoi_est", "sdi_est",
         "s_mos_low", "s_mos_high", "n_mos_low", "n_mos_high", "g_mos_low", "g_mos_high",
         "pesq_est_low", "pesq_est_high", "stoi_est_low", "stoi_est_high", "sdi_est_low", "sdi_est_high",
         "duration_s", "model", "model_sha256", "version", "flags", "error",

@@ -1,19 +1,26 @@
-"""Several processes give the rows that one gives."""
+"""Separate processes give the rows of a single one; one that dies costs one row, and none outlives its parent."""
 
 from __future__ import annotations
 
 import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import soundfile as sf
 
-from mtqnet.errors import ModelError, MtqnetError, NoAudioFoundError
-from mtqnet.scoring import batch, workers
+from mtqnet.errors import KilledError, ModelError, NoAudioFoundError
+from mtqnet.scoring import worker_process, workers
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
-from mtqnet.scoring.workers import Setting
+from mtqnet.scoring.workers import Setting, score_jobs
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and sends signals")
 
 
 @pytest.fixture
@@ -21,19 +28,19 @@ def jobs(good_file: Path, bad_files: dict[str, Path], tmp_path: Path) -> list[Jo
     samples, rate = sf.read(good_file)
     for number in range(5):
         sf.write(tmp_path / f"{number}.wav", samples[: rate + 5_000 * number], rate)
-    nothing = Job(tmp_path / "nothing", NoAudioFoundError("no audio in nothing"))
+    nothing = Job(tmp_path / "nothing", NoAudioFoundError("no recordings in nothing"))
     return [*(Job(path) for path in sorted(tmp_path.glob("*.wav"))), *map(Job, bad_files.values()), nothing]
 
 
 def test_rows_are_those_of_one_process_in_the_same_order(toy_model: Path, jobs: list[Job]) -> None:
-    alone = list(batch.score_jobs(Predictor(toy_model, track=False), jobs))
-    spread = list(workers.score_jobs(Setting(str(toy_model)), 2, jobs))
-    assert spread == alone
-    assert [row.windows for row in spread] == [row.windows for row in alone]
-    assert [type(row.exception) for row in spread] == [type(row.exception) for row in alone]
+    single = list(Predictor(toy_model, track=False).score_jobs(jobs))
+    several = list(score_jobs(Setting(str(toy_model)), 2, jobs))
+    assert several == single
+    assert [row.windows for row in several] == [row.windows for row in single]
+    assert [type(row.exception) for row in several] == [type(row.exception) for row in single]
 
 
-def test_jobs_are_taken_as_rows_are_asked_for(
+def test_jobs_are_taken_as_rows_are_requested(
     toy_model: Path, good_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "AHEAD", 2)
@@ -44,35 +51,110 @@ def test_jobs_are_taken_as_rows_are_asked_for(
             taken.append(number)
             yield Job(good_file)
 
-    rows = workers.score_jobs(Setting(str(toy_model)), 2, endless())  # type: ignore[arg-type]
+    rows = score_jobs(Setting(str(toy_model)), 2, endless())  # type: ignore[arg-type]
     assert next(rows).error is None
     assert len(taken) == 4
     rows.close()  # type: ignore[attr-defined]
 
 
-def test_a_model_that_does_not_load_is_told(jobs: list[Job], tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_is_an_error(jobs: list[Job], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model file"):
-        list(workers.score_jobs(Setting(str(tmp_path / "gone.onnx")), 2, jobs))
+        list(score_jobs(Setting(str(tmp_path / "gone.onnx")), 2, jobs))
 
 
-def test_the_environment_is_left_as_it_was(
-    toy_model: Path, good_file: Path, monkeypatch: pytest.MonkeyPatch
+def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Make worker processes do this when they score a file named killer.wav."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'mtqnet.scoring.worker_process' in sys.orig_argv:\n"
+        "    from mtqnet.audio import decoding\n"
+        "    from mtqnet.scoring import predictor\n"
+        "    before = predictor.open_source\n"
+        "    def open_source(path):\n"
+        "        if 'killer' in str(path):\n"
+        f"            {what}\n"
+        "        return before(path)\n"
+        "    predictor.open_source = open_source\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "memory"),
+        ("raise MemoryError", "memory"),
+        ("os._exit(7)", "code 7"),
+    ],
+)
+def test_a_file_that_kills_its_process_costs_one_row(
+    toy_model: Path, good_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, reason: str
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    assert len(list(workers.score_jobs(Setting(str(toy_model)), 2, [Job(good_file)]))) == 1
-    assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert "MKL_NUM_THREADS" not in os.environ
+    killer(tmp_path, monkeypatch, what)
+    files = [good_file, tmp_path / "killer.wav", good_file, good_file]
+    rows = list(score_jobs(Setting(str(toy_model)), 1, map(Job, files)))
+    assert [row.error is None for row in rows] == [True, False, True, True]
+    assert isinstance(rows[1].exception, KilledError)
+    assert reason in (rows[1].error or "")
+
+
+def test_a_module_in_the_current_folder_is_not_imported(
+    toy_model: Path, good_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    (row,) = score_jobs(Setting(str(toy_model)), 1, [Job(good_file)])
+    assert row.error is None
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_their_parent(toy_model: Path, good_file: Path, number: signal.Signals) -> None:
+    code = (
+        "import sys, time\n"
+        "from mtqnet.scoring.workers import *\n"
+        "rows = score_jobs(Setting(sys.argv[1]), 2, [Job(sys.argv[2])] * 200)\n"
+        "[next(rows) for _ in range(66)]\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(toy_model), str(good_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        processes = children(parent.pid)
+        assert len(processes) == 2
+        parent.send_signal(number)
+        parent.wait()
+        assert parent.stdout.read() == b""  # nobody else holds the pipe
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_rows_that_are_not_requested_leave_no_process(toy_model: Path, good_file: Path) -> None:
+    rows = score_jobs(Setting(str(toy_model)), 1, [Job(good_file)] * 5)
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    if sys.platform == "linux":
+        assert not [pid for pid in children(os.getpid()) if "worker_process" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 class PickyError(Exception):
-    """Wants two arguments, so that it cannot be copied by way of pickle."""
+    """An exception that cannot be unpickled, because it has two arguments."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one + two)
 
 
-def test_an_exception_that_cannot_travel_becomes_its_words() -> None:
-    sent = workers._portable(Scores(error="PickyError: ab", exception=PickyError("a", "b")))
-    assert isinstance(sent.exception, MtqnetError)
-    assert str(sent.exception) == "PickyError: ab"
+def test_an_exception_that_cannot_be_copied_becomes_its_text() -> None:
+    sent = worker_process._portable(Scores(error="PickyError: ab", exception=PickyError("a", "b")))
+    assert str(pickle.loads(pickle.dumps(sent)).exception) == "PickyError: ab"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from mtqnet.cli.bars import stages
-from mtqnet.cli.console import Tally, tell
+from mtqnet.cli.console import tell
+from mtqnet.cli.score_run import Tally
 from mtqnet.errors import UsageError
 from mtqnet.integrations.ray import engine
 from mtqnet.integrations.ray.options import ScaleOptions
@@ -42,7 +43,6 @@ def score_sources(sources: Sequence[str], output: str | None, options: ScaleOpti
         good = one.recordings - one.failed
         tally.scored += 0 if one.shard in result.kept else good
         tally.kept += good if one.shard in result.kept else 0
-        tally.codes |= set(one.codes)
     if not quiet:
         tell(tally.summary(output), style="yellow" if tally.failed else "green")
     return tally.exit_code

@@ -111,7 +111,7 @@ class Scorer:
         """Score files and folders; a recording that cannot be scored gets its reason. Raises MtqnetError."""
         jobs = batch.expand(paths)
         rows = []
-        for scores in batch.score_jobs(Predictor(self.model, self.threads), jobs):
+        for scores in Predictor(self.model, self.threads).score_jobs(jobs):
             rows.append(Row(scores, {}))
             if self.progress is not None:
                 self.progress(f"scoring {name}", len(rows), len(jobs))

@@ -1,86 +1,177 @@
-"""Files and folders in, rows out."""
+"""Find the recordings in files and folders.
+
+A folder is searched for files with the suffix of an audio or video format, in it and in the folders below. A file that
+cannot be decoded, a folder that cannot be read and a link that leads nowhere become a job too, whose row has the
+reason: no recording is omitted silently.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mtqnet.audio.containers import AUDIO_SUFFIXES
-from mtqnet.errors import NoAudioFoundError
-from mtqnet.scoring.predictor import PathLike, Predictor
-from mtqnet.scoring.scores import Scores
+from mtqnet.errors import MtqnetError, NoAudioFoundError, UnreadableError, UsageError
+
+PathLike = str | os.PathLike[str]
+
+MEDIA_SUFFIXES = AUDIO_SUFFIXES | frozenset(
+    ".3g2 .3ga .3gp .3gpp .aac .ac3 .act .aiffc .alac .amr .ape .asf .avi .awb .caff .dff .ds2 .dsf .dss .dts .dvf .eac3 "
+    ".f4a .f4v .flv .g711 .g722 .g726 .g729 .gsm .m2ts .m4a .m4b .m4p .m4r .m4v .mka .mkv .mov .mp1 .mp2 .mp4 .mpa .mpc "
+    ".mpeg .mpg .mpga .msv .mts .oga .ogv .ogx .opus .pcm .qcp .ra .raw .silk .spx .tta .vob .vox .webm .wma .wmv .wv".split()
+)
+"""Suffixes of files that a folder is searched for. Each of them gets a row, with scores or with a reason."""
+
+FILES_PER_PROCESS = 64
+"""Files that a process should have to score: it takes as long to start as 20 files of 5 s with the model base"""
+
+_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
+_ESCAPED_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row to come: a file, or a folder in which there was nothing."""
+    """A file to be scored, or a path that gets a row with an error."""
 
     path: Path
-    problem: NoAudioFoundError | None = None
+    problem: MtqnetError | None = None
+    """The error of a path that is known not to be readable"""
 
 
-def find(folder: Path) -> list[Path]:
-    """Audio files in a folder and the folders in it, sorted; hidden ones are left out.
+def path_to_text(path: PathLike) -> str:
+    r"""Write a path as text that every table can contain.
 
-    Symbolic links are followed, each folder once. Raises NoAudioFoundError when there is none.
+    A byte that is not UTF-8 becomes `\xNN`, two lower-case hexadecimal digits. A backslash in front of what looks like
+    such an escape becomes `\x5c`, so that different paths have different texts. `text_to_path` is the inverse.
+
+    >>> path_to_text("call.wav")
+    'call.wav'
     """
-    found: list[Path] = []
-    visited: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
-        if real not in visited:
-            found += [Path(here, name) for name in names if _is_audio(name)]
-        visited.add(real)
-    if not found:
-        raise NoAudioFoundError(f"no audio in {folder}: files are known by their suffix, such as .wav or .flac")
-    return sorted(found)
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:  # a surrogate that no file name has
+        name = os.fspath(path).encode("utf-8", "surrogatepass")
+    text = name.decode("utf-8", "surrogateescape")
+    text = _ESCAPE.sub(r"\\x5cx\1", text)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def text_to_path(text: str) -> Path:
+    r"""Return the path that `path_to_text` wrote."""
+    name = _ESCAPED_BYTE.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode("utf-8", "surrogatepass"))
+    return Path(os.fsdecode(name))
+
+
+def identity(path: PathLike) -> str:
+    """Return a text that is the same for all spellings of a path: its absolute path without links."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a path that cannot exist
+        return os.fspath(path)
+
+
+def find(folder: PathLike) -> list[Path]:
+    """Find the recordings in a folder, sorted; see `find_jobs`.
+
+    Raises:
+        NoAudioFoundError: There are none.
+    """
+    paths = [job.path for job in find_jobs(folder) if job.problem is None]
+    if not paths:
+        raise _no_audio(folder)
+    return paths
+
+
+def find_jobs(folder: PathLike) -> list[Job]:
+    """Find what a folder contributes to a table.
+
+    Hidden files and folders are skipped. Symbolic links are followed; each folder is searched once.
+
+    Returns:
+        Files with one of MEDIA_SUFFIXES and folders that cannot be read, sorted by path.
+    """
+    jobs: list[Job] = []
+    visited: set[tuple[int, int]] = set()
+    folders = [os.fspath(folder)]
+    while folders:
+        here = folders.pop()
+        try:
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            below: list[str] = []
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if _is_folder(entry):
+                        below.append(entry.path)
+                    elif os.path.splitext(entry.name)[1].lower() in MEDIA_SUFFIXES:  # noqa: PTH122 a Path takes longer
+                        jobs.append(Job(Path(entry.path)))
+            folders += sorted(below, reverse=True)
+        except OSError as error:
+            jobs.append(Job(Path(here), UnreadableError(f"the folder cannot be read ({error.strerror})")))
+    return sorted(jobs, key=lambda job: job.path)
 
 
 def expand(paths: Iterable[PathLike]) -> list[Job]:
-    """Jobs of files and folders, in the order given, none twice. A file that is named is kept whatever it is.
+    """List the recordings in files and folders, in the given order, each once.
 
-    A folder without audio becomes a job with its problem, so that the rest is still scored. If there is
-    nothing else, NoAudioFoundError is raised.
+    A file that is named is included whatever its suffix. A folder without recordings becomes a job with an error.
+
+    Raises:
+        UsageError: A path is empty.
+        NoAudioFoundError: There is nothing but folders without recordings.
     """
     jobs: dict[str, Job] = {}
-    for path in map(Path, paths):
-        for job in _jobs(path):
-            jobs.setdefault(os.path.realpath(job.path), job)
-    problems = [job.problem for job in jobs.values() if job.problem is not None]
-    if problems and len(problems) == len(jobs):
+    for job in jobs_of(paths):
+        jobs.setdefault(identity(job.path), job)
+    problems = [job.problem for job in jobs.values()]
+    if problems and all(isinstance(problem, NoAudioFoundError) for problem in problems):
+        assert problems[0] is not None
         raise problems[0]
     return list(jobs.values())
 
 
-def score_jobs(predictor: Predictor, jobs: Iterable[Job]) -> Iterator[Scores]:
-    """A row per job, in order, as they are asked for."""
-    return (score_job(predictor, job) for job in jobs)
+def jobs_of(paths: Iterable[PathLike]) -> list[Job]:
+    """List the recordings in files and folders, in the given order; a path that is given twice is listed twice.
+
+    Raises:
+        UsageError: A path is empty.
+    """
+    jobs: list[Job] = []
+    for path in paths:
+        if not os.fspath(path):
+            raise UsageError("a path is empty (an unset shell variable?): name a file or a folder")
+        jobs += find_jobs(path) or [Job(Path(path), _no_audio(path))] if is_folder(path) else [Job(Path(path))]
+    return jobs
 
 
-def score_job(predictor: Predictor, job: Job) -> Scores:
-    """The row of a job. No file raises; see Predictor.score_files."""
-    if job.problem is not None:
-        return predictor.failed(job.problem, file=job.path)
-    (scores,) = predictor.score_files([job.path])
-    return scores
+def is_folder(path: PathLike) -> bool:
+    """Whether a path is a folder; False for a path that cannot exist."""
+    return os.path.isdir(path)  # noqa: PTH112 Path.is_dir raises for a name that is too long
+
+
+def worthwhile_processes(jobs: int) -> int:
+    """Return the number of processes that score so many files fastest."""
+    return max(1, min(cores(), jobs // FILES_PER_PROCESS))
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _jobs(path: Path) -> list[Job]:
-    if not path.is_dir():
-        return [Job(path)]
+def _no_audio(folder: PathLike) -> NoAudioFoundError:
+    return NoAudioFoundError(f"no recordings in {path_to_text(folder)}: files are selected by their suffix, such as .wav")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return [Job(file) for file in find(path)]
-    except NoAudioFoundError as problem:
-        return [Job(path, problem)]
-
-
-def _is_audio(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+        return entry.is_dir()
+    except OSError:
+        return False

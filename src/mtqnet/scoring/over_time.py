@@ -1,7 +1,7 @@
-"""Scores over time that follow what is heard: those of a short stretch about each moment.
+"""Scores over time: those of a short stretch around each moment of a recording.
 
-The own frame scores of a network (`Scores.track`) are what its score is the mean of. They are taught to agree with
-the whole, and within a window they hardly move. To see where a recording is bad, score it in stretches.
+The frame scores of a model (`Scores.track`) are trained to agree with the score of the whole window and hardly change
+within it. To find out where a recording is bad, this module scores stretches of it.
 """
 
 from __future__ import annotations
@@ -9,55 +9,71 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from mtqnet.audio import reading
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
-from mtqnet.scoring.predictor import PathLike, Predictor, cached
+from mtqnet.errors import AudioError, TooShortError
+from mtqnet.scoring.predictor import Audio, PathLike, Predictor, as_samples, cached
 from mtqnet.scoring.scores import Scores, Track
 
 STRETCH_S = 3.0
-"""Seconds that each value was taken from: the shortest clips that the models were trained on"""
+"""Length of a stretch in seconds: that of the shortest training clips"""
 HOP_S = 0.5
-"""Seconds from one value to the next, in recordings of up to HOP_S * MOST"""
-MOST = 600
-"""Values of longer recordings; scoring these takes as long as scoring half an hour"""
+"""Seconds from one value to the next in recordings of up to HOP_S * MAX_VALUES"""
+MAX_VALUES = 600
+"""Values of a longer recording: they take as long as scoring half an hour of audio"""
 
 
-def over_time(
-    audio_or_path: PathLike | ArrayLike, rate: float | None = None, *, model: PathLike | Predictor = "base"
-) -> Track | None:
-    """What a recording scores about each moment: a path, or samples with their `rate`.
+def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Predictor = "base") -> Track:
+    """Score a recording around each moment.
 
-    Its `times_s` (values,) are the middles of stretches of STRETCH_S, which the ends of the recording may cut to
-    a half; `values` (values, targets). A stretch that has no score, such as a pause, is left out. None for a
-    recording that is no longer than a stretch. Raises AudioError where it cannot be read, UsageError for an array
-    without rate or a path with one.
+    Args:
+        audio: As for `Predictor.score`.
+        rate: Sample rate in Hz; required for samples, not allowed otherwise.
+        model: A model as for `Predictor`, or a Predictor.
+
+    Returns:
+        Scores of stretches of 3 s. `times_s` are their centres; stretches at the ends of the recording are shorter.
+        Stretches that cannot be scored, such as pauses, are omitted.
+
+    Raises:
+        TooShortError: The recording is not longer than a stretch.
+        AudioError: The recording cannot be read, or fewer than two stretches can be scored.
+        UsageError: Invalid arguments, for example samples without a rate.
 
     >>> track = mtqnet.over_time("call.wav")             # doctest: +SKIP
     >>> track.times_s[track.values[:, 2].argmin()]       # where G-MOS is lowest; doctest: +SKIP
     """
     predictor = model if isinstance(model, Predictor) else cached(model)
-    if not isinstance(audio_or_path, (str, os.PathLike)):
-        return local_track(predictor, reading.from_array(audio_or_path, rate).samples)
-    reading.check_no_rate(rate)
-    return local_track(predictor, reading.read(os.fspath(audio_or_path)).samples)
+    if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
+        reading.check_no_rate(rate)
+        samples = reading.read(cast(Any, audio)).samples
+    else:
+        samples = reading.from_array(as_samples(audio), rate).samples
+    track = local_track(predictor, samples)
+    if track is not None:
+        return track
+    seconds = len(samples) / SAMPLE_RATE
+    if seconds <= STRETCH_S:
+        raise TooShortError(f"{seconds:.2f} s long: scores over time need more than {STRETCH_S:g} s")
+    raise AudioError("fewer than two stretches of the recording can be scored: it is almost silent")
 
 
 def local_track(predictor: Predictor, samples: Samples) -> Track | None:
-    """As `over_time`, of (samples,) at 16 kHz."""
+    """Score (samples,) at 16 kHz around each moment; None where `over_time` raises an error."""
     half, end = round(STRETCH_S * SAMPLE_RATE / 2), len(samples)
     if end <= 2 * half:
         return None
-    count = min(math.ceil(end / (HOP_S * SAMPLE_RATE)), MOST)
-    moments = ((np.arange(count) + 0.5) * end / count).astype(int)  # middles, as those of frames
+    count = min(math.ceil(end / (HOP_S * SAMPLE_RATE)), MAX_VALUES)
+    centres = ((np.arange(count) + 0.5) * end / count).astype(int)
     times, rows = [], []
-    for moment in moments:
-        scores = predictor.score(samples[max(0, moment - half) : moment + half], SAMPLE_RATE)
+    for centre in centres:
+        scores = predictor.score(samples[max(0, centre - half) : centre + half], SAMPLE_RATE)
         if scores.error is None:
-            times.append(moment / SAMPLE_RATE)
+            times.append(centre / SAMPLE_RATE)
             rows.append([scores.value(key) for key in predictor.record.targets])
     if len(times) < 2:
         return None
@@ -65,6 +81,6 @@ def local_track(predictor: Predictor, samples: Samples) -> Track | None:
 
 
 def with_local_track(predictor: Predictor, samples: Samples, scores: Scores) -> Scores:
-    """These scores of (samples,) with their track by stretches; as they are where there is none."""
+    """Return these scores of (samples,) with the track of `local_track`, if there is one."""
     track = local_track(predictor, samples)
     return scores if track is None else replace(scores, track=track)

@@ -1,156 +1,352 @@
-"""Load a model once, score many recordings: the way audio -> checks -> windows -> runtime -> scores."""
+"""Load a model and score recordings.
+
+Flow of a recording: decode (audio.decoding) -> analyse (audio.analysis) -> cut into windows (audio.windows) -> run the
+model on each window (runtime.py) -> combine the windows into Scores (scores.py).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO, Literal, cast, overload
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mtqnet import __version__
-from mtqnet.audio import decoding, flags, windows
+from mtqnet.audio import flags, windows
 from mtqnet.audio.analysis import AnalysedSignal, analyse
-from mtqnet.audio.decoding import ArraySource
+from mtqnet.audio.decoding import ArraySource, AudioSource, open_source
 from mtqnet.audio.level import FRAME
-from mtqnet.audio.reading import MonoSignal, check_no_rate
-from mtqnet.audio.resampling import Samples
-from mtqnet.errors import AudioError, MtqnetError, UnreadableError
-from mtqnet.scoring import models
-from mtqnet.scoring.pieces import Pieces, in_batches
+from mtqnet.audio.reading import Channels, MonoSignal, check_no_rate, signals
+from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.audio.windows import Window
+from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
+from mtqnet.scoring import batch, models
+from mtqnet.scoring.batch import Job, PathLike, path_to_text
 from mtqnet.scoring.runtime import Runtime
-from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.scores import Results, Scores, Track, WindowScores
 from mtqnet.targets import named
 
-PathLike = str | os.PathLike[str]
+Audio = PathLike | bytes | BinaryIO | ArrayLike
+"""A recording: a path, the bytes of a file, a binary file object, or samples in memory"""
+Array = NDArray[np.float64]
 
 
 class Predictor:
-    """A loaded model. Safe to use from several threads.
+    """A loaded model. It can be used by several threads and can be pickled.
 
-    `model` is the name of a shipped one or the path of your own; `threads` 0 means one per core. Without
-    `track` the scores have none: it takes 5 MB an hour. Raises ModelError for a model that is missing, damaged or
-    does not fit.
+    Args:
+        model: Name of a shipped model ("base" or "small"), path of an .onnx file, or folder with one model.
+        threads: Threads of the model; 0 means one per core.
+        track: Whether scores have frame scores (`Scores.track`), which take 5 MB per hour of audio.
+
+    Raises:
+        ModelError: The model is missing, damaged or incompatible.
+
+    >>> predictor = mtqnet.load("base")                            # doctest: +SKIP
+    >>> predictor.score("call.wav").g_mos                          # doctest: +SKIP
+    3.4
+    >>> predictor.score(samples, rate=48000)                       # doctest: +SKIP
+    >>> predictor.score("call.wav", channels="each")[1].s_mos      # second channel; doctest: +SKIP
+    >>> predictor.score_files(["a.wav", "calls/"]).to_frame()      # doctest: +SKIP
     """
 
     def __init__(self, model: PathLike = "base", threads: int = 0, *, track: bool = True) -> None:
         self.record = models.find(model)
+        self._arguments = (os.fspath(model), threads, track)
         self._runtime = Runtime(self.record, threads)
         self._keep_track = track and self.record.track
 
-    def score(self, audio_or_path: PathLike | ArrayLike, rate: float | None = None) -> Scores:
-        """Score one recording: a path, or samples (samples,) or (samples, channels) with their `rate` in Hz.
+    def __repr__(self) -> str:
+        return f"Predictor({self.record.name!r})"
 
-        A recording that cannot be scored comes back with `error` set. Mistakes of the caller raise
-        UsageError: an array without rate, a path with one, a shape that is no recording.
+    def __reduce__(self) -> tuple[Any, tuple[str, int, bool]]:
+        """Pickle the arguments; the model is loaded again."""
+        return _unpickled, self._arguments
+
+    @overload
+    def score(self, audio: Audio, rate: float | None = None, *, channels: Literal["mix"] | int = "mix") -> Scores: ...
+    @overload
+    def score(self, audio: Audio, rate: float | None = None, *, channels: Literal["each"]) -> Results: ...
+    def score(
+        self, audio: Audio, rate: float | None = None, *, channels: Channels = "mix"
+    ) -> Scores | Results:
+        """Score one recording.
+
+        Args:
+            audio: Path, bytes of an audio file, binary file object, or samples: an array or tensor of shape
+                (samples,), (samples, channels) or (1, samples). Integer samples are divided by their full scale.
+            rate: Sample rate in Hz; required for samples, not allowed otherwise.
+            channels: "mix" scores the mean of all channels, a number scores this channel (from 1), and "each" scores
+                every channel.
+
+        Returns:
+            Scores; for "each" a `Results` with one entry per channel. A recording that cannot be scored has `error`
+            set.
+
+        Raises:
+            UsageError: Invalid arguments, for example samples without a rate.
+
+        >>> mtqnet.load().score("call.wav").flags      # doctest: +SKIP
+        ('narrow_band',)
         """
-        if isinstance(audio_or_path, (str, os.PathLike)):
-            check_no_rate(rate)
-            return self._score_path(audio_or_path)
-        return self._score_signal(MonoSignal(ArraySource(audio_or_path, rate)), file=None)
+        rows = self.score_rows(audio, rate, channels)
+        return Results(tuple(rows)) if channels == "each" else rows[0]
 
-    def score_files(self, paths: Iterable[PathLike]) -> Iterator[Scores]:
-        """Score files one by one, in order, as they are asked for. No file ends the iteration.
+    def score_files(
+        self, paths: PathLike | Iterable[PathLike], *, jobs: int = 0, channels: Channels = "mix", progress: bool = False
+    ) -> Results:
+        """Score files and folders.
 
-        Even what nobody foresaw becomes the `error` of its file; running out of memory alone is raised.
+        Args:
+            paths: Files and folders. A folder is searched for audio and video files.
+            jobs: Number of processes. 1: this process, and the scores have tracks. 0: as many as there are cores if
+                there is enough work.
+            channels: See `score`. "each" gives one entry per channel.
+            progress: Whether a progress bar is shown.
+
+        Returns:
+            An entry per recording in order. No recording raises an exception: `error` has the reason. A folder
+            without recordings is an entry with an error.
+
+        >>> frame = mtqnet.load().score_files("calls/", progress=True).to_frame()      # doctest: +SKIP
         """
-        for path in paths:
-            try:
-                yield self._score_path(path)
-            except MemoryError:
-                raise
-            except Exception as error:
-                yield self.failed(error, file=path)
+        single = isinstance(paths, (str, os.PathLike))
+        todo = batch.jobs_of([cast(PathLike, paths)] if single else cast(Iterable[PathLike], paths))
+        processes = jobs or batch.worthwhile_processes(len(todo))
+        if processes > 1:
+            from mtqnet.scoring.workers import Setting, score_jobs
 
-    def failed(self, error: Exception, file: PathLike | None = None, duration_s: float | None = None) -> Scores:
-        """The row of a recording that `error` kept from being scored."""
-        return failed(self.record, error, file, duration_s)
+            model, threads, _ = self._arguments
+            rows = score_jobs(Setting(model, threads or 1, channels), processes, todo)
+        else:
+            rows = self.score_jobs(todo, channels)
+        if progress:
+            from rich.progress import track
 
-    def _score_path(self, path: PathLike) -> Scores:
+            total = len(todo) if channels != "each" else None
+            rows = iter(track(rows, description="scoring", total=total))
+        return Results(tuple(rows))
+
+    def score_jobs(self, jobs: Iterable[Job], channels: Channels = "mix") -> Iterator[Scores]:
+        """Score jobs one by one, as their rows are requested; see `score_job`."""
+        for job in jobs:
+            yield from self.score_job(job, channels)
+
+    def score_job(self, job: Job, channels: Channels = "mix") -> list[Scores]:
+        """Score a file whose exceptions become the error of its row. Only MemoryError is raised."""
+        if job.problem is not None:
+            return [self.failed(job.problem, job.path)]
         try:
-            signal = MonoSignal(decoding.open_source(path))
+            return self.score_rows(job.path, channels=channels)
+        except MemoryError:
+            raise
+        except Exception as error:
+            return [self.failed(error, job.path)]
+
+    def score_rows(self, audio: Audio, rate: float | None = None, channels: Channels = "mix") -> list[Scores]:
+        """Score one recording like `score`; return a list with one entry, or for "each" one per channel."""
+        file = cast(PathLike, audio) if isinstance(audio, (str, os.PathLike)) else None
+        try:
+            source = _source(audio, rate)
         except AudioError as error:
-            return self.failed(error, file=path)
-        return self._score_signal(signal, file=path)
+            return [self.failed(error, file)]
+        return [self._score_signal(signal, file) for signal in signals(source, channels)]
+
+    def failed(
+        self, error: Exception, file: PathLike | None = None, duration_s: float | None = None, channel: int | None = None
+    ) -> Scores:
+        """Return the entry of a recording that was not scored because of `error`."""
+        return failed(self.record, error, file, duration_s, channel)
 
     def _score_signal(self, signal: MonoSignal, file: PathLike | None) -> Scores:
         try:
-            pieces = self._pieces(analyse(signal))
+            recording = analyse(signal)
+            scored = list(self._score_windows(recording))
         except AudioError as error:
-            return self.failed(error, file, signal.decoded_s)
-        return self._scores(pieces, file)
+            return self.failed(error, file, signal.decoded_s, signal.channel)
+        return self._combine(recording, scored, file, signal.channel)
 
-    def _pieces(self, signal: AnalysedSignal) -> Pieces:
-        """Score the windows of a recording in order. Holds one window of a recording that is not in memory."""
-        analysis = signal.analysis
+    def _score_windows(self, recording: AnalysedSignal) -> Iterator[_Window]:
+        """Run the model on each window. One window is in memory at a time, unless the whole recording is."""
+        analysis = recording.analysis
         cut = windows.cut(analysis.stop - analysis.start)
-        active_s: list[float] = []
-
-        def clips() -> Iterator[Samples]:
-            for window, samples in zip(
-                cut, windows.filled(cut, signal.blocks(), skip=analysis.start), strict=False
-            ):
-                active_s.append(windows.active_seconds(window, samples, analysis.active_power))
-                yield samples[window.start % FRAME :]
-
-        output = in_batches(self._runtime, clips(), self._keep_track)
-        if len(active_s) < len(cut):
+        samples_of = windows.filled(cut, recording.blocks(), skip=analysis.start)
+        done = 0
+        for window, samples in zip(cut, samples_of, strict=False):
+            active_s = windows.active_seconds(window, samples, analysis.active_power)
+            output = self._runtime.run([samples[window.start % FRAME :]])
+            frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
+            yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames))
+            done += 1
+        if done < len(cut):
             raise UnreadableError("the file became shorter while it was read: wait until it is complete")
-        weights = windows.settled(cut, active_s)
-        return Pieces(cut, analysis.start, weights, output, analysis.duration_s, analysis.flags)
 
-    def _scores(self, pieces: Pieces, file: PathLike | None) -> Scores:
-        """The row of a recording whose windows went through the network."""
+    def _clip(self, values: Array) -> Array:
+        """Clip (..., targets) to the range of each target."""
         targets = list(named(self.record.targets))
-        means = windows.combine(pieces.values(self.record), pieces.weights)
-        values: dict[str, Any] = {
-            target.key: target.clip(float(mean)) for target, mean in zip(targets, means, strict=True)
-        }
-        intervals = self.record.intervals
+        return np.clip(values, [target.low for target in targets], [target.high for target in targets])
+
+    def _combine(
+        self, recording: AnalysedSignal, scored: list[_Window], file: PathLike | None, channel: int | None
+    ) -> Scores:
+        """Combine the windows of a recording into its scores."""
+        analysis, keys = recording.analysis, self.record.targets
+        weights = windows.settled([each.window for each in scored], [each.active_s for each in scored])
+        means = self._clip(windows.combine(np.stack([each.values for each in scored]), weights))
+        values = dict(zip(keys, means.tolist(), strict=True))
+        fractions = (weights / weights.sum()).tolist()
         return Scores(
-            **values,
-            intervals=intervals.of(values) if intervals is not None else {},
-            file=None if file is None else shown(file),
-            duration_s=pieces.duration_s,
+            **cast(Any, values),
+            intervals=self._intervals(values),
+            file=None if file is None else path_to_text(file),
+            channel=channel,
+            duration_s=analysis.duration_s,
             model=self.record.name,
             model_sha256=self.record.sha256,
             version=__version__,
-            flags=pieces.flags,
-            windows=pieces.windows(self.record),
-            track=pieces.track(self.record) if self._keep_track else None,
+            flags=analysis.flags,
+            windows=tuple(
+                WindowScores(
+                    (analysis.start + each.window.start) / SAMPLE_RATE,
+                    (analysis.start + each.window.stop) / SAMPLE_RATE,
+                    fraction,
+                    tuple(each.values.tolist()),
+                    keys,
+                    self._intervals(dict(zip(keys, each.values.tolist(), strict=True))),
+                )
+                for each, fraction in zip(scored, fractions, strict=True)
+            ),
+            track=self._track(scored, analysis.start) if self._keep_track else None,
         )
+
+    def _intervals(self, values: Mapping[str, float]) -> Mapping[str, Any]:
+        return {} if self.record.intervals is None else self.record.intervals.of(values)
+
+    def _track(self, scored: list[_Window], start: int) -> Track:
+        times = [
+            (start + each.window.start) / SAMPLE_RATE
+            + (np.arange(len(each.frames), dtype=np.float64) + 0.5) / self.record.frame_rate_hz
+            for each in scored
+        ]
+        return Track(np.concatenate(times), np.concatenate([each.frames for each in scored]), self.record.targets)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A window after the model was run on it."""
+
+    window: Window
+    active_s: float
+    """Seconds of active sound"""
+    values: Array
+    """(targets,)"""
+    frames: Array
+    """(frames, targets); no frames if they are not kept"""
+
+
+def _source(audio: Audio, rate: float | None) -> AudioSource:
+    if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
+        check_no_rate(rate)
+        return open_source(cast(Any, audio))
+    return ArraySource(as_samples(audio), None if rate is None else as_rate(rate))
+
+
+def as_rate(rate: Any) -> float:
+    """Convert a sample rate to a number. Raises UsageError."""
+    try:
+        return float(rate)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"sample rate {str(rate)[:40]!r} is not a number of Hz") from None
+
+
+def as_samples(audio: Any) -> ArrayLike:
+    """Convert a tensor to an array, and (1, samples) to (samples,).
+
+    Tensors of PyTorch are recognised by their methods, so that torch is not imported.
+    """
+    if hasattr(audio, "detach") and hasattr(audio, "cpu"):
+        audio = audio.detach().cpu()
+        audio = audio.float().numpy() if "float16" in str(audio.dtype) else audio.numpy()  # float16 and bfloat16
+    array = np.asarray(audio)
+    return array[0] if array.ndim == 2 and array.shape[0] == 1 < array.shape[1] else array
 
 
 def failed(
-    record: models.ModelRecord, error: Exception, file: PathLike | None = None, duration_s: float | None = None
+    record: models.ModelRecord,
+    error: Exception,
+    file: PathLike | None = None,
+    duration_s: float | None = None,
+    channel: int | None = None,
 ) -> Scores:
-    """Predictor.failed, where the model was not loaded."""
-    said = str(error) if isinstance(error, MtqnetError) else f"{type(error).__name__}: {error}"
+    """Return the entry of a recording that was not scored, for a model that need not be loaded."""
+    text = str(error) if isinstance(error, MtqnetError) else f"{type(error).__name__}: {error}"
     return Scores(
-        file=None if file is None else shown(file),
+        file=None if file is None else path_to_text(file),
+        channel=channel,
         duration_s=duration_s,
         model=record.name,
         model_sha256=record.sha256,
         version=__version__,
         flags=flags.of_error(error),
-        error=" ".join(said.split()),
+        error=" ".join(text.split()),
         exception=error,
     )
 
 
 def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> Predictor:
-    """A Predictor: for scoring many recordings. See there."""
+    """Load a model to score many recordings; see `Predictor`.
+
+    >>> predictor = mtqnet.load("small", threads=1)      # doctest: +SKIP
+    """
     return Predictor(model, threads, track=track)
 
 
-def score(audio_or_path: PathLike | ArrayLike, rate: float | None = None, *, model: PathLike = "base") -> Scores:
-    """Score one recording, as Predictor.score does; the models used last stay loaded."""
-    return cached(model).score(audio_or_path, rate)
+@overload
+def score(
+    audio: list[PathLike] | tuple[PathLike, ...], *, model: PathLike = "base", channels: Channels = "mix"
+) -> Results: ...
+@overload
+def score(
+    audio: Audio, rate: float | None = None, *, model: PathLike = "base", channels: Literal["each"]
+) -> Results: ...
+@overload
+def score(
+    audio: Audio, rate: float | None = None, *, model: PathLike = "base", channels: Literal["mix"] | int = "mix"
+) -> Scores: ...
+def score(
+    audio: Any, rate: float | None = None, *, model: PathLike = "base", channels: Channels = "mix"
+) -> Scores | Results:
+    """Score a recording, or a folder or list of files. The models used last stay loaded.
+
+    Args:
+        audio: As for `Predictor.score`; or a folder, or a list of files and folders.
+        rate: Sample rate in Hz; required for samples, not allowed otherwise.
+        model: As for `Predictor`.
+        channels: As for `Predictor.score`.
+
+    Returns:
+        Scores; a `Results` for a folder, a list, or channels="each".
+
+    Raises:
+        UsageError: Invalid arguments, for example samples without a rate.
+        ModelError: The model is missing, damaged or incompatible.
+
+    >>> print(mtqnet.score("call.wav"))              # doctest: +SKIP
+    >>> mtqnet.score("calls/").to_frame()            # doctest: +SKIP
+    """
+    several = isinstance(audio, (list, tuple)) and bool(audio) and isinstance(audio[0], (str, os.PathLike))
+    if several or (isinstance(audio, (str, os.PathLike)) and batch.is_folder(audio)):
+        check_no_rate(rate)
+        return cached(model).score_files(audio, channels=channels)
+    return cached(model).score(audio, rate, channels=channels)  # type: ignore[call-overload,no-any-return]
 
 
 def cached(model: PathLike) -> Predictor:
-    """A Predictor that stays loaded, as long as it is among the last few that were asked for."""
+    """Return a Predictor that stays loaded while it is among the last four."""
     return _cached(os.fspath(model))
 
 
@@ -159,6 +355,5 @@ def _cached(model: str) -> Predictor:
     return Predictor(model)
 
 
-def shown(file: PathLike) -> str:
-    """A path as text that any table can hold: bytes that are not UTF-8 are written as \\x.. escapes."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
+def _unpickled(model: str, threads: int, track: bool) -> Predictor:
+    return Predictor(model, threads, track=track)

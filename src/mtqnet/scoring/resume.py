@@ -1,9 +1,13 @@
-"""Going on with a table that an earlier run left: what it holds is kept, the rest is added, the order is mended.
+"""Complete a table that an earlier run left unfinished.
 
-A recording is done when the table holds its rows by the same model and the same version, without an error: what
-could not be scored is tried again. Of rows by window the last recording is done anew, as the run may have ended in
-the midst of them. New rows are added as they come; when all are there, they are put in the order of an unbroken
-run. Rows of recordings that were not asked for stay, before all others.
+A recording is done if the table has its rows by the same model, version and choice of channels, without an error, and
+its file has not changed since. Recordings with an error are tried again. New rows are appended; when all are written,
+the table is sorted into the order of an uninterrupted run. Rows of recordings that were not requested stay, in front
+of the others.
+
+Size and modification time of each scored file are in `SourceLog`, a hidden file next to the table. For a table
+without it, a file counts as changed if it is newer than the table. Paths are compared as absolute paths without links,
+so that two spellings of a path are one recording.
 """
 
 from __future__ import annotations
@@ -11,46 +15,111 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mtqnet.audio.reading import Channels
 from mtqnet.errors import UsageError
 from mtqnet.scoring import tables
+from mtqnet.scoring.batch import identity, path_to_text, text_to_path
 from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.tables import WINDOWS, CsvTable, JsonLinesTable, Layout, ParquetTable, Table
 
 Rows = Iterable[dict[str, Any]]
 Item = TypeVar("Item")
+State = tuple[int, int]
+"""Size in bytes and modification time in nanoseconds of a file"""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the whole table is to be."""
+    """The table that the run is to produce."""
 
-    files: Sequence[str]
-    """In order, as they stand in the column `file`"""
+    paths: Sequence[Path]
+    """Recordings in order"""
     model_sha256: str
     version: str
     layout: Layout
+    channels: Channels = "mix"
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """A table to add to."""
+    """A table to which the missing rows are added."""
 
     table: Table
-    done: frozenset[str]
-    """Files that it holds"""
+    done: frozenset[Path]
+    """Recordings whose rows it has"""
 
 
-def reopen(path: Path, wanted: Wanted) -> Reopened:
-    """Open a table for the rows that it lacks; an empty one where there is none yet.
+def state(path: Path) -> State | None:
+    """Return size and modification time of a file; None if there is no such file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
 
-    Raises UsageError for a path that no table can be written to, or a table with other columns.
+
+class SourceLog:
+    """Size and modification time of the files in a table when they were scored, as JSON lines in a hidden file.
+
+    Args:
+        table: Path of the table.
+        empty: Whether entries of an earlier run are discarded.
+    """
+
+    def __init__(self, table: Path, *, empty: bool) -> None:
+        self.path = table.with_name(f".{table.name}.sources.jsonl")
+        self._states: dict[str, State] = {} if empty else dict(self._read())
+        with tables.replacement(self.path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+            stream.writelines(self._line(file, entry) for file, entry in self._states.items())
+        self._stream = self.path.open("a", encoding="utf-8")
+
+    def get(self, path: Path) -> State | None:
+        """Return the state of a file when it was scored; None if it is not known."""
+        return self._states.get(path_to_text(identity(path)))
+
+    def add(self, path: Path, entry: State | None) -> None:
+        """Record the state that a file had before it was scored. Call this before its rows are written."""
+        if entry is not None:
+            self._stream.write(self._line(path_to_text(identity(path)), entry))
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    @staticmethod
+    def _line(file: str, entry: State) -> str:
+        return json.dumps({"file": file, "size": entry[0], "modified_ns": entry[1]}) + "\n"
+
+    def _read(self) -> Iterator[tuple[str, State]]:
+        if not self.path.is_file():
+            return
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                yield str(entry["file"]), (int(entry["size"]), int(entry["modified_ns"]))
+            except (ValueError, TypeError, KeyError, RecursionError):  # a line that was cut short by a kill
+                continue
+
+
+def reopen(path: Path, wanted: Wanted, log: SourceLog) -> Reopened:
+    """Open a table for the rows that it lacks; create it if there is none.
+
+    Args:
+        path: Path of the table.
+        wanted: The table that is to be produced.
+        log: States of the files when they were scored.
+
+    Raises:
+        UsageError: The path cannot be written, or the file there is not a table with the same columns.
     """
     tables.check(path)
     parquet = path.suffix.lower() == ".parquet"
@@ -58,13 +127,56 @@ def reopen(path: Path, wanted: Wanted) -> Reopened:
     source = work if work.exists() else path
     if not source.exists():
         return Reopened(tables.create(path, wanted.layout), frozenset())
-    done: set[str] = set()
-    _rewrite(work, wanted.layout, _kept(_read(source, wanted.layout), wanted, done))
-    return Reopened(_open(path, wanted), frozenset(done))
+    selection = _Selection(wanted, log, source.stat().st_mtime_ns)
+    _rewrite(work, wanted.layout, selection.kept(_read(source, wanted.layout)))
+    return Reopened(_open(path, wanted), frozenset(selection.done))
+
+
+@dataclass
+class _Selection:
+    """Decides which rows of a table stay."""
+
+    wanted: Wanted
+    log: SourceLog
+    table_modified_ns: int
+    done: set[Path] = field(default_factory=set)
+
+    def kept(self, rows: Rows) -> Iterator[dict[str, Any]]:
+        """Yield the rows that stay, with paths spelled as requested, and add their recordings to `done`."""
+        requested = {identity(path): path for path in self.wanted.paths}
+        groups = ((file, list(group)) for file, group in groupby(rows, key=lambda row: str(row["file"])))
+        for (file, group), last in _with_last(groups):
+            path = requested.get(identity(text_to_path(file)))
+            if path is None:
+                yield from group
+            elif path not in self.done and self._complete(group, last) and not self._changed(path):
+                self.done.add(path)
+                yield from ({**row, "file": path_to_text(path)} for row in group)
+
+    def _complete(self, group: list[dict[str, Any]], last: bool) -> bool:
+        """Whether these are all rows of a recording. The run may have ended between the rows of the last one."""
+        if last and (self.wanted.layout is WINDOWS or self.wanted.channels == "each"):
+            return False
+        channels = self.wanted.channels
+        selected = {
+            "mix": lambda cell: not cell,
+            "each": bool,
+        }.get(str(channels), lambda cell: str(cell) == str(channels))
+        same = (self.wanted.model_sha256, self.wanted.version)
+        return all(
+            (row["model_sha256"], row["version"]) == same and not row["error"] and selected(row["channel"])
+            for row in group
+        )
+
+    def _changed(self, path: Path) -> bool:
+        now, scored = state(path), self.log.get(path)
+        if now is None:
+            return True
+        return now[1] > self.table_modified_ns if scored is None else now != scored
 
 
 class OrderedTable(Table):
-    """A table that is put in order when it is complete."""
+    """A table that is sorted when it is complete."""
 
     def __init__(self, table: Table, settle: Callable[[], None]) -> None:
         self._table = table
@@ -80,7 +192,7 @@ class OrderedTable(Table):
 
 
 def _open(path: Path, wanted: Wanted) -> Table:
-    settle = partial(_put_in_order, wanted=wanted)
+    settle = partial(_sort, wanted=wanted)
     if path.suffix.lower() == ".parquet":
         return ParquetTable(path, wanted.layout, append=True, settle=settle)
     stream = path.open("a", encoding="utf-8", newline="")
@@ -89,20 +201,8 @@ def _open(path: Path, wanted: Wanted) -> Table:
     return OrderedTable(table, partial(settle, path))
 
 
-def _kept(rows: Rows, wanted: Wanted, done: set[str]) -> Iterator[dict[str, Any]]:
-    """The rows that stay; `done` gets the files they are of, as far as they are wanted."""
-    asked = frozenset(wanted.files)
-    groups = ((file, list(group)) for file, group in groupby(rows, key=lambda row: str(row["file"])))
-    for (file, group), last in _with_last(groups):
-        if file not in asked:
-            yield from group
-        elif file not in done and _holds(group, wanted) and not (last and wanted.layout is WINDOWS):
-            done.add(file)
-            yield from group
-
-
 def _with_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
-    """Each, and whether it is the last."""
+    """Yield each item, and whether it is the last."""
     before: list[Item] = []
     for item in items:
         if before:
@@ -112,61 +212,57 @@ def _with_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
         yield item, True
 
 
-def _holds(group: list[dict[str, Any]], wanted: Wanted) -> bool:
-    same = (wanted.model_sha256, wanted.version)
-    return all((row["model_sha256"], row["version"]) == same and not row["error"] for row in group)
-
-
-def _put_in_order(work: Path, wanted: Wanted) -> None:
-    place = {file: number for number, file in enumerate(wanted.files)}
+def _sort(work: Path, wanted: Wanted) -> None:
+    position = {path_to_text(path): index for index, path in enumerate(wanted.paths)}
     rows = list(_read(work, wanted.layout))
-    order = [place.get(str(row["file"]), -1) for row in rows]
+    order = [position.get(str(row["file"]), -1) for row in rows]
     if order != sorted(order):
-        rows.sort(key=lambda row: place.get(str(row["file"]), -1))
+        rows.sort(key=lambda row: position.get(str(row["file"]), -1))
         _rewrite(work, wanted.layout, rows)
 
 
 def _rewrite(work: Path, layout: Layout, rows: Rows) -> None:
     """Replace a table in one step."""
-    unfinished = work.with_name(f".{work.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as stream:
-            if work.suffix.lower() == ".csv":
-                writer = tables.csv_writer(stream, layout)
-                writer.writeheader()
-                writer.writerows(rows)
-            else:
-                stream.writelines(tables.json_line(row) for row in rows)
-        unfinished.replace(work)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with tables.replacement(work) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
+        if work.suffix.lower() == ".csv":
+            writer = tables.csv_writer(stream, layout)
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            stream.writelines(tables.json_line(row) for row in rows)
 
 
 def _read(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
-    """Complete rows of a table; a last line that was cut short is left out."""
+    """Yield the complete rows of a table; a last line that was cut short is skipped."""
     read = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}[path.suffix.lower()]
     for row in read(path):
         if tuple(row) != layout.columns:
-            raise UsageError(
-                f"{path} has other columns than this table would have: name another output, or leave --resume out"
-            )
+            raise UsageError(f"{path} has other columns than this run writes: name another output, or omit --resume")
         yield row
 
 
+def _not_a_table(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path} is not a table of scores ({why}): name another output")
+
+
 def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    whole = _ends_a_line(path)
-    with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # a letter may be cut, too
+    complete = _ends_a_line(path)
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # the last character may be cut, too
         reader = csv.reader(stream)
-        head = next(reader, [])
-        for cells, last in _with_last(reader):
-            if len(cells) == len(head) and (whole or not last):
-                yield dict(zip(head, cells, strict=True))
-            elif not last:
-                raise UsageError(f"{path} is not a table of scores (line {reader.line_num}): name another output")
+        try:
+            head = next(reader, [])
+            for cells, last in _with_last(reader):
+                if len(cells) == len(head) and (complete or not last):
+                    yield dict(zip(head, cells, strict=True))
+                elif not last:
+                    raise _not_a_table(path, f"line {reader.line_num}")
+        except csv.Error as error:
+            raise _not_a_table(path, f"line {reader.line_num}: {error}") from error
 
 
 def _ends_a_line(path: Path) -> bool:
-    """Whether the last line was written to its end: only then is its last cell, or its last quote, not cut."""
+    """Whether the last line is complete, so that its last cell was not cut."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
@@ -174,20 +270,24 @@ def _ends_a_line(path: Path) -> bool:
 
 
 def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # a letter may be cut, too
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # the last character may be cut, too
         for number, line in enumerate(stream, start=1):
             if not line.endswith("\n"):
                 return
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise UsageError(f"{path} is not JSON lines (line {number}): name another output") from error
+            except (ValueError, RecursionError) as error:
+                raise _not_a_table(path, f"line {number}") from error
             yield row if isinstance(row, dict) else {}
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     tables.need_parquet()
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(path).iter_batches(tables.ROW_GROUP):
-        yield from batch.to_pylist()
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(tables.ROW_GROUP):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _not_a_table(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error

@@ -1,38 +1,42 @@
-"""What a recording got: six scores or a reason, and where they came from. The columns of every table."""
+"""Results: six scores or a reason for each recording, and what they were computed with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.flags import Level, level_of
-from mtqnet.errors import AudioError
+from mtqnet.errors import AudioError, UsageError
 from mtqnet.scoring.intervals import Interval
-from mtqnet.targets import KEYS, TARGETS, Target
+from mtqnet.targets import BY_KEY, KEYS, TARGETS, Target
 
 ENDS: tuple[str, ...] = tuple(f"{key}_{end}" for key in KEYS for end in ("low", "high"))
-"""Columns of the intervals"""
+"""Columns of the prediction intervals"""
 COLUMNS: tuple[str, ...] = (
-    "file", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags", "error",
+    "file", "channel", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags", "error",
 )  # fmt: skip
-"""Order of every table that is written."""
+"""Columns of a table of recordings, in order"""
+SHOWN_ROWS = 100
+"""Rows of `Results` that a notebook shows"""
 
 Cell = str | float | None
 
 
 def spoken(target: Target, value: float, interval: Interval | None = None) -> str:
-    """A score for people, such as "S-MOS 3.42": two decimals, or two figures where the scale is a ratio."""
-    told = f"{target.name.split()[0]} {digits(target, value)}"
+    """Format a score for people, such as "S-MOS 3.42 [3.10, 3.75]"."""
+    text = f"{target.name.split()[0]} {digits(target, value)}"
     if interval is None:
-        return told
-    return f"{told} [{digits(target, interval.low)}, {digits(target, interval.high)}]"
+        return text
+    return f"{text} [{digits(target, interval.low)}, {digits(target, interval.high)}]"
 
 
 def digits(target: Target, value: float) -> str:
+    """Format a value with two decimals, or with two significant digits on a logarithmic scale."""
     return f"{value:.2g}" if target.log else f"{value:.2f}"
 
 
@@ -41,11 +45,11 @@ class Track:
     """Scores along the time axis, clipped to the range of each target."""
 
     times_s: NDArray[np.float64]
-    """(frames,) middle of each frame, seconds from the beginning of the recording"""
+    """Centre of each frame in seconds from the start of the recording, shape (frames,)"""
     values: NDArray[np.float64]
-    """(frames, targets)"""
+    """Scores, shape (frames, targets)"""
     targets: tuple[str, ...]
-    """Keys of the second axis"""
+    """Target keys of the second axis"""
 
 
 @dataclass(frozen=True)
@@ -53,28 +57,31 @@ class WindowScores:
     """Scores of one window of a recording, clipped to the range of each target."""
 
     start_s: float
-    """Seconds from the beginning of the recording"""
+    """Seconds from the start of the recording"""
     end_s: float
     weight: float
-    """Its share in the recording's scores, 0 to 1: they are the sum of weight times value over the windows,
-    unless a value was clipped."""
+    """Weight of the window, 0 to 1. The scores of the recording are the weighted sum over its windows."""
     values: tuple[float, ...]
     targets: tuple[str, ...]
-    """Keys of the values"""
+    """Target keys of `values`"""
     intervals: Mapping[str, Interval] = field(default_factory=dict, hash=False)
-    """By target, as those of Scores"""
+    """Prediction interval by target key"""
 
     def value(self, key: str) -> float | None:
-        """The score of the target `key`; None when the model does not have it."""
+        """Return the score of a target; None if the model does not have it."""
         return self.values[self.targets.index(key)] if key in self.targets else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
-    """One row: a score per target, each in its own unit and range, or `error`.
+    """Scores of one recording, or the reason why there are none.
 
-    A score is None when there is an error, or when the model does not have that target. `targets.py` says
-    what each means; on `sdi_est` less is better, on all others more.
+    A score is None if there is an error, or if the model does not have this target. Higher is better, except for
+    `sdi_est`. `mtqnet.TARGETS` describes all six.
+
+    >>> scores = mtqnet.score("call.wav")           # doctest: +SKIP
+    >>> scores.g_mos, scores.flags                  # doctest: +SKIP
+    (3.4, ())
     """
 
     s_mos: float | None = None
@@ -84,32 +91,41 @@ class Scores:
     stoi_est: float | None = None
     sdi_est: float | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict, hash=False)
-    """By target; empty where the model has none. See scoring/intervals.py."""
+    """Prediction interval by target key; empty if the model was not calibrated"""
     file: str | None = None
-    """The path as it was given; None for an array."""
+    """Path as it was given; None for samples in memory"""
+    channel: int | None = None
+    """Number of the channel, from 1; None for the mix of all channels"""
     duration_s: float | None = None
-    """Seconds; None when the recording could not be read."""
+    """Duration in seconds; None if the recording could not be read"""
     model: str = ""
     model_sha256: str = ""
     version: str = ""
-    """Of this package"""
+    """Version of mtqnet"""
     flags: tuple[str, ...] = ()
-    """What to keep in mind, or what the error is an instance of: keys of signal/flags.py."""
+    """Keys of the flags of this recording (`mtqnet flags` describes them)"""
     error: str | None = None
-    """Why there is no score."""
-    windows: tuple[WindowScores, ...] = field(default=(), repr=False, compare=False)
-    """What the scores were combined from, in order; one for a recording of up to signal.windows.MAX_WINDOW_S."""
-    track: Track | None = field(default=None, repr=False, compare=False)
-    exception: Exception | None = field(default=None, repr=False, compare=False)
-    """What `error` was before it became text."""
+    """Reason why there are no scores"""
+    windows: tuple[WindowScores, ...] = field(default=(), compare=False)
+    """Scores of each window in order; one window for a recording of up to 10 s"""
+    track: Track | None = field(default=None, compare=False)
+    exception: Exception | None = field(default=None, compare=False)
+    """Exception whose text is `error`"""
 
     @property
     def level(self) -> Level:
-        """`ok`, `caution` (a flag says why to read the scores with care) or `refused` (there are none)."""
+        """`ok`, `caution` (interpret the scores with care, see `flags`) or `refused` (no scores)."""
         return "refused" if self.error is not None else level_of(self.flags)
 
     def raise_for_error(self) -> Self:
-        """Raise what kept the recording from being scored (an AudioError, mostly); else return the scores."""
+        """Raise an exception if the recording was not scored.
+
+        Returns:
+            These scores.
+
+        Raises:
+            AudioError: The recording was not scored. Other exceptions are possible for faults of this package.
+        """
         if self.exception is not None:
             raise self.exception
         if self.error is not None:
@@ -117,14 +133,14 @@ class Scores:
         return self
 
     def value(self, key: str) -> float | None:
-        """The score of the target `key`."""
+        """Return the score of a target. Raises KeyError for an unknown key."""
         if key not in KEYS:
             raise KeyError(key)
         number: float | None = getattr(self, key)
         return number
 
     def as_row(self) -> dict[str, Cell]:
-        """One cell per column, in the order of COLUMNS, not rounded. Flags become one text, with blanks."""
+        """Return one cell per column in the order of COLUMNS, not rounded. Flags are separated by blanks."""
         cells: dict[str, Cell] = {name: getattr(self, name) for name in COLUMNS if name not in ENDS}
         ends: dict[str, Cell] = dict.fromkeys(ENDS)
         for key, interval in self.intervals.items():
@@ -132,10 +148,160 @@ class Scores:
         cells |= ends | {"flags": " ".join(self.flags)}
         return {name: cells[name] for name in COLUMNS}
 
-    def __str__(self) -> str:
+    @property
+    def _name(self) -> str:
         name = self.file or "recording"
+        return name if self.channel is None else f"{name} channel {self.channel}"
+
+    def __str__(self) -> str:
         if self.error is not None:
-            return f"{name}: not scored: {self.error}"
-        numbers = ((target, self.value(target.key), self.intervals.get(target.key)) for target in TARGETS)
-        told = "  ".join(spoken(target, number, ends) for target, number, ends in numbers if number is not None)
-        return f"{name}: {told}" + (f"  ({', '.join(self.flags)})" if self.flags else "")
+            return f"{self._name}: not scored: {self.error}"
+        values = ((target, self.value(target.key), self.intervals.get(target.key)) for target in TARGETS)
+        text = "  ".join(spoken(target, value, interval) for target, value, interval in values if value is not None)
+        return f"{self._name}: {text}" + (f"  ({', '.join(self.flags)})" if self.flags else "")
+
+    def __repr__(self) -> str:
+        """Return a short text: the scores, flags or the error, without intervals and windows."""
+        parts = [] if self.file is None else [f"file={self.file!r}"]
+        parts += [] if self.channel is None else [f"channel={self.channel}"]
+        if self.error is not None:
+            return f"Scores({', '.join([*parts, f'error={self.error!r}'])})"
+        values = ((target, self.value(target.key)) for target in TARGETS)
+        parts += [f"{target.key}={digits(target, value)}" for target, value in values if value is not None]
+        return f"Scores({', '.join(parts + ([f'flags={self.flags}'] if self.flags else []))})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: a row per target, with intervals and flags."""
+        if self.error is not None:
+            return f"<p><b>{html.escape(self._name)}</b>: not scored: {html.escape(self.error)}</p>"
+        rows = []
+        for target in TARGETS:
+            value, interval = self.value(target.key), self.intervals.get(target.key)
+            if value is not None:
+                ends = "" if interval is None else f"{digits(target, interval.low)} to {digits(target, interval.high)}"
+                rows.append((target.name, digits(target, value), ends, f"{target.low:g} to {target.high:g}"))
+        flags = f"<p>Flags: {html.escape(', '.join(self.flags))}</p>" if self.flags else ""
+        caption = f"<p><b>{html.escape(self._name)}</b></p>"
+        return caption + _html_table(("score", "value", "90 % interval", "range"), rows) + flags
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Sequence[Scores]):
+    """Scores of several recordings in order; a sequence of `Scores`.
+
+    >>> results = mtqnet.score("calls/")            # doctest: +SKIP
+    >>> results.to_frame().sort_values("g_mos")     # doctest: +SKIP
+    >>> results.sorted_by("g_mos")[:5]              # the five worst; doctest: +SKIP
+    """
+
+    rows: tuple[Scores, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Scores]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Scores: ...
+    @overload
+    def __getitem__(self, index: slice) -> Results: ...
+    def __getitem__(self, index: int | slice) -> Scores | Results:
+        return Results(self.rows[index]) if isinstance(index, slice) else self.rows[index]
+
+    @property
+    def scored(self) -> Results:
+        """Recordings that have scores."""
+        return Results(tuple(row for row in self.rows if row.error is None))
+
+    @property
+    def failed(self) -> Results:
+        """Recordings that have an error."""
+        return Results(tuple(row for row in self.rows if row.error is not None))
+
+    def mean(self) -> dict[str, float]:
+        """Return the mean of each score over the recordings that have it, by target key.
+
+        The mean of `sdi_est` is geometric, because its scale is logarithmic.
+        """
+        means = {}
+        for target in TARGETS:
+            values = np.array([value for row in self.rows if (value := row.value(target.key)) is not None])
+            if len(values):
+                means[target.key] = float(10 ** np.log10(values).mean() if target.log else values.mean())
+        return means
+
+    def sorted_by(self, key: str) -> Results:
+        """Sort from worst to best score.
+
+        Recordings without this score come last, and recordings with equal scores keep their order.
+
+        Args:
+            key: Target key, or "file" or "duration_s" for ascending order of these.
+
+        Raises:
+            UsageError: An unknown key.
+        """
+        return Results(tuple(sorted(self.rows, key=sort_key(key))))
+
+    def to_frame(self) -> Any:
+        """Return a data frame with the columns of `mtqnet.COLUMNS`, a row per recording.
+
+        Returns:
+            A pandas DataFrame; a polars DataFrame if pandas is not installed.
+
+        Raises:
+            UsageError: Neither is installed.
+        """
+        columns = {name: [row.as_row()[name] for row in self.rows] for name in COLUMNS}
+        try:
+            import pandas as pd
+        except ImportError:
+            try:
+                import polars as pl
+            except ImportError:
+                raise UsageError("to_frame() needs pandas or polars: pip install pandas") from None
+            schema = {name: pl.Float64 if name in (*KEYS, *ENDS, "duration_s") else None for name in COLUMNS}
+            return pl.DataFrame(columns, schema=schema, strict=False)
+        numbers = {name: np.array(columns[name], dtype=np.float64) for name in (*KEYS, *ENDS, "duration_s")}
+        return pd.DataFrame(columns | numbers | {"channel": pd.array(columns["channel"], dtype="Int64")})
+
+    def __repr__(self) -> str:
+        means = "".join(f", mean {spoken(BY_KEY[key], value)}" for key, value in self.mean().items() if key == "g_mos")
+        return f"Results({len(self)} recordings, {len(self.failed)} not scored{means})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: a row per recording and the mean."""
+        names = [target.name.split()[0] for target in TARGETS]
+        rows = [
+            (row._name, *_html_values(row.value), ", ".join(row.flags) if row.error is None else row.error)
+            for row in self.rows[:SHOWN_ROWS]
+        ]
+        if len(self.scored) > 1:
+            rows.append((f"mean of {len(self.scored)}", *_html_values(self.mean().get), ""))
+        hidden = len(self) - SHOWN_ROWS
+        note = f"<p>{hidden} further recordings are not shown: use to_frame()</p>" if hidden > 0 else ""
+        return _html_table(("file", *names, "flags or reason"), rows) + note
+
+
+def sort_key(key: str) -> Any:
+    """Return a key function for `sorted` that orders scores from worst to best. Raises UsageError."""
+    if key not in (*KEYS, "file", "duration_s"):
+        raise UsageError(f"no sort key {key!r}: expected one of {', '.join((*KEYS, 'file', 'duration_s'))}")
+    sign = -1 if key in KEYS and not BY_KEY[key].higher_is_better else 1
+
+    def order(scores: Scores) -> tuple[bool, Any]:
+        value = getattr(scores, key)
+        return value is None, 0 if value is None else value if isinstance(value, str) else sign * value
+
+    return order
+
+
+def _html_values(value: Any) -> Iterable[str]:
+    return ("" if value(target.key) is None else digits(target, value(target.key)) for target in TARGETS)
+
+
+def _html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,48 +1,64 @@
-"""A recording that is still running: chunks of samples in, a rolling score every second out.
+"""Scores of a live stream: chunks of samples in, scores of the last seconds out, once per second.
 
-The rule: after each hop of audio, the score is what `Predictor.score` says of the last window, resampled to 16 kHz
-and cut out there; in the beginning the window is what there is. So a score follows a change within a window's
-length, and rows a window's length apart are those of the windows of a file (signal/windows.py).
+After each hop of audio, the scores are those of `Predictor.score` for the last window, cut out at 16 kHz. At the start
+the window is what has arrived. So scores follow a change within the length of a window, and rows that are a window
+apart are those of the windows of a file (audio/windows.py).
 
-A row costs what scoring its window costs, and comes that much later than its last sample; shorter windows are
-cheaper. A chunk of 20 ms that brings no row takes 4 microseconds at 16 kHz, 11 at 48 kHz.
+A row takes as long as scoring its window; shorter windows take less time. A chunk of 20 ms without a row takes 4
+microseconds at 16 kHz and 11 at 48 kHz.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtqnet.audio import decoding, resampling
+from mtqnet.audio.decoding import MAX_CHANNELS, to_float32
 from mtqnet.audio.flags import MIN_DURATION_S
-from mtqnet.audio.resampling import SAMPLE_RATE, Resampler, Samples
+from mtqnet.audio.resampling import SAMPLE_RATE, Resampler, Samples, check_rate
 from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.scoring.predictor import PathLike, Predictor, cached
+from mtqnet.scoring.predictor import PathLike, Predictor, as_rate, cached
 from mtqnet.scoring.scores import Scores, WindowScores
 
 HOP_S = 1.0
-"""Seconds from one score to the next"""
+"""Seconds from one row to the next"""
+ENCODINGS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+"""Formats of raw samples, with the names of FFmpeg"""
 
 
 class Scorer(Protocol):
-    """What a stream asks for its rows: a Predictor, or what passes the question on to one."""
+    """What a stream needs to compute its rows: a Predictor, or an object that forwards to one."""
 
     @property
     def record(self) -> ModelRecord: ...
 
-    def score(self, audio_or_path: Samples, rate: float) -> Scores: ...
+    def score(self, audio: Samples, rate: float) -> Scores: ...
 
 
 class Stream:
-    """Rolling scores of one source. Not safe to use from several threads; several streams may share a predictor.
+    """Scores of a source that is still running. A stream belongs to one thread; streams may share a predictor.
 
-    Holds a window and a hop of samples, however long it runs. `rate` in Hz; chunks are (samples,), or
-    (samples, channels) where there are more channels than one. Raises UsageError for what cannot be meant.
+    It stores a window and a hop of samples, however long it runs.
+
+    Args:
+        predictor: Computes the scores.
+        rate: Sample rate in Hz.
+        channels: Number of channels. Chunks have the shape (samples,) for one, else (samples, channels).
+        window_s: Length of the window in seconds.
+        hop_s: Seconds from one row to the next.
+
+    Raises:
+        UsageError: An argument is out of range.
+
+    >>> live = mtqnet.stream(48000)                              # doctest: +SKIP
+    >>> for chunk in chunks:                                     # doctest: +SKIP
+    ...     for scores in live.feed(chunk):
+    ...         print(scores)
     """
 
     def __init__(
@@ -54,13 +70,14 @@ class Stream:
         window_s: float = MAX_WINDOW_S,
         hop_s: float = HOP_S,
     ) -> None:
-        resampling.check_rate(rate)
-        if not 1 <= channels <= decoding.MAX_CHANNELS:
-            raise UsageError(f"{channels} channels: expected 1 to {decoding.MAX_CHANNELS}")
+        rate = as_rate(rate)
+        check_rate(rate)
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise UsageError(f"{channels} channels: expected 1 to {MAX_CHANNELS}")
         if not MIN_DURATION_S <= window_s <= MAX_WINDOW_S:
             raise UsageError(f"a window of {window_s:g} s: expected {MIN_DURATION_S:g} to {MAX_WINDOW_S:g} s")
         if not 0 < hop_s <= window_s:
-            raise UsageError(f"a hop of {hop_s:g} s: expected more than 0 s, and no more than the window")
+            raise UsageError(f"a hop of {hop_s:g} s: expected more than 0 s, and not more than the window")
         self._predictor = predictor
         self._rate = rate
         self._channels = channels
@@ -69,61 +86,72 @@ class Stream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard: time is 0 again."""
+        """Start again at time 0 with an empty window."""
         self._resampler = Resampler(self._rate, self._channels)
-        self._pieces: list[Samples] = [np.zeros((0, self._channels), dtype=np.float32)]
-        self._heard = 0
+        self._parts: list[Samples] = [np.zeros((0, self._channels), dtype=np.float32)]
+        self._received = 0
         self._due = self._hop
 
     @property
     def heard_s(self) -> float:
-        """Seconds that went through the resampler so far."""
-        return self._heard / SAMPLE_RATE
+        """Seconds of audio since the start."""
+        return self._received / SAMPLE_RATE
 
     def feed(self, chunk: ArrayLike) -> list[Scores]:
-        """Take the next samples, any number; give the scores that are due, mostly none or one.
+        """Add the next samples, of any number.
 
-        Integers are scaled by their full scale. Each Scores holds one window: the span it was taken from, in
-        seconds since the beginning. A span that cannot be scored (a pause, NaN samples) has an `error`.
+        Args:
+            chunk: Shape (samples,) or (samples, channels). Integers are divided by their full scale.
+
+        Returns:
+            Rows that are due, usually none or one. Each has one window: its time span in seconds since the start. A
+            span that cannot be scored (a pause, NaN samples) has an `error`.
+
+        Raises:
+            UsageError: Wrong shape or type.
         """
-        samples = decoding.to_float32(np.asarray(chunk))
+        samples = to_float32(np.asarray(chunk))
         shape = samples.shape
         if samples.ndim == 1 and self._channels == 1:
             samples = samples[:, None]
         if samples.ndim != 2 or samples.shape[1] != self._channels:
             raise UsageError(f"a chunk of shape {shape}: expected (samples, {self._channels})")
-        return self._take(self._resampler.add(samples))
+        return self._add(self._resampler.add(samples))
 
     def finish(self) -> list[Scores]:
-        """The end: what was still in the resampler, and a score of the last window unless it was just given."""
-        rows = self._take(self._resampler.finish())
-        if self._heard > self._due - self._hop:
+        """End the stream and reset it.
+
+        Returns:
+            Rows of the samples that were still in the resampler, and of the last window unless it was returned before.
+        """
+        rows = self._add(self._resampler.finish())
+        if self._received > self._due - self._hop:
             rows.append(self._row())
         self.reset()
         return rows
 
-    def _take(self, samples: Samples) -> list[Scores]:
-        """(samples, channels) at SAMPLE_RATE"""
+    def _add(self, samples: Samples) -> list[Scores]:
+        """Add (samples, channels) at SAMPLE_RATE and return the rows that are due."""
         rows: list[Scores] = []
-        while len(samples) >= self._due - self._heard:
-            samples = self._hold(samples, self._due - self._heard)
+        while len(samples) >= self._due - self._received:
+            samples = self._store(samples, self._due - self._received)
             rows.append(self._row())
             self._due += self._hop
-        self._hold(samples, len(samples))
+        self._store(samples, len(samples))
         return rows
 
-    def _hold(self, samples: Samples, count: int) -> Samples:
-        """Keep the first `count` samples, and give back the others."""
-        self._pieces.append(samples[:count].copy())  # a view would keep the whole chunk
-        self._heard += count
+    def _store(self, samples: Samples, count: int) -> Samples:
+        """Store the first `count` samples and return the others."""
+        self._parts.append(samples[:count].copy())  # a view would keep the whole chunk in memory
+        self._received += count
         return samples[count:]
 
     def _row(self) -> Scores:
-        """The score of the last window."""
-        held = np.concatenate(self._pieces)[-self._window :]
-        self._pieces = [held]
-        start_s, end_s = (self._heard - len(held)) / SAMPLE_RATE, self._heard / SAMPLE_RATE
-        scores = self._predictor.score(held, SAMPLE_RATE)
+        """Score the last window."""
+        stored = np.concatenate(self._parts)[-self._window :]
+        self._parts = [stored]
+        start_s, end_s = (self._received - len(stored)) / SAMPLE_RATE, self._received / SAMPLE_RATE
+        scores = self._predictor.score(stored, SAMPLE_RATE)
         keys = self._predictor.record.targets
         values = tuple(value for key in keys if (value := scores.value(key)) is not None)
         window = WindowScores(start_s, end_s, 1.0, values, keys if values else ())
@@ -139,7 +167,7 @@ def stream(
     window_s: float = MAX_WINDOW_S,
     hop_s: float = HOP_S,
 ) -> Stream:
-    """A Stream for samples of this rate in Hz; see there. The models used last stay loaded.
+    """Create a `Stream` for samples of this rate in Hz. The models used last stay loaded.
 
     >>> live = mtqnet.stream(8000)                       # doctest: +SKIP
     >>> for scores in live.feed(chunk): print(scores)    # doctest: +SKIP

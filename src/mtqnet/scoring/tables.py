@@ -1,18 +1,20 @@
-"""Tables of scores on disk: one small writer per format, all with the same columns and the same numbers.
+"""Tables of scores on disk: CSV, JSON lines and Parquet with the same columns and the same numbers.
 
-Rounding, once for all formats: scores to 4 decimals (a MOS means less than its second), scores on a ratio
-scale (`sdi_est`) to 4 figures, durations to milliseconds. A missing value is an empty cell in CSV and null
-elsewhere; flags are one text, separated by blanks.
+Numbers are rounded in one place for all formats: scores to 4 decimals, scores on a logarithmic scale (`sdi_est`) to
+4 significant digits, durations to milliseconds. A missing value is an empty cell in CSV and null elsewhere. Flags are
+one text, separated by blanks.
 """
 
 from __future__ import annotations
 
 import csv
+import glob
 import importlib.util
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,80 +25,88 @@ from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores, WindowScores
 from mtqnet.targets import KEYS, TARGETS, Target
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 Row = dict[str, Cell]
 
 DECIMALS = 4
-FIGURES = 4
+SIGNIFICANT_DIGITS = 4
 NUMBERS = (*KEYS, *ENDS, "duration_s", "start_s", "end_s")
-"""Columns that hold numbers; all others hold text."""
+"""Columns of floating-point numbers. `channel` is an integer, all other columns are text."""
 WINDOW_COLUMNS = (
-    "file", "start_s", "end_s", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags", "error",
+    "file", "channel", "start_s", "end_s", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags",
+    "error",
 )  # fmt: skip
+SUFFIXES = (".csv", ".jsonl", ".parquet")
 ROW_GROUP = 4096
-"""Rows that a Parquet writer keeps before it writes them."""
+"""Rows of a Parquet row group"""
 
 
 def cells(scores: Scores) -> Row:
-    """A row as it is written: rounded, in the order of COLUMNS."""
-    row = scores.as_row() | _scored(scores)
+    """Return the row of a recording as it is written: rounded, in the order of COLUMNS."""
+    row = scores.as_row() | _score_cells(scores)
     if scores.duration_s is not None:
         row["duration_s"] = round(scores.duration_s, 3)
     return row
 
 
-def _scored(row: Scores | WindowScores) -> Row:
-    """Scores and the ends of their intervals, as they are written."""
-    made: Row = {target.key: rounded(target, row.value(target.key)) for target in TARGETS}
+def _score_cells(row: Scores | WindowScores) -> Row:
+    """Rounded scores and ends of their intervals."""
+    cells: Row = {target.key: rounded(target, row.value(target.key)) for target in TARGETS}
     for target in TARGETS:
         interval = row.intervals.get(target.key)
-        ends = (None, None) if interval is None else (interval.low, interval.high)
-        made |= {f"{target.key}_{end}": rounded(target, at) for end, at in zip(("low", "high"), ends, strict=True)}
-    return made
+        cells[f"{target.key}_low"] = None if interval is None else rounded(target, interval.low)
+        cells[f"{target.key}_high"] = None if interval is None else rounded(target, interval.high)
+    return cells
 
 
 def rounded(target: Target, value: float | None) -> float | None:
-    """A score as it is written."""
+    """Round a score as it is written."""
     if value is None:
         return None
-    return float(f"{value:.{FIGURES}g}") if target.log else round(value, DECIMALS)
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if target.log else round(value, DECIMALS)
 
 
 def window_cells(scores: Scores) -> list[Row]:
-    """A row per window, in the order of WINDOW_COLUMNS; one without times where there is no score."""
-    whole: Row = {"start_s": None, "end_s": None} | cells(scores)
-    rows = [whole | _of_window(window) for window in scores.windows] or [whole]
+    """Return a row per window in the order of WINDOW_COLUMNS; a single row without times if there are no scores."""
+    recording: Row = {"start_s": None, "end_s": None} | cells(scores)
+    rows = [recording | _window_cells(window) for window in scores.windows] or [recording]
     return [{name: row[name] for name in WINDOW_COLUMNS} for row in rows]
 
 
-def _of_window(window: WindowScores) -> Row:
+def _window_cells(window: WindowScores) -> Row:
     times: Row = {"start_s": round(window.start_s, 3), "end_s": round(window.end_s, 3)}
-    return times | _scored(window)
+    return times | _score_cells(window)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a row of a table stands for, and its columns."""
+    """Columns of a table and what its rows are."""
 
     columns: tuple[str, ...]
     rows: Callable[[Scores], list[Row]]
-    """The rows of one recording"""
+    """Returns the rows of one recording"""
 
 
 RECORDINGS = Layout(COLUMNS, lambda scores: [cells(scores)])
-"""A row for each recording."""
+"""One row per recording, or per channel of a recording"""
 WINDOWS = Layout(WINDOW_COLUMNS, window_cells)
-"""A row for each window of each recording; `duration_s` and `flags` are the recording's."""
+"""One row per window of each recording; `duration_s` and `flags` are those of the recording"""
 
 
 class Table(ABC):
-    """A table that takes rows as they come; a context manager, closed at its end."""
+    """A table that rows are added to; a context manager that closes it."""
 
     @abstractmethod
-    def write(self, scores: Scores) -> None: ...
+    def write(self, scores: Scores) -> None:
+        """Add the rows of a recording."""
 
     @abstractmethod
     def close(self, complete: bool) -> None:
-        """Finish; `complete` is False when an exception cut the work short."""
+        """Finish the table; `complete` is False after an exception."""
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +117,11 @@ class Table(ABC):
         self.close(complete=kind is None)
 
 
-class _Lines:
-    """Ends the lines of csv's writer in a newline alone. Told so itself, it would not quote a carriage return."""
+class _LineFeeds:
+    """Stream for csv.writer that ends lines in a line feed.
+
+    With lineterminator="\\n" csv.writer would not quote a carriage return within a cell.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -118,15 +131,20 @@ class _Lines:
 
 
 def csv_writer(stream: TextIO, layout: Layout) -> csv.DictWriter[str]:
-    """Of rows; `stream` must not translate newlines."""
-    return csv.DictWriter(_Lines(stream), layout.columns, lineterminator="\r\n")
+    """Return a writer of rows; `stream` must not translate newlines."""
+    return csv.DictWriter(_LineFeeds(stream), layout.columns, lineterminator="\r\n")
 
 
 class CsvTable(Table):
-    """Comma-separated, one header line. The rows of a recording are on disk as soon as they are written."""
+    """CSV with one header line. Rows are flushed as soon as they are written.
+
+    Args:
+        stream: Text stream that does not translate newlines.
+        layout: Columns and rows.
+        head: Whether the header line is written; False for a table that has one.
+    """
 
     def __init__(self, stream: TextIO, layout: Layout = RECORDINGS, *, head: bool = True) -> None:
-        """`stream` must not translate newlines. Without `head` it has its header line already."""
         self._stream = stream
         self._layout = layout
         self._writer = csv_writer(stream, layout)
@@ -137,12 +155,12 @@ class CsvTable(Table):
         self._writer.writerows(self._layout.rows(scores))
         self._stream.flush()
 
-    def close(self, complete: bool) -> None:  # noqa: ARG002 rows are worth keeping either way
+    def close(self, complete: bool) -> None:  # noqa: ARG002 rows are kept in either case
         self._stream.close()
 
 
 class JsonLinesTable(Table):
-    """One JSON object a line. The rows of a recording are on disk as soon as they are written."""
+    """One JSON object per line. Rows are flushed as soon as they are written."""
 
     def __init__(self, stream: TextIO, layout: Layout = RECORDINGS) -> None:
         self._stream = stream
@@ -152,20 +170,28 @@ class JsonLinesTable(Table):
         self._stream.writelines(json_line(row) for row in self._layout.rows(scores))
         self._stream.flush()
 
-    def close(self, complete: bool) -> None:  # noqa: ARG002 rows are worth keeping either way
+    def close(self, complete: bool) -> None:  # noqa: ARG002 rows are kept in either case
         self._stream.close()
 
 
 def json_line(row: Row) -> str:
-    """A row as JsonLinesTable writes it."""
+    """Return a row as a line of JSON."""
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 class ParquetTable(Table):
-    """Parquet, in row groups. The file appears when it is complete, and not at all otherwise.
+    """Parquet in row groups. The file appears when it is complete.
 
-    Until then its rows are JSON lines beside it (`part`), which stay when the work is cut short. Needs the extra
-    `parquet` (MissingExtraError).
+    Until then its rows are JSON lines in a hidden file of the same folder (`part`), which remains after an exception.
+
+    Args:
+        path: Path of the Parquet file.
+        layout: Columns and rows.
+        append: Whether rows are added to those in `part`.
+        settle: Called with the path of `part` when all rows are in it.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
     """
 
     def __init__(
@@ -176,7 +202,6 @@ class ParquetTable(Table):
         append: bool = False,
         settle: Callable[[Path], None] = lambda part: None,  # noqa: ARG005
     ) -> None:
-        """With `append`, to the rows that its part holds already. `settle` gets the part when it is complete."""
         need_parquet()
         self._settle = settle
         self._path = path
@@ -197,22 +222,22 @@ class ParquetTable(Table):
 
 
 def part(path: Path) -> Path:
-    """Where the rows of an unfinished Parquet file are kept, as JSON lines."""
+    """Return the path of the JSON lines of an unfinished Parquet file."""
     return path.with_name(f".{path.name}.part.jsonl")
 
 
 def need_parquet() -> None:
-    """Raise MissingExtraError where Parquet cannot be written."""
+    """Raise MissingExtraError if pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         raise missing_extra("writing .parquet", "parquet")
 
 
 def parquet_schema(layout: Layout) -> Any:
-    """Of a Parquet file; typed here and not from the rows: nothing but errors must not change it."""
+    """Return the Arrow schema of a layout. Types do not depend on the rows: a column may be empty."""
     import pyarrow as pa
 
-    types = {name: pa.float64() if name in NUMBERS else pa.string() for name in layout.columns}
-    return pa.schema(list(types.items()))
+    types = dict.fromkeys(NUMBERS, pa.float64()) | {"channel": pa.int64()}
+    return pa.schema([(name, types.get(name, pa.string())) for name in layout.columns])
 
 
 def _to_parquet(lines: Path, path: Path, layout: Layout) -> None:
@@ -220,34 +245,100 @@ def _to_parquet(lines: Path, path: Path, layout: Layout) -> None:
     import pyarrow.parquet as pq
 
     schema = parquet_schema(layout)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacement(path) as unfinished:
         with lines.open(encoding="utf-8", newline="") as stream, pq.ParquetWriter(unfinished, schema) as file:
             while group := [json.loads(line) for line in islice(stream, ROW_GROUP)]:
                 file.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Give the path of a temporary file that replaces `path` when the block ends without an exception."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
-
-
 def check(path: Path) -> None:
-    """Raise UsageError for a path that no table can be written to."""
+    """Raise UsageError for a path to which no table can be written."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: tables end in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path}: the name of a table ends in {', '.join(SUFFIXES)}")
     if path.is_dir():
-        raise UsageError(f"{path} is a folder: name a file")
+        raise UsageError(f"{path} is a folder: give the path of a file")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
 
 
-def create(path: Path, layout: Layout = RECORDINGS) -> Table:
-    """An empty table; a file that is already there is replaced. The suffix says the format.
+def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise UsageError if writing to `output` would overwrite one of the input files, under any name or link."""
+    try:
+        status = output.stat()
+    except (OSError, ValueError):
+        return
+    for path in inputs:
+        with suppress(OSError, ValueError):
+            other = path.stat()
+            if (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino):
+                raise UsageError(f"{output} is an input: writing the output there would overwrite it")
 
-    Raises UsageError for other suffixes or a path that cannot be written, MissingExtraError for .parquet
-    without pyarrow.
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Keep other runs from writing the same table.
+
+    The lock is a hidden file in the same folder that is removed at the end. It has no effect on systems without
+    fcntl. Temporary files of a run that was killed are removed.
+
+    Raises:
+        UsageError: Another run is writing this table, or the folder is not writable.
+    """
+    file = path.with_name(f".{path.name}.lock")
+    with ExitStack() as stack:
+        if fcntl is not None:
+            stack.enter_context(_locked(file, path))
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            with suppress(OSError):
+                stale.unlink()
+        yield
+
+
+@contextmanager
+def _locked(file: Path, path: Path) -> Iterator[None]:
+    while True:
+        try:
+            handle = file.open("a")
+        except OSError as error:
+            raise UsageError(f"cannot write {path} ({error.strerror or error})") from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"another run is writing {path}: wait until it ends, or name another output") from None
+            except OSError:  # a file system without locks
+                yield
+                return
+            if not file.exists() or not os.path.samestat(os.fstat(handle.fileno()), file.stat()):
+                continue  # the run that held the lock removed its file in between
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+            return
+
+
+def create(path: Path, layout: Layout = RECORDINGS) -> Table:
+    """Create an empty table; an existing file is replaced.
+
+    Args:
+        path: A path that ends in .csv, .jsonl or .parquet.
+        layout: Columns and rows.
+
+    Raises:
+        UsageError: Another suffix, or the file cannot be written.
+        MissingExtraError: The suffix is .parquet and pyarrow is not installed.
     """
     check(path)
     try:

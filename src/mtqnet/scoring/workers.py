@@ -1,108 +1,182 @@
-"""Several processes, each with a model of its own and one math thread; rows in the order of the jobs."""
+"""Score files in separate processes, so that a file that crashes its decoder costs only its own row.
+
+Each process has its own model. Results are in the order of the jobs. A process that dies while it scores a file is
+replaced and the file is tried once more; if the new process dies too, the file gets a KilledError as its row.
+worker_process.py is what runs in the processes. They exit with the process that started them.
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import islice
-from multiprocessing import get_context
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
-from mtqnet.errors import MtqnetError
-from mtqnet.scoring.batch import Job, score_job
-from mtqnet.scoring.predictor import Predictor
+from mtqnet.audio.reading import Channels
+from mtqnet.errors import KilledError, MtqnetError
+from mtqnet.scoring import models
+from mtqnet.scoring.batch import Job
+from mtqnet.scoring.predictor import failed
 from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.worker_process import OUT_OF_MEMORY
 
-MOST_AT_ONCE = 4
-"""Jobs that go to a process together where there are many: less talk between processes"""
-ROUNDS = 16
-"""Pieces for each process at the least, so that none waits long for another in the end"""
 AHEAD = 32
-"""Jobs for each process that may be under way or done before the row that is next: bounds the memory, and lets
-the others go on while one works at a long file."""
+"""Limit per process of the files that are in progress or done before the next row is returned: it bounds the memory
+and lets other processes continue while one scores a long file"""
+ATTEMPTS = 2
+"""A process may be killed for another reason than its file, for example when the system has no memory left"""
+DYING_S = 10.0
+"""Seconds for a process that closed its output to end"""
 ONE_MATH_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""For numpy in a process to come; onnxruntime is told by its session."""
+"""Environment of processes whose numpy uses one thread; onnxruntime has its own option"""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What each process loads."""
+    """What each process loads, and which channels it scores."""
 
     model: str
     threads: int = 1
+    channels: Channels = "mix"
 
 
 def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job]) -> Iterator[Scores]:
-    """A row per job, in order, without tracks. Raises ModelError, and MtqnetError when a process dies."""
+    """Score jobs in separate processes.
+
+    Args:
+        setting: Model and threads of each process.
+        processes: Number of processes.
+        jobs: Files; taken as rows are requested, at most AHEAD per process in advance.
+
+    Yields:
+        The rows of each job in order, without tracks.
+
+    Raises:
+        ModelError: The model does not load.
+        MtqnetError: A process does not start.
+    """
     pending: deque[Future[list[Scores]]] = deque()
-    many = len(jobs) // (ROUNDS * processes) if isinstance(jobs, Sequence) else 1
-    size = max(1, min(MOST_AT_ONCE, many))
-    # Spawned, not forked: threads of onnxruntime do not survive a fork.
-    with (
-        _environment(ONE_MATH_THREAD),
-        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts) as pool,
-    ):
+    workers = _Workers(setting)
+    with ThreadPoolExecutor(processes, "mtqnet-score") as threads:
         try:
-            for piece in _pieces(jobs, size):
-                pending.append(pool.submit(_score, setting, piece))
-                if len(pending) * size >= AHEAD * processes:
+            for job in jobs:
+                pending.append(threads.submit(workers.score, job))
+                if len(pending) >= AHEAD * processes:
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
-        except BrokenProcessPool as error:
-            raise MtqnetError(
-                "a scoring process was killed (out of memory?): go on with --resume, and fewer --jobs"
-            ) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            workers.close()
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _pieces(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
-    """So many at a time, as they come."""
-    left = iter(jobs)
-    while piece := list(islice(left, size)):
-        yield piece
+class _Workers:
+    """A process for each thread that calls `score`."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._thread = threading.local()
+        self._lock = threading.Lock()
+        self._processes: set[_Process] = set()
+        self._closed = False
+
+    def score(self, job: Job) -> list[Scores]:
+        """Score a file in the process of this thread."""
+        for _ in range(ATTEMPTS):
+            process = self._process()
+            try:
+                return process.score(job)
+            except (OSError, EOFError, pickle.UnpicklingError):  # it died
+                self._thread.process = None
+                reason = process.cause_of_death()
+        error = KilledError(
+            f"the process that decoded this file {reason}, {ATTEMPTS} times: the file is damaged, or needs more memory "
+            "than there is"
+        )
+        return [failed(models.find(self._setting.model), error, job.path)]
+
+    def close(self) -> None:
+        """Kill the processes, also those that are scoring."""
+        with self._lock:
+            self._closed = True
+            for process in self._processes:
+                process.kill()
+
+    def _process(self) -> _Process:
+        process: _Process | None = getattr(self._thread, "process", None)
+        if process is None:
+            with self._lock:
+                if self._closed:
+                    raise MtqnetError("scoring was ended")
+                process = _Process(self._setting)
+                self._processes.add(process)
+            self._thread.process = process
+            process.wait_until_ready()
+        return process
 
 
-def _score(setting: Setting, jobs: Sequence[Job]) -> list[Scores]:
-    return [_portable(score_job(_predictor(setting), job)) for job in jobs]
+class _Process:
+    """One process: pickled jobs to its standard input, pickled scores from its standard output."""
 
+    def __init__(self, setting: Setting) -> None:
+        package = str(Path(models.__file__).resolve().parents[2])
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
+        environment |= ONE_MATH_THREAD if setting.threads == 1 else {}
+        command = [sys.executable, "-P", "-m", "mtqnet.scoring.worker_process", setting.model, str(setting.threads)]
+        command.append(str(setting.channels))
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._tasks, self._results = self._process.stdin, self._process.stdout
 
-@lru_cache(maxsize=1)
-def _predictor(setting: Setting) -> Predictor:
-    return Predictor(setting.model, setting.threads, track=False)
+    def wait_until_ready(self) -> None:
+        """Raise MtqnetError where the process or its model does not start."""
+        try:
+            answer = pickle.load(self._results)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            assert self._process.stderr is not None
+            last = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise MtqnetError(f"a scoring process {self.cause_of_death()} while it started: {' '.join(last)}") from error
+        if isinstance(answer, MtqnetError):
+            raise answer
 
+    def score(self, job: Job) -> list[Scores]:
+        """Score a file. Raises OSError, EOFError or UnpicklingError when the process dies."""
+        pickle.dump(job, self._tasks)
+        self._tasks.flush()
+        rows: list[Scores] = pickle.load(self._results)
+        return rows
 
-def _portable(scores: Scores) -> Scores:
-    """The same, with an exception that can be sent to another process."""
-    try:
-        pickle.loads(pickle.dumps(scores.exception))
-    except Exception:  # whatever an exception of somebody's does when it is copied
-        return replace(scores, exception=MtqnetError(scores.error))
-    return scores
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
 
+    def _close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with suppress(OSError):  # of what was not sent yet
+                if pipe is not None:
+                    pipe.close()
 
-def _leave_interrupts() -> None:
-    """The process that started this one handles Ctrl-C, and ends it in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    def cause_of_death(self) -> str:
+        """Return how the process ended; one that does not end is killed."""
+        try:
+            code = self._process.wait(DYING_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "stopped answering"
+        self._close()
+        if code in (OUT_OF_MEMORY, -signal.SIGKILL if hasattr(signal, "SIGKILL") else None):
+            return "ran out of memory or was killed"
+        with suppress(ValueError):
+            return f"crashed ({signal.Signals(-code).name})"
+        return f"ended with code {code}"

@@ -27,11 +27,10 @@ from mtqnet.audio.decoding import MAX_CHANNELS
 from mtqnet.audio.flags import MIN_DURATION_S
 from mtqnet.audio.resampling import MAX_RATE, MIN_RATE, Samples
 from mtqnet.audio.windows import MAX_WINDOW_S
-from mtqnet.cli.live import ENCODINGS
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.scores import Scores
-from mtqnet.scoring.stream import HOP_S, Stream
+from mtqnet.scoring.stream import ENCODINGS, HOP_S, Stream
 from mtqnet.serving import keys, schemas, state, worker
 from mtqnet.serving.history.store import Entry
 from mtqnet.serving.pool import Pool

@@ -18,6 +18,7 @@ from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import AudioError, MtqnetError
 from mtqnet.evaluation import plots
 from mtqnet.evaluation.plots import Stretch, worst_stretch
+from mtqnet.scoring.batch import Job
 from mtqnet.scoring.over_time import with_local_track
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
@@ -110,7 +111,7 @@ def score_window(samples: Samples, model: str) -> Scores:
 
 def _scores(upload: Upload, model: str, limits: Limits) -> Scores:
     _within(upload.path, limits)
-    (scores,) = predictor(model).score_files([upload.path])
+    (scores,) = predictor(model).score_job(Job(Path(upload.path)))
     return replace(scores, file=upload.name, exception=None)
 
 

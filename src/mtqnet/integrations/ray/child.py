@@ -19,7 +19,7 @@ from pathlib import Path
 from mtqnet.errors import MtqnetError
 from mtqnet.integrations.ray.fetch import Item, items
 from mtqnet.integrations.ray.sandbox import OUT_OF_MEMORY, At, Done, Finished, Ready, Task
-from mtqnet.scoring import batch, tables
+from mtqnet.scoring import tables
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
@@ -62,7 +62,8 @@ def _score(connection: Connection, predictor: Predictor, layout: Layout, task: T
 def _scores(predictor: Predictor, item: Item) -> Scores:
     if item.problem is not None:
         return predictor.failed(item.problem)
-    return batch.score_job(predictor, Job(item.path))
+    (scores,) = predictor.score_job(Job(item.path))
+    return scores
 
 
 def _limit(memory: int) -> None:

@@ -18,7 +18,7 @@ from mtqnet.errors import NoAudioFoundError, UsageError
 from mtqnet.integrations.ray import store
 from mtqnet.integrations.ray.store import Address
 from mtqnet.scoring import batch
-from mtqnet.scoring.predictor import shown
+from mtqnet.scoring.batch import path_to_text
 
 MANIFESTS = (".csv", ".parquet")
 ARCHIVE = ".tar"
@@ -69,7 +69,7 @@ def _of(text: str) -> Iterator[Entry]:
 def _of_disk(path: Path) -> Iterator[Entry]:
     """The same files under the same names as the plain command, and archives."""
     if not path.is_dir():
-        yield Entry(shown(path), str(path.absolute()), path.stat().st_size if path.exists() else -1)
+        yield Entry(path_to_text(path), str(path.absolute()), path.stat().st_size if path.exists() else -1)
         return
     archives = sorted(path.rglob(f"*{ARCHIVE}"))
     try:
@@ -79,7 +79,7 @@ def _of_disk(path: Path) -> Iterator[Entry]:
             raise
         files = []
     for file in [*files, *archives]:
-        yield Entry(shown(file), str(file.absolute()), file.stat().st_size)
+        yield Entry(path_to_text(file), str(file.absolute()), file.stat().st_size)
 
 
 def _of_store(address: Address) -> Iterator[Entry]:

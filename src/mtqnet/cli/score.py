@@ -1,0 +1,152 @@
+"""`mtqnet score`: options and help. score_run.py does the work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mtqnet.cli.corpus import RayAddress
+from mtqnet.cli.options import Engine, Model
+from mtqnet.integrations.ray.options import MEMORY_GB, SHARD_SIZE
+
+FILES, RAW, CLUSTER = "Recordings and table", "Raw samples on standard input", "Cluster (--engine ray)"
+"""Groups of options in the help"""
+
+def _explain(wanted: bool) -> None:
+    if wanted:
+        from mtqnet.cli.console import show_flags, show_targets
+
+        show_targets()
+        show_flags([], markdown=False)
+        raise typer.Exit
+
+
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", callback=_explain, is_eager=True, help="Describe the scores and the flags, and exit."),
+]
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.", show_default=False)
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write the table to this file: .csv, .jsonl or .parquet. With ray: a folder or address.",
+        show_default=False,
+    ),
+]
+Channels = Annotated[
+    str,
+    typer.Option(
+        "--channels",
+        help="mix: score the mean of the channels. each: one row per channel. N: score channel N, counted from 1. "
+        "For raw samples: the number of interleaved channels.",
+    ),
+]
+Windows = Annotated[
+    bool, typer.Option("--windows", help="Write one row per window of up to 10 s, with start_s and end_s.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Keep the rows of --output whose model, version and file are unchanged; score the rest."),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option("--sort", help="Sort by a score, worst first, for example g_mos; or by file.", show_default=False),
+]
+AsTable = Annotated[bool, typer.Option("--table", help="Print the table for people even if the output is a pipe.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", "-j", min=0, help="Number of processes. 0: as many as there are cores, if there is enough work."
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads per process. 0: one per core.")]
+Rate = Annotated[
+    int | None,
+    typer.Option("--rate", help="Sample rate in Hz.", show_default=False, rich_help_panel=RAW),
+]
+Encoding = Annotated[str, typer.Option("--encoding", help="Sample format: s16le or f32le.", rich_help_panel=RAW)]
+ShardSize = Annotated[
+    int, typer.Option("--shard-size", min=1, help="Recordings per table.", rich_help_panel=CLUSTER)
+]
+WorkerMemory = Annotated[
+    float,
+    typer.Option("--worker-memory", min=0, help="Memory limit per process in GB. 0: no limit.", rich_help_panel=CLUSTER),
+]
+
+HELP = (
+    "Predict S-MOS, N-MOS and G-MOS and estimate PESQ, STOI and SDI of recordings.\n\n"
+    "On a terminal the result is a table for people, in a pipe it is CSV. A recording that cannot be scored gets a "
+    "row with the reason; the others are scored. A folder is searched for audio and video files, including the "
+    "folders in it.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet score call.wav[/]\n\n"
+    "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
+    "[cyan]mtqnet score calls/ -o scores.csv --resume[/]\n\n"
+    "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
+    "[cyan]mtqnet score agent_and_customer.wav --channels each[/]\n\n"
+    "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
+    "[cyan]cat call.flac | mtqnet score -[/]\n\n"
+    "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
+    "Standard input (-) may be a complete audio file, or raw samples with --rate. Raw samples get a row every "
+    "second, for the last 10 s.\n\n"
+    "[cyan]mtqnet score s3://bucket/calls list.parquet shards/ --engine ray -o s3://bucket/scores[/]\n\n"
+    "With --engine ray (mtqnet\\[ray]) a PATH may also be an address, a manifest (.csv or .parquet with the column "
+    "file) or a .tar shard, and --output is a folder of Parquet tables. A second call resumes.\n\n"
+    "[cyan]mtqnet score --explain[/] describes the scores and the flags.\n\n"
+    "[bold]Exit codes[/]\n\n"
+    "0: all recordings were scored. 1: some were not; the column error has the reasons. 2: wrong use (options, model "
+    "or installation)."
+)
+"""Paragraphs are single lines, because the terminal's width decides where they are wrapped"""
+
+
+def score(
+    paths: Paths,
+    output: Output = None,
+    model: Model = "base",
+    channels: Channels = "mix",
+    windows: Windows = False,
+    resume: Resume = False,
+    sort: Sort = None,
+    table: AsTable = False,
+    quiet: Quiet = False,
+    jobs: Jobs = 0,
+    threads: Threads = 0,
+    rate: Rate = None,
+    encoding: Encoding = "s16le",
+    engine: Engine = "local",
+    address: RayAddress = None,
+    shard_size: ShardSize = SHARD_SIZE,
+    worker_memory: WorkerMemory = MEMORY_GB,
+    explain: Explain = False,  # noqa: ARG001 its callback prints and exits
+) -> None:
+    """Score files and folders into a table."""
+    from mtqnet.cli.options import need_engine
+    from mtqnet.cli.score_run import (
+        STDIN,
+        RawFormat,
+        ScoreOptions,
+        channels_of,
+        need_engine,
+        score_paths,
+        score_stdin,
+    )
+
+    if need_engine(engine) == "ray":
+        from mtqnet.cli.ray_console import score_sources
+        from mtqnet.integrations.ray.options import ScaleOptions
+
+        scale = ScaleOptions(model, address, jobs, threads or 1, shard_size, windows, resume, worker_memory)
+        raise typer.Exit(score_sources(paths, output, scale, quiet))
+    options = ScoreOptions(
+        output, model, channels_of(channels), windows, resume, sort, table, quiet, jobs, threads
+    )  # fmt: skip
+    if STDIN in paths:
+        raise typer.Exit(score_stdin(RawFormat(rate, encoding), options, paths))
+    raise typer.Exit(score_paths(paths, options))

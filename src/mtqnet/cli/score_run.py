@@ -1,0 +1,386 @@
+"""Run `mtqnet score`: files, folders or standard input into a table on the terminal, in a pipe or in a file.
+
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet import __version__
+from mtqnet.audio import containers
+from mtqnet.audio.reading import Channels
+from mtqnet.cli.terminal import clock, tell
+from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
+from mtqnet.scoring import batch, models, tables
+from mtqnet.scoring.batch import Job
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.resume import Reopened, SourceLog, Wanted, reopen, state
+from mtqnet.scoring.scores import Scores, sort_key, spoken
+from mtqnet.scoring.stream import ENCODINGS, Stream
+from mtqnet.scoring.tables import Layout, Table
+from mtqnet.targets import TARGETS
+
+__all__ = ["STDIN", "RawFormat", "ScoreOptions", "Tally", "channels_of", "score_paths", "score_stdin"]
+
+STDIN = "-"
+"""Path of standard input, also in the column `file`"""
+READ_BYTES = 1 << 16
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as in shells"""
+
+Advance = Callable[[float], None]
+"""Called after each recording with its duration in seconds"""
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Options of `mtqnet score`; score.py describes them."""
+
+    output: str | None = None
+    model: str = "base"
+    channels: Channels = "mix"
+    windows: bool = False
+    resume: bool = False
+    sort: str | None = None
+    table: bool = False
+    quiet: bool = False
+    jobs: int = 0
+    threads: int = 0
+
+    @property
+    def path(self) -> Path | None:
+        """Path of the output file."""
+        return None if self.output is None else Path(self.output)
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of the table."""
+        return tables.WINDOWS if self.windows else tables.RECORDINGS
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """Format of raw samples."""
+
+    rate: int | None
+    """Sample rate in Hz"""
+    encoding: str = "s16le"
+    """Key of stream.ENCODINGS"""
+
+
+def channels_of(text: str) -> Channels:
+    """Parse the option --channels. Raises UsageError."""
+    if text in ("mix", "each"):
+        return text  # type: ignore[return-value]
+    if text.isascii() and text.isdecimal() and 0 < int(text[:4]) == int(text):
+        return int(text)
+    raise UsageError(f"--channels {text}: expected mix, each or the number of a channel, counted from 1")
+
+
+def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
+    """Score files and folders into a table.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        MtqnetError: Nothing could be scored because of the options, the model or the installation.
+    """
+    _check(options)
+    jobs = batch.expand(paths)
+    models.find(options.model).weights()  # a model that does not load must not replace a table
+    with ExitStack() as stack:
+        if options.path is not None:
+            tables.check_not_input(options.path, (job.path for job in jobs))
+            stack.enter_context(tables.lock(options.path))
+        log = _source_log(options)
+        opened = _open(options, jobs, log)
+        missing = [job for job in jobs if job.path not in opened.done]
+        tally = Tally(kept=len(jobs) - len(missing))
+        try:
+            with opened.table as table, _bar(len(missing), options.quiet) as advance:
+                for scores in stack.enter_context(closing(_rows(missing, options, log))):
+                    table.write(scores)
+                    tally.add(scores)
+                    advance(scores.duration_s or 0.0)
+        except KeyboardInterrupt:
+            tell(_interruption(tally, options), style="yellow")
+            return INTERRUPTED
+    if not options.quiet and (options.output is not None or (tally.failed and not sys.stdout.isatty())):
+        tell(tally.summary(options.output), style="yellow" if tally.failed else "green")
+    return tally.exit_code
+
+
+def _check(options: ScoreOptions) -> None:
+    if options.path is not None:
+        tables.check(options.path)
+    if options.resume and options.output is None:
+        raise UsageError("--resume completes a table: name it with --output")
+    if options.sort is not None:
+        sort_key(options.sort)
+        if options.output is not None:
+            raise UsageError("--sort applies to output on the terminal or in a pipe: omit --output, or omit --sort")
+
+
+def _source_log(options: ScoreOptions) -> SourceLog | None:
+    if options.path is None:
+        return None
+    try:
+        return SourceLog(options.path, empty=not options.resume)
+    except OSError as error:
+        raise UsageError(f"cannot write {options.path} ({error.strerror or error})") from error
+
+
+def _open(options: ScoreOptions, jobs: Sequence[Job], log: SourceLog | None) -> Reopened:
+    """Open the table, and find out which recordings it has."""
+    if options.path is None or log is None or not options.resume:
+        return Reopened(open_table(options), frozenset())
+    record = models.find(options.model)
+    paths = [job.path for job in jobs]
+    wanted = Wanted(paths, record.sha256, __version__, options.layout, options.channels)
+    return reopen(options.path, wanted, log)
+
+
+def open_table(options: ScoreOptions) -> Table:
+    """Open an empty table on the terminal, in a pipe or in a file."""
+    return _on_stdout(options) if options.path is None else tables.create(options.path, options.layout)
+
+
+def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> Iterator[Scores]:
+    """Score jobs in separate processes and record the state of their files."""
+    from mtqnet.scoring.workers import Setting, score_jobs
+
+    states = {}
+
+    def logged() -> Iterator[Job]:
+        for job in jobs:
+            states[batch.path_to_text(job.path)] = (job.path, state(job.path))
+            yield job
+
+    processes = _processes(options, len(jobs))
+    threads = options.threads if processes == 1 else options.threads or 1
+    setting = Setting(options.model, threads, options.channels)
+    with _sigterm_as_exit(), closing(score_jobs(setting, processes, logged())) as rows:
+        for scores in rows if options.sort is None else sorted(rows, key=sort_key(options.sort)):
+            if log is not None and scores.file in states:
+                log.add(*states.pop(scores.file))
+            yield scores
+
+
+def _processes(options: ScoreOptions, jobs: int) -> int:
+    """Number of processes: --jobs, or as many as save time; one if --threads was given instead."""
+    if options.jobs:
+        return max(1, min(options.jobs, jobs))
+    return 1 if options.threads else batch.worthwhile_processes(jobs)
+
+
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Close the table and remove temporary files when the process is terminated."""
+
+    def terminate(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass
+class Tally:
+    """Number of recordings by result."""
+
+    scored: int = 0
+    failed: int = 0
+    kept: int = 0
+    """Recordings whose rows were in the table before"""
+
+    def add(self, scores: Scores) -> None:
+        """Count a row."""
+        if scores.error is None:
+            self.scored += 1
+        else:
+            self.failed += 1
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command."""
+        return SOME_NOT_SCORED if self.failed else DONE
+
+    def summary(self, output: Path | str | None) -> str:
+        """Return the last line of the command."""
+        scored = self.scored + self.kept
+        total = scored + self.failed
+        where = f" -> {output}" if output is not None else ""
+        reasons = f"; {self.failed} not: see the column `error`" if self.failed else ""
+        kept = f" ({self.kept} before)" if self.kept else ""
+        return f"scored {scored} of {total} recording{'s' * (total != 1)}{kept}{where}{reasons}"
+
+
+def _interruption(tally: Tally, options: ScoreOptions) -> str:
+    rows = tally.scored + tally.failed + tally.kept
+    if options.output is None:
+        return f"interrupted after {rows} recording{'s' * (rows != 1)}"
+    return f"interrupted: {rows} row{'s' * (rows != 1)} in {options.output}; continue with --resume"
+
+
+class _PipedCsv(tables.CsvTable):
+    """CSV on standard output, which stays open."""
+
+    def close(self, complete: bool) -> None:
+        """Leave the stream open."""
+
+
+def _on_stdout(options: ScoreOptions) -> Table:
+    if sys.stdout is None:  # closed by the program that started this one
+        raise UsageError("standard output is closed: write the table to a file with --output")
+    if options.table or sys.stdout.isatty():
+        from mtqnet.cli.score_table import TerminalTable
+
+        return TerminalTable(options.windows)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
+    return _PipedCsv(sys.stdout, options.layout)
+
+
+def _bar(total: int, quiet: bool) -> AbstractContextManager[Advance]:
+    """Progress bar on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        return nullcontext(lambda _: None)
+    from mtqnet.cli.terminal import scoring
+
+    return scoring(total)
+
+
+def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> int:
+    """Score standard input: an audio file, or raw samples as they arrive.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: Options that do not fit.
+        EmptyAudioError: There were no samples.
+    """
+    if len(paths) > 1:
+        raise UsageError("- is standard input and must be the only path: score files in a separate command")
+    if raw.encoding not in ENCODINGS:
+        raise UsageError(f"no encoding '{raw.encoding}': expected one of {', '.join(ENCODINGS)}")
+    if sys.stdin is None:  # closed by the program that started this one
+        raise UsageError("standard input is closed: pipe a recording into this command")
+    if options.resume:
+        raise UsageError("standard input cannot be read again: omit --resume")
+    if options.sort is not None:
+        raise UsageError("--sort applies to files: omit it for standard input")
+    _check(options)
+    source = _Beginning(sys.stdin.buffer)
+    container = containers.container_of(source.head)
+    predictor = Predictor(options.model, options.threads, track=False)
+    with tables.lock(options.path) if options.path is not None else nullcontext():
+        if container is not None:
+            return _score_piped_file(source, predictor, options)
+        return _score_raw(source, predictor, raw, replace(options, windows=True))
+
+
+def _score_piped_file(source: _Beginning, predictor: Predictor, options: ScoreOptions) -> int:
+    tally = Tally()
+    with open_table(options) as table:
+        for scores in predictor.score_channels(io.BytesIO(source.read()), options.channels):
+            table.write(replace(scores, file=STDIN))
+            tally.add(scores)
+    return tally.exit_code
+
+
+def _score_raw(source: _Beginning, predictor: Predictor, raw: RawFormat, options: ScoreOptions) -> int:
+    if raw.rate is None:
+        raise UsageError(
+            "standard input is not in a known audio format, so it is taken as raw samples: give their sample rate "
+            "with --rate"
+        )
+    if options.channels == "each":
+        raise UsageError("--channels each applies to audio files: for raw samples give the number of channels")
+    channels = 1 if options.channels == "mix" else options.channels
+    stream = Stream(predictor, raw.rate, channels=channels)
+    tally = Tally()
+    with LiveLines() if _on_screen(options) else open_table(options) as table:
+        for scores in _stream_rows(stream, chunks(source, raw.encoding, channels)):
+            table.write(scores)
+            tally.add(scores)
+    if not tally.scored + tally.failed:
+        raise EmptyAudioError("there were no samples on standard input")
+    return DONE if tally.scored else tally.exit_code
+
+
+class _Beginning:
+    """A stream whose first bytes were read in advance."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.head = self._rest = stream.read(containers.HEAD_BYTES) if not os.isatty(stream.fileno()) else b""
+
+    def read1(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`; none at the end."""
+        if self._rest:
+            data, self._rest = self._rest[:size], self._rest[size:]
+            return data
+        return self._stream.read1(size)  # type: ignore[attr-defined,no-any-return]
+
+    def read(self) -> bytes:
+        """Return all remaining bytes."""
+        data, self._rest = self._rest + self._stream.read(), b""
+        return data
+
+
+def chunks(source: _Beginning, encoding: str, channels: int) -> Iterator[NDArray[Any]]:
+    """Yield raw samples (samples, channels) as they arrive; bytes of an incomplete sample wait for the rest."""
+    dtype = ENCODINGS[encoding]
+    frame = dtype.itemsize * channels
+    rest = b""
+    while data := source.read1(READ_BYTES):
+        data = rest + data
+        complete = len(data) // frame * frame
+        rest = data[complete:]
+        yield np.frombuffer(data[:complete], dtype).reshape(-1, channels)
+
+
+def _stream_rows(stream: Stream, pieces: Iterator[NDArray[Any]]) -> Iterator[Scores]:
+    for piece in pieces:
+        yield from (replace(scores, file=STDIN) for scores in stream.feed(piece))
+    yield from (replace(scores, file=STDIN) for scores in stream.finish())
+
+
+def _on_screen(options: ScoreOptions) -> bool:
+    return options.output is None and (options.table or sys.stdout.isatty())
+
+
+class LiveLines(Table):
+    """One line per second on a terminal."""
+
+    def write(self, scores: Scores) -> None:
+        """Print the scores of the last window."""
+        (window,) = scores.windows
+        values = ((target, scores.value(target.key)) for target in TARGETS)
+        text = "  ".join(spoken(target, value) for target, value in values if value is not None)
+        flags = f"  ({', '.join(scores.flags)})" if scores.flags else ""
+        print(f"{clock(window.end_s):>9}  {scores.error or text + flags}", flush=True)
+
+    def close(self, complete: bool) -> None:
+        """Nothing is left to print."""

@@ -1,0 +1,131 @@
+"""The table of `mtqnet score` on a terminal. Imported only where it is shown, because rich takes long to import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mtqnet.cli.terminal import clock, output_console
+from mtqnet.scoring import tables
+from mtqnet.scoring.scores import Results, Scores, WindowScores, digits
+from mtqnet.targets import TARGETS, Target
+
+TABLE_WIDTH = 200
+"""Characters of a line of the table in a file or a pipe"""
+MAX_NAME = 40
+"""Characters of a file name; of a longer one the end is shown"""
+POOR_GOOD = {
+    "s_mos": (2.5, 3.5),
+    "n_mos": (2.5, 3.5),
+    "g_mos": (2.5, 3.5),
+    "pesq_est": (2.0, 3.0),
+    "stoi_est": (0.75, 0.9),
+    "sdi_est": (0.3, 0.05),
+}
+"""Scores below the first value are red, from the second value on green. They have no other effect."""
+
+Valued = Scores | WindowScores
+
+
+class TerminalTable(tables.Table):
+    """A table that is printed at the end, followed by the reasons of recordings that were not scored.
+
+    Args:
+        windows: Whether there is a row for each window.
+    """
+
+    def __init__(self, windows: bool) -> None:
+        self._rows: list[Scores] = []
+        self._windows = windows
+
+    def write(self, scores: Scores) -> None:
+        """Keep a row until the end."""
+        self._rows.append(scores)
+
+    def close(self, complete: bool) -> None:  # noqa: ARG002 the rows are printed in either case
+        """Print the table."""
+        console = output_console(TABLE_WIDTH)
+        scored = [row for row in self._rows if row.error is None]
+        if scored:
+            console.print(_grid(_lines(scored, self._windows), console.encoding))
+        for row in self._rows:
+            if row.error is not None:
+                text = f"{escape(printable(_name(row, row.file or '')))}: {escape(printable(row.error))}"
+                console.print(f"[bold red]not scored[/] {text}", highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a terminal would obey, by escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _lines(rows: Sequence[Scores], windows: bool) -> list[tuple[Scores, Valued]]:
+    """Recordings, and what is shown of each: its scores or those of its windows."""
+    return [(row, shown) for row in rows for shown in (row.windows if windows else (row,))]
+
+
+def _grid(lines: Sequence[tuple[Scores, Valued]], encoding: str) -> Grid:
+    rows = [row for row, _ in lines]
+    folder = _common_folder([row.file or "" for row in rows])
+    shown = [target for target in TARGETS if any(row.value(target.key) is not None for row in rows)]
+    flagged = any(row.flags for row in rows)
+    plus_minus = "±" if encoding.lower().startswith("utf") else "+-"
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column(f"file, in {escape(printable(folder))}" if folder else "file", overflow="fold")
+    for target in shown:
+        grid.add_column(target.name.split()[0], justify="right", no_wrap=True)
+    if flagged:
+        grid.add_column("flags", style="yellow")
+    for row, scored in lines:
+        file = os.path.relpath(row.file or "", folder) if folder else row.file or ""
+        name = Text(_shortened(printable(_name(row, file))))
+        name.append(_span(scored), style="dim")
+        values = (_cell(target, scored, plus_minus) for target in shown)
+        grid.add_row(name, *values, *([" ".join(row.flags)] if flagged else []))
+    if len(lines) > 1 and all(row is scored for row, scored in lines):
+        grid.add_section()
+        means = Results(tuple(rows)).mean()
+        values = (Text(digits(target, means[target.key]), style="bold") for target in shown)
+        grid.add_row(Text(f"mean of {len(rows)}", style="bold"), *values)
+    return grid
+
+
+def _name(row: Scores, file: str) -> str:
+    return file if row.channel is None else f"{file} channel {row.channel}"
+
+
+def _span(scored: Valued) -> str:
+    """Times of a window, such as "  0:10.0 to 0:20.0"."""
+    return f"  {clock(scored.start_s)} to {clock(scored.end_s)}" if isinstance(scored, WindowScores) else ""
+
+
+def _shortened(path: str) -> str:
+    """Remove the beginning of a long path."""
+    return path if len(path) <= MAX_NAME else "..." + path[3 - MAX_NAME :]
+
+
+def _cell(target: Target, row: Valued, plus_minus: str) -> Text:
+    value = row.value(target.key)
+    if value is None:
+        return Text("-", style="dim")
+    poor, good = (end if target.higher_is_better else -end for end in POOR_GOOD[target.key])
+    height = value if target.higher_is_better else -value
+    colour = "green" if height >= good else "red" if height < poor else "yellow"
+    cell = Text(digits(target, value), style=colour)
+    interval = row.intervals.get(target.key)
+    if interval is not None and not target.log:  # intervals on a logarithmic scale are not symmetric
+        cell.append(f" {plus_minus}{digits(target, (interval.high - interval.low) / 2)}", style="dim")
+    return cell
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    """The folder that all files share, if naming it once makes the table narrower; else nothing."""
+    if len(files) < 2 or len({Path(file).is_absolute() for file in files}) > 1:
+        return ""
+    return os.path.commonpath([Path(file).parent for file in files])
