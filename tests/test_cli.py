@@ -16,7 +16,7 @@ import soundfile as sf
 
 from mtqnet import __version__
 from mtqnet.audio.flags import markdown
-from mtqnet.cli import console
+from mtqnet.cli import score_run
 from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
 from mtqnet.targets import KEYS
@@ -131,9 +131,9 @@ def test_one_and_two_jobs_give_the_same_bytes(toy_model: Path, folder: Path) -> 
 
 def test_a_folder_is_shared_among_cores_when_it_is_worth_it() -> None:
     def processes(recordings: int, **options: int) -> int:
-        return console._processes(console.ScoreOptions(**options), recordings)  # type: ignore[arg-type]
+        return score_run._processes(score_run.ScoreOptions(**options), recordings)  # type: ignore[arg-type]
 
-    assert processes(1) <= 1 and processes(console.WORTH_A_PROCESS - 1) <= 1
+    assert processes(1) <= 1 and processes(batch.FILES_PER_PROCESS - 1) <= 1
     assert processes(1_000_000) == batch.cores()
     assert processes(1_000_000, threads=2) == 1
     assert processes(1_000_000, jobs=3) == 3
@@ -229,7 +229,7 @@ def test_good_file_among_bad_ones_is_scored(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("score", "{empty_folder}"), 2, "no audio in"),
+        (("score", "{empty_folder}"), 2, "no recordings in"),
         (("score", "{good}", "--model", "nonesuch"), 2, "no model named 'nonesuch'"),
         (("score", "{good}", "--model", "gone.onnx"), 2, "no such model file"),
         (("score", "{good}", "--output", "scores.xlsx"), 2, ".parquet"),

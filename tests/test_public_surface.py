@@ -23,12 +23,14 @@ def loaded_after(code: str) -> set[str]:
 def test_exported_names_are_these() -> None:
     assert sorted(mtqnet.__all__) == [
         "AudioError",
+        "COLUMNS",
         "CorpusError",
         "MissingExtraError",
         "ModelError",
         "MtqnetError",
         "NoAudioFoundError",
         "Predictor",
+        "Results",
         "Scores",
         "Stream",
         "TARGETS",

@@ -81,10 +81,10 @@ def test_an_empty_path_is_refused(path: str | Path) -> None:
         assert expand([path])[0].path == path
 
 
-@pytest.mark.parametrize("name", ["call.m4a", "call.AMR", "call.3gp", "call.webm", "call.wma", "film.mov", "a.opus"])
-def test_recordings_in_other_containers_are_rows_not_omissions(
-    tmp_path: Path, toy_model: Path, name: str
-) -> None:
+@pytest.mark.parametrize(
+    "name", ["call.m4a", "call.AMR", "call.3gp", "call.webm", "call.wma", "film.mov", "a.opus"]
+)
+def test_recordings_in_other_containers_are_rows_not_omissions(tmp_path: Path, toy_model: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"not decodable" * 50)
     (row,) = Predictor(toy_model).score_jobs(expand([tmp_path]))
     assert row.file == str(tmp_path / name)
@@ -99,7 +99,7 @@ def test_what_cannot_be_opened_is_a_row_with_its_reason(tmp_path: Path, good_fil
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.wav")
     with socket.socket(socket.AF_UNIX) as listener:
-        here = os.getcwd()
+        here = Path.cwd()
         os.chdir(tmp_path)  # the path of a socket is limited to 108 bytes
         try:
             listener.bind("sock.wav")
@@ -144,11 +144,11 @@ def test_missing_permission_is_a_row(
 
 @POSIX
 def test_a_folder_whose_path_is_too_long_is_a_row(tmp_path: Path) -> None:
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(tmp_path)
     try:
         for _ in range(60):
-            os.mkdir("d" * 80)
+            Path("d" * 80).mkdir()
             os.chdir("d" * 80)
     finally:
         os.chdir(here)
@@ -158,11 +158,11 @@ def test_a_folder_whose_path_is_too_long_is_a_row(tmp_path: Path) -> None:
 
 @POSIX
 def test_a_thousand_levels_of_folders_are_searched(tmp_path: Path) -> None:
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(tmp_path)
     try:
         for _ in range(1200):
-            os.mkdir("d")
+            Path("d").mkdir()
             os.chdir("d")
         Path("deep.wav").touch()
     finally:
@@ -180,7 +180,9 @@ def test_paths_that_cannot_exist_are_rows(toy_model: Path, path: str) -> None:
 
 
 @POSIX
-@given(st.lists(st.sampled_from([b"\\", b"x", b"5", b"c", b"ff", b"\xff", b"\xc3", b"\xa9", b"a", b"\xed\xa0\x80"])))
+@given(
+    st.lists(st.sampled_from([b"\\", b"x", b"5", b"c", b"ff", b"\xff", b"\xc3", b"\xa9", b"a", b"\xed\xa0\x80"]))
+)
 def test_path_and_text_are_inverse(parts: list[bytes]) -> None:
     name = b"n" + b"".join(parts)
     text = path_to_text(os.fsdecode(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from mtqnet.audio.analysis import analyse
 from mtqnet.audio.flags import BY_KEY
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError, UsageError
+from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS, TARGETS
 
@@ -164,12 +165,12 @@ def test_files_come_in_order_and_no_file_ends_them(
     assert [row.error is None for row in scores] == [False, True, False, True]
 
 
-def test_files_are_scored_as_they_are_asked_for(predictor: Predictor, good_file: Path) -> None:
-    def paths() -> object:
-        yield good_file
-        raise RuntimeError("asked for too much")
+def test_jobs_are_scored_as_rows_are_requested(predictor: Predictor, good_file: Path) -> None:
+    def jobs() -> Iterator[Job]:
+        yield Job(good_file)
+        raise RuntimeError("more than one was taken")
 
-    assert next(predictor.score_files(paths())).error is None  # type: ignore[arg-type]
+    assert next(predictor.score_jobs(jobs())).error is None
 
 
 def test_what_nobody_foresaw_becomes_an_error_named_by_its_kind(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import os
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from mtqnet.audio.reading import Channels
 from mtqnet.errors import UsageError
 from mtqnet.scoring import tables
-from mtqnet.scoring.resume import Wanted, reopen
+from mtqnet.scoring.batch import path_to_text
+from mtqnet.scoring.resume import SourceLog, Wanted, reopen, state
 from mtqnet.scoring.scores import Scores, WindowScores
 from mtqnet.scoring.tables import RECORDINGS, WINDOWS, Layout
 from mtqnet.targets import KEYS
@@ -33,7 +38,19 @@ def row(file: str) -> Scores:
 
 
 def wanted(layout: Layout, files: tuple[str, ...] = FILES) -> Wanted:
-    return Wanted(files, "ab", "1", layout)
+    return Wanted([Path(file) for file in files], "ab", "1", layout)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative names are those of the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def log_of(path: Path) -> SourceLog:
+    log = SourceLog(path, empty=False)
+    log.close()
+    return log
 
 
 def unbroken(path: Path, layout: Layout, files: tuple[str, ...] = FILES) -> bytes:
@@ -52,8 +69,8 @@ def interrupted(path: Path, layout: Layout, files: tuple[str, ...]) -> None:
 
 def resumed(path: Path, layout: Layout, files: tuple[str, ...] = FILES) -> list[str]:
     """Goes on to the end; the files that had to be scored."""
-    reopened = reopen(path, wanted(layout, files))
-    left = [file for file in files if file not in reopened.done]
+    reopened = reopen(path, wanted(layout, files), log_of(path))
+    left = [file for file in files if Path(file) not in reopened.done]
     with reopened.table as table:
         for file in left:
             table.write(row(file))
@@ -73,15 +90,22 @@ def test_an_interrupted_table_becomes_the_unbroken_one(
     assert path.read_bytes() == whole
     again = {"bad.wav"} if layout is RECORDINGS else {"bad.wav", *FILES[max(0, done - 1) : done]}
     assert set(left) == set(FILES[done:]) | (again & set(FILES[:done]))
-    assert sorted(tmp_path.iterdir()) == sorted([path, tmp_path / f"whole{suffix}"])
+    names = {path.name, f"whole{suffix}", f".{path.name}.sources.jsonl"}
+    assert {found.name for found in tmp_path.iterdir()} == names
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["recordings", "windows"])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_wherever_a_write_was_cut_short(tmp_path: Path, suffix: str, layout: Layout) -> None:
+def test_wherever_a_write_was_cut_short(
+    tmp_path: Path, suffix: str, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = unbroken(tmp_path / f"whole{suffix}", layout, FILES[:3])
     path = tmp_path / f"t{suffix}"
-    for length in range(len(whole)):  # inside a quoted cell and inside a letter of two bytes, too
+    log_of(path)
+    monkeypatch.setattr(SourceLog, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(SourceLog, "get", lambda *_: None)
+    monkeypatch.setattr(SourceLog, "close", lambda _: None)
+    for length in range(0, len(whole), 1 if suffix == ".csv" else 3):  # also inside a quoted cell or a character
         path.write_bytes(whole[:length])
         resumed(path, layout, FILES[:3])
         assert path.read_bytes() == whole, length
@@ -101,7 +125,7 @@ def test_an_interrupted_resume_loses_nothing(tmp_path: Path) -> None:
         whole = unbroken(tmp_path / f"whole{suffix}", RECORDINGS)
         path = tmp_path / f"t{suffix}"
         interrupted(path, RECORDINGS, FILES[3:4])
-        with pytest.raises(KeyboardInterrupt), reopen(path, wanted(RECORDINGS)).table as table:
+        with pytest.raises(KeyboardInterrupt), reopen(path, wanted(RECORDINGS), log_of(path)).table as table:
             table.write(row("a.wav"))
             raise KeyboardInterrupt
         assert resumed(path, RECORDINGS) == [FILES[1], "bad.wav", "e.wav"]
@@ -109,7 +133,7 @@ def test_an_interrupted_resume_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"model_sha256": "cd"}, {"version": "2"}])
-def test_rows_of_another_model_or_version_are_scored_anew(tmp_path: Path, change: dict[str, str]) -> None:
+def test_rows_of_another_model_or_version_are_scored_again(tmp_path: Path, change: dict[str, str]) -> None:
     path = tmp_path / "t.csv"
     with tables.create(path) as table:
         table.write(dataclasses.replace(row("a.wav"), **change))  # type: ignore[arg-type]
@@ -125,7 +149,7 @@ def test_rows_of_other_recordings_stay(tmp_path: Path) -> None:
     assert path.read_bytes() == unbroken(tmp_path / "whole.csv", RECORDINGS, ("other.wav", "a.wav", "d.wav"))
 
 
-def test_a_complete_parquet_file_is_gone_on_with_too(tmp_path: Path) -> None:
+def test_a_complete_parquet_file_is_completed_too(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     unbroken(path, RECORDINGS, FILES[:2])
     assert resumed(path, RECORDINGS) == list(FILES[2:])
@@ -139,5 +163,112 @@ def test_a_file_that_is_no_such_table_is_refused_and_left_alone(tmp_path: Path, 
     for content in (path.read_bytes(), b'{"name": "Anna"}\n[1]\n', b"a,b\n1,2\n3,4\n"):
         path.write_bytes(content)
         with pytest.raises(UsageError, match="name another output"):
-            reopen(path, wanted(RECORDINGS))
+            reopen(path, wanted(RECORDINGS), log_of(path))
         assert path.read_bytes() == content
+
+
+def completed(path: Path, recordings: tuple[Path, ...]) -> list[str]:
+    """Complete a table as the command does; return the recordings that were scored."""
+    log = SourceLog(path, empty=False)
+    reopened = reopen(path, Wanted(recordings, "ab", "1", RECORDINGS), log)
+    left = [recording for recording in recordings if recording not in reopened.done]
+    with reopened.table as table:
+        for recording in left:
+            log.add(recording, state(recording))
+            table.write(row(str(recording)))
+    log.close()
+    return [recording.name for recording in left]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_recording_that_was_replaced_is_scored_again(tmp_path: Path, suffix: str) -> None:
+    table, recordings = tmp_path / f"t{suffix}", (tmp_path / "a.wav", tmp_path / "b.wav")
+    for recording in recordings:
+        recording.write_bytes(b"first")
+        os.utime(recording, ns=(0, 10**18))
+    assert completed(table, recordings) == ["a.wav", "b.wav"]
+    assert completed(table, recordings) == []
+    recordings[0].write_bytes(b"other")  # the same size, and older than before
+    os.utime(recordings[0], ns=(0, 10**17))
+    assert completed(table, recordings) == ["a.wav"]
+    recordings[1].write_bytes(b"longer than before")
+    os.utime(recordings[1], ns=(0, 10**18))
+    assert completed(table, recordings) == ["b.wav"]
+    assert completed(table, recordings) == []
+
+
+def test_without_a_log_files_newer_than_the_table_are_scored_again(tmp_path: Path) -> None:
+    table, recordings = tmp_path / "t.csv", (tmp_path / "a.wav", tmp_path / "b.wav")
+    for recording in recordings:
+        recording.write_bytes(b"first")
+        os.utime(recording, ns=(0, 10**18))
+    completed(table, recordings)
+    (tmp_path / ".t.csv.sources.jsonl").unlink()
+    os.utime(recordings[1], ns=(0, table.stat().st_mtime_ns + 10**9))
+    assert completed(table, recordings) == ["b.wav"]
+
+
+def test_two_spellings_of_a_path_are_one_recording(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.wav").write_bytes(b"first")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    table = tmp_path / "t.csv"
+    assert completed(table, (tmp_path / "a.wav",)) == ["a.wav"]
+    for spelling in (Path("a.wav"), tmp_path / "sub" / ".." / "a.wav", Path("link.wav")):
+        assert completed(table, (spelling,)) == []
+        (found,) = csv.DictReader(table.read_text().splitlines())
+        assert found["file"] == str(spelling)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_names_that_look_alike_are_different_recordings(tmp_path: Path) -> None:
+    names = (b"\xff.wav", b"\\xff.wav", b"\\x5cxff.wav", b"\xfe.wav")
+    recordings = tuple(tmp_path / os.fsdecode(name) for name in names)
+    for recording in recordings:
+        recording.touch()
+    texts = {path_to_text(recording) for recording in recordings}
+    assert len(texts) == len(recordings)
+    log = SourceLog(tmp_path / "t.csv", empty=True)
+    with tables.create(tmp_path / "t.csv") as table:
+        log.add(recordings[0], state(recordings[0]))
+        table.write(row(path_to_text(recordings[0])))
+    log.close()
+    reopened = reopen(tmp_path / "t.csv", Wanted(recordings, "ab", "1", RECORDINGS), log_of(tmp_path / "t.csv"))
+    reopened.table.close(complete=True)
+    assert reopened.done == {recordings[0]}
+
+
+@pytest.mark.parametrize(("channels", "kept"), [("mix", [None]), ("each", []), (2, [2])])
+def test_rows_of_another_choice_of_channels_are_scored_again(
+    tmp_path: Path, channels: Channels, kept: list[int | None]
+) -> None:
+    for number in (None, 1, 2):
+        with tables.create(tmp_path / "t.csv") as table:
+            table.write(dataclasses.replace(row("a.wav"), channel=number))
+        reopened = reopen(
+            tmp_path / "t.csv",
+            Wanted([Path("a.wav")], "ab", "1", RECORDINGS, channels),
+            log_of(tmp_path / "t.csv"),
+        )
+        reopened.table.close(complete=False)
+        assert bool(reopened.done) == (number in kept)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1PAR1", b"PAR1" + bytes(3000) + b"PAR1", b"text"])
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(UsageError, match="not a table"):
+        reopen(tmp_path / "t.parquet", wanted(RECORDINGS), log_of(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("content", ['{"file":' + "[" * 100_000, "[" * 100_000, "9" * 10_000])
+def test_deeply_nested_json_lines_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.jsonl").write_text(content + "\n")
+    with pytest.raises(UsageError, match="name another output"):
+        reopen(tmp_path / "t.jsonl", wanted(RECORDINGS), log_of(tmp_path / "t.jsonl"))
+
+
+def test_long_cells_are_read(tmp_path: Path) -> None:
+    with tables.create(tmp_path / "t.csv") as table:
+        table.write(dataclasses.replace(row("a.wav"), flags=("x" * 300_000,)))
+    assert resumed(tmp_path / "t.csv", RECORDINGS, ("a.wav",)) == []

@@ -68,13 +68,12 @@ def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         "import os, signal, sys\n"
         "if 'mtqnet.scoring.worker_process' in sys.orig_argv:\n"
         "    from mtqnet.audio import decoding\n"
-        "    from mtqnet.scoring import predictor\n"
-        "    before = predictor.open_source\n"
+        "    before = decoding.open_source\n"
         "    def open_source(path):\n"
         "        if 'killer' in str(path):\n"
         f"            {what}\n"
         "        return before(path)\n"
-        "    predictor.open_source = open_source\n"
+        "    decoding.open_source = open_source\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
 
@@ -145,7 +144,8 @@ def test_rows_that_are_not_requested_leave_no_process(toy_model: Path, good_file
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     if sys.platform == "linux":
-        assert not [pid for pid in children(os.getpid()) if "worker_process" in Path(f"/proc/{pid}/cmdline").read_text()]
+        commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children(os.getpid())]
+        assert not [command for command in commands if "worker_process" in command]
 
 
 class PickyError(Exception):

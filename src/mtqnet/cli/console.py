@@ -13,6 +13,7 @@ from mtqnet.errors import UsageError
 
 ENGINES = ("local", "ray")
 
+
 def need_engine(name: str) -> str:
     """The name of what the work is done by. Raises UsageError for one that is none."""
     if name not in ENGINES:

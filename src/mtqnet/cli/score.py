@@ -13,6 +13,7 @@ from mtqnet.integrations.ray.options import MEMORY_GB, SHARD_SIZE
 FILES, RAW, CLUSTER = "Recordings and table", "Raw samples on standard input", "Cluster (--engine ray)"
 """Groups of options in the help"""
 
+
 def _explain(wanted: bool) -> None:
     if wanted:
         from mtqnet.cli.console import show_flags, show_targets
@@ -24,10 +25,13 @@ def _explain(wanted: bool) -> None:
 
 Explain = Annotated[
     bool,
-    typer.Option("--explain", callback=_explain, is_eager=True, help="Describe the scores and the flags, and exit."),
+    typer.Option(
+        "--explain", callback=_explain, is_eager=True, help="Describe the scores and the flags, and exit."
+    ),
 ]
 Paths = Annotated[
-    list[str], typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.", show_default=False)
+    list[str],
+    typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.", show_default=False),
 ]
 Output = Annotated[
     str | None,
@@ -51,11 +55,15 @@ Windows = Annotated[
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Keep the rows of --output whose model, version and file are unchanged; score the rest."),
+    typer.Option(
+        "--resume", help="Keep the rows of --output whose model, version and file are unchanged; score the rest."
+    ),
 ]
 Sort = Annotated[
     str | None,
-    typer.Option("--sort", help="Sort by a score, worst first, for example g_mos; or by file.", show_default=False),
+    typer.Option(
+        "--sort", help="Sort by a score, worst first, for example g_mos; or by file.", show_default=False
+    ),
 ]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the table for people even if the output is a pipe.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")]
@@ -76,7 +84,9 @@ ShardSize = Annotated[
 ]
 WorkerMemory = Annotated[
     float,
-    typer.Option("--worker-memory", min=0, help="Memory limit per process in GB. 0: no limit.", rich_help_panel=CLUSTER),
+    typer.Option(
+        "--worker-memory", min=0, help="Memory limit per process in GB. 0: no limit.", rich_help_panel=CLUSTER
+    ),
 ]
 
 HELP = (
@@ -128,15 +138,8 @@ def score(
 ) -> None:
     """Score files and folders into a table."""
     from mtqnet.cli.options import need_engine
-    from mtqnet.cli.score_run import (
-        STDIN,
-        RawFormat,
-        ScoreOptions,
-        channels_of,
-        need_engine,
-        score_paths,
-        score_stdin,
-    )
+    from mtqnet.cli.score_run import STDIN, RawFormat, ScoreOptions, score_paths, score_stdin
+    from mtqnet.scoring.batch import parse_channels
 
     if need_engine(engine) == "ray":
         from mtqnet.cli.ray_console import score_sources
@@ -145,7 +148,7 @@ def score(
         scale = ScaleOptions(model, address, jobs, threads or 1, shard_size, windows, resume, worker_memory)
         raise typer.Exit(score_sources(paths, output, scale, quiet))
     options = ScoreOptions(
-        output, model, channels_of(channels), windows, resume, sort, table, quiet, jobs, threads
+        output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, threads
     )  # fmt: skip
     if STDIN in paths:
         raise typer.Exit(score_stdin(RawFormat(rate, encoding), options, paths))

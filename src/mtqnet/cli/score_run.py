@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from mtqnet.scoring.stream import ENCODINGS, Stream
 from mtqnet.scoring.tables import Layout, Table
 from mtqnet.targets import TARGETS
 
-__all__ = ["STDIN", "RawFormat", "ScoreOptions", "Tally", "channels_of", "score_paths", "score_stdin"]
+__all__ = ["STDIN", "RawFormat", "ScoreOptions", "Tally", "score_paths", "score_stdin"]
 
 STDIN = "-"
 """Path of standard input, also in the column `file`"""
@@ -80,15 +80,6 @@ class RawFormat:
     """Key of stream.ENCODINGS"""
 
 
-def channels_of(text: str) -> Channels:
-    """Parse the option --channels. Raises UsageError."""
-    if text in ("mix", "each"):
-        return text  # type: ignore[return-value]
-    if text.isascii() and text.isdecimal() and 0 < int(text[:4]) == int(text):
-        return int(text)
-    raise UsageError(f"--channels {text}: expected mix, each or the number of a channel, counted from 1")
-
-
 def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
     """Score files and folders into a table.
 
@@ -106,6 +97,8 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
             tables.check_not_input(options.path, (job.path for job in jobs))
             stack.enter_context(tables.lock(options.path))
         log = _source_log(options)
+        if log is not None:
+            stack.callback(log.close)
         opened = _open(options, jobs, log)
         missing = [job for job in jobs if job.path not in opened.done]
         tally = Tally(kept=len(jobs) - len(missing))
@@ -131,7 +124,9 @@ def _check(options: ScoreOptions) -> None:
     if options.sort is not None:
         sort_key(options.sort)
         if options.output is not None:
-            raise UsageError("--sort applies to output on the terminal or in a pipe: omit --output, or omit --sort")
+            raise UsageError(
+                "--sort applies to output on the terminal or in a pipe: omit --output, or omit --sort"
+            )
 
 
 def _source_log(options: ScoreOptions) -> SourceLog | None:
@@ -158,7 +153,7 @@ def open_table(options: ScoreOptions) -> Table:
     return _on_stdout(options) if options.path is None else tables.create(options.path, options.layout)
 
 
-def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> Iterator[Scores]:
+def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> Generator[Scores]:
     """Score jobs in separate processes and record the state of their files."""
     from mtqnet.scoring.workers import Setting, score_jobs
 
@@ -303,7 +298,7 @@ def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> 
 def _score_piped_file(source: _Beginning, predictor: Predictor, options: ScoreOptions) -> int:
     tally = Tally()
     with open_table(options) as table:
-        for scores in predictor.score_channels(io.BytesIO(source.read()), options.channels):
+        for scores in predictor.score_rows(io.BytesIO(source.read()), channels=options.channels):
             table.write(replace(scores, file=STDIN))
             tally.add(scores)
     return tally.exit_code

@@ -14,14 +14,80 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtqnet.audio.containers import AUDIO_SUFFIXES
+from mtqnet.audio.reading import Channels
 from mtqnet.errors import MtqnetError, NoAudioFoundError, UnreadableError, UsageError
 
 PathLike = str | os.PathLike[str]
 
 MEDIA_SUFFIXES = AUDIO_SUFFIXES | frozenset(
-    ".3g2 .3ga .3gp .3gpp .aac .ac3 .act .aiffc .alac .amr .ape .asf .avi .awb .caff .dff .ds2 .dsf .dss .dts .dvf .eac3 "
-    ".f4a .f4v .flv .g711 .g722 .g726 .g729 .gsm .m2ts .m4a .m4b .m4p .m4r .m4v .mka .mkv .mov .mp1 .mp2 .mp4 .mpa .mpc "
-    ".mpeg .mpg .mpga .msv .mts .oga .ogv .ogx .opus .pcm .qcp .ra .raw .silk .spx .tta .vob .vox .webm .wma .wmv .wv".split()
+    [
+        ".3g2",
+        ".3ga",
+        ".3gp",
+        ".3gpp",
+        ".aac",
+        ".ac3",
+        ".act",
+        ".aiffc",
+        ".alac",
+        ".amr",
+        ".ape",
+        ".asf",
+        ".avi",
+        ".awb",
+        ".caff",
+        ".dff",
+        ".ds2",
+        ".dsf",
+        ".dss",
+        ".dts",
+        ".dvf",
+        ".eac3",
+        ".f4a",
+        ".f4v",
+        ".flv",
+        ".g711",
+        ".g722",
+        ".g726",
+        ".g729",
+        ".gsm",
+        ".m2ts",
+        ".m4a",
+        ".m4b",
+        ".m4p",
+        ".m4r",
+        ".m4v",
+        ".mka",
+        ".mkv",
+        ".mov",
+        ".mp1",
+        ".mp2",
+        ".mp4",
+        ".mpa",
+        ".mpc",
+        ".mpeg",
+        ".mpg",
+        ".mpga",
+        ".msv",
+        ".mts",
+        ".oga",
+        ".ogv",
+        ".ogx",
+        ".opus",
+        ".pcm",
+        ".qcp",
+        ".ra",
+        ".raw",
+        ".silk",
+        ".spx",
+        ".tta",
+        ".vob",
+        ".vox",
+        ".webm",
+        ".wma",
+        ".wmv",
+        ".wv",
+    ]
 )
 """Suffixes of files that a folder is searched for. Each of them gets a row, with scores or with a reason."""
 
@@ -99,7 +165,7 @@ def find_jobs(folder: PathLike) -> list[Job]:
     while folders:
         here = folders.pop()
         try:
-            status = os.stat(here)
+            status = os.stat(here)  # noqa: PTH116 a Path takes longer
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
@@ -161,13 +227,26 @@ def worthwhile_processes(jobs: int) -> int:
     return max(1, min(cores(), jobs // FILES_PER_PROCESS))
 
 
+def parse_channels(text: str) -> Channels:
+    """Parse a choice of channels: mix, each, or a number from 1. Raises UsageError."""
+    if text == "mix":
+        return "mix"
+    if text == "each":
+        return "each"
+    if text.isascii() and text.isdecimal() and len(text) < 4 and int(text) > 0:
+        return int(text)
+    raise UsageError(f"channels {text[:40]!r}: expected mix, each or the number of a channel, counted from 1")
+
+
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _no_audio(folder: PathLike) -> NoAudioFoundError:
-    return NoAudioFoundError(f"no recordings in {path_to_text(folder)}: files are selected by their suffix, such as .wav")
+    return NoAudioFoundError(
+        f"no recordings in {path_to_text(folder)}: files are selected by their suffix, such as .wav"
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 from mtqnet.audio import reading
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import AudioError, TooShortError
-from mtqnet.scoring.predictor import Audio, PathLike, Predictor, as_samples, cached
+from mtqnet.scoring.batch import PathLike
+from mtqnet.scoring.predictor import Audio, Predictor, as_samples, cached
 from mtqnet.scoring.scores import Scores, Track
 
 STRETCH_S = 3.0

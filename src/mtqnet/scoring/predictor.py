@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtqnet import __version__
-from mtqnet.audio import flags, windows
+from mtqnet.audio import decoding, flags, windows
 from mtqnet.audio.analysis import AnalysedSignal, analyse
-from mtqnet.audio.decoding import ArraySource, AudioSource, open_source
+from mtqnet.audio.decoding import ArraySource, AudioSource
 from mtqnet.audio.level import FRAME
 from mtqnet.audio.reading import Channels, MonoSignal, check_no_rate, signals
 from mtqnet.audio.resampling import SAMPLE_RATE
@@ -68,12 +68,12 @@ class Predictor:
         return _unpickled, self._arguments
 
     @overload
-    def score(self, audio: Audio, rate: float | None = None, *, channels: Literal["mix"] | int = "mix") -> Scores: ...
+    def score(
+        self, audio: Audio, rate: float | None = None, *, channels: Literal["mix"] | int = "mix"
+    ) -> Scores: ...
     @overload
     def score(self, audio: Audio, rate: float | None = None, *, channels: Literal["each"]) -> Results: ...
-    def score(
-        self, audio: Audio, rate: float | None = None, *, channels: Channels = "mix"
-    ) -> Scores | Results:
+    def score(self, audio: Audio, rate: float | None = None, *, channels: Channels = "mix") -> Scores | Results:
         """Score one recording.
 
         Args:
@@ -97,7 +97,12 @@ class Predictor:
         return Results(tuple(rows)) if channels == "each" else rows[0]
 
     def score_files(
-        self, paths: PathLike | Iterable[PathLike], *, jobs: int = 0, channels: Channels = "mix", progress: bool = False
+        self,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        jobs: int = 0,
+        channels: Channels = "mix",
+        progress: bool = False,
     ) -> Results:
         """Score files and folders.
 
@@ -121,14 +126,14 @@ class Predictor:
             from mtqnet.scoring.workers import Setting, score_jobs
 
             model, threads, _ = self._arguments
-            rows = score_jobs(Setting(model, threads or 1, channels), processes, todo)
+            rows: Iterable[Scores] = score_jobs(Setting(model, threads or 1, channels), processes, todo)
         else:
             rows = self.score_jobs(todo, channels)
         if progress:
             from rich.progress import track
 
             total = len(todo) if channels != "each" else None
-            rows = iter(track(rows, description="scoring", total=total))
+            rows = track(rows, description="scoring", total=total)
         return Results(tuple(rows))
 
     def score_jobs(self, jobs: Iterable[Job], channels: Channels = "mix") -> Iterator[Scores]:
@@ -149,7 +154,7 @@ class Predictor:
 
     def score_rows(self, audio: Audio, rate: float | None = None, channels: Channels = "mix") -> list[Scores]:
         """Score one recording like `score`; return a list with one entry, or for "each" one per channel."""
-        file = cast(PathLike, audio) if isinstance(audio, (str, os.PathLike)) else None
+        file = audio if isinstance(audio, (str, os.PathLike)) else None
         try:
             source = _source(audio, rate)
         except AudioError as error:
@@ -157,7 +162,11 @@ class Predictor:
         return [self._score_signal(signal, file) for signal in signals(source, channels)]
 
     def failed(
-        self, error: Exception, file: PathLike | None = None, duration_s: float | None = None, channel: int | None = None
+        self,
+        error: Exception,
+        file: PathLike | None = None,
+        duration_s: float | None = None,
+        channel: int | None = None,
     ) -> Scores:
         """Return the entry of a recording that was not scored because of `error`."""
         return failed(self.record, error, file, duration_s, channel)
@@ -251,7 +260,7 @@ class _Window:
 def _source(audio: Audio, rate: float | None) -> AudioSource:
     if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
         check_no_rate(rate)
-        return open_source(cast(Any, audio))
+        return decoding.open_source(cast(Any, audio))
     return ArraySource(as_samples(audio), None if rate is None else as_rate(rate))
 
 
@@ -342,7 +351,7 @@ def score(
     if several or (isinstance(audio, (str, os.PathLike)) and batch.is_folder(audio)):
         check_no_rate(rate)
         return cached(model).score_files(audio, channels=channels)
-    return cached(model).score(audio, rate, channels=channels)  # type: ignore[call-overload,no-any-return]
+    return cached(model).score(audio, rate, channels=channels)
 
 
 def cached(model: PathLike) -> Predictor:

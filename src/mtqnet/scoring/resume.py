@@ -157,21 +157,21 @@ class _Selection:
         """Whether these are all rows of a recording. The run may have ended between the rows of the last one."""
         if last and (self.wanted.layout is WINDOWS or self.wanted.channels == "each"):
             return False
-        channels = self.wanted.channels
-        selected = {
-            "mix": lambda cell: not cell,
-            "each": bool,
-        }.get(str(channels), lambda cell: str(cell) == str(channels))
         same = (self.wanted.model_sha256, self.wanted.version)
         return all(
-            (row["model_sha256"], row["version"]) == same and not row["error"] and selected(row["channel"])
+            (row["model_sha256"], row["version"]) == same and not row["error"] and self._selected(row["channel"])
             for row in group
         )
 
+    def _selected(self, cell: object) -> bool:
+        """Whether a cell of the column `channel` is one that was requested."""
+        channels = self.wanted.channels
+        return bool(cell) if channels == "each" else not cell if channels == "mix" else str(cell) == str(channels)
+
     def _changed(self, path: Path) -> bool:
         now, scored = state(path), self.log.get(path)
-        if now is None:
-            return True
+        if now is None:  # a file that no longer exists keeps its row
+            return False
         return now[1] > self.table_modified_ns if scored is None else now != scored
 
 
@@ -237,7 +237,9 @@ def _read(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
     read = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}[path.suffix.lower()]
     for row in read(path):
         if tuple(row) != layout.columns:
-            raise UsageError(f"{path} has other columns than this run writes: name another output, or omit --resume")
+            raise UsageError(
+                f"{path} has other columns than this run writes: name another output, or omit --resume"
+            )
         yield row
 
 

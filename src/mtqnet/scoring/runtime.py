@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.resampling import Samples
 from mtqnet.audio.features import FEATURES, peak_normalised
+from mtqnet.audio.resampling import Samples
 from mtqnet.audio.windows import pad
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring.models import ModelRecord

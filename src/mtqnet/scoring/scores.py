@@ -157,7 +157,9 @@ class Scores:
         if self.error is not None:
             return f"{self._name}: not scored: {self.error}"
         values = ((target, self.value(target.key), self.intervals.get(target.key)) for target in TARGETS)
-        text = "  ".join(spoken(target, value, interval) for target, value, interval in values if value is not None)
+        text = "  ".join(
+            spoken(target, value, interval) for target, value, interval in values if value is not None
+        )
         return f"{self._name}: {text}" + (f"  ({', '.join(self.flags)})" if self.flags else "")
 
     def __repr__(self) -> str:
@@ -178,7 +180,11 @@ class Scores:
         for target in TARGETS:
             value, interval = self.value(target.key), self.intervals.get(target.key)
             if value is not None:
-                ends = "" if interval is None else f"{digits(target, interval.low)} to {digits(target, interval.high)}"
+                ends = (
+                    ""
+                    if interval is None
+                    else f"{digits(target, interval.low)} to {digits(target, interval.high)}"
+                )
                 rows.append((target.name, digits(target, value), ends, f"{target.low:g} to {target.high:g}"))
         flags = f"<p>Flags: {html.escape(', '.join(self.flags))}</p>" if self.flags else ""
         caption = f"<p><b>{html.escape(self._name)}</b></p>"
@@ -258,16 +264,18 @@ class Results(Sequence[Scores]):
             import pandas as pd
         except ImportError:
             try:
-                import polars as pl
+                import polars as pl  # type: ignore[import-not-found]
             except ImportError:
                 raise UsageError("to_frame() needs pandas or polars: pip install pandas") from None
             schema = {name: pl.Float64 if name in (*KEYS, *ENDS, "duration_s") else None for name in COLUMNS}
             return pl.DataFrame(columns, schema=schema, strict=False)
         numbers = {name: np.array(columns[name], dtype=np.float64) for name in (*KEYS, *ENDS, "duration_s")}
-        return pd.DataFrame(columns | numbers | {"channel": pd.array(columns["channel"], dtype="Int64")})
+        return pd.DataFrame(columns | numbers | {"channel": pd.Series(columns["channel"], dtype="Int64")})
 
     def __repr__(self) -> str:
-        means = "".join(f", mean {spoken(BY_KEY[key], value)}" for key, value in self.mean().items() if key == "g_mos")
+        means = "".join(
+            f", mean {spoken(BY_KEY[key], value)}" for key, value in self.mean().items() if key == "g_mos"
+        )
         return f"Results({len(self)} recordings, {len(self.failed)} not scored{means})"
 
     def _repr_html_(self) -> str:

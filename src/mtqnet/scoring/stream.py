@@ -21,8 +21,9 @@ from mtqnet.audio.flags import MIN_DURATION_S
 from mtqnet.audio.resampling import SAMPLE_RATE, Resampler, Samples, check_rate
 from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import UsageError
+from mtqnet.scoring.batch import PathLike
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.scoring.predictor import PathLike, Predictor, as_rate, cached
+from mtqnet.scoring.predictor import Predictor, as_rate, cached
 from mtqnet.scoring.scores import Scores, WindowScores
 
 HOP_S = 1.0

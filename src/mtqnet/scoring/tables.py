@@ -245,10 +245,13 @@ def _to_parquet(lines: Path, path: Path, layout: Layout) -> None:
     import pyarrow.parquet as pq
 
     schema = parquet_schema(layout)
-    with replacement(path) as unfinished:
-        with lines.open(encoding="utf-8", newline="") as stream, pq.ParquetWriter(unfinished, schema) as file:
-            while group := [json.loads(line) for line in islice(stream, ROW_GROUP)]:
-                file.write_table(pa.Table.from_pylist(group, schema=schema))
+    with (
+        replacement(path) as unfinished,
+        lines.open(encoding="utf-8", newline="") as stream,
+        pq.ParquetWriter(unfinished, schema) as file,
+    ):
+        while group := [json.loads(line) for line in islice(stream, ROW_GROUP)]:
+            file.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 @contextmanager
@@ -316,7 +319,9 @@ def _locked(file: Path, path: Path) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"another run is writing {path}: wait until it ends, or name another output") from None
+                raise UsageError(
+                    f"another run is writing {path}: wait until it ends, or name another output"
+                ) from None
             except OSError:  # a file system without locks
                 yield
                 return

@@ -19,7 +19,7 @@ from typing import IO
 
 from mtqnet.audio.reading import Channels
 from mtqnet.errors import AudioError, MtqnetError
-from mtqnet.scoring.batch import Job
+from mtqnet.scoring.batch import Job, parse_channels
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 
@@ -85,6 +85,6 @@ if __name__ == "__main__":
     _prefer_for_out_of_memory()
     try:
         model, threads, channels = sys.argv[1:]
-        main(model, int(threads), channels if channels in ("mix", "each") else int(channels))
+        main(model, int(threads), parse_channels(channels))
     except MemoryError:
         os._exit(OUT_OF_MEMORY)

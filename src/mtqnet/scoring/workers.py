@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Setting:
     channels: Channels = "mix"
 
 
-def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job]) -> Iterator[Scores]:
+def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job]) -> Generator[Scores]:
     """Score jobs in separate processes.
 
     Args:
@@ -128,9 +128,18 @@ class _Process:
 
     def __init__(self, setting: Setting) -> None:
         package = str(Path(models.__file__).resolve().parents[2])
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        }
         environment |= ONE_MATH_THREAD if setting.threads == 1 else {}
-        command = [sys.executable, "-P", "-m", "mtqnet.scoring.worker_process", setting.model, str(setting.threads)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "mtqnet.scoring.worker_process",
+            setting.model,
+            str(setting.threads),
+        ]
         command.append(str(setting.channels))
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
@@ -144,7 +153,9 @@ class _Process:
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             assert self._process.stderr is not None
             last = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise MtqnetError(f"a scoring process {self.cause_of_death()} while it started: {' '.join(last)}") from error
+            raise MtqnetError(
+                f"a scoring process {self.cause_of_death()} while it started: {' '.join(last)}"
+            ) from error
         if isinstance(answer, MtqnetError):
             raise answer
 
