@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtqnet.cli.bars import Stage
+from mtqnet.cli.terminal import Stage
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, QUEST, named

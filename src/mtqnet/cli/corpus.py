@@ -23,16 +23,6 @@ Where = Annotated[
 Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="A corpus that `mtqnet corpus build` made.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make these verbs part of the command line, as `mtqnet corpus ...`."""
-    corpus = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
-    app.add_typer(corpus, name="corpus", rich_help_panel="Training and labels")
-    corpus.command("build", help=BUILD_HELP)(build)
-    corpus.command("kinds", help=KINDS_HELP)(kinds)
-    corpus.command("describe", help=DESCRIBE_HELP)(describe)
-    corpus.command("listen", help=LISTEN_HELP)(listen)
-
-
 BUILD_HELP = (
     "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
     "ratings).\n\nAny folder of audio will do, with or without an index.csv. Speakers, noise files and rooms "
@@ -147,3 +137,10 @@ def listen(
     from mtqnet.cli.corpus_console import listen_to_corpus
 
     listen_to_corpus(corpus, where or [], count, seed, output)
+
+
+app = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
+app.command("build", help=BUILD_HELP)(build)
+app.command("kinds", help=KINDS_HELP)(kinds)
+app.command("describe", help=DESCRIBE_HELP)(describe)
+app.command("listen", help=LISTEN_HELP)(listen)

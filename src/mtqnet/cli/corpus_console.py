@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mtqnet.cli.bars import stages
+from mtqnet.cli.terminal import stages
 from mtqnet.corpus import describe, kinds, listen, pictures
 from mtqnet.corpus.build import Built, Order, build
 from mtqnet.corpus.pool import Sources

@@ -5,11 +5,18 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-FINETUNE_HELP = (
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mtqnet.training.evaluation import Figure
+    from mtqnet.training.finetune import Options, Outcome
+    from mtqnet.training.finetune.comparison import Change, Comparison
+
+HELP = (
     "Fine-tune a model on your listeners' ratings of any of the six scores.\n\n"
     "RATINGS is a table as for `mtqnet evaluate`; empty cells are allowed. Votes and standard deviations, if the table "
     "has them, are used as weights. Targets without ratings are regularised towards the original model's predictions "
@@ -24,11 +31,6 @@ FINETUNE_HELP = (
     "[cyan]mtqnet finetune votes.csv --column g_mos=MOS --by talker --leave-out-each --out mine[/]\n\n"
     "[cyan]mtqnet finetune labels.csv --target g_mos --unlabelled calls/ --model old.onnx --out mine[/]"
 )
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("finetune", help=FINETUNE_HELP, rich_help_panel="Training and labels")(finetune)
 
 
 def finetune(
@@ -93,7 +95,6 @@ def finetune(
     ] = False,
 ) -> None:
     """Fine-tune a model on ratings."""
-    from mtqnet.cli.finetune_console import tune_model
     from mtqnet.cli.options import assigned
     from mtqnet.evaluation import ratings
     from mtqnet.training.finetune import Options, TuneConfig
@@ -106,3 +107,77 @@ def finetune(
         tuning, force, jobs, shlex.join(["mtqnet", *sys.argv[1:]]),
     )  # fmt: skip
     tune_model(options)
+
+
+def tune_model(options: Options) -> None:
+    """Fine-tune and print figures before and after. Raises NotBetterError if no model was written; MtqnetError."""
+    from mtqnet.cli.terminal import error_console, output_console, stages, tell, tell_notes, tell_unscored
+    from mtqnet.errors import NotBetterError
+    from mtqnet.training import finetune as tuning
+
+    with stages(error_console()) as stage:
+        outcome = tuning.finetune(options, stage)
+    screen = output_console()
+    screen.print(figures(outcome.comparison))
+    if outcome.comparison.changes:
+        screen.print(movement(outcome.comparison))
+    for sentence in words(outcome):
+        screen.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    tell_notes(options.table.notes)
+    tell_unscored([(str(path), str(why)) for path, why in outcome.refused], len(options.table.files))
+    if outcome.reason:
+        raise NotBetterError(outcome.reason)
+    out = options.out
+    tell(f"{out}: mtqnet score FILE --model {out}; cached features: {options.work}", "green")
+
+
+def figures(found: Comparison) -> Table:
+    """LCC, SRCC and RMSE before and after fine-tuning."""
+    from rich.table import Table
+
+    from mtqnet.targets import BY_KEY
+    from mtqnet.training.finetune.comparison import AFTER, BEFORE
+
+    made = Table("score", "recordings", "LCC", "SRCC", "RMSE", title="Held out: before -> after")
+    before = {f.target: f for f in found.figures if f.split == BEFORE}
+    for after in (f for f in found.figures if f.split == AFTER):
+        made.add_row(BY_KEY[after.target].name, str(after.clips), *_pairs(before[after.target], after))
+    return made
+
+
+def movement(found: Comparison) -> Table:
+    """Changes of the scores without ratings."""
+    from rich.table import Table
+
+    from mtqnet.targets import BY_KEY
+
+    made = Table(
+        "score", "recordings", "mean change", "largest", "LCC with before", title="Scores without ratings: change"
+    )
+    for moved in found.changes:
+        made.add_row(BY_KEY[moved.target].name, str(moved.recordings), *_movement(moved))
+    return made
+
+
+def words(outcome: Outcome) -> list[str]:
+    """The split, the epochs, the weights and the intervals in sentences."""
+    from mtqnet.targets import BY_KEY
+
+    plan, told = outcome.plan.description, outcome.intervals.messages
+    intervals = "; ".join(f"{BY_KEY[key].name if key in BY_KEY else 'all'}: {how}" for key, how in told.items())
+    epochs = f"{outcome.epochs} epochs, selected by cross-validation on the training recordings"
+    return [
+        f"{plan[0].upper()}{plan[1:]}.",
+        f"Fine-tuned for {epochs}.",
+        f"{outcome.weighting[0].upper()}{outcome.weighting[1:]}.",
+        f"Intervals: {intervals}.",
+    ]
+
+
+def _pairs(before: Figure, after: Figure) -> list[str]:
+    pairs = ((before.lcc, after.lcc), (before.srcc, after.srcc), (before.rmse, after.rmse))
+    return [f"{one:.3f} -> {other:.3f}" for one, other in pairs]
+
+
+def _movement(moved: Change) -> list[str]:
+    return [f"{value:.3f}" for value in (moved.mean, moved.largest, moved.lcc)]

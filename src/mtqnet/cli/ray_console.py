@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mtqnet.cli.bars import stages
-from mtqnet.cli.console import tell
 from mtqnet.cli.score_run import Tally
+from mtqnet.cli.terminal import stages, tell
 from mtqnet.errors import UsageError
 from mtqnet.integrations.ray import engine
 from mtqnet.integrations.ray.options import ScaleOptions

@@ -10,7 +10,7 @@ import typer
 
 from mtqnet.errors import UsageError, missing_extra
 
-SERVE_HELP = (
+HELP = (
     "Serve scores over HTTP and WebSocket, with a page for the browser.\n\n"
     "The page is at /, the endpoints at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
     "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and "
@@ -24,11 +24,6 @@ SERVE_HELP = (
 )
 NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_settings", "sqlalchemy", "alembic",
          "prometheus_client", "pebble")  # fmt: skip
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("serve", help=SERVE_HELP, rich_help_panel="Service")(serve)
 
 
 def serve(

@@ -1,4 +1,4 @@
-"""The labeller's fitted numbers: curves.json beside this file, written by `python -m research.labeller fit` (labels/fit.py)."""
+"""Fitted parameters of the labeller: curves.json, written by `python -m research.labeller fit`."""
 
 from __future__ import annotations
 

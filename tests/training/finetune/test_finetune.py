@@ -253,7 +253,7 @@ def test_verb_prints_before_and_after_and_refuses_with_its_own_exit_code(
     )
     done = run(*command, "--epochs", "4", "--seed", "3", OMP_NUM_THREADS="1")
     assert done.returncode in (0, 3), done.stderr
-    assert "Held out: before -> after" in done.stdout and "No ratings: movement" in done.stdout
+    assert "Held out: before -> after" in done.stdout and "Scores without ratings: change" in done.stdout
     assert "whose talker is t2" in done.stdout and "Intervals: " in done.stdout
     assert "1 recordings cannot be scored" in done.stderr
     assert done.returncode == (0 if (tmp_path / "my/my.onnx").exists() else 3)

@@ -1,0 +1,137 @@
+"""`mtqnet train`: training by multi-task pseudo-label learning, or distillation of an existing model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtqnet.cli.corpus import Jobs, Out
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mtqnet.cli.terminal import Stage
+    from mtqnet.training.config import Config
+    from mtqnet.training.data import RunPaths
+    from mtqnet.training.evaluation import Figure
+    from mtqnet.training.mpl import Report
+    from mtqnet.training.pipeline import FinishedRun, Listener
+    from mtqnet.training.trainer import Epoch
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of the sources that the configuration names.")]
+SharedCorpus = Annotated[Path | None, typer.Option(help="Existing corpus of the same configuration.")]
+PEERS_PYTHON = Path(".venv-peers/bin/python")
+"""The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
+Peers = Annotated[Path, typer.Option(help="Python interpreter with speechmos and distillmos; see `make peers`.")]
+
+HELP = (
+    "Train a model by multi-task pseudo-label learning (MPL): corpus, MOSA-Net (the teacher of the pseudo labels), "
+    "MTQ-Net, optionally the speech encoder, and ONNX export.\n\n"
+    "The model is determined by a configuration and its seed. A configuration with a \\[distill] section trains a "
+    "small network on the scores of an existing model instead. An interrupted run is resumed when the command is "
+    "repeated. The result is OUT/model, for [cyan]mtqnet score --model[/]. Needs mtqnet\\[train] and the packages of "
+    "corpus-tools.txt.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]\n\n"
+    "[cyan]mtqnet train configs/small.toml --data ../shared/data --out runs/small --corpus runs/base/corpus[/]"
+)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file, such as configs/base.toml.")],
+    data: Data = Path(),
+    out: Out = Path("runs/model"),
+    corpus: SharedCorpus = None,
+    jobs: Jobs = 0,
+    peers: Peers = PEERS_PYTHON,
+) -> None:
+    """Run all stages of training, or of distillation."""
+    from mtqnet.training.data import RunPaths
+
+    paths = RunPaths(data, out, corpus, jobs)
+    if _is_distillation(config):
+        distil_model(config, paths)
+    else:
+        train_model(config, paths, peers)
+
+
+def _is_distillation(config: Path) -> bool:
+    """Whether a configuration has a section for distillation; an unreadable file is reported by its reader."""
+    import tomllib
+
+    try:
+        sections = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return bool({"distil", "distill"} & set(sections))
+
+
+def train_model(config: Path, paths: RunPaths, peers: Path) -> None:
+    """Train the model of a configuration file and print its figures. Raises MtqnetError."""
+    from mtqnet.training import pipeline
+
+    _run(config, lambda settings, listener: pipeline.learn(settings, paths, listener, peers))
+
+
+def distil_model(config: Path, paths: RunPaths) -> None:
+    """Train the small network of a configuration file on an existing model's scores. Raises MtqnetError."""
+    from mtqnet.training import distill
+
+    _run(config, lambda settings, listener: distill.learn(settings, paths, listener))
+
+
+def _run(config: Path, learn: Callable[[Config, Listener], Callable[[], FinishedRun]]) -> None:
+    """Train; of several processes that torchrun started, only the first prints and exports the model."""
+    from mtqnet.cli.terminal import error_console, stages
+    from mtqnet.training import config as configs
+    from mtqnet.training import parallel
+    from mtqnet.training.pipeline import Listener
+
+    settings = configs.load(config)
+    with parallel.started() as process:
+        console = error_console(quiet=not process.first)
+        with stages(console) as stage:
+            finish = learn(settings, Listener(stage, epoch_lines(console, stage)))
+            runs = [finish()] if process.first else []
+    for run in runs:
+        _show(run, settings, console)
+
+
+def _show(run: FinishedRun, settings: Config, console: Console) -> None:
+    from mtqnet.cli.terminal import output_console
+
+    output_console().print(figure_table(run.figures))
+    took = ", ".join(f"{stage} {minutes:g}" for stage, minutes in run.minutes.items())
+    total = sum(run.minutes.values())
+    console.print(f"{run.exported.model}, seed {settings.seed}; {total:.0f} minutes: {took}", highlight=False)
+
+
+def epoch_lines(console: Console, stage: Stage) -> Report:
+    """Return a function that prints the losses and correlations of an epoch and moves the progress bar."""
+    from mtqnet.targets import named
+
+    def report(network: str, result: Epoch, total: int) -> None:
+        stage(network, result.epoch, total)
+        names = [target.name.removesuffix(" (estimate)") for target in named(list(result.lcc))]
+        lcc = "  ".join(f"{name} {value:.3f}" for name, value in zip(names, result.lcc.values(), strict=True))
+        losses = f"loss {result.train_loss:.3f}, validation error {result.validation_error:.3f}"
+        console.print(f"{network} {result.epoch:>3}/{total}  {losses}, LCC {lcc}", highlight=False)
+
+    return report
+
+
+def figure_table(figures: Sequence[Figure]) -> Table:
+    """Correlations and errors per split and score."""
+    from rich.table import Table
+
+    from mtqnet.targets import BY_KEY
+
+    made = Table("split", "score", "clips", "LCC", "SRCC", "RMSE", title="Per clip, held out")
+    for f in figures:
+        numbers = (f"{value:.3f}" for value in (f.lcc, f.srcc, f.rmse))
+        made.add_row(f.split, BY_KEY[f.target].name, str(f.clips), *numbers)
+    return made
