@@ -69,8 +69,8 @@ def build(
     address: RayAddress = None,
 ) -> None:
     """Build a corpus."""
-    from mtqnet.cli.console import need_engine
     from mtqnet.cli.corpus_console import build_corpus, shared
+    from mtqnet.cli.options import need_engine
 
     if weights is not None:
         os.environ["MTQNET_WEIGHTS"] = str(weights.resolve())  # read by the processes of the build

@@ -16,10 +16,9 @@ FILES, RAW, CLUSTER = "Recordings and table", "Raw samples on standard input", "
 
 def _explain(wanted: bool) -> None:
     if wanted:
-        from mtqnet.cli.console import show_flags, show_targets
+        from mtqnet.cli.explain import explain
 
-        show_targets()
-        show_flags([], markdown=False)
+        explain()
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ import socket
 
 import uvicorn
 
-from mtqnet.cli.console import tell
+from mtqnet.cli.terminal import tell
 from mtqnet.errors import MtqnetError, UsageError
 from mtqnet.scoring.workers import ONE_MATH_THREAD
 from mtqnet.serving import app
