@@ -154,7 +154,7 @@ def test_groups_from_another_table(run: Run, made: Recordings, tmp_path: Path, w
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--sort", "n_mos"), "has no n_mos of every recording: sort by g_mos, sdi_est"),
+        (("--sort", "n_mos"), "does not have n_mos for every recording: sort by g_mos, sdi_est"),
         (("--by", "phone"), "has no column 'phone' (its columns are room)"),
         (("-o", "gone/report.html"), "does not exist"),
     ],
@@ -168,5 +168,5 @@ def test_mistakes_are_one_line(run: Run, made: Recordings, arguments: tuple[str,
 
 def test_nothing_with_a_score_is_told(tmp_path: Path, write: Write) -> None:
     found = recordings.read(write(tmp_path / "scores.csv", [{"file": "a.wav", "g_mos": "", "error": "silent"}]))
-    with pytest.raises(UsageError, match="nothing to report"):
+    with pytest.raises(UsageError, match="the report would be empty"):
         gathered(found)

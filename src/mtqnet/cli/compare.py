@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     from mtqnet.targets import Target
 
 HELP = (
-    "Compare two or more sets of recordings: the difference of every score with its 95 % interval and effect "
-    "size, "
-    "and a verdict in words.\n\n"
-    "A set is a folder, or a table that `mtqnet score -o` wrote. Recordings are paired by their names, whatever "
-    "the "
-    "suffix; --unpaired compares the sets as a whole. With --by, each value of a column is compared separately, "
-    "too: "
-    "a column of the tables of scores, or of a CSV file given as --table. A lower SDI is better; its differences "
-    "are "
+    "Compare two or more sets of recordings: the difference of every score with its 95 % interval and effect size, and "
+    "a verdict in words.\n\n"
+    "A set is a folder, or a table that `mtqnet score -o` wrote. Recordings are paired by their names without the "
+    "suffix; --unpaired compares the sets as a whole. With --by, each value of a column is compared separately, too: a "
+    "column of the tables of scores, or of a CSV file given as --table. A lower SDI is better; its differences are "
     "factors. Each interval has 95 % coverage by itself: on average, one of twenty comparisons without a true "
     "difference shows one by chance.\n\n"
     "[bold]Examples[/]\n\n"

@@ -16,14 +16,11 @@ if TYPE_CHECKING:
     from mtqnet.evaluation.evaluate import Evaluation
 
 HELP = (
-    "Compare scores with your listeners' ratings: LCC, SRCC, Kendall's tau, RMSE and RMSE* (ITU-T P.1401), before "
-    "and after a third-order mapping, per recording and per condition, each with its 95 % interval.\n\n"
-    "RATINGS is a table with a column of files and one or more columns of ratings: s_mos (SIG), n_mos (BAK), "
-    "g_mos "
-    "(OVRL, MOS). Results of the P.808 toolkit, the NISQA corpus, VoiceMOS lists and 3QUEST exports are "
-    "recognised by "
-    "their column names. One row per recording or per vote; empty cells are allowed; duplicated rows and codes "
-    "for "
+    "Compare scores with your listeners' ratings: LCC, SRCC, Kendall's tau, RMSE and RMSE* (ITU-T P.1401), before and "
+    "after a third-order mapping, per recording and per condition, each with its 95 % interval.\n\n"
+    "RATINGS is a table with a column of files and one or more columns of ratings: s_mos (SIG), n_mos (BAK), g_mos "
+    "(OVRL, MOS). Results of the P.808 toolkit, the NISQA corpus, VoiceMOS lists and 3QUEST exports are recognised by "
+    "their column names. One row per recording or per vote; empty cells are allowed; duplicated rows and codes for "
     "missing ratings are reported. Ratings on another scale than 1 to 5 (MUSHRA) get correlations, and RMSE after "
     "mapping only. The recordings are scored now, unless --scores is given. Needs mtqnet\\[analysis].\n\n"
     "[bold]Examples[/]\n\n"

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 HELP = (
     "Check recordings against limits, for CI: exit code 0 if all limits are met, 3 if one is not.\n\n"
     "A limit is KEY=VALUE, or KEY.STATISTIC=VALUE with mean (the default), worst, or a percentile such as p10. "
-    "--max-drop compares with a baseline, a folder or a table of scores, over the recordings that both have: the "
-    "score "
+    "--max-drop compares with a baseline, a folder or a table of scores, over the recordings that both have: the score "
     "may be worse by at most this value. A recording without a score fails the gate, unless --unscored allows it. "
     "Limits may also be defined in a TOML file (--rules); options replace the same limit of the file.\n\n"
     "[bold]Examples[/]\n\n"

@@ -13,13 +13,10 @@ if TYPE_CHECKING:
     from mtqnet.labels.label_set import LabelledSet
 
 HELP = (
-    "Label a recording whose clean speech is available: S-, N- and G-MOS from the clean, unprocessed and "
-    "processed "
+    "Label a recording whose clean speech is available: S-, N- and G-MOS from the clean, unprocessed and processed "
     "signals, with equivalent Q and SNR as reasons, and PESQ, STOI, SDI, Csig, Cbak and Covl.\n\n"
-    "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; this is not the licensed instrument. A "
-    "delay "
-    "of up to 0.5 s and the level are compensated. Without --unprocessed, noise and distortion cannot be "
-    "separated; "
+    "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; this is not the licensed instrument. A delay "
+    "of up to 0.5 s and the level are compensated. Without --unprocessed, noise and distortion cannot be separated; "
     "the output states what is uncertain. Needs mtqnet\\[corpus].\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet label --clean c.wav --unprocessed u.wav --processed p.wav[/]\n\n"

@@ -12,8 +12,7 @@ from mtqnet.cli.options import Model
 HELP = (
     "Draw a recording: waveform, spectrogram, the six scores over time, and the worst part if it differs from the "
     "rest. Needs mtqnet\\[analysis].\n\n"
-    "The lines are the scores of the 3 s around each moment; the bars at their end are the 90 % intervals of the "
-    "whole "
+    "The lines are the scores of the 3 s around each moment; the bars at their end are the 90 % intervals of the whole "
     "recording.\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet plot call.wav --output call.png[/]"

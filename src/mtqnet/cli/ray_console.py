@@ -48,7 +48,7 @@ def score_sources(sources: Sequence[str], output: str | None, options: ScaleOpti
 
 
 def build_on_cluster(order: Order, out: Path, address: str | None, jobs: int) -> None:
-    """Build a corpus on a cluster; what is said is what the local build says. Raises MtqnetError."""
+    """Build a corpus on a cluster; the output is that of the local build. Raises MtqnetError."""
     from mtqnet.cli.corpus_console import times
     from mtqnet.integrations.ray.corpus import build_corpus
 

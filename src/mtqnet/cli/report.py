@@ -11,11 +11,10 @@ from mtqnet.cli.options import By, GroupTable, Model, Quiet, Scoring
 from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
 HELP = (
-    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, "
-    "flags, means by group, all recordings. The page needs no network. Needs mtqnet\\[analysis].\n\n"
-    "The page contains the audio of the worst recordings only, at most 20 s of each. For a table of scores, "
-    "their audio "
-    "is read from the paths in the table.\n\n"
+    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, flags, "
+    "means by group, all recordings. The page needs no network. Needs mtqnet\\[analysis].\n\n"
+    "The page contains the audio of the worst recordings only, at most 20 s of each. For a table of scores, their "
+    "audio is read from the paths in the table.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet report calls/ -o report.html[/]\n\n"
     "[cyan]mtqnet report scores.csv --by phone --table phones.csv --sort n_mos -o report.html[/]"

@@ -13,9 +13,9 @@ from mtqnet.errors import UsageError, missing_extra
 HELP = (
     "Serve scores over HTTP and WebSocket, with a page for the browser.\n\n"
     "The page is at /, the endpoints at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
-    "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and "
-    "stores a history of scores (never of audio) for 90 days. Each setting can also be an environment variable: "
-    "[cyan]mtqnet serve --show-settings[/] lists them. Needs mtqnet\\[serve].\n\n"
+    "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and stores a "
+    "history of scores (never of audio) for 90 days. Each setting can also be an environment variable: [cyan]mtqnet "
+    "serve --show-settings[/] lists them. Needs mtqnet\\[serve].\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet serve[/]\n\n"
     "[cyan]mtqnet serve --port 8080 --model base --model mine.onnx[/]\n\n"

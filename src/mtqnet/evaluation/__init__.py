@@ -1,1 +1,1 @@
-"""What scores are for: held against ratings, compared, gated, drawn, reported. Nothing in here imports torch."""
+"""Evaluation: rating tables, agreement, comparisons, gates, pictures and reports. It never imports torch."""

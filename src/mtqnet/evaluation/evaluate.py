@@ -38,8 +38,7 @@ SHOWN = 3
 """Decimals in a table for people: two runs of the same listening test agree in fewer"""
 SMALL_PRINT = (
     "Brackets: 95 % bootstrap interval over recordings or conditions. RMSE*: an error within a rating's own 95 % "
-    "interval counts as zero (ITU-T P.1401). Mapped: after a monotonic third-order mapping; the degrees of "
-    "freedom are "
+    "interval counts as zero (ITU-T P.1401). Mapped: after a monotonic third-order mapping; the degrees of freedom are "
     "reduced by four."
 )
 

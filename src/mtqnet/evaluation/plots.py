@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     from mtqnet.evaluation.evaluate import Agreement, Evaluation
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
-"""Okabe and Ito's, told apart by colour-blind people too (jfly.uni-koeln.de/color, 2008)."""
+"""Okabe and Ito's colours, which colour-blind people can distinguish (jfly.uni-koeln.de/color, 2008)."""
 INK, SOFT, RULE = "#1b1f24", "#57606a", "#d5dae0"
 SUFFIXES = (".png", ".svg")
 DPI = 110
-"""Of PNG"""
+"""Resolution of PNG files"""
 SIZE_INCH = (12.0, 9.0)
 COLUMNS = 2000
-"""Of waveform, spectrogram and lines: more than the picture has pixels across"""
+"""Columns of waveform, spectrogram and lines: more than the picture has pixels"""
 WINDOW = 512
-"""Samples, 32 ms: pitch and formants are both seen"""
+"""Samples, 32 ms: pitch and formants are both visible"""
 SHORTEST_HOP = 64
 """Samples"""
 RANGE_DB = 75.0
 """Below the loudest point; less is drawn as silence"""
 MARGIN = 0.05
-"""Share of the picture's time behind the end of the recording, where intervals stand"""
+"""Fraction of the time axis after the end of the recording, for the intervals"""
 STRETCH_S = 2.0
 """Seconds over which scores over time are averaged to find the worst stretch: about one phrase"""
 STANDS_OUT = 0.1
-"""MOS by which a stretch has to lie below the mean to be marked, and within which its neighbours are as bad: less
-is not heard."""
+"""MOS by which a stretch must be below the mean to be marked, and within which its neighbours count as equally bad:
+smaller differences are inaudible."""
 
 SHADE = "#D55E00"
 SCATTER_INCH = 4.2
 HEAD_INCH = 1.0
-"""Above the panels, for what stands there"""
+"""Height of the title above the panels"""
 FREE = 0.03
-"""Share of a range that is left free at its ends"""
+"""Fraction of a range that is empty at its ends"""
 PANEL_INCH = 2.5
 LINE_INCH = 0.34
 MORE, LESS, SAME = COLOURS[2], COLOURS[5], COLOURS[6]
@@ -149,7 +149,7 @@ def draw_recording(samples: Samples, scores: Scores, path: Path) -> None:
 def worst_stretch(track: Track) -> Stretch | None:
     """Where G-MOS over time is lowest: the worst STRETCH_S, and all around it that is as bad.
 
-    None where no stretch stands out, or where the recording has no G-MOS, or is hardly longer than one.
+    None if no stretch differs from the rest, or if the recording has no G-MOS, or is hardly longer than one.
     """
     if G_MOS.key not in track.targets or len(track.times_s) < 2:
         return None
@@ -313,10 +313,10 @@ def draw_comparison(compared: Compared, path: Path) -> None:
         axes.grid(axis="x", linewidth=0.4, alpha=0.5)
     how = "pairs" if compared.paired else "unpaired"
     last, first = compared.comparisons[0].second, compared.comparisons[0].first
-    said = f"{last} less {first}" if len(compared.names) == 2 else "second less first"
+    subject = f"{last} less {first}" if len(compared.names) == 2 else "second less first"
     drawn.suptitle(
-        f"{said}, {how}, 95 % intervals; green: the second is better, orange: worse, grey: no difference found, "
-        "hollow: too few recordings to tell",
+        f"{subject}, {how}, 95 % intervals; green: the second is better, orange: worse, grey: no difference found, "
+        "hollow: too few recordings",
         fontsize=9.5,
     )
     save(drawn, path)

@@ -317,9 +317,7 @@ class _Reading:
             which = ", ".join(f"{value:g}" for value in sorted(set(values[outside].tolist())))
             first = self.cells.where(int(np.flatnonzero(outside)[0]))
             self.notes.append(
-                f"column {name!r}: {count} cell{'s' * (count > 1)} with {which} read as no "
-                "rating, "
-                f"first: {first}"
+                f"column {name!r}: {count} cell{'s' * (count > 1)} with {which} read as no rating, first: {first}"
             )
             values[outside] = np.nan
         return same

@@ -1,7 +1,7 @@
-"""What a set of recordings sounds like, on one page: distributions, the worst with players, flags, groups.
+"""An HTML page about a set of recordings: distributions, the worst ones with players, flags, groups.
 
-One HTML file with its sound inside, which opens without a network. The look is in report.html.j2; this file
-gathers what it shows.
+One HTML file that contains its audio and needs no network. The layout is in report.html.j2; this module collects
+the content.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mtqnet.targets import BY_KEY, Target
 
 TEMPLATE = "report.html.j2"
 BINS = 24
-"""Of a distribution"""
+"""Bins of a histogram"""
 PLAYED_S = 20.0
-"""Seconds of a recording that its player holds; of a longer one, from a little before its worst stretch"""
+"""Seconds of a recording in its player; for a longer recording, starting shortly before its worst stretch"""
 LEAD_S = 3.0
-"""That little"""
+"""Seconds before the worst stretch"""
 MOST_ROWS = 2000
 """Recordings in the table of all; the worst ones of more"""
 
@@ -76,7 +76,7 @@ class Line:
     sound: str
     """A data: URI; empty for no player"""
     note: str
-    """What the player holds, or why there is none"""
+    """Excerpt in the player, or why there is no player"""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Wanted:
     """What a report should show."""
 
     by: str
-    """Column of the groups; empty for none"""
+    """Grouping column, or empty"""
     groups: Mapping[str, Sequence[Row]]
     sort: str
     """Key of the target that says which recording is worst"""
@@ -126,7 +126,7 @@ class Wanted:
 
 
 def write(recordings: Recordings, wanted: Wanted, out: Path) -> None:
-    """Write the page. Raises UsageError where there is nothing to show, MissingExtraError without jinja2."""
+    """Write the page. Raises UsageError if no recording has a score, MissingExtraError without jinja2."""
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
@@ -141,10 +141,12 @@ def gather(recordings: Recordings, wanted: Wanted) -> Page:
     """What the page shows. Raises UsageError where no recording has a score."""
     rows = recordings.scored
     if not rows:
-        raise UsageError(f"no recording of {recordings.name} has a score: there is nothing to report")
+        raise UsageError(f"no recording of {recordings.name} has a score: the report would be empty")
     keys = recordings.keys
     if wanted.sort not in keys:
-        raise UsageError(f"{recordings.name} has no {wanted.sort} of every recording: sort by {', '.join(keys)}")
+        raise UsageError(
+            f"{recordings.name} does not have {wanted.sort} for every recording: sort by {', '.join(keys)}"
+        )
     targets = [BY_KEY[key] for key in keys]
     height = values(rows, wanted.sort) * (1 if BY_KEY[wanted.sort].higher_is_better else -1)
     ordered = [rows[place] for place in np.argsort(height, kind="stable")]

@@ -38,11 +38,11 @@ from numpy.typing import NDArray
 from mtqnet.errors import UsageError
 
 LEAST_ITEMS = 3
-"""Items below which a correlation says nothing: two points always lie on a line."""
+"""Smallest number of items for a correlation: two points are always on a line."""
 CUBIC_FREEDOM = 4
 """Degrees of freedom that a third-order mapping takes away: its four coefficients (P.1401, 7.5.1; see above)."""
 LEVEL = 0.95
-"""Of every interval"""
+"""Coverage of every interval"""
 CORNERS = 65
 """Places of the range at which a mapping may become flat; finer ones change no third decimal of an RMSE."""
 
@@ -50,7 +50,7 @@ FIGURES = ("lcc", "srcc", "kendall", "rmse", "rmse_star", "rmse_mapped", "rmse_s
 """Keys of `evaluate`, in its order; `mapped`: after a third-order mapping"""
 RESAMPLES = 1000
 SEED = 20
-"""Of the resamples: the same items give the same interval, always."""
+"""Seed of the resamples: equal items have equal intervals."""
 LEAST_RESAMPLES = RESAMPLES // 2
 """Resamples in which a figure must exist (not all items alike) for its interval to mean something"""
 
@@ -106,8 +106,8 @@ def rmse(rating: Array, score: Array, freedom: int = 0) -> float:
 def rmse_star(rating: Array, score: Array, half: Array, freedom: int = 0) -> float:
     """Epsilon-insensitive RMSE (ITU-T P.1401, 7.7), in the ratings' unit. (items,) three times.
 
-    `half` is half the 95 % interval of each rating (`votes_half`): an error within it counts as none, of a larger
-    one only what lies beyond. NaN where an interval is unknown. Raises UsageError.
+    `half` is half the 95 % interval of each rating (`votes_half`): an error within it counts as zero, a larger error
+    is reduced by it. NaN where an interval is unknown. Raises UsageError.
     """
     validate(rating, score)
     if half.shape != rating.shape:
@@ -118,8 +118,8 @@ def rmse_star(rating: Array, score: Array, half: Array, freedom: int = 0) -> flo
 def votes_half(deviation: Array, votes: Array) -> Array:
     """Half the 95 % interval of mean votes (ITU-T P.1401, 7.4): t(votes - 1) deviation / sqrt(votes).
 
-    (items,) standard deviation and number of votes -> (items,); NaN below two votes. Student's t whatever the
-    number; tables that were made with 1.96 (the P.808 toolkit) carry their own, slightly narrower, interval.
+    (items,) standard deviation and number of votes -> (items,); NaN below two votes. Student's t for any number of
+    votes; tables computed with 1.96 (the P.808 toolkit) have their own, slightly narrower, interval.
     """
     from scipy import stats
 
@@ -137,7 +137,7 @@ class Mapping:
     """Of 1, x, x^2, x^3"""
     low: float
     high: float
-    """The scores it was fitted on. Between them it never falls; outside nothing is known of it."""
+    """The scores it was fitted on. It is monotonic between them and undefined outside."""
 
     def __call__(self, score: Array) -> Array:
         """(items,) scores -> (items,) on the scale of the ratings. Beyond the range: the value at its end."""
@@ -151,8 +151,8 @@ def third_order(rating: Array, score: Array) -> Mapping:
     lowest and the highest score (ITU-T P.1401, 7.3.2). Raises UsageError for fewer than four different scores.
 
     The plain least-squares cubic if it rises throughout. Else the best of those that do: their slope is a sum of
-    parabolas, none below zero in the range, with weights that are not negative (any such slope is one, Lukacs), so
-    that non-negative least squares finds it. Scores that run against the ratings give a flat line.
+    parabolas that are not negative in the range, with non-negative weights (any such slope is one, Lukacs), so
+    that non-negative least squares finds it. For scores that decrease with the ratings, the result is a constant.
     """
     validate(rating, score)
     if len(np.unique(score)) < CUBIC_FREEDOM:
@@ -240,25 +240,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """How much higher the second set lies than the first, in the scores' unit."""
+    """Difference of the second set minus the first, in the scores' unit."""
 
     effect: float
     """Without unit: pairs, Cohen's d_z; unpaired, Hedges' g. 0.2 is small, 0.5 medium, 0.8 large (Cohen 1988)."""
     items: int
     """Pairs, or recordings of both sets"""
     enough: bool
-    """Whether there are enough of them to tell a difference at all"""
+    """Whether there are enough items to detect a difference"""
 
     @property
     def found(self) -> bool:
-        """Whether zero lies outside the interval."""
+        """Whether zero is outside the interval."""
         return self.enough and not self.low <= 0 <= self.high
 
 
 def intervals(items: int, figures: Callable[[Places], Array]) -> list[Estimate]:
     """Several figures of the same `items` items, each with its interval, in their order.
 
-    `figures` takes places (items,), with repeats in a resample, and gives (figures,).
+    `figures` takes places (items,), with repeats in a resample, and returns (figures,).
     """
     values = figures(np.arange(items))
     rng = np.random.default_rng([SEED, items])
@@ -271,7 +271,7 @@ def intervals(items: int, figures: Callable[[Places], Array]) -> list[Estimate]:
 
 
 def mean(values: Array) -> Estimate:
-    """The mean of (items,) values with its interval; NaN of none, no interval of one."""
+    """The mean of (items,) values with its interval; NaN without values, no interval for a single value."""
     if len(values) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
     low, high = _percentiles(_means(values, SEED)) if len(values) > 1 else (float("nan"), float("nan"))
@@ -301,12 +301,12 @@ def unpaired(first: Array, second: Array) -> Difference:
 
 
 def enough_pairs(pairs: int) -> bool:
-    """Whether pairs that all point one way could be told from chance: the sign test's 2 / 2^pairs below 5 %."""
+    """Whether pairs that all have the same sign are significant: the sign test's 2 / 2^pairs is below 5 %."""
     return 2.0 / 2.0**pairs < 1 - LEVEL
 
 
 def enough_apart(first: int, second: int) -> bool:
-    """The same for two sets of which one lies wholly above the other: two of all their orders, below 5 %."""
+    """The same for two sets without overlap: two of all possible orders are below 5 %."""
     return 2.0 / comb(first + second, first) < 1 - LEVEL
 
 
@@ -325,7 +325,7 @@ def _percentiles(draws: Array) -> tuple[float, float]:
 
 
 def _ratio(value: float, spread: float) -> float:
-    """An effect: infinite where every item says the same, none where there is no difference either."""
+    """An effect size: infinite if all items have the same difference, zero if there is no difference."""
     if np.isnan(spread):
         return float("nan")
     if value == 0:
