@@ -1,0 +1,1 @@
+"""Collect public speech and noise for the corpus builder: catalogue, download, conversion."""
