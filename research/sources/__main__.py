@@ -97,7 +97,10 @@ def _store_all(chosen: list[Source], options: argparse.Namespace, console: Conso
             task = bar.add_task(source.name, total=None)
             try:
                 outcome = store(
-                    source, places, options.out, lambda done, total, task=task: bar.update(task, completed=done, total=total)  # type: ignore[misc]
+                    source,
+                    places,
+                    options.out,
+                    lambda done, total, task=task: bar.update(task, completed=done, total=total),  # type: ignore[misc]
                 )
             except (SourceError, OSError) as error:
                 failed[source.name] = str(error)
@@ -117,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
         "python -m research.sources", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="Folder to write to.")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="Only this source; repeatable.")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="Only this source; repeatable."
+    )
     parser.add_argument("--mirror", type=Path, help="Folder of git directories to read instead of the network.")
     parser.add_argument("--cache", type=Path, help="Folder for downloads (default: OUT/.cache).")
     parser.add_argument("--again", action="store_true", help="Convert sources again that are complete.")

@@ -41,6 +41,7 @@ BANDWIDTH_DB = 65.0
 NOISE_PIECE_S, NOISE_MOST_S, NOISE_SHORTEST_S = 60.0, 300.0, 1.0
 """A noise recording is cut into pieces, and no more than its first minutes are used."""
 NOISE_SILENT_DB = -65.0
+"""A noise piece is dropped unless a quarter of its frames exceed this level."""
 SPEECH_PEAK, NOISE_PEAK = 0.7, 0.7
 
 Samples = NDArray[np.float32]
@@ -142,7 +143,7 @@ def pieces_of_noise(samples: Samples) -> Iterator[Samples]:
     samples = samples[: round(NOISE_MOST_S * RATE)]
     count = max(1, round(len(samples) / (NOISE_PIECE_S * RATE)))
     for piece in np.array_split(samples, count):
-        if len(piece) >= NOISE_SHORTEST_S * RATE and np.median(levels(piece)) > NOISE_SILENT_DB:
+        if len(piece) >= NOISE_SHORTEST_S * RATE and np.percentile(levels(piece), 75) > NOISE_SILENT_DB:
             yield piece
 
 

@@ -42,7 +42,9 @@ def _esc(files: Files) -> list[Material]:
     return made
 
 
-def _named(table: Named, groups: Mapping[str, tuple[str, float]] | None = None) -> Callable[[Files], list[Material]]:
+def _named(
+    table: Named, groups: Mapping[str, tuple[str, float]] | None = None
+) -> Callable[[Files], list[Material]]:
     """Exactly these files; `groups` has, of those in noise_mixed_cc, the group there and the seconds it has."""
 
     def select(files: Files) -> list[Material]:

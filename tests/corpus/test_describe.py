@@ -48,7 +48,7 @@ def clip(number: int) -> Row:
         "pesq": 1 + 3.6 * number / CLIPS,
         "stoi": 1 - 0.5 * number / CLIPS,
         "sdi": 10 ** (-3 + 3 * number / CLIPS),
-        "recipe": json.dumps({"steps": steps}),
+        "recipe": json.dumps({"speech": f"s{number % 4}.flac", "start": 0, "samples": 16_000, "steps": steps}),
     }
 
 
@@ -109,7 +109,10 @@ def test_steps_are_counted_with_their_mean_labels(rows: list[Row]) -> None:
 
 
 def test_step_that_stands_twice_in_a_clip_is_one_clip(rows: list[Row]) -> None:
-    twice = {"steps": [{"step": "Clipping", "drive_db": 3.0}, {"step": "Clipping", "drive_db": 9.0}]}
+    twice = {
+        **json.loads(rows[0]["recipe"]),
+        "steps": [{"step": "Clipping", "drive_db": 3.0}, {"step": "Clipping", "drive_db": 9.0}],
+    }
     found = describe([{**rows[0], "recipe": json.dumps(twice)}, rows[1]])
     clipping = {step.name: step for step in found.steps}["Clipping"]
     assert clipping.clips == 1

@@ -162,3 +162,35 @@ def test_a_damaged_file_is_named_and_hidden_ones_are_passed_over(tmp_path: Path)
     (tmp_path / "bad.wav").write_bytes(b"")
     with pytest.raises(CorpusError, match=r"bad\.wav"):
         scan([tmp_path], by_speaker=True)
+
+
+def index_of(folder: Path, *rows: dict[str, str]) -> None:
+    folder.mkdir(parents=True)
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_a_folder_of_indexed_folders_is_read_as_all_of_them(tmp_path: Path) -> None:
+    facts = {"seconds": "4", "language": "fr", "unlabelled": "", "split": "", "bandwidth_hz": "7900"}
+    index_of(tmp_path / "one", {"file": "a.flac", "speaker": "anna", **facts})
+    many = {**facts, "unlabelled": "50", "split": "train"}
+    index_of(tmp_path / "two", {"file": "b.flac", "speaker": "crowd", **many})
+    first, second = scan([tmp_path], by_speaker=True)
+    assert (first.group, first.language, first.speakers, first.split) == ("anna", "fr", 1, "")
+    assert (second.group, second.speakers, second.split) == ("crowd", 50, "train")
+    found = {split: {item.group for item in of_split([first, second], split, 0)} for split in SHARES}
+    assert "crowd" in found["train"] and "crowd" not in found["validation"] | found["test"]
+    assert {"crowd"} == {item.group for seed in range(40) for item in of_split([second], "train", seed)}
+
+
+def test_narrowband_speech_is_no_reference_but_narrowband_noise_is_noise(tmp_path: Path) -> None:
+    rows = [{"file": f"{hz}.flac", "speaker": "x", "seconds": "4", "bandwidth_hz": hz} for hz in ("3900", "7000")]
+    index_of(tmp_path / "speech", *rows)
+    assert [Path(item.path).name for item in scan([tmp_path / "speech"], by_speaker=True)] == ["7000.flac"]
+    assert len(scan([tmp_path / "speech"], by_speaker=False)) == 2
+
+
+def test_an_index_with_an_unknown_split_is_refused(tmp_path: Path) -> None:
+    index_of(tmp_path / "speech", {"file": "a.flac", "speaker": "x", "seconds": "4", "split": "dev"})
+    with pytest.raises(CorpusError, match=r"split 'dev' of a\.flac"):
+        scan([tmp_path / "speech"], by_speaker=True)

@@ -64,6 +64,20 @@ def build(
         Path | None,
         typer.Option(help="Folder of weights that no package contains (MTQNET_WEIGHTS, else ../shared/weights)."),
     ] = None,
+    clips_per_sentence: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most clips of one speech recording in a split (default: 20 if there are enough recordings).",
+        ),
+    ] = None,
+    clips_per_noise: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most clips of one noise recording in a split (default: 20 if there are enough recordings).",
+        ),
+    ] = None,
     jobs: Jobs = 0,
     engine: Engine = "local",
     address: RayAddress = None,
@@ -74,6 +88,7 @@ def build(
 
     if weights is not None:
         os.environ["MTQNET_WEIGHTS"] = str(weights.resolve())  # read by the processes of the build
+    limits = (clips_per_sentence, clips_per_noise)
     asked: dict[Any, int | None]
     asked = {"train": train, "validation": validation, "test": test, "unseen": unseen, "unseen2": unseen2}
     if need_engine(engine) == "ray":
@@ -82,10 +97,10 @@ def build(
         from mtqnet.corpus.pool import Sources
 
         sources = Sources(tuple(speech), tuple(noise), tuple(rooms or []))
-        order = Order(sources, shared(clips, asked), seed, split_seed, tuple(without or ()))
+        order = Order(sources, shared(clips, asked), seed, split_seed, tuple(without or ()), *limits)
         build_on_cluster(order, out, address, jobs)
         return
-    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs, without or ())
+    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs, without or (), limits)
 
 
 KINDS_HELP = (

@@ -13,6 +13,7 @@ from mtqnet.cli.terminal import stages
 from mtqnet.corpus import describe, kinds, listen, pictures
 from mtqnet.corpus.build import Built, Order, build
 from mtqnet.corpus.pool import Sources
+from mtqnet.corpus.recordings import read_recordings
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.table import read_rows
 from mtqnet.corpus.where import parse, select
@@ -35,14 +36,16 @@ def build_corpus(
     out: Path,
     jobs: int,
     without: Sequence[str] = (),
+    limits: tuple[int | None, int | None] = (None, None),
 ) -> None:
     """Build with a bar; print where the time went, and on stdout where the table is.
 
     `clips` in all, shared between splits where `asked` has no number. `seeds`: of the clips, of the split.
+    `limits`: of clips per sentence and per noise recording.
     Raises MtqnetError.
     """
     sources = Sources(tuple(speech), tuple(noise), tuple(rooms))
-    order = Order(sources, shared(clips, asked), *seeds, tuple(without))
+    order = Order(sources, shared(clips, asked), *seeds, tuple(without), *limits)
     console = Console(stderr=True)
     begun = time.monotonic()
     with stages(console) as stage:
@@ -99,7 +102,7 @@ def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) ->
     console = Console()
     if not console.is_terminal:  # a pipe has no width of its own
         console = Console(width=PIPE_WIDTH)
-    for table in describe.tables(describe.describe(rows)):
+    for table in describe.tables(describe.describe(rows, read_recordings(corpus))):
         console.print(table)
     console.print(kinds.summary(rows), highlight=False)
     if picture is not None:

@@ -29,6 +29,8 @@ from mtqnet.corpus import chain, degradations
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.provenance import provenance
+from mtqnet.corpus.recordings import write_recordings
+from mtqnet.corpus.schedule import resolve
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.stopwatch import Stopwatch, added
 from mtqnet.corpus.table import TABLE, write_rows
@@ -63,6 +65,9 @@ class Order:
     """Seed of the split by speaker and noise file, apart from `seed`: other clips, same split."""
     without: tuple[str, ...] = ()
     """Kinds of processing that are left out, because their tools are not installed; MISSING stands for all such"""
+    clips_per_sentence: int | None = None
+    clips_per_noise: int | None = None
+    """Most clips of one recording in one split. None: 20 if the recordings of a split suffice, otherwise no limit"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,23 @@ def prepared(order: Order) -> tuple[Order, dict[Split, Pool]]:
             )
     degradations.require(chain.names(*splits) - set(order.without))
     made = pools(order.sources, order.split_seed, splits)
-    return order, {split: replace(pool, without=order.without) for split, pool in made.items()}
+    made = {split: replace(pool, without=order.without) for split, pool in made.items()}
+    return order, made | {
+        split: _limited(made[split], split, order.clips[split], order) for split in splits if split in made
+    }
+
+
+def _limited(pool: Pool, split: Split, clips: int, order: Order) -> Pool:
+    """Set the limits of clips per recording. Raises CorpusError if the recordings are too few for them."""
+    what = f"recordings of the {split} split"
+    sentences = resolve(order.clips_per_sentence, clips, len(pool.speech), f"speech {what}")
+    if sentences is None and order.clips_per_noise is not None:
+        sentences = -(-clips // len(pool.speech))
+    if sentences is None:
+        return pool
+    pool = replace(pool, clips_per_sentence=sentences)
+    mixed = sum(recipes.noise_files(pool, split, clip, order.seed) for clip in range(clips))
+    return replace(pool, clips_per_noise=resolve(order.clips_per_noise, mixed, len(pool.noise), f"noise {what}"))
 
 
 def make_clip(
@@ -255,7 +276,9 @@ def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
     (out / "parts").mkdir(parents=True, exist_ok=True)
     wanted = {name: value for name, value in asdict(order).items() if name != "clips"}  # a corpus may grow
     wanted["labeller"] = asdict(curves())
-    found = json.dumps({split: asdict(pool) for split, pool in made.items()}, sort_keys=True)
+    wanted["limits"] = {split: [pool.clips_per_sentence, pool.clips_per_noise] for split, pool in made.items()}
+    bare = {split: replace(pool, clips_per_sentence=None, clips_per_noise=None) for split, pool in made.items()}
+    found = json.dumps({split: asdict(pool) for split, pool in bare.items()}, sort_keys=True)
     wanted["recordings"] = hashlib.sha256(found.encode()).hexdigest()
     wanted["scenes"] = recipes.scenes_record()
     wanted["provenance"] = provenance()
@@ -268,6 +291,7 @@ def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
             "name another folder or remove it"
         )
     _write_whole(record, asked)
+    write_recordings(made, out)
 
 
 def _write_whole(path: Path, text: str) -> None:

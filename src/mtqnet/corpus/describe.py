@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtqnet.corpus.recipe import flat
+from mtqnet.corpus.recordings import Use, use_of
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import Row
 from mtqnet.errors import CorpusError
@@ -43,6 +44,7 @@ BLOCKS = " ▏▎▍▌▋▊▉█"
 HEIGHTS = "▁▂▃▄▅▆▇█"
 
 Array = NDArray[np.float64]
+Recordings = Mapping[str, Mapping[str, str]] | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Part:
     clips: int
     hours: float
     speakers: int
+    use: Use
+    """Of recordings"""
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,12 @@ class Description:
         )
 
 
-def describe(rows: Sequence[Row]) -> Description:
+def describe(rows: Sequence[Row], recordings: Recordings = None) -> Description:
     """Count the contents of these clips. Raises CorpusError if there are no clips or the table is not that of a
-    corpus."""
+    corpus.
+
+    `recordings` has the row of recordings.csv of each recording, by its path.
+    """
     if not rows:
         raise CorpusError("there are no clips to describe: relax the conditions, or build the corpus")
     needed = ("split", "speaker", "seconds", "recipe", *(target.label for target in TARGETS))
@@ -124,7 +131,7 @@ def describe(rows: Sequence[Row]) -> Description:
         raise CorpusError(f"the table has no column {missing[0]}: only a corpus that was built can be described")
     values = {target.label: label_values(rows, target) for target in TARGETS}
     return Description(
-        _parts(rows),
+        _parts(rows, recordings),
         {target.label: _intervals(values[target.label], target) for target in TARGETS},
         _degradations(rows, np.stack([values[target.label] for target in QUEST], axis=1)),
         _correlation(np.stack(list(values.values()))),
@@ -142,15 +149,16 @@ def short(target: Target) -> str:
     return f"log10 {name}" if target.log else name
 
 
-def _parts(rows: Sequence[Row]) -> tuple[Part, ...]:
+def _parts(rows: Sequence[Row], recordings: Recordings) -> tuple[Part, ...]:
     found = {row["split"] for row in rows}
     names = [*(split for split in SPLITS if split in found), *sorted(found - set(SPLITS))]
-    return (*(_part(name, [row for row in rows if row["split"] == name]) for name in names), _part("all", rows))
+    parts = {name: [row for row in rows if row["split"] == name] for name in names} | {"all": rows}
+    return tuple(_part(name, part, recordings) for name, part in parts.items())
 
 
-def _part(name: str, rows: Sequence[Row]) -> Part:
+def _part(name: str, rows: Sequence[Row], recordings: Recordings) -> Part:
     hours = sum(float(row["seconds"]) for row in rows) / 3600
-    return Part(name, len(rows), hours, len({row["speaker"] for row in rows}))
+    return Part(name, len(rows), hours, len({row["speaker"] for row in rows}), use_of(rows, recordings))
 
 
 def _intervals(values: Array, target: Target) -> tuple[Interval, ...]:
@@ -212,13 +220,27 @@ def tables(description: Description) -> list[Table]:
     beside.add_row(*spreads[:3])
     beside.add_row(*spreads[3:])
     others = (_hole_table, _correlation_table, _step_table, _parameter_table)
-    return [_part_table(description), beside, *(made(description) for made in others)]
+    return [_part_table(description), _use_table(description), beside, *(made(description) for made in others)]
 
 
 def _part_table(description: Description) -> Table:
     table = _table("Clips", "split", "clips", "hours", "speakers")
     for part in description.parts:
         table.add_row(part.name, str(part.clips), f"{part.hours:.2f}", str(part.speakers))
+    return table
+
+
+def _use_table(description: Description) -> Table:
+    heads = ("split", "speech min", "sentences", "speakers", "languages", "noise min", "noises", "clips/sentence")
+    table = _table("Unique recordings; most clips of one of them", *heads, "clips/noise")
+    for part in description.parts:
+        use = part.use
+        speakers = f"{part.speakers}" + (f" + {use.unlabelled} unlabelled" if use.unlabelled else "")
+        table.add_row(
+            part.name, f"{use.speech_minutes:.1f}", str(use.sentences), speakers, str(len(use.languages) or "?"),
+            "?" if use.noise_minutes is None else f"{use.noise_minutes:.1f}", str(use.noises),
+            str(use.clips_per_sentence), str(use.clips_per_noise),
+        )  # fmt: skip
     return table
 
 

@@ -28,6 +28,10 @@ class Pool:
     rooms: tuple[Item, ...]
     without: tuple[str, ...] = ()
     """Kinds of processing that no clip goes through, because their tool is not installed"""
+    clips_per_sentence: int | None = None
+    """Most clips of one speech recording; None draws without a limit"""
+    clips_per_noise: int | None = None
+    """Most clips of one noise recording; it applies only together with a limit per sentence"""
 
 
 @dataclass(frozen=True)

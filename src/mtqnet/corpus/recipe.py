@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.splice import Splice
 from mtqnet.corpus.degradations.step import Step, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.sources import SPLITS, Split
+from mtqnet.corpus.schedule import Schedule
+from mtqnet.corpus.sources import SPLITS, Item, Split
 from mtqnet.corpus.stopwatch import Stopwatch
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError, LabelError
@@ -39,6 +41,8 @@ QUIET_SHARE, QUIET_DB = 0.4, (8.0, 30.0)
 """How often, and by how many dB, a recording's own background is lowered. Read speech of corpora has it about 43
 dB below the voice, studios and the clean files of the rated sets 57 dB and more: without this nothing would be as
 good as good recordings are (N- and G-MOS above 4)."""
+NOISE_STEPS = frozenset({"RecordedNoise"})
+"""Steps that mix in a noise recording of the pool"""
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,20 @@ class Recipe:
 def draw(pool: Pool, split: Split, clip: int, seed: int, attempt: int = 0) -> Recipe:
     """The recipe of one clip. `attempt` counts redraws of clips that had no label."""
     rng = np.random.default_rng([seed, SPLITS.index(split), clip, attempt])
-    item = pools.pick(pool.speech, rng)
+    outline, noise = rng, list[Item]()
+    if pool.clips_per_sentence is None:
+        item = pools.pick(pool.speech, rng)
+    else:
+        item, scheduled = schedule(pool, split, seed).clip(clip)
+        outline, noise = _outline(split, clip, seed), list(scheduled)
     whole = round(item.seconds * SAMPLE_RATE)
     samples = min(whole, round(rng.uniform(MIN_CLIP_S, MAX_CLIP_S) * SAMPLE_RATE))
     start = int(rng.integers(whole - samples + 1))
     quiet_db = uniform(rng, *QUIET_DB) if rng.random() < QUIET_SHARE else 0.0
     others = tuple(other for other in pool.speech if other.group != item.group)  # no babble of one's own voice
     around = replace(pool, speech=others)
-    scenes = scenes_of(split)
-    scene = str(rng.choice(list(scenes), p=[chance for chance, _ in scenes.values()]))
-    steps = _draw_steps(scenes[scene][1], around, rng, samples)
+    scene, links = _draw_scene(split, outline)
+    steps = _Drawing(around, rng, outline, noise, samples).steps(links)
     return Recipe(split, clip, scene, item.path, item.group, start, samples, quiet_db, steps)
 
 
@@ -132,24 +140,79 @@ def _as_data(scenes: Scenes) -> dict[str, Any]:
     return {name: [chance, *(asdict(link) for link in links)] for name, (chance, links) in scenes.items()}
 
 
-def _draw_steps(links: Links, pool: Pool, rng: np.random.Generator, samples: int) -> tuple[Step, ...]:
-    drawn: list[Step] = []
+@lru_cache(maxsize=8)
+def schedule(pool: Pool, split: Split, seed: int) -> Schedule:
+    """Return the schedule of the recordings of a split, for a pool with a limit of clips per sentence."""
+    limits = (pool.clips_per_sentence, pool.clips_per_noise)
+    return Schedule(
+        pool.speech, pool.noise, limits, lambda clip: noise_files(pool, split, clip, seed),
+        [seed, SPLITS.index(split)],
+    )  # fmt: skip
+
+
+def noise_files(pool: Pool, split: Split, clip: int, seed: int) -> int:
+    """Return how many noise recordings a clip mixes in, for a pool with a limit of clips per sentence."""
+    outline = _outline(split, clip, seed)
+    return sum(kind in NOISE_STEPS for kind in _all_kinds(_draw_scene(split, outline)[1], pool, outline))
+
+
+def _outline(split: Split, clip: int, seed: int) -> np.random.Generator:
+    """Return the generator of scene and kinds of a clip under limits: the same in all attempts, so that the use of
+    noise recordings can be counted without drawing any parameter."""
+    return np.random.default_rng([seed, SPLITS.index(split), clip, 0, 1])
+
+
+def _draw_scene(split: Split, rng: np.random.Generator) -> tuple[str, Links]:
+    scenes = scenes_of(split)
+    scene = str(rng.choice(list(scenes), p=[chance for chance, _ in scenes.values()]))
+    return scene, scenes[scene][1]
+
+
+def _all_kinds(links: Links, pool: Pool, outline: np.random.Generator) -> list[str]:
+    """Return the kinds that _Drawing draws from the same generator, in its order, those inside a splice included."""
+    found: list[str] = []
     for link in links:
         if isinstance(link, Inserted):
-            inner: tuple[Step, ...] = ()
+            inner: list[str] = []
             while not inner:
-                inner = _draw_steps(link.links, pool, rng, samples)
-            drawn.append(Splice.over(rng, inner, samples, link.good))
+                inner = _all_kinds(link.links, pool, outline)
+            found += inner
         else:
-            drawn += [_draw_step(kind, link, pool, rng, samples) for kind in _draw_kinds(link, pool, rng)]
-    return tuple(drawn)
+            found += _draw_kinds(link, pool, outline)
+    return found
 
 
-def _draw_step(kind: str, link: Link, pool: Pool, rng: np.random.Generator, samples: int) -> Step:
-    step: Step = STEPS[kind].full(rng) if link.full else STEPS[kind].draw(rng, pool, samples)
-    if link.snr_db is not None and hasattr(step, "snr_db"):
-        step = replace(step, snr_db=uniform(rng, *link.snr_db))  # type: ignore[type-var]  # every step is a dataclass
-    return step
+@dataclass
+class _Drawing:
+    """The steps of one clip: kinds are drawn from `outline`, parameters from `rng`; both may be the same."""
+
+    pool: Pool
+    rng: np.random.Generator
+    outline: np.random.Generator
+    noise: list[Item]
+    """Recordings for the steps that mix one in, in order; beyond them a step draws from the pool"""
+    samples: int
+
+    def steps(self, links: Links) -> tuple[Step, ...]:
+        drawn: list[Step] = []
+        for link in links:
+            if isinstance(link, Inserted):
+                inner: tuple[Step, ...] = ()
+                while not inner:
+                    inner = self.steps(link.links)
+                drawn.append(Splice.over(self.rng, inner, self.samples, link.good))
+            else:
+                drawn += [self._step(kind, link) for kind in _draw_kinds(link, self.pool, self.outline)]
+        return tuple(drawn)
+
+    def _step(self, kind: str, link: Link) -> Step:
+        pool = self.pool
+        if kind in NOISE_STEPS and self.noise:
+            pool = replace(pool, noise=(self.noise.pop(0),))
+        step: Step = STEPS[kind].full(self.rng) if link.full else STEPS[kind].draw(self.rng, pool, self.samples)
+        if link.snr_db is not None and hasattr(step, "snr_db"):
+            step = replace(step, snr_db=uniform(self.rng, *link.snr_db))  # type: ignore[type-var]  # a dataclass
+        return step
 
 
 def _draw_kinds(link: Link, pool: Pool, rng: np.random.Generator) -> list[str]:

@@ -1,10 +1,14 @@
 """Folders of audio -> items with a group, and the split of groups into train, validation and test.
 
 Any folder works. If it has an index.csv with a column `file`, that is the list; for speech its column `speaker`
-(or `talker`) is the group, for noise and rooms its column `group`. Without such a column the speaker comes from
-the name: LibriSpeech (`1688-142285-0000` -> 1688), LibriTTS, VCTK and VoiceBank (`p232_003` -> p232), the DNS
-challenge (`reader_06709`); else from the first folder below the root, else it is the file itself. Each noise or
-room file is its own group, but channels (`hall_ch1`, `hall_ch2`) go together.
+(or `talker`) is the group, for noise and rooms its column `group`. Further columns are optional: `seconds`,
+`language`, `split` (fixes the split of a row), `unlabelled` (least number of people behind one speaker identifier)
+and `bandwidth_hz`. A folder whose subfolders have an index.csv is read as all of them.
+
+Without a column for the speaker, the speaker comes from the name: LibriSpeech (`1688-142285-0000` -> 1688),
+LibriTTS, VCTK and VoiceBank (`p232_003` -> p232), the DNS challenge (`reader_06709`); else from the first folder
+below the root, else it is the file itself. Each noise or room file is its own group, but channels (`hall_ch1`,
+`hall_ch2`) go together.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unseen", "unseen2")
 SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Of speakers, noise files and rooms"""
 
+MIN_BANDWIDTH_HZ = 6500.0
+"""Speech with a smaller `bandwidth_hz` in its index is not used as a clean reference of wideband labels."""
+
 _SPEAKER_IN_NAME = (
     re.compile(r"^(\d+)-\d+-\d+"),  # LibriSpeech
     re.compile(r"^(\d+)_\d+_\d+_"),  # LibriTTS
@@ -47,6 +54,11 @@ class Item:
     group: str
     """What must not be split: a speaker, a noise file, a room."""
     seconds: float
+    language: str = ""
+    speakers: int = 1
+    """People behind `group`; more than one where a source does not say who speaks"""
+    split: str = ""
+    """Split that the index fixes; empty if the hash of the group decides"""
 
 
 def scan(folders: Sequence[Path], *, by_speaker: bool) -> list[Item]:
@@ -69,8 +81,9 @@ def split_of(group: str, seed: int) -> Split:
 
 
 def of_split(items: Iterable[Item], split: Split, seed: int) -> list[Item]:
+    """Return the items of a split: the split that the index names, otherwise that of the group."""
     wanted = "test" if split in ("unseen", "unseen2") else split
-    return [item for item in items if split_of(item.group, seed) == wanted]
+    return [item for item in items if (item.split or split_of(item.group, seed)) == wanted]
 
 
 def _scan_one(folder: Path, by_speaker: bool) -> Iterable[Item]:
@@ -79,6 +92,10 @@ def _scan_one(folder: Path, by_speaker: bool) -> Iterable[Item]:
     index = folder / "index.csv"
     if index.exists():
         yield from _from_index(folder, index, by_speaker)
+        return
+    if inner := sorted(path.parent for path in folder.glob("*/index.csv")):
+        for one in inner:
+            yield from _from_index(one, one / "index.csv", by_speaker)
         return
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
@@ -97,8 +114,13 @@ def _from_index(folder: Path, index: Path, by_speaker: bool) -> Iterable[Item]:
             group = row.get("speaker") or row.get("talker") or _speaker(path, folder)
         else:
             group = row.get("group") or _recording(path, folder)
+        if by_speaker and float(row.get("bandwidth_hz") or MIN_BANDWIDTH_HZ) < MIN_BANDWIDTH_HZ:
+            continue
+        if (split := row.get("split") or "") not in ("", *SHARES):
+            raise CorpusError(f"{index}: split {split!r} of {row['file']} is none of {', '.join(SHARES)}")
         seconds = float(row["seconds"]) if row.get("seconds") else _seconds(path)
-        yield Item(path.as_posix(), group, seconds)
+        speakers = int(row.get("unlabelled") or 1)
+        yield Item(path.as_posix(), group, seconds, row.get("language") or "", speakers, split)
 
 
 def _speaker(path: Path, root: Path) -> str:
