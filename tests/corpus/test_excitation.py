@@ -20,7 +20,7 @@ def test_pitch_of_a_gliding_voice(hertz: float) -> None:
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     glide = hertz * 2 ** (0.2 * np.sin(2 * np.pi * time))
     phase = 2 * np.pi * np.cumsum(glide) / SAMPLE_RATE
-    voice = sum(np.cos(k * phase) / k for k in range(1, 15)).astype(np.float32)
+    voice = np.sum([np.cos(k * phase) / k for k in range(1, 15)], axis=0).astype(np.float32)
     frequency, voicing = pitch(0.05 * voice)
     wanted = np.interp(np.arange(len(frequency)) * HOP, np.arange(len(glide)), glide)
     assert len(frequency) == len(voicing) == 1 + SAMPLE_RATE // HOP
