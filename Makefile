@@ -11,9 +11,10 @@ FILES ?= 5000
 TIMED ?= 3000
 DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0 libspandsp2 libopus0 codec2 \
 	gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-bad nodejs
+FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
+.PHONY: fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -93,6 +94,13 @@ soak: .venv/dev.done  ## docs/results/soak.md: 30 minutes of mixed load on the s
 
 kills: .venv/dev.done  ## docs/results/kills_service.md: the service and its processes are killed under load; no score lost
 	$(BIN)/python -m research.robustness.kill_service --output docs/results/kills_service.md
+
+fuzz: .venv/dev.done  ## mutated audio files for FUZZ_S seconds; an input that fails is stored in build/fuzz
+	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m research.fuzz.audio $(FUZZ_S) build/fuzz
+
+hostile: .venv/dev.done  ## docs/results/hostile_audio.md: damaged and hostile audio files, and their outcomes (a minute)
+	$(BIN)/python -m research.fuzz.hostile --output docs/results/hostile_audio.md
 
 history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 rows, with a verdict (a minute)
 	$(BIN)/python benchmarks/many_rows.py

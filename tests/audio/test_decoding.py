@@ -164,7 +164,7 @@ def test_flac_that_was_written_into_a_pipe_is_read(speech: Samples) -> None:
     assert "truncated" not in flags(bytes(data))
 
 
-@pytest.mark.parametrize("container", ["wav", "rf64", "w64", "aiff", "au", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("container", ["wav", "rf64", "w64", "aiff", "au", "caf", "nist", "flac", "ogg", "mp3"])
 def test_files_that_end_early_are_flagged(speech: Samples, container: str) -> None:
     data = written(speech, container)
     assert "truncated" in flags(data[: len(data) * 3 // 4])

@@ -250,7 +250,8 @@ class Analyser:
     def _measure(self, samples: Samples) -> None:
         self._peak = max(self._peak, float(np.abs(samples).max(initial=0.0)))
         if len(samples):
-            self._all.add(samples - samples.mean())
+            # in double precision, because samples near the end of float32's range overflow otherwise
+            self._all.add(samples - np.float32(samples.mean(dtype=np.float64)))
         self._ceilings[0].add(samples)
         self._ceilings[1].add(-samples)
         self._sum += float(samples.sum(dtype=np.float64))

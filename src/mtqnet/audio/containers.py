@@ -160,6 +160,10 @@ def inspect(file: BinaryIO, container: str | None) -> Inspection:
         return _inspect_w64(file)
     if container == "au":
         return _inspect_au(file)
+    if container == "caf":
+        return _inspect_caf(file)
+    if container == "nist":
+        return _inspect_nist(file)
     return Inspection()
 
 
@@ -173,6 +177,37 @@ def _inspect_w64(file: BinaryIO) -> Inspection:
     field = file.read(8)
     expected = struct.unpack("<Q", field)[0] if len(field) == 8 else 0
     return Inspection(_missing(expected - size, expected) if size < expected < 1 << 62 else None)
+
+
+def _inspect_caf(file: BinaryIO) -> Inspection:
+    """CAF: chunks with a name of four characters and a size of 8 bytes; -1 is an unknown size."""
+    size, at = _size(file), 8
+    for _ in range(1000):
+        file.seek(at)
+        head = file.read(12)
+        if len(head) < 12:
+            return Inspection()
+        length = struct.unpack(">q", head[4:])[0]
+        if head[:4] == b"data" and length > size - at - 12:
+            return Inspection(_missing(length - (size - at - 12), length))
+        if not 0 <= length <= size:
+            return Inspection()
+        at += 12 + length
+    return Inspection()
+
+
+def _inspect_nist(file: BinaryIO) -> Inspection:
+    """NIST SPHERE: lines of text in a header whose second line is its length in bytes."""
+    size = _size(file)
+    file.seek(0)
+    words = file.read(1024).decode("ascii", "replace").split()
+    try:
+        counts = [int(words[words.index(f"{name}_count") + 2]) for name in ("sample", "channel")]
+        expected = counts[0] * counts[1] * int(words[words.index("sample_n_bytes") + 2])
+        available = size - int(words[1])
+    except (ValueError, IndexError):
+        return Inspection()
+    return Inspection(_missing(expected - available, expected) if available < expected < 1 << 48 else None)
 
 
 def _missing(missing: int, expected: int) -> str:

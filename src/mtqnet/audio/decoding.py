@@ -42,6 +42,8 @@ SPOOL_BYTES = 64 << 20
 SHORTAGE_S = 0.25
 """Seconds. Compressed audio that is this much shorter than its header states is incomplete. The delay and padding
 of encoders are below 0.15 s."""
+MAYBE_MP3 = (None, "mp3")
+"""Containers that libsndfile may decode with libmpg123, which writes to standard error"""
 MAX_MESSAGES = 20
 """Lines of a decoder that are kept"""
 
@@ -102,7 +104,7 @@ def open_source(audio: Readable) -> AudioSource:
     except UnreadableError:
         if container not in containers.PYAV_FORMATS:
             raise
-    return PyAVSource(source, container)
+    return PyAVSource(source, container, inspection)
 
 
 class _Bytes:
@@ -205,7 +207,7 @@ class LibsndfileSource:
         """See AudioSource."""
         size = max(1, BLOCK_VALUES // self.channels)
         decoded, failure = 0, None
-        messages = _Messages(capture=self._container == "mp3")
+        messages = _Messages(capture=self._container in MAYBE_MP3)
         with messages, self._open() as file:
             while failure is None:
                 # A decoder that fails leaves the samples before the damaged place in the buffer.
@@ -250,7 +252,7 @@ class LibsndfileSource:
             }  # fmt: skip
         with self._file() as name:
             try:
-                with _quiet(self._container == "mp3"):
+                with _quiet(self._container in MAYBE_MP3):
                     file = sf.SoundFile(name, **raw)
             except TypeError as error:  # soundfile expects a rate for a suffix of raw samples
                 raise UnreadableError("the file has no header: convert it to WAV") from error
@@ -260,7 +262,7 @@ class LibsndfileSource:
                 yield file
 
     @contextmanager
-    def _file(self) -> Iterator[str | bytes | BinaryIO | _Patched]:
+    def _file(self) -> Iterator[str | bytes | _File]:
         """What soundfile opens: a name, which is faster, or a file object."""
         path = self._source.path
         if path is not None and self._inspection.size_field is None and path.suffix.lower() != ".raw":
@@ -268,10 +270,7 @@ class LibsndfileSource:
             yield str(path) if os.name == "nt" else os.fsencode(path)
             return
         with self._source.open() as file:
-            if self._inspection.size_field is None:
-                yield file
-            else:
-                yield _Patched(file, self._inspection.size_field, b"\xff\xff\xff\xff")
+            yield _File(file, self._inspection.size_field)
 
     def _refusal(self, error: Exception) -> str:
         if self._container is None:
@@ -279,11 +278,16 @@ class LibsndfileSource:
         return f"this {containers.TITLES[self._container]} file cannot be decoded ({_reason(error)})"
 
 
-class _Patched(io.RawIOBase):
-    """A file with other bytes at one place."""
+class _File(io.RawIOBase):
+    """A file object for libsndfile: it never raises, because an exception in a callback is printed and lost.
 
-    def __init__(self, file: BinaryIO, at: int, replacement: bytes) -> None:
-        self._file, self._at, self._replacement = file, at, replacement
+    Args:
+        file: Seekable.
+        size_field: Position of a WAV data size that is replaced by the one for an unknown size.
+    """
+
+    def __init__(self, file: BinaryIO, size_field: int | None) -> None:
+        self._file, self._size_field = file, size_field
 
     def readable(self) -> bool:
         return True
@@ -292,7 +296,11 @@ class _Patched(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        start = (0, self._file.tell, lambda: self._file.seek(0, os.SEEK_END))[whence]
+        position = offset + (start() if callable(start) else 0)
+        with suppress(OSError, ValueError, OverflowError):  # damaged headers lead to impossible positions
+            return self._file.seek(position)
+        return self._file.tell()
 
     def tell(self) -> int:
         return self._file.tell()
@@ -300,9 +308,10 @@ class _Patched(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         start = self._file.tell()
         data = bytearray(self._file.read(len(buffer)))
-        for place, value in enumerate(self._replacement, self._at - start):
-            if 0 <= place < len(data):
-                data[place] = value
+        if self._size_field is not None:
+            for place in range(self._size_field - start, self._size_field - start + 4):
+                if 0 <= place < len(data):
+                    data[place] = 0xFF
         buffer[: len(data)] = data
         return len(data)
 
@@ -310,10 +319,11 @@ class _Patched(io.RawIOBase):
 class PyAVSource:
     """A file that FFmpeg decodes through PyAV, by the demuxer that its first bytes ask for."""
 
-    def __init__(self, source: _Bytes, container: str) -> None:
+    def __init__(self, source: _Bytes, container: str, inspection: Inspection) -> None:
         self._source, self._container = source, container
-        self.problem: str | None = None
+        self.problem = inspection.problem
         self._av = _pyav(container)
+        self._errors = (self._av.error.FFmpegError, OSError, ValueError)
         with self._stream() as (_, stream):
             self.rate, self.channels = stream.codec_context.sample_rate, stream.codec_context.channels
             seconds = float(stream.duration * stream.time_base) if stream.duration else None
@@ -333,7 +343,10 @@ class PyAVSource:
             for frames, failed in self._decoded(container, stream):
                 damaged += failed
                 for frame in frames:
-                    waiting += [self._samples(planes) for planes in convert.resample(frame)]
+                    try:
+                        waiting += [self._samples(planes) for planes in convert.resample(frame)]
+                    except self._errors:  # the layout of the channels changed
+                        damaged += 1
                 if sum(map(len, waiting)) >= size // 4:
                     block, waiting = np.concatenate(waiting), []
                     decoded += len(block)
@@ -353,14 +366,14 @@ class PyAVSource:
                 packet = next(packets)
             except StopIteration:
                 return
-            except self._av.error.FFmpegError:
+            except self._errors:
                 yield [], 1
                 return
             try:
                 yield packet.decode(), 0
             except self._av.error.EOFError:
                 return
-            except self._av.error.FFmpegError:
+            except self._errors:
                 yield [], 1
 
     def _samples(self, frame: Any) -> Samples:
@@ -371,6 +384,8 @@ class PyAVSource:
         decoded_s = decoded / self.rate
         if not decoded and damaged:
             raise UnreadableError(f"the audio in this {containers.TITLES[self._container]} file cannot be decoded")
+        if self.problem is not None:
+            return
         if damaged:
             self.problem = f"damaged: {damaged} packets cannot be decoded"
         elif self._declared_s is not None and decoded and decoded_s < self._declared_s - SHORTAGE_S:
@@ -384,7 +399,7 @@ class PyAVSource:
         with self._source.open() as file:
             try:
                 container = self._av.open(file, format=containers.PYAV_FORMATS[self._container])
-            except (self._av.error.FFmpegError, ValueError) as error:
+            except self._errors as error:
                 raise UnreadableError(f"this {title} file cannot be decoded ({_reason(error)})") from error
             with container:
                 if not container.streams.audio:
