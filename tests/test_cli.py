@@ -6,8 +6,10 @@ import csv
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +192,91 @@ def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -
         assert done.returncode == code, arguments
         assert "Traceback" not in done.stderr
     assert piped(b"", "-", "--rate", "16000", "-m", toy_model).returncode == 1
+
+
+def test_an_audio_file_on_standard_input_is_decoded(toy_model: Path, good_file: Path, tmp_path: Path) -> None:
+    (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
+    samples, rate = sf.read(good_file)
+    for suffix in (".wav", ".flac", ".ogg", ".mp3"):
+        sf.write(tmp_path / f"a{suffix}", samples, rate)
+        done = piped((tmp_path / f"a{suffix}").read_bytes(), "-", "-m", toy_model)
+        assert (done.returncode, done.stderr) == (0, "")
+        (row,) = rows(done.stdout)
+        assert row["file"] == "-"
+        assert float(row["g_mos"]) == pytest.approx(float(whole["g_mos"]), abs=0.3)
+    (row,) = rows(piped(good_file.read_bytes(), "-", "-m", toy_model, "--rate", "8000").stdout)
+    assert row["g_mos"] == whole["g_mos"]  # the file has its own rate
+
+
+def test_each_channel_is_a_row(toy_model: Path, good_file: Path, tmp_path: Path) -> None:
+    samples, rate = sf.read(good_file)
+    sf.write(tmp_path / "call.wav", np.stack([samples, 0.1 * samples], axis=1), rate)
+    output = tmp_path / "t.csv"
+    arguments = ("score", tmp_path / "call.wav", good_file, "-m", toy_model, "-o", output, "--channels")
+    mtqnet(*arguments, "each")
+    table = rows(output.read_text())
+    assert [row["channel"] for row in table] == ["1", "2", "1"]
+    assert table[0]["g_mos"] != table[1]["g_mos"]
+    complete = output.read_bytes()
+    output.write_bytes(complete[: complete.rindex(b"call.wav")])  # as after a kill between the channels
+    mtqnet(*arguments, "each", "--resume")
+    assert output.read_bytes() == complete
+    (second, refused) = rows(mtqnet(*arguments[:-3], "--channels", "2").stdout)
+    assert second["g_mos"] == table[1]["g_mos"] and "channel" in refused["error"]
+    assert mtqnet(*arguments, "left").returncode == 2
+
+
+def test_paths_and_outputs_that_are_mistakes(toy_model: Path, good_file: Path, tmp_path: Path) -> None:
+    done = mtqnet("score", "", "-m", toy_model)
+    assert done.returncode == 2 and "empty" in done.stderr
+    recording = tmp_path / "call.csv"
+    shutil.copy(good_file, recording)
+    done = mtqnet("score", recording, "-m", toy_model, "-o", recording)
+    assert done.returncode == 2 and "overwrite" in done.stderr
+    assert recording.read_bytes() == good_file.read_bytes()
+
+
+def test_sorted_from_worst_to_best(toy_model: Path, folder: Path, tmp_path: Path) -> None:
+    samples, rate = sf.read(folder / "0.wav")
+    sf.write(folder / "9.wav", 0.1 * samples, rate)
+    table = rows(mtqnet("score", folder, "-m", toy_model, "--sort", "g_mos").stdout)
+    assert Path(table[0]["file"]).name == "9.wav" and table[-1]["error"]
+    assert mtqnet("score", folder, "-m", toy_model, "--sort", "x").returncode == 2
+    assert mtqnet("score", folder, "-m", toy_model, "--sort", "g_mos", "-o", tmp_path / "t.csv").returncode == 2
+
+
+def test_a_terminal_without_unicode_gets_the_table(folder: Path) -> None:
+    (folder / "é\x1b[31m.wav").write_bytes((folder / "0.wav").read_bytes())
+    done = mtqnet(
+        "score", folder, "-m", "small", "--table", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "+-" in done.stdout and "mean of 7" in done.stdout and "\x1b" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_continue_and_leaves_no_temporary_file(
+    toy_model: Path, folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "t.parquet"
+    command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-m", str(toy_model), "-o", str(output)]
+    for place in range(300):
+        shutil.copy(folder / "0.wav", folder / f"x{place:03}.wav")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        part = tmp_path / ".t.parquet.part.jsonl"
+        while not (part.exists() and part.stat().st_size):
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.stderr is not None
+        message = process.stderr.read()
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "continue with --resume" in message and message.count("\n") == 1
+    assert "Traceback" not in message
+    left = {path.name for path in tmp_path.iterdir()} - {"calls"}
+    assert left == {".t.parquet.part.jsonl", ".t.parquet.sources.jsonl"}
+    assert len(part.read_text().splitlines()) < 307
 
 
 def test_resume_needs_a_table(toy_model: Path, good_file: Path) -> None:

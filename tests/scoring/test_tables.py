@@ -147,3 +147,34 @@ def test_a_table_of_windows_has_a_row_for_each(tmp_path: Path, suffix: str) -> N
     assert first["duration_s"] == second["duration_s"] == 20.0
     assert first["file"] == second["file"] == GOOD.file
     assert (bad["start_s"], bad["s_mos"], bad["error"]) == (None, None, BAD.error)
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
+    recording = tmp_path / "a.csv"
+    recording.write_bytes(b"RIFF")
+    (tmp_path / "link.csv").symlink_to(recording)
+    (tmp_path / "hard.csv").hardlink_to(recording)
+    for output in ("a.csv", "link.csv", "hard.csv", "../" + tmp_path.name + "/a.csv"):
+        with pytest.raises(UsageError, match="overwrite"):
+            tables.check_not_input(tmp_path / output, [tmp_path / "gone.wav", recording])
+    tables.check_not_input(tmp_path / "new.csv", [recording, Path("a\0b")])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of Unix")
+def test_two_runs_cannot_write_one_table(tmp_path: Path) -> None:
+    output = tmp_path / "t.csv"
+    stale = tmp_path / ".t.csv.123.tmp"
+    stale.touch()
+    other = tmp_path / ".u.csv.123.tmp"
+    other.touch()
+    with tables.lock(output):
+        assert not stale.exists() and other.exists()
+        with pytest.raises(UsageError, match="another run"), tables.lock(output):
+            pass
+        with tables.lock(tmp_path / "u.csv"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".t.csv.lock").touch()  # left by a run that was killed
+    with tables.lock(output):
+        pass
+    assert list(tmp_path.iterdir()) == []

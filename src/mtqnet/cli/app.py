@@ -5,6 +5,8 @@ Each command has a file of its own. What it needs is imported inside its functio
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +37,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         from mtqnet.cli.terminal import reported_errors
 
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show all characters
+                stream.reconfigure(errors="backslashreplace")
         with reported_errors():
             return super().invoke(ctx)
 

@@ -282,10 +282,12 @@ def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
     except (OSError, ValueError):
         return
     for path in inputs:
-        with suppress(OSError, ValueError):
+        try:
             other = path.stat()
-            if (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino):
-                raise UsageError(f"{output} is an input: writing the output there would overwrite it")
+        except (OSError, ValueError):
+            continue
+        if (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino):
+            raise UsageError(f"{output} is an input: writing the output there would overwrite it")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import soundfile as sf
 from mtqnet.corpus.build import Order, build
 from mtqnet.corpus.pool import Sources
 from mtqnet.errors import KilledError, MissingFileError
-from mtqnet.scoring.batch import Job, score_jobs
+from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import COLUMNS
 from mtqnet.scoring.tables import cells
@@ -72,7 +72,7 @@ def ran(
 def expected(ran: tuple[Path, dict[str, Any]], toy_model: Path) -> dict[str, dict[str, Any]]:
     """The rows of the plain command, by name, without the file that would kill it."""
     files = [file for file in sorted((ran[0] / "calls").glob("*.wav")) if int(file.stem) != KILLER]
-    return {Path(str(s.file)).name: cells(s) for s in score_jobs(Predictor(toy_model), map(Job, files))}
+    return {Path(str(s.file)).name: cells(s) for s in Predictor(toy_model).score_jobs(map(Job, files))}
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:

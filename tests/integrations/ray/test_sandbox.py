@@ -18,7 +18,7 @@ from mtqnet.errors import KilledError
 from mtqnet.integrations.ray import sandbox
 from mtqnet.integrations.ray.sandbox import At, Done, Sandbox, Setting
 from mtqnet.integrations.ray.sources import Entry
-from mtqnet.scoring.batch import Job, score_jobs
+from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.tables import cells
 from poison import POISON, folder
@@ -54,7 +54,7 @@ def rows(box: Sandbox, files: list[Path]) -> dict[int, Done]:
 
 def test_rows_are_those_of_the_plain_command(box: Sandbox, files: list[Path], toy_model: Path) -> None:
     files[2].write_bytes(b"not audio")
-    expected = [cells(scores) for scores in score_jobs(Predictor(toy_model), map(Job, files))]
+    expected = [cells(scores) for scores in Predictor(toy_model).score_jobs(map(Job, files))]
     assert [done.rows[0] for _, done in sorted(rows(box, files).items())] == expected
     assert box.restarts == 0
 
