@@ -6,8 +6,8 @@ the transform follow Vocos (Siuzdak 2024), the start at the pseudo-inverse of th
 2024), pulses and noise neural source-filter vocoders (Wang et al. 2019, Liu et al. 2020). No phase of the
 original enters.
 
-Without pulses the network has to learn a coherent phase from mel bands alone, which takes hundreds of thousands of
-steps; that variant was stopped at step 500 (README.md).
+Without pulses the network has to learn a coherent phase from mel bands alone. That variant was stopped at step 500
+(README.md).
 """
 
 from __future__ import annotations
