@@ -27,14 +27,7 @@ CONFIG = replace(tiny.config(epochs=1), tune_encoder=True, tune=TUNE)
 
 def with_frames(clips: int, seed: int) -> Dataset:
     """Clips with the frames of the little encoder."""
-    data, encoder = tiny.dataset(tiny.CHANNEL, clips, seed), tiny.little_encoder().eval()
-    made = []
-    for clip in data.clips:
-        logmel = torch.from_numpy(clip.features["logmel"].astype(np.float32))[None]
-        with torch.inference_mode():
-            frames = encoder(logmel, torch.tensor([clip.samples]))[0][0]
-        made.append(replace(clip, features={**clip.features, "encoder": frames.numpy().astype(np.float16)}))
-    return Dataset(made, data.labels)
+    return tiny.with_frames(tiny.dataset(tiny.CHANNEL, clips, seed))
 
 
 @pytest.fixture(scope="module")

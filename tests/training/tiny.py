@@ -113,6 +113,17 @@ def little_encoder(pool: int = 2) -> WhisperEncoder:
     return WhisperEncoder(weights, 2, (2,), pool)
 
 
+def with_frames(data: Dataset) -> Dataset:
+    """The same clips with the frames of the little encoder."""
+    encoder, clips = little_encoder().eval(), []
+    for clip in data.clips:
+        logmel = torch.from_numpy(clip.features["logmel"].astype(np.float32))[None]
+        with torch.inference_mode():
+            frames = encoder(logmel, torch.tensor([clip.samples]))[0][0]
+        clips.append(replace(clip, features={**clip.features, "encoder": frames.numpy().astype(np.float16)}))
+    return replace(data, clips=clips)
+
+
 FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")
 
 
