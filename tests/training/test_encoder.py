@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,7 +168,10 @@ def test_converter_copies_the_weights_of_a_ctranslate2_file() -> None:
     """A file of that format with random weights: one layer of width 4."""
     rng, size = np.random.default_rng(0), 4
     positions = rng.standard_normal((6, size)).astype(np.float16)
-    arrays = {"encoder/num_heads": np.array(2, np.int8), "encoder/position_encodings/encodings": positions}
+    arrays: dict[str, NDArray[Any]] = {
+        "encoder/num_heads": np.array(2, np.int8),
+        "encoder/position_encodings/encodings": positions,
+    }
     for name in ("conv1", "conv2", "layer_0/self_attention/linear_0", "layer_0/self_attention/linear_1",
                  "layer_0/ffn/linear_0", "layer_0/ffn/linear_1"):  # fmt: skip
         arrays[f"encoder/{name}/weight"] = rng.standard_normal((size, size)).astype(np.float16)

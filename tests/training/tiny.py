@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mtqnet.audio.features import FEATURES, peak_normalised
 from mtqnet.targets import KEYS, named
@@ -51,7 +52,9 @@ def clip(kind: NetworkConfig, samples: int, seed: int = 0, gain: float = 0.1) ->
     rng = np.random.default_rng(seed)
     sound = (gain * rng.standard_normal(samples)).astype(np.float32)
     sound = peak_normalised(sound) if kind.peak_normalise else sound
-    views = {name: FEATURES[name].compute(sound) for name in kind.front_ends if name != "encoder"}
+    views: dict[str, NDArray[np.float32]] = {
+        name: FEATURES[name].compute(sound) for name in kind.front_ends if name != "encoder"
+    }
     frames = -(-(samples // 160) // (4 if "logmel" in kind.front_ends else 2))
     encoder = rng.standard_normal((frames, ENCODER_WIDTH)).astype(np.float32)
     if "encoder" in kind.front_ends:

@@ -1,4 +1,4 @@
-"""Evaluation of an exported model on held-out clips: LCC, SRCC and RMSE per target, and the largest errors."""
+"""Evaluation of an exported model on test clips: LCC, SRCC and RMSE per target, and the largest errors."""
 
 from __future__ import annotations
 

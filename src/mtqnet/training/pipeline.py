@@ -126,7 +126,7 @@ def learn(
 
 
 def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
-    """Export a network, evaluate and calibrate the exported model on the held-out clips, and write its record."""
+    """Export a network, evaluate and calibrate the exported model on the other clips, and write its record."""
     config = model.config
     about = {"licence": _licence(config), "config": asdict(config), **model.about}
     exported = export(model.network, model.encoder, config.name, paths.out / "model", about, config.int8)

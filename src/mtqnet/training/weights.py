@@ -1,8 +1,7 @@
 """Load the weights of a trained model into torch, from NAME.safetensors and the record NAME.json.
 
 The graph NAME.onnx cannot be trained. The record has the digests of both files, which export.py compared before it
-wrote them. Records from before 2026-11-26 have only the graph's digest; for these, the scores of both are
-compared.
+wrote them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mtqnet.scoring.models import ModelRecord
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import EncoderConfig, NetworkConfig, build, without_removed
 from mtqnet.training.encoder import SpeechEncoder
-from mtqnet.training.export import INT8_PARITY, PARITY, TUNED_ENCODER, WEIGHTS_SHA256, Scorer, parity
+from mtqnet.training.export import TUNED_ENCODER, WEIGHTS_SHA256
 from mtqnet.training.features import FrontEnd
 from mtqnet.training.model import Network
 
@@ -64,7 +63,7 @@ def load(model: str | os.PathLike[str]) -> Opened:
     dimensions, encoder_config = _configuration(record, about)
     content = _content(record)
     digest = about.get(WEIGHTS_SHA256)
-    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+    if hashlib.sha256(content).hexdigest() != digest:
         raise ModelError(
             f"{_weights_file(record).name} does not belong to {record.name}.json (its sha256 differs): "
             f"{ONE_TRAINING}"
@@ -74,10 +73,7 @@ def load(model: str | os.PathLike[str]) -> Opened:
     with torch.random.fork_rng():
         network = Network(dimensions, record.targets, encoder.width if encoder is not None else 0)
     network.load_state_dict(_tensors(content, record, network))
-    opened = Opened(record, about, network.eval(), encoder, front_end)
-    if digest is None:
-        _check_parity(opened)
-    return opened
+    return Opened(record, about, network.eval(), encoder, front_end)
 
 
 def _configuration(record: ModelRecord, about: Mapping[str, Any]) -> tuple[NetworkConfig, EncoderConfig]:
@@ -126,16 +122,3 @@ def _tensors(content: bytes, record: ModelRecord, network: Network) -> dict[str,
     if {name: weight.shape for name, weight in stored.items()} != expected:
         raise ModelError(f"{path.name} contains other weights than {record.name}.json describes: {ONE_TRAINING}")
     return stored
-
-
-def _check_parity(opened: Opened) -> None:
-    """Compare the scores with those of the graph; for 8 bits, weights of another training may pass."""
-    scorer = Scorer(opened.network, opened.encoder).eval()
-    scorer.one_at_a_time = opened.record.one_at_a_time
-    bound = INT8_PARITY if opened.int8 else PARITY
-    difference = parity(scorer, opened.record.path)
-    if worst := {key: round(value, 4) for key, value in difference.items() if not value <= bound}:
-        raise ModelError(
-            f"the scores of {_weights_file(opened.record).name} differ from those of {opened.record.path.name} by "
-            f"{worst}: {ONE_TRAINING}"
-        )

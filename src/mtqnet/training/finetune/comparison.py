@@ -37,7 +37,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Original and fine-tuned model on held-out recordings."""
+    """Original and fine-tuned model on test recordings."""
 
     figures: list[Figure]
     """Of the targets with ratings, before and after"""
@@ -78,16 +78,16 @@ def check_folder(out: Path, force: bool) -> None:
 
 
 def existing_error(out: Path, data: TuningData, files: Sequence[Path], plan: Plan, labels: str) -> float | None:
-    """Return the error of the model in `out` on the held-out recordings of `plan`; None if there is no model.
+    """Return the error of the model in `out` on the test recordings of `plan`; None if there is no model.
 
-    A model that was fine-tuned on the same table with the same held-out recordings has this error in its record.
-    Any other scores the held-out recordings now; if it was trained on some of them, its error is too small, and
+    A model that was fine-tuned on the same table with the same test recordings has this error in its record.
+    Any other scores the test recordings now; if it was trained on some of them, its error is too small, and
     --force replaces it.
 
     Args:
         out: The folder.
         data: The ratings.
-        files: The held-out recordings.
+        files: The test recordings.
         plan: How recordings were divided.
         labels: sha256 of the table.
 

@@ -63,7 +63,7 @@ class Rated:
     weights: Mapping[str, Array]
     """By target: weight of each rating in the loss, 1 on average"""
     groups: tuple[str, ...]
-    """Recordings of the same group are never divided between training and held-out data"""
+    """Recordings of the same group are never divided between training and test data"""
     weighting: str
     """Description of the weights for people"""
 

@@ -1,8 +1,8 @@
 """Prediction intervals of a fine-tuned model; those of the original model belong to other scores.
 
-re-calibrated  with at least ENOUGH held-out ratings of a target: the shape of the original intervals is kept and
+re-calibrated  with at least ENOUGH test ratings of a target: the shape of the original intervals is kept and
                their width is fitted again (split conformal, as in calibration.py)
-widened        with fewer: wide enough for every held-out rating; for a target without ratings, by as much as nine
+widened        with fewer: wide enough for every test rating; for a target without ratings, by as much as nine
                in ten scores changed
 dropped        if the original model has no intervals, and there are too few ratings to fit new ones
 """
@@ -43,7 +43,7 @@ def tuned_intervals(
 
     Args:
         original: Intervals of the original model.
-        before: Scores of held-out recordings by the original model, (recordings,) by target.
+        before: Scores of test recordings by the original model, (recordings,) by target.
         after: Scores by the fine-tuned model.
         truth: Ratings; NaN where unknown.
     """
@@ -78,7 +78,7 @@ def _fitted(after: Mapping[str, Array], truth: Mapping[str, Array]) -> TunedInte
 
 
 def _by_ratings(band: Band, error: Array, x: Array, coverage: float) -> tuple[Band, str]:
-    """Keep the original shape, as wide as the held-out ratings require."""
+    """Keep the original shape, as wide as the test ratings require."""
     ratio = error / replace(band, factor=1.0).half_width(x)
     if len(ratio) >= ENOUGH:
         factor = calibration.conformal_quantile(ratio, coverage)

@@ -1,7 +1,7 @@
 """`mtqnet finetune`: a model is trained on ratings without changing the scores that have no ratings.
 
     table of ratings -> segments as in scoring -> features -> predictions of the original model
-    -> number of epochs by cross-validation -> fine-tuned network -> comparison on held-out recordings
+    -> number of epochs by cross-validation -> fine-tuned network -> comparison on test recordings
     -> ONNX, intervals, record
 
 Segments and features are stored in a folder of their own, which a second call uses again.
@@ -188,7 +188,7 @@ def _unlabelled(original: Opened, options: Options, stage: Stage) -> list[featur
 
 @dataclass(frozen=True)
 class _Tuned:
-    """The resulting network, and scores of all held-out recordings by networks that were not trained on them."""
+    """The resulting network, and scores of all test recordings by networks that were not trained on them."""
 
     network: Network
     epochs: int

@@ -1,4 +1,4 @@
-"""Division of recordings into training and held-out data; groups are never divided.
+"""Division of recordings into training and test data; groups are never divided.
 
 A group is a speaker, a condition or a room: the value of the column that --by names. The division depends on a
 hash of the groups' names, so that it is the same for every call, every order of the table and every seed.
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from mtqnet.errors import UsageError
 
 TEST_SHARE = 0.2
-"""Fraction of the recordings that is held out; the last group may make it larger"""
+"""Fraction of test recordings; the last group may make it larger"""
 MOST_ROUNDS = 10
-"""Largest number of rounds; if there are more groups, several are held out at a time"""
+"""Largest number of rounds; if there are more groups, several are tested at a time"""
 FOLDS = 5
 """Number of parts in the search for the number of epochs"""
 ONE_FOLD_FROM = 500
-"""With this many recordings, one held-out part is used in that search, because it is as reliable as five"""
+"""With this many recordings, one validation part is used in that search, because it is as reliable as five"""
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Round:
-    """One training: recordings for training, and held-out recordings for evaluation."""
+    """One training: recordings for training and for testing."""
 
     train: Indices
     test: Indices
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def test(self) -> Indices:
-        """All held-out recordings, in the order of the rounds."""
+        """All test recordings, in the order of the rounds."""
         return np.concatenate([each.test for each in self.rounds])
 
 
@@ -58,7 +58,7 @@ def plan(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) ->
         groups: Group of each recording.
         by: Name of the grouping column, for messages; empty: every recording is a group.
         hold_out: Groups to hold out; empty: a fifth of the recordings.
-        each: Whether every group is held out once, and the resulting model is trained on all recordings.
+        each: Whether every group is tested once, and the resulting model is trained on all recordings.
 
     Raises:
         UsageError: If there is only one group, or a group in `hold_out` does not exist.

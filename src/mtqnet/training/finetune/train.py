@@ -1,8 +1,8 @@
 """Training of a fine-tuning: first the heads, then the whole network with a small learning rate.
 
 Small tables have no recordings to spare for a validation set. So the number of epochs is found by
-cross-validation: each part of the recordings (split.folds) is held out once, and the number of epochs with the
-lowest error on the held out parts is used to train on all of them. Epoch 0 is the original model, which may be the
+cross-validation: each part of the recordings (split.folds) is the validation set once, and the number of epochs
+with the lowest error on them is used to train on all of them. Epoch 0 is the original model, which may be the
 best.
 
 The result is an average of the weights before and after (WiSE-FT: Wortsman et al., "Robust fine-tuning of
@@ -47,8 +47,8 @@ class TuneConfig:
     frozen_epochs: int = 10
     """Number of first epochs in which only the heads are trained"""
     patience: int = 8
-    """Number of epochs without improvement on held-out parts after which the search ends; epochs in which only the
-    heads are trained do not count"""
+    """Number of epochs without improvement on the validation parts after which the search ends; epochs in which
+    only the heads are trained do not count"""
     batch: int = 16
     """Rated segments per batch; the same number of unlabelled segments is added, if there are any"""
     head_rate: float = 1e-3
@@ -80,7 +80,7 @@ class Search:
     """Result of the cross-validation."""
 
     errors: tuple[float, ...]
-    """Mean squared error on held-out parts after 0, 1, 2, ... epochs, on the training scale"""
+    """Mean squared error on the validation parts after 0, 1, 2, ... epochs, on the training scale"""
 
     @property
     def epochs(self) -> int:
@@ -184,16 +184,16 @@ def error(predicted: Mapping[str, Array], data: TuningData, recordings: Indices)
 
 
 def _curve(
-    start: Network, data: TuningData, training: Indices, held_out: Indices, config: TuneConfig
+    start: Network, data: TuningData, training: Indices, validation: Indices, config: TuneConfig
 ) -> tuple[list[float], int]:
-    """Return the errors on `held_out` after 0, 1, 2, ... epochs, and the number of its ratings."""
+    """Return the errors on `validation` after 0, 1, 2, ... epochs, and the number of its ratings."""
     curve: list[float] = []
 
     def validate(network: Network, epochs: int) -> bool:
-        curve.append(error(scores(network, data.sound, held_out), data, held_out))
+        curve.append(error(scores(network, data.sound, validation), data, validation))
         return epochs - max(int(np.argmin(curve)), config.frozen_epochs) < config.patience
 
-    ratings = sum(int((~np.isnan(data.truth[key][held_out])).sum()) for key in data.tuned)
+    ratings = sum(int((~np.isnan(data.truth[key][validation])).sum()) for key in data.tuned)
     if not ratings:
         return [0.0] * (config.epochs + 1), 0
     tune(start, data, training, config.epochs, config, validate)
