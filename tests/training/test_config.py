@@ -126,5 +126,9 @@ def test_records_of_version_0_1_are_read_without_their_removed_keys() -> None:
 
 def test_training_from_scratch_cannot_start_from_a_teacher(tmp_path: Path) -> None:
     assert loaded(tmp_path, 'method = "transfer"\n' + LEAST).initialised_from_teacher
+    base = load(CONFIGS / "base.toml")
+    assert base.transfer and base.method == "mpl"
+    assert not base.with_method("scratch").initialised_from_teacher
+    assert base.with_method("transfer").initialised_from_teacher and base.with_method("mpl") == base
     with pytest.raises(UsageError, match="trains no MOSA-Net"):
         loaded(tmp_path, 'method = "scratch"\ntransfer = true\n' + LEAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,24 @@ PEERS_PYTHON = Path(".venv-peers/bin/python")
 """The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
 Peers = Annotated[Path, typer.Option(help="Python interpreter with speechmos and distillmos; see `make peers`.")]
 
+
+class Method(StrEnum):
+    """The same as training.config.Method, whose module would load torch for a help text."""
+
+    MPL = "mpl"
+    SCRATCH = "scratch"
+    TRANSFER = "transfer"
+
+
+TrainingMethod = Annotated[
+    Method | None,
+    typer.Option(
+        help="Multi-task pseudo-label learning, or one of the methods that the paper compares it with: scratch uses "
+        "S-, N- and G-MOS labels alone, transfer also starts from MOSA-Net's weights.",
+        show_default="the configuration's",
+    ),
+]
+
 HELP = (
     "Train a model by multi-task pseudo-label learning (MPL): corpus, MOSA-Net (the teacher of the pseudo labels), "
     "MTQ-Net, optionally the speech encoder, and ONNX export.\n\n"
@@ -48,6 +67,7 @@ def train(
     corpus: SharedCorpus = None,
     jobs: Jobs = 0,
     peers: Peers = PEERS_PYTHON,
+    method: TrainingMethod = None,
 ) -> None:
     """Run all stages of training, or of distillation."""
     from mtqnet.training.data import RunPaths
@@ -56,7 +76,7 @@ def train(
     if _is_distillation(config):
         distil_model(config, paths)
     else:
-        train_model(config, paths, peers)
+        train_model(config, paths, peers, method)
 
 
 def _is_distillation(config: Path) -> bool:
@@ -70,11 +90,15 @@ def _is_distillation(config: Path) -> bool:
     return bool({"distil", "distill"} & set(sections))
 
 
-def train_model(config: Path, paths: RunPaths, peers: Path) -> None:
+def train_model(config: Path, paths: RunPaths, peers: Path, method: Method | None = None) -> None:
     """Train the model of a configuration file and print its figures. Raises MtqnetError."""
     from mtqnet.training import pipeline
 
-    _run(config, lambda settings, listener: pipeline.learn(settings, paths, listener, peers))
+    def learn(settings: Config, listener: Listener) -> Callable[[], FinishedRun]:
+        chosen = settings if method is None else settings.with_method(method.value)
+        return pipeline.learn(chosen, paths, listener, peers)
+
+    _run(config, learn)
 
 
 def distil_model(config: Path, paths: RunPaths) -> None:

@@ -264,6 +264,10 @@ class Config:
         if not 0 <= self.tuned_weight <= 1:
             raise UsageError(f"tuned_weight must be from 0 to 1, found {self.tuned_weight:g}")
 
+    def with_method(self, method: Method) -> Config:
+        """Return the same configuration with another method."""
+        return dataclasses.replace(self, method=method, transfer=self.transfer and method == "mpl")
+
     @property
     def initialised_from_teacher(self) -> bool:
         """Whether MTQ-Net starts from MOSA-Net's weights."""
