@@ -221,7 +221,7 @@ def test_files_are_scored_from_another_folder(
         (("--by", "phone"), "has no column 'phone': the columns are file, codec"),
         (("-o", "result.xlsx"), "written as .csv, .json, .md"),
         (("-p", "gone/scatter.png"), "does not exist"),
-        (("--column", "SIG"), "write NAME=VALUE"),
+        (("--column", "SIG"), "write SCORE=COLUMN"),
         (("--scores", "gone.csv"), "cannot read gone.csv"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,14 +90,17 @@ def difference_table(result: Compared) -> Table:
         sets = (f"{'' if name in two else name} {value}".strip() for name, value in values)
         style = ("green" if one.second_is_better else "red") if found.found else ""
         group = ((one.group or "all"),) if grouped else ()
-        numbers = (*_difference(target, found), f"{found.effect:+.2f}", str(found.items))
+        effect = "-" if math.isnan(found.effect) else f"{found.effect:+.2f}"
+        numbers = (*_difference(target, found), effect, str(found.items))
         table.add_row(*group, target.name.split()[0], *sets, *numbers, style=style)
     return table
 
 
 def _difference(target: Target, found: Estimate) -> tuple[str, str]:
-    """Difference and interval; for a ratio, the factor."""
+    """Difference and interval, or - for an interval that too few recordings cannot have; for a ratio, the factor."""
+    known = not math.isnan(found.low)
     if target.log:
-        return f"x {10**found.value:.2f}", f"[{10**found.low:.2f}, {10**found.high:.2f}]"
+        return f"x {10**found.value:.2f}", f"[{10**found.low:.2f}, {10**found.high:.2f}]" if known else "-"
     decimals = 2 if target.high > 1 else 3
-    return f"{found.value:+.{decimals}f}", f"[{found.low:+.{decimals}f}, {found.high:+.{decimals}f}]"
+    interval = f"[{found.low:+.{decimals}f}, {found.high:+.{decimals}f}]" if known else "-"
+    return f"{found.value:+.{decimals}f}", interval

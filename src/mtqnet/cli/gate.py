@@ -73,7 +73,8 @@ def gate(
     tell_notes(outcome.notes)
     tell_unscored(outcome.unscored, outcome.recordings)
     if outcome.failed:
-        reason = "" if outcome.all_scored else ", because recordings have no score"
+        empty = "there are no recordings" if not outcome.recordings else "recordings have no score"
+        reason = "" if outcome.all_scored else f", because {empty}"
         raise GateError(f"{outcome.failed} of {len(outcome.checks) + 1} checks failed{reason}")
 
 

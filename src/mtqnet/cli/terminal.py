@@ -7,6 +7,7 @@ imported when it is needed, because it takes as long to load as numpy.
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import threading
 import time
@@ -43,7 +44,12 @@ Stage = Callable[[str, int, int], None]
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """Turn exceptions of this package and of the file system into one line on stderr and an exit code."""
+    """Turn exceptions of this package and of the file system into one line on stderr and an exit code.
+
+    Characters that the terminal's encoding does not have are printed as escapes.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except MtqnetError as error:

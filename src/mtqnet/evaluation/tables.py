@@ -249,9 +249,18 @@ def _of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> Cells:
     columns = {name: tuple(_text(record.get(name)) for record in records) for name in names}
     for name, cells in columns.items():
         for place, cell in enumerate(cells):
-            if "\x00" in cell:
-                raise Cells(path, columns, ()).error(place, name, "a NUL character")
+            if "\x00" in cell or not _encodable(cell):
+                raise Cells(path, columns, ()).error(place, name, "a NUL character or an invalid surrogate")
     return Cells(path, columns, ())
+
+
+def _encodable(cell: str) -> bool:
+    """Whether a cell can be a file name; the bytes of undecodable names are kept as surrogates."""
+    try:
+        os.fsencode(cell)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(value: object) -> str:
