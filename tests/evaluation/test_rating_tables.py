@@ -282,6 +282,8 @@ def test_damaged_tables_are_refused_with_their_line(tmp_path: Path, content: byt
         ("a.jsonl", b"[1, 2]\n", "expected a JSON object per line"),
         ("a.parquet", b"PAR1" + bytes(3000) + b"PAR1", "is damaged or is not a Parquet file"),
         ("a.parquet", b"", "is damaged or is not a Parquet file"),
+        ("a.jsonl", b'{"file": "\\ud800.wav", "mos": 3}\n', "row 1, column 'file': a NUL character or an invalid"),
+        ("a.jsonl", b'{"file": "a\\u0000.wav", "mos": 3}\n', "row 1, column 'file': a NUL character"),
     ],
 )
 def test_damaged_files_of_other_formats_are_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:

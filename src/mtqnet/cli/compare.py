@@ -53,7 +53,7 @@ def compare(
         plots.check(picture)
         tables.refuse_overwrite(picture, [*sets, table])
     with Scoring(model, quiet).scorer() as scorer:
-        opened = [scorer.open(source) for source in sets]
+        opened = [scorer.open(source, must_exist=True) for source in sets]
     result = comparing.compare(opened, not unpaired, by, table)
     if picture is not None:
         plots.draw_comparison(result, picture)

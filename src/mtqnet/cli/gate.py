@@ -62,7 +62,7 @@ def gate(
     tables.refuse_overwrite(junit, [asked.against])
     with Scoring(model, quiet).scorer() as scorer:
         found = scorer.open(paths[0]) if len(paths) == 1 else scorer.files(paths, "recordings", Path())
-        baseline = scorer.open(asked.against) if asked.against is not None else None
+        baseline = scorer.open(asked.against, must_exist=True) if asked.against is not None else None
     outcome = gates.check(found, asked, baseline)
     if junit is not None:
         gates.write_junit(outcome, junit)

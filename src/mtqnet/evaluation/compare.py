@@ -119,8 +119,8 @@ def pair(first: Recordings, second: Recordings) -> list[Pair]:
     pairs = [(row, rows[place]) for row, place in zip(first.scored, places, strict=True) if place is not None]
     if not pairs:
         raise UsageError(
-            f"no recording has the same name in {first.name} and {second.name}: compare the sets as a whole with "
-            "--unpaired"
+            f"no recording has the same name in {first.name} and {second.name}: give both sets the same file names, or "
+            "use `mtqnet compare --unpaired` for sets of different recordings"
         )
     return pairs
 

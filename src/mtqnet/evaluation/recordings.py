@@ -117,8 +117,14 @@ class Scorer:
                 self.progress(f"scoring {name}", len(rows), len(jobs))
         return Recordings(name, root, tuple(rows))
 
-    def open(self, source: Path) -> Recordings:
-        """A folder or a recording, scored now; or a table that `mtqnet score` wrote. Raises MtqnetError."""
+    def open(self, source: Path, *, must_exist: bool = False) -> Recordings:
+        """A folder or a recording, scored now; or a table that `mtqnet score` wrote.
+
+        Raises UsageError with `must_exist` for a path that does not exist, which otherwise is a recording without
+        scores; MtqnetError.
+        """
+        if must_exist and not source.exists():
+            raise UsageError(f"{source} does not exist: name a folder, a recording or a table of scores")
         if is_table(source):
             return read(source)
         return self.files([source], str(source), source if source.is_dir() else source.parent)
