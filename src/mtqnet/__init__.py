@@ -1,13 +1,13 @@
-"""Hears how good a recording of speech is, without a clean reference.
+"""Non-intrusive speech quality assessment: S-MOS, N-MOS, G-MOS and estimates of PESQ, STOI and SDI of a recording.
 
 >>> import mtqnet
->>> print(mtqnet.score("call.wav"))                        # one recording          # doctest: +SKIP
->>> predictor = mtqnet.load("base")                        # many: load once        # doctest: +SKIP
->>> predictor.score(samples, rate=48000).s_mos             # an array needs its rate  # doctest: +SKIP
->>> mtqnet.stream(rate=48000).feed(chunk)                  # a score each second    # doctest: +SKIP
+>>> print(mtqnet.score("call.wav"))                        # one recording; doctest: +SKIP
+>>> mtqnet.score("calls/").to_frame()                      # a folder; doctest: +SKIP
+>>> predictor = mtqnet.load("base")                        # load a model once; doctest: +SKIP
+>>> predictor.score(samples, rate=48000).s_mos             # samples in memory; doctest: +SKIP
+>>> mtqnet.stream(rate=48000).feed(chunk)                  # live sound; doctest: +SKIP
 
-Six scores in one pass: S-MOS, N-MOS, G-MOS and estimates of PESQ, STOI and SDI; `mtqnet.TARGETS` says what
-each means. Importing this costs nothing: the parts are loaded when they are first asked for.
+`mtqnet.TARGETS` describes the six scores. Modules are imported when one of their names is first used.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From samples to scores, with onnxruntime. Nothing in here imports torch."""
+"""Scoring of recordings with onnxruntime. No module of this package imports torch."""

@@ -1,12 +1,12 @@
-"""Intervals: between which two numbers the label of a recording like those of the calibration lies, 9 times in 10.
+"""90 % prediction intervals by split conformal prediction, with input-dependent width.
 
-Split-conformal prediction with a width that depends on the input. On the training scale of targets.py
+On the training scale of targets.py
 
     half width = factor * exp(weights . terms(scores))
 
-where the exponential says how far off the model usually is at such scores, and `factor` is the quantile of what
-calibration clips showed beyond it (training/calibrate.py fits both). The promise holds for recordings that are
-like the calibration clips: unseen speakers and noises, known kinds of processing. Sources: Papadopoulos et al.,
+The exponential is the typical error of the model at these scores, and `factor` is the quantile of the errors of
+calibration clips relative to it (training/calibrate.py fits both). The coverage applies to recordings like the
+calibration clips: unseen speakers and noises, known kinds of processing. Sources: Papadopoulos et al.,
 Normalized nonconformity measures for regression conformal prediction, 2008; Lei et al., JASA 113, 2018.
 """
 
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """In the target's own unit, within its range."""
+    """Ends of a prediction interval in the unit of the target, within its range."""
 
     low: float
     high: float
@@ -34,60 +34,60 @@ class Interval:
 
 @dataclass(frozen=True)
 class Band:
-    """The width of one target's intervals."""
+    """Width of the intervals of one target."""
 
     weights: tuple[float, ...]
-    """Of `terms`"""
+    """Weights of `terms`"""
     lowest: float
     highest: float
-    """Ends of weights . terms over the calibration clips: beyond them nothing is known"""
+    """Largest weights . terms of the calibration clips; the exponent is clipped to `lowest` and `highest`"""
     factor: float
 
     def half_width(self, x: Array) -> Array:
-        """(clips, terms) -> (clips,), on the training scale."""
+        """Return the half widths (clips,) on the training scale for (clips, terms)."""
         exponent = np.clip(x @ np.array(self.weights), self.lowest, self.highest)
         return np.asarray(self.factor * np.exp(exponent))
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Bands of the targets of a model, which are its scores in that order."""
+    """Prediction intervals of a model, for its targets in their order."""
 
     coverage: float
-    """Share of labels that lie within, 0 to 1"""
+    """Fraction of labels within the intervals, 0 to 1"""
     bands: Mapping[str, Band]
-    """By target key"""
+    """Width by target key"""
 
     def of(self, values: Mapping[str, float]) -> dict[str, Interval]:
-        """The interval of each score of one recording, by target."""
+        """Return the interval of each score of one recording by target key."""
         low, high = self.ends({key: np.array([value]) for key, value in values.items()})
         return {key: Interval(float(low[key][0]), float(high[key][0])) for key in self.bands}
 
     def ends(self, values: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Scores of many recordings, (clips,) each by target -> their lower and upper ends likewise."""
+        """Return lower and upper ends, (clips,) each by target key, for scores of the same form."""
         x = terms(list(named(list(self.bands))), values)
         low, high = {}, {}
         for target in named(list(self.bands)):
-            middle, half = target.to_training(values[target.key]), self.bands[target.key].half_width(x)
-            low[target.key], high[target.key] = (_within(target, end) for end in (middle - half, middle + half))
+            centre, half = target.to_training(values[target.key]), self.bands[target.key].half_width(x)
+            low[target.key], high[target.key] = (_within(target, end) for end in (centre - half, centre + half))
         return low, high
 
 
 def terms(targets: Sequence[Target], values: Mapping[str, Array]) -> Array:
-    """Scores (clips,) by target -> (clips, terms): 1, each score on the training scale, and all their products."""
+    """Return (clips, terms) for scores (clips,) by target key: 1, each score on the training scale, all products."""
     scores = [target.to_training(values[target.key]) for target in targets]
     products = [scores[i] * scores[j] for i in range(len(scores)) for j in range(i, len(scores))]
     return np.stack([np.ones_like(scores[0]), *scores, *products], axis=1)
 
 
 def as_json(intervals: Intervals) -> dict[str, Any]:
-    """What a model's record holds of them."""
+    """Return the JSON form for a model's record."""
     bands = {key: {**vars(band), "weights": list(band.weights)} for key, band in intervals.bands.items()}
     return {"coverage": intervals.coverage, "bands": bands}
 
 
 def parse(stored: Mapping[str, Any], targets: Sequence[str]) -> Intervals:
-    """What `as_json` wrote, for a model of these targets. Raises KeyError, TypeError or ValueError."""
+    """Read the result of `as_json` for these targets. Raises KeyError, TypeError or ValueError."""
     count = len(targets)
     expected = 1 + count + count * (count + 1) // 2
     bands = {}
