@@ -92,8 +92,9 @@ load: .venv/dev.done  ## docs/results/service.md: the service under load, with a
 soak: .venv/dev.done  ## docs/results/soak.md: 30 minutes of mixed load on the service; memory, files, processes constant
 	$(BIN)/python -m research.robustness.soak --output docs/results/soak.md
 
-kills: .venv/dev.done  ## docs/results/kills_service.md: the service and its processes are killed under load; no score lost
+kills: .venv/dev.done  ## docs/results/kills_*.md: the service and `mtqnet score` are killed at random moments; no row is lost
 	$(BIN)/python -m research.robustness.kill_service --output docs/results/kills_service.md
+	$(BIN)/python -m research.robustness.kill_score --output docs/results/kills_score.md
 
 fuzz: .venv/dev.done  ## mutated audio files for FUZZ_S seconds; an input that fails is stored in build/fuzz
 	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[fuzz]'

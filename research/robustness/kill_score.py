@@ -88,15 +88,17 @@ def session(number: int) -> list[int]:
     return found
 
 
-def one_table(folder: Path, table: Path, expected: object, number: signal.Signals, outcome: Outcome) -> None:
-    """Score into a table with KILLS_PER_RUN kills, complete it, and compare."""
+def one_table(
+    folder: Path, table: Path, expected: object, number: signal.Signals, outcome: Outcome, longest_s: float
+) -> None:
+    """Score into a table with KILLS_PER_RUN kills within `longest_s`, complete it, and compare."""
     choice = random.Random(f"{table} {number} {outcome.tables}")
     for kill in range(KILLS_PER_RUN + 1):
         process = start(folder, table, "--resume")
         if kill == KILLS_PER_RUN:
             message = process.communicate()[1]
         else:
-            time.sleep(choice.uniform(0.3, outcome_seconds))
+            time.sleep(choice.uniform(0.3, longest_s))
             if process.poll() is None:
                 process.send_signal(number)
                 outcome.kills += 1
@@ -115,31 +117,27 @@ def one_table(folder: Path, table: Path, expected: object, number: signal.Signal
     outcome.files += len(rest)
 
 
-outcome_seconds = 6.0
-"""Longest time until a kill; set to the duration of an undisturbed run"""
-
-
 def run(kills: int) -> tuple[dict[tuple[str, str], Outcome], float]:
     """Kill runs of every format with every signal, at least `kills` times in all."""
-    global outcome_seconds
     outcomes: dict[tuple[str, str], Outcome] = {}
     with TemporaryDirectory() as name:
         root = Path(name)
         make_recordings(root / "in")
-        expected = {}
+        expected, seconds = {}, 0.0
         for suffix in SUFFIXES:
             began = time.monotonic()
             start(root / "in", root / f"expected{suffix}").communicate()
-            outcome_seconds = time.monotonic() - began
+            seconds = time.monotonic() - began
             expected[suffix] = content(root / f"expected{suffix}")
         while sum(outcome.kills for outcome in outcomes.values()) < kills:
             for suffix in SUFFIXES:
                 for number in SIGNALS:
                     outcome = outcomes.setdefault((suffix, number.name), Outcome())
                     (root / "out").mkdir()
-                    one_table(root / "in", root / "out" / f"t{suffix}", expected[suffix], number, outcome)
+                    table = root / "out" / f"t{suffix}"
+                    one_table(root / "in", table, expected[suffix], number, outcome, seconds)
                     shutil.rmtree(root / "out")
-    return outcomes, outcome_seconds
+    return outcomes, seconds
 
 
 def report(outcomes: dict[tuple[str, str], Outcome], seconds: float) -> str:
@@ -147,11 +145,11 @@ def report(outcomes: dict[tuple[str, str], Outcome], seconds: float) -> str:
     lines = [
         "# Kills of `mtqnet score`",
         "",
-        f"Measured on {date.today()} by `make kills`. The command scores {7 * COPIES + 3} recordings with two processes "
-        f"({seconds:.0f} s undisturbed), is killed at a random moment, resumed, killed again and completed with "
+        f"Measured on {date.today()} by `make kills`. The command scores {7 * COPIES + 3} recordings with two "
+        f"processes ({seconds:.0f} s undisturbed), is killed at a random moment, resumed, killed again and completed with "
         "`--resume`. The table must be that of an undisturbed run.",
         "",
-        "| format | signal | kills | tables | different | processes left | temporary files left | tracebacks | exit codes |",
+        "| format | signal | kills | tables | different tables | processes left | files left | tracebacks | exit codes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (suffix, name), one in outcomes.items():
