@@ -146,10 +146,10 @@ def report(outcomes: dict[tuple[str, str], Outcome], seconds: float) -> str:
         "# Kills of `mtqnet score`",
         "",
         f"Measured on {date.today()} by `make kills`. The command scores {7 * COPIES + 3} recordings with two "
-        f"processes ({seconds:.0f} s undisturbed), is killed at a random moment, resumed, killed again and completed with "
-        "`--resume`. The table must be that of an undisturbed run.",
+        f"processes ({seconds:.0f} s undisturbed), is killed at a random moment, resumed, killed again and completed "
+        "with `--resume`. The table must be that of an undisturbed run.",
         "",
-        "| format | signal | kills | tables | different tables | processes left | files left | tracebacks | exit codes |",
+        "| format | signal | kills | tables | different tables | processes left | files left | tracebacks | codes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (suffix, name), one in outcomes.items():
