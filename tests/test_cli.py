@@ -236,6 +236,11 @@ def test_paths_and_outputs_that_are_mistakes(toy_model: Path, good_file: Path, t
     assert recording.read_bytes() == good_file.read_bytes()
 
 
+def test_the_cluster_has_no_choice_of_channels(folder: Path, tmp_path: Path) -> None:
+    done = mtqnet("score", folder, "--engine", "ray", "-o", tmp_path / "out", "--channels", "each")
+    assert done.returncode == 2 and "--channels" in done.stderr
+
+
 def test_sorted_from_worst_to_best(toy_model: Path, folder: Path, tmp_path: Path) -> None:
     samples, rate = sf.read(folder / "0.wav")
     sf.write(folder / "9.wav", 0.1 * samples, rate)

@@ -8,6 +8,7 @@ import typer
 
 from mtqnet.cli.corpus import RayAddress
 from mtqnet.cli.options import Engine, Model
+from mtqnet.errors import UsageError
 from mtqnet.integrations.ray.options import MEMORY_GB, SHARD_SIZE
 
 FILES, RAW, CLUSTER = "Recordings and table", "Raw samples on standard input", "Cluster (--engine ray)"
@@ -141,6 +142,8 @@ def score(
     from mtqnet.scoring.batch import parse_channels
 
     if need_engine(engine) == "ray":
+        if channels != "mix" or sort is not None:
+            raise UsageError("--channels and --sort are not available with --engine ray: omit them")
         from mtqnet.cli.ray_console import score_sources
         from mtqnet.integrations.ray.options import ScaleOptions
 
