@@ -25,8 +25,8 @@ ROOT = DOCS.parent
 PAGES = ("index.md", "input.md", "scores.md", "compare.md", "evaluate.md", "judge.md", "train.md", "faq.md")
 IN_A_ROW = ("finetune.md",)
 """Pages whose commands use what those before them wrote"""
-TRIED_ELSEWHERE = ("serve.md", "scale.md")
-"""Pages whose commands need a server or a cluster: tests/serving, tests/integrations/ray, test_torchrun.py"""
+TRIED_ELSEWHERE = ("serve.md", "scale.md", "corpus-tools.md")
+"""Pages whose commands need a server, a cluster or the package manager: tests/serving, tests/integrations/ray, test_torchrun.py"""
 ELSEWHERE = re.compile(r"^(make|mtqnet train) ")
 """Commands that other tests run, on less"""
 

@@ -1,4 +1,4 @@
-"""`mtqnet reproduce` as it is typed: files on disk, results found again, and the check against earlier ones."""
+"""`python -m research.experiments`: files on disk, reuse of results, and the check against earlier results."""
 
 from __future__ import annotations
 

@@ -146,13 +146,13 @@ def test_committed_figures_are_held_against_new_ones(made: Summary, tmp_path: Pa
     ]
 
 
-FACTS = Facts({"train": 8000, "test": CLIPS}, 5, 12.0, "mtqnet reproduce --table fake", "2026-01-02", "0.1")
+FACTS = Facts({"train": 8000, "test": CLIPS}, 5, 12.0, "python -m research.experiments --table fake", "2026-01-02", "0.1")
 
 
 def test_page_says_what_was_asked_and_found(made: Summary) -> None:
     text = pages.page(FAKE, made, FACTS)
     assert text.startswith("# Fake\n\nWhich is better?")
-    assert "`mtqnet reproduce --table fake`" in text and "12 minutes of one core" in text
+    assert "`python -m research.experiments --table fake`" in text and "12 minutes of one core" in text
     assert all(arm.says in text for arm in FAKE.arms.values())
     row = made.arm("good", "unseen", MEAN)
     assert row is not None

@@ -103,7 +103,7 @@ class Scores:
     version: str = ""
     """Version of mtqnet"""
     flags: tuple[str, ...] = ()
-    """Keys of the flags of this recording (`mtqnet flags` describes them)"""
+    """Keys of the flags of this recording (`mtqnet score --explain` describes them)"""
     error: str | None = None
     """Reason why there are no scores"""
     windows: tuple[WindowScores, ...] = field(default=(), compare=False)

@@ -307,7 +307,7 @@ def load(path: Path) -> Config:
         raise UsageError(
             f"cannot read the configuration {path} ({error.strerror}): give a TOML file such as configs/base.toml"
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or thousands of nested brackets
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     return build(Config, table, path.name)
 
