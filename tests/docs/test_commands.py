@@ -26,7 +26,8 @@ PAGES = ("index.md", "input.md", "scores.md", "compare.md", "evaluate.md", "judg
 IN_A_ROW = ("finetune.md",)
 """Pages whose commands use what those before them wrote"""
 TRIED_ELSEWHERE = ("serve.md", "scale.md", "corpus-tools.md")
-"""Pages whose commands need a server, a cluster or the package manager: tests/serving, tests/integrations/ray, test_torchrun.py"""
+"""Pages whose commands need a server, a cluster or a package manager:
+tests/serving, tests/integrations/ray, test_torchrun.py"""
 ELSEWHERE = re.compile(r"^(make|mtqnet train) ")
 """Commands that other tests run, on less"""
 
