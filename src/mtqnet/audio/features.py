@@ -1,8 +1,8 @@
-"""Frames and spectra: one definition, in numpy, for training and for scoring.
+"""Features: one definition in numpy, for training and scoring.
 
-Three views of the same samples, each named in FEATURES:
+Three representations of the same samples, named in FEATURES:
   logmel    (frames, 80)   absolute log10 mel power at 100 frames a second. 25 ms Hann windows on the mel axis
-            of Whisper (Radford et al. 2022), but never divided by the clip's peak: the level stays in it.
+            of Whisper (Radford et al. 2022), but not divided by the peak of the clip, so that the level is preserved.
   spectrum  (frames, 257)  STFT magnitude, 512-point Hamming window, hop 256 (MOSA-Net, released code).
   wave      (samples, 1)   the samples, for the learnable sinc filter bank.
 """
@@ -26,14 +26,14 @@ MEL_HOP = 160
 """Samples, 10 ms"""
 MEL_BANDS = 80
 CACHED_FRAMES = 128
-"""Frames whose spectra are held at a time, 0.5 MB: they stay in the cache of a core, and no memory is fetched from
-the system and given back for each recording. Two to three times as fast as all at once."""
+"""Frames whose spectra are computed at a time, 0.5 MB, so that they stay in the cache of a processor core and no
+memory is allocated from the system for each recording. Two to three times as fast as all at once."""
 UNTHREADED_FRAMES = 16
-"""Frames that go through the mel matrix at a time: 16 x 201 x 80 stays below 2^18, where OpenBLAS
-(interface/gemm.c) begins to share a product among threads. On a busy machine these wait for each other longer than
-the product takes."""
+"""Frames that are multiplied by the mel matrix at a time: 16 x 201 x 80 is below 2^18, from which OpenBLAS
+(interface/gemm.c) divides a product among threads. On a busy machine, waiting for the threads takes longer than the
+product."""
 MEL_FLOOR = 1e-10
-"""Mel power below this is silence"""
+"""Mel power that is treated as silence"""
 SILENT = -10.0
 """log10 of MEL_FLOOR"""
 
@@ -45,9 +45,13 @@ SPECTRUM_BINS = SPECTRUM_WINDOW // 2 + 1
 
 
 def log_mel(samples: NDArray[np.float32]) -> Matrix:
-    """(samples,) at 16 kHz -> (samples // 160, 80), log10 of mel power, at least log10(MEL_FLOOR).
+    """Compute the log-mel spectrogram. The clip is reflected by half a window at both ends, as in Whisper.
 
-    The clip is mirrored by half a window at both ends, as Whisper does. Needs more than 200 samples.
+    Args:
+        samples: Shape (samples,) at SAMPLE_RATE, more than 200 samples.
+
+    Returns:
+        Shape (samples // 160, 80): log10 of mel power, at least log10(MEL_FLOOR).
     """
     padded = np.pad(samples.astype(np.float32, copy=False), MEL_WINDOW // 2, mode="reflect")
     frames = _frames(padded, MEL_WINDOW, MEL_HOP)[: len(samples) // MEL_HOP]
@@ -71,25 +75,25 @@ def _to_mel(power: Matrix, out: Matrix) -> None:
 
 
 def spectrum(samples: NDArray[np.float32]) -> Matrix:
-    """(samples,) at 16 kHz -> (1 + samples // 256, 257): linear magnitude, absolute level."""
+    """Compute the magnitude spectrogram: (samples,) at SAMPLE_RATE -> (1 + samples // 256, 257)."""
     padded = np.pad(samples.astype(np.float32, copy=False), SPECTRUM_WINDOW // 2, mode="reflect")
     frames = _frames(padded, SPECTRUM_WINDOW, SPECTRUM_HOP)
     return np.abs(np.fft.rfft(frames * np.hamming(SPECTRUM_WINDOW), axis=1)).astype(np.float32)
 
 
 def wave(samples: NDArray[np.float32]) -> Matrix:
-    """(samples,) -> (samples, 1)"""
+    """Return the samples as a feature: (samples,) -> (samples, 1)."""
     return samples.astype(np.float32, copy=False)[:, None]
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A view of the samples and the size of its rows."""
+    """A representation of the samples, and the size of its rows."""
 
     compute: Callable[[NDArray[np.float32]], Matrix]
     width: int
     hop: int
-    """Samples from one row to the next."""
+    """Samples between rows"""
 
 
 FEATURES: dict[str, Feature] = {
@@ -100,17 +104,17 @@ FEATURES: dict[str, Feature] = {
 
 
 def peak_normalised(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The waveform divided by its peak, as MOSA-Net's released code takes it. Silence stays silence."""
+    """Divide the waveform by its peak, as the released code of MOSA-Net does. Silence is unchanged."""
     peak = float(np.abs(samples).max(initial=0.0))
     return samples / np.float32(peak) if peak > 0 else samples
 
 
 @lru_cache(maxsize=1)
 def mel_matrix() -> Matrix:
-    """(201, 80): triangles on Slaney's mel axis, each of unit area, 0 to 8 kHz.
+    """Compute the mel matrix (201, 80): triangles of unit area on Slaney's mel scale, 0 to 8 kHz.
 
-    The axis is linear to 1 kHz (200/3 Hz a mel) and logarithmic above (27 mel a factor of 6.4), after
-    Slaney's Auditory Toolbox; it is the matrix that Whisper was trained on.
+    The scale is linear to 1 kHz (200/3 Hz per mel) and logarithmic above (27 mel per factor of 6.4), after
+    Slaney's Auditory Toolbox. It is the matrix that Whisper was trained with.
     """
     bins = np.linspace(0.0, SAMPLE_RATE / 2, MEL_WINDOW // 2 + 1)
     edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), MEL_BANDS + 2))

@@ -240,7 +240,8 @@ RAISED: tuple[Flag, ...] = (
         "probably music, an alarm or hum without speech: tones last longer than in speech",
         "Correlation of the fine spectrum with itself 200 ms later: 0 for noise, at most 0.4 for clean speech. "
         "Of 1,067 recordings of speech, good and bad, none is above 0.52; of 300 with other noise and rooms, "
-        "three are: two with a ship's horn at the level of the speech, one with 13 s of reverberation.",
+        "three are: two with a ship's horn at the level of the speech, one with 13 s of reverberation. Needs 4 s of "
+        "sound: in shorter excerpts a synthetic voice reaches 0.64.",
         "Check that somebody speaks. S-MOS and the estimates have no meaning without speech.",
     ),
     Flag(

@@ -1,4 +1,4 @@
-"""How loud speech and noise are.
+"""Levels of speech and noise.
 
 Levels are in dBov (ITU-T G.100.1): 0 dBov is the power of a full-scale square wave, so 20 log10 of the RMS.
 """
@@ -18,7 +18,7 @@ STEP = SAMPLE_RATE // 1000
 TIME_CONSTANT = 30
 """Steps of 1 ms: both one-pole smoothers of the envelope, ITU-T P.56 (T = 0.03 s)."""
 HANGOVER = 200
-"""Steps of 1 ms: speech stays active this long after the envelope fell below the threshold (P.56)."""
+"""Steps of 1 ms: speech counts as active this long after the envelope fell below the threshold (P.56)."""
 MARGIN_DB = 15.9
 """dB between the active level and the threshold that decides what is active (P.56)."""
 THRESHOLDS = 2.0 ** -np.arange(0, 16)
@@ -26,31 +26,35 @@ THRESHOLDS = 2.0 ** -np.arange(0, 16)
 FRAME = SAMPLE_RATE // 50
 """Samples, 20 ms"""
 FLOOR_DB = -100.0
-"""dBov; stands for silence."""
+"""dBov; the level of silence"""
 NOMINAL_DBOV = -26.0
 """dBov, the nominal active speech level of ITU-T P.56 and P.830"""
 
 
 def rms_level(samples: NDArray[np.floating]) -> float:
-    """dBov of (samples,), at least FLOOR_DB."""
+    """Return the RMS level in dBov of (samples,), at least FLOOR_DB."""
     return to_db(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else FLOOR_DB
 
 
 def to_db(power: float) -> float:
-    """Power relative to full scale -> dBov, at least FLOOR_DB."""
+    """Convert a power relative to full scale to dBov, at least FLOOR_DB."""
     return max(FLOOR_DB, 10 * float(np.log10(power))) if power > 0 else FLOOR_DB
 
 
 def active_level(samples: NDArray[np.floating]) -> float:
-    """Active speech level in dBov of (samples,) at 16 kHz, ITU-T P.56 method B; FLOOR_DB for silence.
+    """Measure the active speech level, ITU-T P.56 method B: energy over active time, so that pauses do not lower it.
 
-    The level counts energy over active time alone, so pauses do not lower it.
+    Args:
+        samples: Shape (samples,) at SAMPLE_RATE.
+
+    Returns:
+        Level in dBov; FLOOR_DB for silence.
     """
     return activity(samples).level
 
 
 def activity(samples: NDArray[np.floating]) -> Activity:
-    """What P.56 has to know of (samples,) at 16 kHz."""
+    """Measure the activity of (samples,) at SAMPLE_RATE, ITU-T P.56."""
     energy = _energy(samples)
     steps = len(samples) // STEP
     if energy <= 0 or steps == 0:
@@ -60,61 +64,61 @@ def activity(samples: NDArray[np.floating]) -> Activity:
 
 @dataclass(frozen=True)
 class Activity:
-    """What P.56 has to know of a signal."""
+    """Measurements of ITU-T P.56, from which the active level follows."""
 
     samples: int
     energy: float
     """Sum of squares"""
     active: NDArray[np.int64]
-    """(thresholds,): steps of 1 ms that are active at each of THRESHOLDS"""
+    """Shape (thresholds,): steps of 1 ms that are active at each of THRESHOLDS"""
 
     @property
     def level(self) -> float:
         """Active speech level in dBov, at least FLOOR_DB."""
         if self.energy <= 0 or self.samples < STEP:
             return FLOOR_DB
-        heard = self.active > 0
-        if not heard.any():
+        reached = self.active > 0
+        if not reached.any():
             return to_db(self.energy / self.samples)
-        levels = 10 * np.log10(self.energy / (self.active[heard] * STEP))
-        margins = levels - 20 * np.log10(THRESHOLDS[heard])
+        levels = 10 * np.log10(self.energy / (self.active[reached] * STEP))
+        margins = levels - 20 * np.log10(THRESHOLDS[reached])
         # Levels fall and margins grow as the threshold goes down: the level where the margin is 15.9 dB.
         return max(FLOOR_DB, float(np.interp(MARGIN_DB, margins, levels)))
 
     @property
     def settled(self) -> Activity:
-        """The same without thresholds that were first reached within HANGOVER of the end.
+        """The measurements without thresholds that were first reached within HANGOVER of the end.
 
-        All energy over the few steps that are left there would be a level far above full scale.
+        Such thresholds have few active steps; all energy over few steps would be a level above full scale.
         """
         return replace(self, active=np.where(self.active >= HANGOVER, self.active, 0))
 
     @property
     def seconds(self) -> float:
-        """Active time: what the energy would take at the active level."""
+        """Active time in seconds: the duration that the energy would have at the active level."""
         if self.energy <= 0:
             return 0.0
         return min(self.samples, self.energy / 10 ** (self.level / 10)) / SAMPLE_RATE
 
 
 class ActivityMeter:
-    """The same in blocks, for signals too long to be held: the level of what was added so far."""
+    """Measures activity in blocks. `activity` is that of all samples so far."""
 
     def __init__(self) -> None:
         self.activity = Activity(0, 0.0, np.zeros(len(THRESHOLDS), dtype=np.int64))
         self._rest = np.zeros(0, dtype=np.float32)  # less than a step
-        self._magnitudes = np.zeros(len(_smoother()) - 1)  # what the smoother still feels
-        self._envelope = np.zeros(HANGOVER)  # what is still held
+        self._magnitudes = np.zeros(len(_smoother()) - 1)  # the part that is inside the smoothing filter
+        self._envelope = np.zeros(HANGOVER)  # the part within HANGOVER
 
     def add(self, samples: NDArray[np.float32]) -> None:
-        """Take (samples,), any number, which follow those before."""
+        """Measure the next samples: (samples,) of any length."""
         waiting = np.concatenate([self._rest, samples])
         steps = len(waiting) // STEP
         self._rest = waiting[steps * STEP :]
         self._count(samples, self._held(waiting[: steps * STEP], steps) if steps else np.zeros(0))
 
     def _held(self, samples: NDArray[np.float32], steps: int) -> NDArray[np.float64]:
-        """(steps * STEP,) -> (steps,): the held envelope, which goes on from where it was."""
+        """(steps * STEP,) -> (steps,): the envelope with hangover, continued from the block before."""
         magnitudes = np.concatenate([self._magnitudes, _magnitudes(samples, steps)])
         envelope = np.concatenate([self._envelope, np.convolve(magnitudes, _smoother(), "valid")])
         self._magnitudes = magnitudes[len(magnitudes) - len(self._magnitudes) :]
@@ -131,33 +135,37 @@ class ActivityMeter:
 
 
 def nominal_gain(samples: NDArray[np.floating]) -> float:
-    """What brings the active level of (samples,) to NOMINAL_DBOV; 1 for silence."""
+    """Return the gain that brings the active level of (samples,) to NOMINAL_DBOV; 1 for silence."""
     level = active_level(samples)
     return float(10 ** ((NOMINAL_DBOV - level) / 20)) if level > FLOOR_DB else 1.0
 
 
 def active_frames(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(samples,) at 16 kHz -> (samples // FRAME,): which frames of 20 ms hold the recording's active sound.
+    """Find the active frames of 20 ms: the threshold of P.56, applied to the power of each frame.
 
-    P.56's threshold, MARGIN_DB below the active level, on the power of each frame.
+    Args:
+        samples: Shape (samples,) at SAMPLE_RATE.
+
+    Returns:
+        Shape (samples // FRAME,).
     """
     return frames_above(samples, active_power(active_level(samples)))
 
 
 def active_power(level_db: float) -> float:
-    """The power that a frame of 20 ms needs to be active in a recording of this active level (dBov)."""
+    """Return the power from which a frame of 20 ms is active in a recording with this active level in dBov."""
     return float(max(10 ** ((level_db - MARGIN_DB) / 10), 10 ** (FLOOR_DB / 10)))
 
 
 def frames_above(samples: NDArray[np.floating], power: float) -> NDArray[np.bool_]:
-    """(samples,) -> (samples // FRAME,): which frames of 20 ms have at least this power."""
+    """Find the frames of 20 ms with at least this power: (samples,) -> (samples // FRAME,)."""
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
     powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME
     return np.asarray(powers >= power)
 
 
 def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
-    """(steps * STEP,) -> (steps,): smoothed magnitude, each value held for HANGOVER steps."""
+    """(steps * STEP,) -> (steps,): smoothed magnitude, each value extended by HANGOVER steps."""
     envelope = np.convolve(_magnitudes(samples, steps), _smoother())[:steps]
     return _sliding_maximum(np.concatenate([np.zeros(HANGOVER), envelope]), HANGOVER + 1)
 
@@ -165,7 +173,7 @@ def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.floa
 def _magnitudes(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
     """(steps * STEP,) -> (steps,): mean magnitude of each step."""
     sums = np.abs(samples).reshape(steps, STEP)
-    # numpy's own order of adding (halves, then neighbours), so that not a bit differs from its slower mean
+    # the order of additions of numpy's mean, which is slower, so that results are bit-identical
     sums = np.add(sums[:, : STEP // 2], sums[:, STEP // 2 :], dtype=np.float64)
     while sums.shape[1] > 1:
         sums = sums[:, 0::2] + sums[:, 1::2]
@@ -193,14 +201,14 @@ def _energy(samples: NDArray[np.floating]) -> float:
 
 @lru_cache(maxsize=1)
 def _smoother() -> NDArray[np.float64]:
-    """Impulse response of two equal one-pole smoothers in a row, cut where it has died away."""
+    """Impulse response of two equal one-pole smoothers in a row, truncated where it is negligible."""
     time = np.arange(12 * TIME_CONSTANT)
     kernel = (time + 1) * np.exp(-time / TIME_CONSTANT)
     return np.asarray(kernel / kernel.sum())
 
 
 def a_weighted(samples: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(samples,) at 16 kHz -> the same after A-weighting (IEC 61672-1, 0 dB at 1 kHz), without delay."""
+    """Apply A-weighting (IEC 61672-1, 0 dB at 1 kHz) without delay to (samples,) at SAMPLE_RATE."""
     if len(samples) == 0:
         return np.zeros(0)
     size = fast_length(len(samples))
@@ -209,12 +217,12 @@ def a_weighted(samples: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def fast_length(samples: int) -> int:
-    """A length of at least so many samples whose transform is quick: a multiple of 2048."""
+    """Return a length of at least this many samples whose Fourier transform is fast: a multiple of 2048."""
     return -(-samples // 2048) * 2048
 
 
 def a_weighted_power(samples: NDArray[np.floating]) -> float:
-    """Mean power of (samples,) at 16 kHz after A-weighting."""
+    """Return the mean power of (samples,) at SAMPLE_RATE after A-weighting."""
     return float(np.mean(a_weighted(samples) ** 2)) if len(samples) else 0.0
 
 

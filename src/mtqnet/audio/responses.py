@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Numbers = float | NDArray[np.float64]
 
 TILT_HZ = 1000.0
-"""Hz; where a tone control's slope is 0 dB"""
+"""Hz. Frequency at which the slope of a tone control is 0 dB"""
 
 # fmt: off
 HANDSET_CURVES = (
@@ -23,11 +23,11 @@ HANDSET_CURVES = (
 # fmt: on
 """Hz, and dB relative to 1 kHz of three responses. Sending and receiving end of the intermediate reference system,
 after the nominal values of ITU-T P.48 (1988); the modified sending end, without the filter of the old local line,
-after ITU-T P.830 (1996), Annex D: the response of the filter that ITU-T G.191 gives for it at 16 kHz."""
+after ITU-T P.830 (1996), Annex D: the response of the filter in ITU-T G.191 for it at 16 kHz."""
 
 
 def handset_db(hertz: NDArray[np.float64], modified: bool, receiving: bool) -> NDArray[np.float64]:
-    """dB relative to 1 kHz at these frequencies, linear between the points over log frequency.
+    """Interpolate a handset response in dB relative to 1 kHz, linearly over log frequency.
 
     Sending end of the intermediate reference system, plain or `modified`; with its earpiece if `receiving`.
     """
@@ -44,10 +44,10 @@ def tone_db(
     q: Numbers,
     most_db: float,
 ) -> NDArray[np.float64]:
-    """dB at these frequencies (above 0) of a tone control: tilt about TILT_HZ and resonance, at most `most_db`.
+    """Compute the response of a tone control in dB: tilt about TILT_HZ and a resonance, at most `most_db`.
 
-    `slope_db` is dB an octave, `q` the resonance's middle frequency over its width, as of a resonant circuit.
-    Columns (controls, 1) of them give (controls, frequencies).
+    `slope_db` is in dB per octave; `q` is the centre frequency of the resonance over its width. Parameters of the
+    shape (controls, 1) result in (controls, frequencies).
     """
     detuned = q * (hertz / centre_hz - centre_hz / hertz)
     level = slope_db * np.log2(hertz / TILT_HZ) + resonance_db / (1 + detuned**2)

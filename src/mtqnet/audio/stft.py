@@ -1,6 +1,6 @@
-"""Short-time spectra that can be turned back: for gains in time and frequency.
+"""Short-time Fourier transform and its inverse, for gains in time and frequency.
 
-Square-root Hann windows on both sides, so that unchanged spectra give the samples back exactly.
+Analysis and synthesis use square-root Hann windows, so that unchanged spectra reconstruct the samples exactly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Spectra = NDArray[np.complexfloating]
 
 
 def stft(samples: NDArray[np.float32]) -> Spectra:
-    """(samples,) -> (frames, 257). The signal is padded by a window at both ends."""
+    """Transform (samples,) to (frames, 257). The signal is padded by a window at both ends."""
     tail = -len(samples) % HOP
     padded = np.pad(samples.astype(np.float64), (WINDOW, WINDOW + tail))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
@@ -27,7 +27,7 @@ def stft(samples: NDArray[np.float32]) -> Spectra:
 
 
 def istft(spectra: Spectra, length: int) -> NDArray[np.float32]:
-    """(frames, 257) -> (length,): overlap and add; the inverse of `stft`."""
+    """Invert `stft` by overlap-add: (frames, 257) -> (length,)."""
     frames = np.fft.irfft(spectra, WINDOW, axis=1) * _window()
     out = np.zeros((len(frames) + 1) * HOP)
     out[: len(frames) * HOP] += frames[:, :HOP].reshape(-1)

@@ -1,15 +1,13 @@
-"""Length, in one place: how a recording is cut, and how the scores of its pieces become one.
+"""Windows of a recording, and the combination of their scores.
 
-The rule: a recording of up to MAX_WINDOW_S is scored whole. A longer one is cut into the smallest number of
-equally long windows that are at most MAX_WINDOW_S each, without overlap; its score is the mean of theirs, each
-weighted by its time of active sound (ITU-T P.56). So a pause between two sentences weighs nothing: in a window
-without speech there is nothing that S-MOS could be said of.
+A recording of up to MAX_WINDOW_S is one window. A longer one is divided into the smallest number of windows of equal
+length that are at most MAX_WINDOW_S each, without overlap. Its score is the mean of theirs, weighted by their time of
+active sound (ITU-T P.56), because S-MOS has no meaning in a window without speech.
 
-A file too long to be held goes the same way in blocks (`filled`), by the same windows and the same weights: its
-scores are those of the file read whole, within 1e-6. A stream (scoring/stream.py) scores the window that ends now:
-where its edges are those of a window of the file, their scores agree within 1e-4, and so does what is combined
-from them. Elsewhere a row says what was said in these seconds: on the example recordings, one voice each under one
-condition, rows of 10 s are within 0.26 MOS of the whole, and their mean within 0.16.
+A file that is too long for the memory has the same windows and weights (`filled`); its scores agree within 1e-6. A
+stream (scoring/stream.py) scores the window that ends now. If its edges are those of a window of the file, the scores
+agree within 1e-4. Otherwise a row is the score of these seconds: on the example recordings, one voice each in one
+condition, rows of 10 s are within 0.26 MOS of the overall score, and their mean within 0.16.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from mtqnet.audio.level import FRAME, active_level, active_power, frames_above
 from mtqnet.audio.resampling import SAMPLE_RATE
 
 MAX_WINDOW_S = 10.0
-"""Seconds. Training clips are 3 to 7 s; the speech encoder has positions for 30 s."""
+"""Seconds. Training clips have 3 to 7 s; the speech encoder has positions for 30 s."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,29 @@ class Window:
 
 
 def cut(samples: int) -> list[Window]:
-    """Windows that cover `samples` samples in order, without gap or overlap, equally long but for one."""
+    """Divide a recording into windows.
+
+    Args:
+        samples: Length of the recording.
+
+    Returns:
+        Windows in order, without gap or overlap. Lengths differ by at most one sample.
+    """
     count = max(1, -(-samples // round(MAX_WINDOW_S * SAMPLE_RATE)))
     edges = [samples * piece // count for piece in range(count + 1)]
     return [Window(start, stop) for start, stop in pairwise(edges)]
 
 
 def weights(windows: Sequence[Window], samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(windows,): seconds of active sound in each window of (samples,); its length where nowhere is any."""
+    """Compute the weight of each window.
+
+    Args:
+        windows: Result of `cut`.
+        samples: Shape (samples,), the recording.
+
+    Returns:
+        Shape (windows,): seconds of active sound in each window; the lengths of the windows if there is none.
+    """
     if len(windows) == 1:
         return np.ones(1)
     power = active_power(active_level(samples))
@@ -57,16 +70,19 @@ def weights(windows: Sequence[Window], samples: NDArray[np.float32]) -> NDArray[
 
 
 def active_seconds(window: Window, samples: NDArray[np.float32], power: float) -> float:
-    """Seconds of active sound in a window: of its frames of 20 ms, those with at least this power.
+    """Measure the seconds of active sound in a window.
 
-    `samples` are the window's, from the beginning of the frame that it begins in.
+    Args:
+        window: Position of the window.
+        samples: Samples from the beginning of the frame of 20 ms in which the window begins, to its end.
+        power: Result of level.active_power; frames with at least this power are active.
     """
     frames = window.stop // FRAME - window.start // FRAME
     return float(frames_above(samples[: frames * FRAME], power).sum()) * FRAME / SAMPLE_RATE
 
 
 def settled(windows: Sequence[Window], spoken: Sequence[float]) -> NDArray[np.float64]:
-    """(windows,): what each weighs, given its seconds of active sound; its length where nowhere is any."""
+    """Return the weights (windows,) for the seconds of active sound; lengths if there is none."""
     if len(windows) == 1:
         return np.ones(1)
     return np.array(spoken if any(spoken) else [w.samples / SAMPLE_RATE for w in windows], dtype=np.float64)
@@ -75,35 +91,45 @@ def settled(windows: Sequence[Window], spoken: Sequence[float]) -> NDArray[np.fl
 def filled(
     windows: Sequence[Window], blocks: Iterable[NDArray[np.float32]], skip: int = 0
 ) -> Iterator[NDArray[np.float32]]:
-    """The samples of each window, as `active_seconds` takes them, from the blocks of a recording in order.
+    """Collect the samples of each window from blocks. Only a window and a block are in memory.
 
-    The first `skip` samples of the recording come before the windows. Holds a window and a block. Ends early
-    when the blocks do.
+    Args:
+        windows: Result of `cut`.
+        blocks: Consecutive blocks of the recording.
+        skip: Samples of the recording before the first window.
+
+    Yields:
+        Samples of each window, as `active_seconds` expects them. Ends early if the blocks do.
     """
-    held, at, todo = np.zeros(0, dtype=np.float32), -skip, 0
+    waiting, at, index = np.zeros(0, dtype=np.float32), -skip, 0
     for block in blocks:
-        held = np.concatenate([held, block])
-        while todo < len(windows) and windows[todo].stop <= at + len(held):
-            yield held[windows[todo].start // FRAME * FRAME - at : windows[todo].stop - at]
-            todo += 1
-        needed = windows[todo].start // FRAME * FRAME if todo < len(windows) else at + len(held)
-        done = min(max(0, needed - at), len(held))
-        held, at = held[done:], at + done
+        waiting = np.concatenate([waiting, block])
+        while index < len(windows) and windows[index].stop <= at + len(waiting):
+            yield waiting[windows[index].start // FRAME * FRAME - at : windows[index].stop - at]
+            index += 1
+        needed = windows[index].start // FRAME * FRAME if index < len(windows) else at + len(waiting)
+        done = min(max(0, needed - at), len(waiting))
+        waiting, at = waiting[done:], at + done
 
 
 def combine(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(windows, targets), (windows,) -> (targets,): the weighted mean."""
+    """Combine scores of windows: the weighted mean, (windows, targets), (windows,) -> (targets,)."""
     return np.average(values, axis=0, weights=weight)
 
 
 def pad(rows: Sequence[NDArray[np.float32]], multiple: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Matrices (frames_i, width) -> one batch (batch, frames, width), zeros after each, and lengths.
+    """Pad matrices with zeros to one batch.
 
-    `frames` is that of the longest, or the next whole `multiple`.
+    Args:
+        rows: Shape (frames_i, width) each.
+        multiple: The number of frames of the batch is a multiple of it.
+
+    Returns:
+        The batch (batch, frames, width), and the lengths (batch,).
     """
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     frames = -(-int(lengths.max()) // multiple) * multiple
     batch = np.zeros((len(rows), frames, rows[0].shape[1]), dtype=np.float32)
-    for place, row in zip(batch, rows, strict=True):
-        place[: len(row)] = row
+    for padded, row in zip(batch, rows, strict=True):
+        padded[: len(row)] = row
     return batch, lengths
