@@ -239,11 +239,11 @@ def test_checkpoint_of_other_options_or_labels_is_refused(tmp_path: Path) -> Non
     file = tmp_path / "net.safetensors"
     fit(train, validation, file)
     other = tiny.dataset(tiny.CHANNEL, 8, seed=2)
-    with pytest.raises(UsageError, match="give another --out"):
+    with pytest.raises(UsageError, match="use another --out"):
         fit(other, validation, file)
-    with pytest.raises(UsageError, match="give another --out"):
+    with pytest.raises(UsageError, match="use another --out"):
         trainer.fit(tiny.network(tiny.CHANNEL), train, validation, LOSS, FIT, 8, file)
-    with pytest.raises(UsageError, match="give another --out"):
+    with pytest.raises(UsageError, match="use another --out"):
         trainer.fit(tiny.network(tiny.CHANNEL, seed=1), train, validation, LOSS, FIT, 7, file)
 
 

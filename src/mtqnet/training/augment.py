@@ -1,8 +1,8 @@
 """Augmentation of log-mel features: random level, and the response of a random microphone.
 
 A handset, or a treble control, changes the spectrum of a source without degrading the speech: compared with a
-reference of the same spectrum, PESQ, STOI and SDI stay the same, and P.835 listeners give clean speech through a
-handset's filter the ratings of clean speech (SIG 4.3 to 4.4 in the rated narrowband conditions). A network whose
+reference of the same spectrum, PESQ, STOI and SDI do not change, and P.835 listeners rate clean speech through a
+handset's filter like any clean speech (SIG 4.3 to 4.4 in the rated narrowband conditions). A network whose
 training corpus has few such sources predicts too low scores for them. So clips are filtered at random and keep
 their labels. On log-mel a filter is one offset per band.
 """

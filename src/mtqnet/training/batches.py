@@ -23,7 +23,7 @@ from mtqnet.training.features import Clip
 from mtqnet.training.parallel import SINGLE, Process
 
 BUCKET = 20
-"""Number of batches whose clips are sorted by length together: little padding, while the order stays random"""
+"""Number of batches whose clips are sorted by length together: little padding, in a random order"""
 TEACHER_FEATURES = "teacher_features"
 """View with the teacher's intermediate features (distill.py); no front end computes it"""
 PADDED_ROWS = {"logmel": 64, "spectrum": 40, "encoder": 8, TEACHER_FEATURES: 8}
@@ -79,7 +79,7 @@ class Batch:
     samples: Tensor
     labels: Tensor
     weights: Tensor | None = None
-    """(batch, targets): weights of the labels in the loss; None: all are 1"""
+    """(batch, targets): weights of the labels in the loss; by default 1"""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""

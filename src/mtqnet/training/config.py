@@ -25,7 +25,7 @@ Method = Literal["mpl", "scratch", "transfer"]
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """The simulated corpus. Folders are relative to the data folder given on the command line."""
+    """The simulated corpus. Folders are relative to the data folder of the command line."""
 
     speech: tuple[str, ...]
     noise: tuple[str, ...]
@@ -212,7 +212,7 @@ class MachineConfig:
     """Options for faster hardware. On a CPU `bf16` and `compile` make training slower."""
 
     bf16: bool = False
-    """Whether matrix products use bfloat16 (torch.autocast); weights and loss stay in 32 bits"""
+    """Whether matrix products use bfloat16 (torch.autocast); weights and loss have 32 bits"""
     compile: bool = False
     """Whether torch.compile is used; the first batch of each length takes longer"""
     bf16_encoder: bool = False
@@ -305,7 +305,7 @@ def load(path: Path) -> Config:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
-            f"cannot read the configuration {path} ({error.strerror}): give a TOML file such as configs/base.toml"
+            f"cannot read the configuration {path} ({error.strerror}); use a TOML file such as configs/base.toml"
         ) from error
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or thousands of nested brackets
         raise UsageError(f"{path} is not valid TOML: {error}") from error

@@ -41,7 +41,7 @@ class RunPaths:
     out: Path
     """Folder of the run"""
     shared_corpus: Path | None = None
-    """Corpus of another run with the same corpus configuration; None: the run builds its own"""
+    """Corpus of another run with the same corpus configuration; by default the run builds its own"""
     jobs: int = 0
     """Number of processes; 0 is one per core"""
 
@@ -128,7 +128,7 @@ def existing_scores(
     """Return the scores of the existing models that are additional teachers.
 
     Args:
-        config: Which scores; empty: none are computed.
+        config: Which scores are computed.
         clips: The clips of a split.
         split: Name of the split. Of `train`, only the first `config.clips` clips are scored.
         folder: Where the scores are stored.

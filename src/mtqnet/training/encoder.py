@@ -210,7 +210,7 @@ class HuggingFaceEncoder(SpeechEncoder):
             self.model = AutoModel.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"encoder.name: no speech encoder {name!r}: give {WHISPER}, or a folder or hub name of a HuBERT, "
+                f"encoder.name: no speech encoder {name!r}: use {WHISPER}, or a folder or hub name of a HuBERT, "
                 "WavLM or wav2vec 2.0 model"
             ) from error
         depth = int(self.model.config.num_hidden_layers)

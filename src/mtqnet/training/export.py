@@ -194,7 +194,7 @@ def quantised(model: bytes) -> bytes:
     level = root.level
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
-        root.setLevel(logging.ERROR)  # it recommends a preparation that changes nothing here
+        root.setLevel(logging.ERROR)  # it recommends a preparation without effect here
         try:
             quantize_dynamic(
                 graph,

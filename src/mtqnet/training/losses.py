@@ -45,7 +45,7 @@ class MultiTaskLoss:
         Args:
             output: Scores of the network.
             labels: (batch, targets) on the training scale; NaN where unknown.
-            weights: (batch, targets), weights of the labels, 1 on average; None: all are 1.
+            weights: (batch, targets), weights of the labels, 1 on average; by default 1.
             progress: Fraction of the run's steps that are done, 0 to 1.
         """
         each, known = self.per_clip(output, labels)

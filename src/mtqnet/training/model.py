@@ -256,7 +256,7 @@ def pooled(x: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def reversed_within(x: Tensor, counts: Tensor) -> Tensor:
-    """(batch, frames, channels) with the frames of each clip in reverse order; padding stays at the end."""
+    """(batch, frames, channels) with the frames of each clip in reverse order; padding remains at the end."""
     index = torch.arange(x.shape[1], device=x.device)[None, :]
     back = torch.where(index < counts[:, None], counts[:, None] - 1 - index, index)
     return torch.gather(x, 1, back[:, :, None].expand(-1, -1, x.shape[2]))

@@ -4,7 +4,7 @@ The sentences of the abstract, in other words, and where they are in this file:
 
     MTQ-Net predicts the three scores of 3QUEST: S-, N- and G-MOS        QUEST in targets.py
     MPL has two stages                                                   MPL.run
-    1. a pretrained MOSA-Net gives pseudo labels of PESQ, STOI and SDI   MPL.train_teacher, MPL.pseudo_labels
+    1. a pretrained MOSA-Net predicts pseudo labels (PESQ, STOI, SDI)    MPL.train_teacher, MPL.pseudo_labels
     2. multi-task training on both kinds of labels                       MPL.train_student
        supervised loss on S-, N- and G-MOS, semi-supervised loss on the  losses.MultiTaskLoss
        pseudo labels, both Huber losses
@@ -50,7 +50,7 @@ class Trained:
     """Both networks with the weights of their best epochs."""
 
     teacher: Network | None
-    """MOSA-Net; None for method = "scratch", which needs none"""
+    """MOSA-Net; method = "scratch" has no teacher"""
     student: Network
     """MTQ-Net"""
     pseudo_labels: Labels
@@ -115,7 +115,7 @@ class MPL:
             The network with the heads of the six scores (three without MPL), and the results of all epochs.
 
         Raises:
-            UsageError: If MTQ-Net is to be initialised from MOSA-Net and there is none.
+            UsageError: If MTQ-Net is to be initialised from a missing MOSA-Net.
         """
         config, targets = self.config, self.student_targets
         train, validation = ensemble_labels(config, self.train.with_labels(pseudo_labels), self.validation)

@@ -304,7 +304,7 @@ def restore(path: Path, identity: str, state: State) -> list[dict[str, Any]]:
     with safe_open(path, "pt") as stored:
         if stored.metadata().get("identity") != identity:
             raise UsageError(
-                f"the checkpoint {path} belongs to a run with other clips or other options: give another --out "
+                f"the checkpoint {path} belongs to a run with other clips or other options: use another --out "
                 "folder, or delete the checkpoint"
             )
         history: list[dict[str, Any]] = json.loads(stored.metadata()["history"])

@@ -65,10 +65,10 @@ def check_folder(out: Path, force: bool) -> None:
         ModelError: If it contains a damaged model, which cannot be compared, and `force` is not set.
     """
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file: give a folder")
+        raise UsageError(f"--out {out} is a file: use a folder")
     name = out.resolve().name
     if others := sorted(path.name for path in out.glob("*.onnx") if path.stem != name):
-        raise UsageError(f"--out {out} contains the model {others[0]}: give a folder without another model")
+        raise UsageError(f"--out {out} contains the model {others[0]}: use a folder without another model")
     if force or not _model(out).is_file():
         return
     try:

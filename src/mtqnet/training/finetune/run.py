@@ -72,7 +72,7 @@ class Options:
     by: str = ""
     """Grouping column; empty: every recording is a group"""
     hold_out: tuple[str, ...] = ()
-    """Groups to hold out; empty: a fifth of the recordings"""
+    """Groups for testing; empty: a fifth of the recordings"""
     each: bool = False
     """Whether every group is held out once"""
     targets: tuple[str, ...] = ()

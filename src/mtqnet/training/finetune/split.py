@@ -57,7 +57,7 @@ def plan(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) ->
     Args:
         groups: Group of each recording.
         by: Name of the grouping column, for messages; empty: every recording is a group.
-        hold_out: Groups to hold out; empty: a fifth of the recordings.
+        hold_out: Groups for testing; empty: a fifth of the recordings.
         each: Whether every group is tested once, and the resulting model is trained on all recordings.
 
     Raises:
@@ -66,8 +66,8 @@ def plan(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) ->
     names = sorted(set(groups), key=_hash)
     if len(names) < 2:
         raise UsageError(
-            f"all recordings have the same group ({by} is {names[0]!r}), so that none can be held out: give "
-            "another column to --by"
+            f"all recordings have the same group ({by} is {names[0]!r}), so that no group can be tested separately: "
+            "use another column for --by"
         )
     if each and hold_out:
         raise UsageError("--leave-out-each and --hold-out exclude each other: delete one of them")
@@ -109,7 +109,9 @@ def _chosen(names: list[str], groups: Sequence[str], by: str, hold_out: Sequence
         raise UsageError(f"--hold-out: no recording has {by or 'the name'} {unknown[0]!r}; known values: {known}")
     if hold_out:
         if len(set(hold_out)) == len(names):
-            raise UsageError("--hold-out names every group, so that none is left for training: delete one of them")
+            raise UsageError(
+                "--hold-out names every group, so that no recording is left for training: delete one of them"
+            )
         return set(hold_out)
     chosen: list[str] = []
     while sum(groups.count(name) for name in chosen) < TEST_SHARE * len(groups) and len(chosen) < len(names) - 1:

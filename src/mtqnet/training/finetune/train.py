@@ -62,7 +62,7 @@ class TuneConfig:
     G-MOS improved nearly as much"""
     share: float = 0.5
     """Weight of the fine-tuned weights in the average with the original ones, as Wortsman et al. propose if
-    nothing better is known. With 1, speakers of CSP835 without ratings lost up to 0.02 LCC of a score, with 0.5 up
+    no better value is known. With 1, speakers of CSP835 without ratings lost up to 0.02 LCC of a score, with 0.5 up
     to 0.01 (docs/results/tuning.md)"""
     level_db: float = 3.0
     """The level of each segment is changed at random by up to this many dB, in both directions"""
