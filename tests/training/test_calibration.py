@@ -1,4 +1,4 @@
-"""Calibration: nine of ten labels lie within, wide where the model errs much, and too few clips are refused."""
+"""Calibration: coverage, input-dependent width, and the smallest number of clips."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def clips(count: int, seed: int) -> tuple[Values, Values]:
     return scores, labels
 
 
-def test_nine_of_ten_labels_lie_within_on_other_clips() -> None:
+def test_intervals_contain_nine_of_ten_labels_of_other_clips() -> None:
     made = calibration.fit(*clips(1200, 1), KEYS)
     for found in calibration.covered("test", made, *clips(4000, 2)):
         assert found.share == pytest.approx(0.9, abs=0.025), found.target
         assert found.clips == 4000
 
 
-def test_intervals_are_wide_where_the_model_errs_much() -> None:
+def test_intervals_are_wider_for_larger_errors() -> None:
     made = calibration.fit(*clips(1200, 1), KEYS)
     scores, labels = clips(4000, 3)
     noisy = scores["n_mos"] < 2.8
@@ -42,7 +42,7 @@ def test_intervals_are_wide_where_the_model_errs_much() -> None:
     assert width(noisy) > 1.7 * width(~noisy)
 
 
-def test_clips_without_a_label_count_for_nothing() -> None:
+def test_clips_without_a_label_are_ignored() -> None:
     scores, labels = clips(1000, 4)
     holes = {key: np.where(np.arange(1000) % 2 == 0, np.nan, said) for key, said in labels.items()}
     made = calibration.fit(scores, holes, KEYS)
@@ -52,7 +52,7 @@ def test_clips_without_a_label_count_for_nothing() -> None:
     assert [c.target for c in calibration.covered("test", made, scores, nothing)] == list(KEYS[1:])
 
 
-def test_clips_without_a_score_count_for_nothing() -> None:
+def test_clips_without_a_score_are_ignored() -> None:
     scores, labels = clips(1000, 4)
     refused = {key: np.where(np.arange(1000) == 7, np.nan, said) for key, said in scores.items()}
     rest = np.arange(1000) != 7

@@ -1,4 +1,4 @@
-"""A HuBERT, WavLM or wav2vec 2.0 as the front end goes the whole way: to one file that scores without torch."""
+"""A HuBERT, WavLM or wav2vec 2.0 as front end is exported to one file that scores without torch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ pytest.importorskip("transformers")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_exported_graph_scores_as_torch_does_and_clips_of_a_batch_as_they_do_alone(
-    family: str, tmp_path: Path
-) -> None:
+def test_exported_graph_has_the_scores_of_torch_alone_and_in_batches(family: str, tmp_path: Path) -> None:
     encoder = load(EncoderConfig(str(model_folder(family, tmp_path)), layers=(1, 3), pool=2))
     torch.manual_seed(1)
     network = Network(CHANNEL, KEYS, encoder.width).eval()

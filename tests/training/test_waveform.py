@@ -1,4 +1,4 @@
-"""The views in torch are those of signal/features.py, at any length and level."""
+"""Features in torch equal those of audio/features.py at any length and level."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Samples = NDArray[np.float32]
 @pytest.mark.parametrize("name", FEATURES)
 @pytest.mark.parametrize("length", [8_000, 9_999, 16_160])
 @pytest.mark.parametrize("gain", [1.0, 0.01])
-def test_view_is_that_of_numpy(name: str, length: int, gain: float, voice: Callable[..., Samples]) -> None:
+def test_features_equal_those_of_numpy(name: str, length: int, gain: float, voice: Callable[..., Samples]) -> None:
     samples = np.multiply(gain, voice(1.2)[:length], dtype=np.float32)
     samples += np.float32(1e-4 * gain) * np.random.default_rng(0).standard_normal(length, dtype=np.float32)
     expected = FEATURES[name].compute(samples)
@@ -28,15 +28,15 @@ def test_view_is_that_of_numpy(name: str, length: int, gain: float, voice: Calla
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-4, rtol=1e-4)
 
 
-def test_all_views_are_there() -> None:
+def test_all_features_are_implemented() -> None:
     assert set(waveform.VIEWS) == set(FEATURES)
 
 
-def test_silence_lies_on_the_floor() -> None:
+def test_silence_is_at_the_floor() -> None:
     assert set(waveform.log_mel(torch.zeros(8_000)).numpy().ravel().tolist()) == {-10.0}
 
 
-def test_peak_is_that_of_numpy_and_silence_stays(voice: Callable[..., Samples]) -> None:
+def test_peak_normalisation_equals_numpy_and_keeps_silence(voice: Callable[..., Samples]) -> None:
     samples = voice(0.5)
     found = waveform.peak_normalised(torch.from_numpy(samples)).numpy()
     np.testing.assert_allclose(found, features.peak_normalised(samples), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Before and after: figures where there are ratings, movement where there are none."""
+"""Comparison before and after: errors of rated scores, changes of the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mtqnet.training.finetune.comparison import AFTER, BEFORE, compared
 RNG_SEED = 3
 
 
-def test_figures_of_rated_scores_and_movement_of_the_others() -> None:
+def test_figures_of_rated_scores_and_change_of_the_others() -> None:
     rng = np.random.default_rng(RNG_SEED)
     before = {t.key: t.from_training(rng.uniform(-1, 1, 30)) for t in TARGETS}
     after = dict(before) | {"g_mos": before["g_mos"] + 0.5, "sdi_est": before["sdi_est"] * 10**0.3}
@@ -25,7 +25,7 @@ def test_figures_of_rated_scores_and_movement_of_the_others() -> None:
     assert moved["stoi_est"].mean == 0.0 and moved["stoi_est"].lcc == 1.0
 
 
-def test_recordings_without_a_rating_count_for_no_figure() -> None:
+def test_recordings_without_a_rating_are_ignored() -> None:
     before = {t.key: np.full(10, 3.0) if t.high == 5.0 else np.full(10, 1.0) for t in TARGETS}
     truth = {"s_mos": np.where(np.arange(10) < 4, 4.0, np.nan)}
     found = compared(before, before, truth)

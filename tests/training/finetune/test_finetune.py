@@ -1,4 +1,4 @@
-"""From a table of ratings to a model of one's own: better on talkers it never heard, or not written at all."""
+"""Fine-tuning: the model is more accurate on unseen speakers, or it is not written."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def tuned(labels: Path, parent: Path, tmp_path_factory: pytest.TempPathFactory) 
     return run(options(labels, parent, out)), out
 
 
-def test_an_unseen_talker_is_scored_better_as_served(
+def test_error_on_an_unseen_speaker_decreases_in_scoring(
     tuned: tuple[Outcome, Path], labels: Path, parent: Path
 ) -> None:
     outcome, out = tuned
@@ -94,11 +94,11 @@ def test_an_unseen_talker_is_scored_better_as_served(
         assert np.sqrt(np.mean((served - truth) ** 2)) == pytest.approx(figures[when].rmse, abs=5e-3)
 
 
-def test_other_scores_are_told_how_far_they_moved(tuned: tuple[Outcome, Path]) -> None:
+def test_change_of_other_scores_is_reported(tuned: tuple[Outcome, Path]) -> None:
     assert {change.target for change in tuned[0].comparison.changes} == set(KEYS) - {"g_mos"}
 
 
-def test_result_is_a_folder_with_a_model_its_record_and_its_weights(
+def test_result_is_a_folder_with_model_record_and_weights(
     tuned: tuple[Outcome, Path], labels: Path, parent: Path
 ) -> None:
     outcome, out = tuned
@@ -117,7 +117,7 @@ def test_result_is_a_folder_with_a_model_its_record_and_its_weights(
     assert weights.load(out).network.targets == KEYS  # it can be tuned again
 
 
-def test_tunings_at_the_same_time_may_share_what_is_heard(
+def test_simultaneous_calls_may_share_a_work_folder(
     labels: Path, parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meanwhile(network: Any, encoder: Any, name: str, *rest: Any) -> object:
@@ -133,24 +133,24 @@ def test_tunings_at_the_same_time_may_share_what_is_heard(
     assert not list((tmp_path / "work").glob("model*"))
 
 
-def test_a_model_card_can_be_written_of_it(tuned: tuple[Outcome, Path], tmp_path: Path) -> None:
+def test_model_card_of_the_result(tuned: tuple[Outcome, Path], tmp_path: Path) -> None:
     words = card.text([models.find(tuned[1])], tmp_path)
     assert "MPL, tuned from `parent`" in words
     assert "| held out | G-MOS | 7 |" in words
 
 
-def test_intervals_are_told_and_served(tuned: tuple[Outcome, Path], labels: Path) -> None:
+def test_intervals_are_reported_and_part_of_scores(tuned: tuple[Outcome, Path], labels: Path) -> None:
     outcome, out = tuned
     assert outcome.intervals.messages["g_mos"].startswith("widened by")  # seven held-out ratings are few
     scores = Predictor(out).score(labels.parent / "02.flac").raise_for_error()
     assert set(scores.intervals) == set(KEYS)
 
 
-def test_recordings_that_cannot_be_scored_are_named(tuned: tuple[Outcome, Path]) -> None:
+def test_recordings_that_cannot_be_scored_are_reported(tuned: tuple[Outcome, Path]) -> None:
     assert [path.stem for path, _ in tuned[0].refused] == ["silent"]
 
 
-def test_a_second_call_finds_the_features_and_does_not_replace_as_good_a_model(
+def test_second_call_uses_the_features_and_does_not_replace_an_equal_model(
     tuned: tuple[Outcome, Path], labels: Path, parent: Path
 ) -> None:
     _, out = tuned
@@ -163,7 +163,7 @@ def test_a_second_call_finds_the_features_and_does_not_replace_as_good_a_model(
     assert (out / "mine.onnx").read_bytes() == before
 
 
-def test_what_is_no_better_is_not_written_unless_forced(
+def test_model_without_improvement_is_written_only_with_force(
     labels: Path, parent: Path, tuned: tuple[Outcome, Path], tmp_path: Path
 ) -> None:
     still = replace(TUNE, epochs=1, head_rate=1e-12)  # below what a 32-bit weight can tell
@@ -177,7 +177,7 @@ def test_what_is_no_better_is_not_written_unless_forced(
     assert tuning["unlabelled_pieces"] == 24  # all but the silent one
 
 
-def test_each_talker_is_left_out_once_and_the_last_model_learns_from_all(
+def test_each_speaker_is_tested_once_and_the_final_model_is_trained_on_all(
     labels: Path, parent: Path, tuned: tuple[Outcome, Path], tmp_path: Path
 ) -> None:
     asked = options(labels, parent, tmp_path / "all", hold_out=(), each=True)
@@ -189,7 +189,7 @@ def test_each_talker_is_left_out_once_and_the_last_model_learns_from_all(
     assert figures[AFTER] < figures[BEFORE]
 
 
-def test_a_damaged_model_in_its_place_is_told_at_once_and_replaced_by_force(
+def test_damaged_existing_model_is_an_error_and_replaced_with_force(
     labels: Path, parent: Path, tmp_path: Path
 ) -> None:
     out = tiny_model.write(tmp_path / "mine")
@@ -204,7 +204,7 @@ def test_a_damaged_model_in_its_place_is_told_at_once_and_replaced_by_force(
     assert models.find(out).name == "mine"
 
 
-def test_mistakes_are_told_before_anything_is_computed(labels: Path, parent: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_any_computation(labels: Path, parent: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     other = tmp_path / "other"
@@ -221,7 +221,7 @@ def test_mistakes_are_told_before_anything_is_computed(labels: Path, parent: Pat
             run(replace(options(labels, parent, tmp_path / "mine"), **changes))
 
 
-def test_model_without_weights_is_told_so(labels: Path, parent: Path, tmp_path: Path) -> None:
+def test_model_without_weights_is_refused(labels: Path, parent: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     for suffix in (".onnx", ".json"):
@@ -236,7 +236,7 @@ def test_too_few_ratings_are_refused(parent: Path, labels: Path, write: Write, t
         run(options(write(tmp_path / "few.csv", rows), parent, tmp_path / "mine"))
 
 
-def test_verb_prints_before_and_after_and_refuses_with_its_own_exit_code(
+def test_command_prints_before_and_after_and_its_exit_code_tells_whether_it_wrote(
     run: Callable[..., Any], labels: Path, parent: Path, tmp_path: Path
 ) -> None:
     command = (
@@ -260,9 +260,7 @@ def test_verb_prints_before_and_after_and_refuses_with_its_own_exit_code(
 
 
 @pytest.mark.shared
-def test_ratings_of_real_listeners_are_learnt_for_a_talker_who_was_not_heard(
-    shared_data: Path, parent: Path, tmp_path: Path
-) -> None:
+def test_real_ratings_improve_scores_of_an_unseen_speaker(shared_data: Path, parent: Path, tmp_path: Path) -> None:
     """P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge."""
     table = ratings.read(shared_data / "p835_csp835_refconditions/labels.csv")
     asked = Options(

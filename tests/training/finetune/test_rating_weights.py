@@ -1,4 +1,4 @@
-"""Ratings weigh by what is known of their votes, and by nothing else."""
+"""Weights of ratings depend on their votes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(write: Write, folder: Path, rows: Sequence[Mapping[str, object]], by: s
     return rated(table, folder, by)
 
 
-def test_more_votes_weigh_more_and_empty_cells_are_no_rating(write: Write, tmp_path: Path) -> None:
+def test_more_votes_have_more_weight_and_empty_cells_are_no_rating(write: Write, tmp_path: Path) -> None:
     rows = [
         {"file": f"{n}.wav", "g_mos": g, "votes": n} for n, g in ((2, 3), (8, 3), (32, ""), (512, 4), (5120, 2))
     ]
@@ -34,14 +34,14 @@ def test_more_votes_weigh_more_and_empty_cells_are_no_rating(write: Write, tmp_p
     assert "votes" in found.weighting
 
 
-def test_votes_that_agree_weigh_more_but_three_of_them_are_no_certainty(write: Write, tmp_path: Path) -> None:
+def test_equal_votes_have_more_weight_but_a_limited_one(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{s}.wav", "sig_mos": 3, "sig_std": s, "n_votes": 3} for s in (0.0, 0.8, 1.6)]
     weights = read(write, tmp_path, rows).weights["s_mos"]
     assert weights[0] > weights[1] > weights[2]
     assert weights[0] < 2 * weights[2]
 
 
-def test_intervals_do_where_votes_are_not_told(write: Write, tmp_path: Path) -> None:
+def test_confidence_intervals_are_used_without_votes(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{c}.wav", "bak_mos": 3, "bak_ci95": c} for c in (0.2, 1.0)]
     found = read(write, tmp_path, rows)
     error = np.array([0.2, 1.0]) / 1.96
@@ -50,19 +50,19 @@ def test_intervals_do_where_votes_are_not_told(write: Write, tmp_path: Path) -> 
     assert "95 % intervals" in found.weighting
 
 
-def test_without_any_of_this_all_count_alike(write: Write, tmp_path: Path) -> None:
+def test_without_votes_and_intervals_all_weights_are_one(write: Write, tmp_path: Path) -> None:
     found = read(write, tmp_path, [{"file": f"{n}.wav", "g_mos": 3, "sdi": 0.1} for n in range(3)])
     assert all(weights.tolist() == [1.0] * 3 for weights in found.weights.values())
     assert "the same weight" in found.weighting
 
 
-def test_a_rating_of_which_nothing_is_told_weighs_as_the_middle_one(write: Write, tmp_path: Path) -> None:
+def test_rating_with_unknown_error_has_the_median_weight(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{n}.wav", "g_mos": 3, "votes": n} for n in (2, 8, 32)] + [{"file": "x.wav", "g_mos": 3}]
     weights = read(write, tmp_path, rows).weights["g_mos"]
     assert weights[3] == pytest.approx(weights[1])
 
 
-def test_groups_are_of_the_column_or_each_recording_its_own(write: Write, tmp_path: Path) -> None:
+def test_groups_are_those_of_the_column_or_single_recordings(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{n}.wav", "g_mos": 3, "talker": f"t{n % 2}"} for n in range(4)]
     assert read(write, tmp_path, rows, "talker").groups == ("t0", "t1", "t0", "t1")
     assert read(write, tmp_path, rows).groups == ("0.wav", "1.wav", "2.wav", "3.wav"), "wherever the table lies"
@@ -77,14 +77,14 @@ def test_other_scales_are_refused(column: str, values: tuple[float, ...], write:
         read(write, tmp_path, [{"file": f"{v}.wav", column: v} for v in values])
 
 
-def test_recordings_with_a_rating_are_those_of_the_scores_asked_for(write: Write, tmp_path: Path) -> None:
+def test_recordings_with_a_rating_of_the_requested_scores(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{n}.wav", "g_mos": g, "s_mos": s} for n, (g, s) in enumerate([(3, ""), ("", 4), ("", "")])]
     found = read(write, tmp_path, rows)
     assert found.with_any(["g_mos"]) == [0]
     assert found.with_any(["g_mos", "s_mos"]) == [0, 1]
 
 
-def test_taken_recordings_keep_what_is_theirs(write: Write, tmp_path: Path) -> None:
+def test_selected_recordings_keep_labels_weights_and_groups(write: Write, tmp_path: Path) -> None:
     rows = [{"file": f"{n}.wav", "g_mos": 1 + n, "votes": n + 1, "talker": n} for n in range(4)]
     whole = read(write, tmp_path, rows, "talker")
     part = whole.take([3, 1])

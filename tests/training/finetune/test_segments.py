@@ -1,4 +1,4 @@
-"""Segments of recordings are what scoring would hear: trimmed, cut and weighed in the same way."""
+"""Segments of recordings are trimmed, cut and weighted as in scoring."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def recordings(tmp_path: Path, voice: Callable[..., Samples]) -> list[Path]:
     return [tmp_path / f"{name}.wav" for name in contents]
 
 
-def test_scores_of_pieces_are_the_scores_of_the_recording(
+def test_scores_of_segments_combine_to_the_score_of_the_recording(
     recordings: list[Path], toy_model: Path, tmp_path: Path
 ) -> None:
     found, told = hear(recordings, tmp_path / "windows")
@@ -51,7 +51,7 @@ def test_scores_of_pieces_are_the_scores_of_the_recording(
         assert float(found.shares[mine] @ said[mine]) == pytest.approx(whole, abs=1e-5)
 
 
-def test_only_what_is_cut_is_kept_as_files_and_found_again(recordings: list[Path], tmp_path: Path) -> None:
+def test_only_cut_segments_are_stored_and_used_again(recordings: list[Path], tmp_path: Path) -> None:
     found, _ = hear(recordings, tmp_path / "windows")
     kept = {piece.path for piece in found.clips if piece.path.parent == tmp_path / "windows"}
     assert len(kept) == 4  # three of 23 s, one without its silence
@@ -62,7 +62,7 @@ def test_only_what_is_cut_is_kept_as_files_and_found_again(recordings: list[Path
     assert {path: path.stat().st_mtime_ns for path in kept} == before
 
 
-def test_recordings_that_cannot_be_scored_are_named_and_the_rest_goes_on(
+def test_recordings_that_cannot_be_scored_are_reported_and_skipped(
     recordings: list[Path], bad_files: dict[str, Path], tmp_path: Path
 ) -> None:
     paths = [bad_files["silent"], recordings[0], bad_files["missing"], recordings[1]]

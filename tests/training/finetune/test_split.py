@@ -1,4 +1,4 @@
-"""Groups are never parted, every recording has its place, and the places do not depend on the table's order."""
+"""Groups are never divided, every recording is used, and the split does not depend on the order of the table."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def test_no_group_is_on_both_sides_and_no_recording_is_lost(names: list[str], ea
         assert sorted([*part.train, *part.test]) == list(range(len(names)))
 
 
-def test_a_fifth_or_a_little_more_is_held_out_and_the_rest_is_learnt() -> None:
+def test_about_a_fifth_is_tested_and_the_rest_is_for_training() -> None:
     made = plan(TALKERS, "talker", (), False)
     assert 0.2 <= len(made.test) / len(TALKERS) < 0.2 + 1 / 13
     assert np.array_equal(made.final, made.rounds[0].train)
 
 
-def test_order_of_the_table_moves_nobody() -> None:
+def test_order_of_the_table_does_not_change_the_split() -> None:
     order = np.random.default_rng(0).permutation(len(TALKERS))
     one = plan(TALKERS, "talker", (), False)
     other = plan([TALKERS[place] for place in order], "talker", (), False)
     assert {TALKERS[place] for place in one.test} == {TALKERS[order[place]] for place in other.test}
 
 
-def test_each_recording_tests_once_and_the_last_model_learns_from_all() -> None:
+def test_each_recording_is_tested_once_and_the_final_model_is_trained_on_all() -> None:
     made = plan(["a", "b", "c"] * 5, "talker", (), True)
     assert len(made.rounds) == 3
     assert sorted(made.test.tolist()) == list(range(15))
@@ -44,25 +44,25 @@ def test_each_recording_tests_once_and_the_last_model_learns_from_all() -> None:
     assert "each of 3 groups (talker)" in made.description
 
 
-def test_more_groups_than_rounds_are_left_out_several_at_a_time() -> None:
+def test_with_more_groups_than_rounds_several_are_tested_together() -> None:
     made = plan([f"r{n}" for n in range(55)], "", (), True)
     assert len(made.rounds) == split.MOST_ROUNDS
     assert sorted(made.test.tolist()) == list(range(55))
     assert "55 groups (recording) were held out in 10 parts" in made.description
 
 
-def test_groups_that_are_named_test() -> None:
+def test_named_groups_are_tested() -> None:
     made = plan(TALKERS, "talker", ("talker3", "talker7"), False)
     assert {TALKERS[place] for place in made.test} == {"talker3", "talker7"}
     assert "whose talker is talker3, talker7" in made.description
 
 
-def test_words_say_that_figures_flatter_without_groups() -> None:
+def test_description_warns_of_optimistic_results_without_groups() -> None:
     assert "too optimistic" in plan([str(n) for n in range(20)], "", (), False).description
     assert "too optimistic" not in plan(TALKERS, "talker", (), False).description
 
 
-def test_each_and_some_cannot_both_be_meant() -> None:
+def test_leave_out_each_and_hold_out_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
         plan(TALKERS, "talker", ("talker3",), True)
 
@@ -75,17 +75,17 @@ def test_each_and_some_cannot_both_be_meant() -> None:
         (["a", "b"], ("a", "b"), "names every group"),
     ],
 )
-def test_splits_that_cannot_be(names: list[str], hold_out: tuple[str, ...], says: str) -> None:
+def test_impossible_splits_are_errors(names: list[str], hold_out: tuple[str, ...], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         plan(names, "talker", hold_out, False)
 
 
-def test_parts_are_of_about_one_size() -> None:
+def test_parts_have_similar_sizes() -> None:
     sizes = [len(part) for part in divided(np.arange(len(TALKERS)), TALKERS, 5)]
     assert sum(sizes) == 100 and max(sizes) - min(sizes) <= 8
 
 
-def test_folds_keep_groups_whole_where_there_are_two_or_more() -> None:
+def test_folds_do_not_divide_groups() -> None:
     places = np.flatnonzero([name != "talker0" for name in TALKERS])
     parts = folds(places, TALKERS)
     assert len(parts) == split.FOLDS
@@ -94,13 +94,13 @@ def test_folds_keep_groups_whole_where_there_are_two_or_more() -> None:
     assert sum(map(len, seen)) == len(set.union(*seen))
 
 
-def test_a_single_group_is_left_out_by_recording() -> None:
+def test_single_group_is_divided_by_recording() -> None:
     parts = folds(np.arange(4, 11), ["other"] * 4 + ["one"] * 7)
     assert sorted(np.concatenate(parts).tolist()) == list(range(4, 11))
     assert len(parts) == split.FOLDS
 
 
-def test_many_recordings_leave_one_part_out() -> None:
+def test_many_recordings_have_one_validation_part() -> None:
     names = [str(n) for n in range(split.ONE_FOLD_FROM)]
     (part,) = folds(np.arange(len(names)), names)
     assert len(part) == pytest.approx(0.2 * len(names), abs=1)

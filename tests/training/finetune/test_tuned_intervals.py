@@ -1,4 +1,4 @@
-"""Intervals after tuning: as wide as held-out ratings ask, never narrower on a guess."""
+"""Intervals after fine-tuning: fitted to test ratings, never narrower without enough of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def missed(count: int, seed: int) -> Array:
     return 3.0 + np.random.default_rng(seed).uniform(-1.5, 1.5, count)
 
 
-def test_enough_ratings_give_intervals_that_hold_on_others() -> None:
+def test_coverage_of_recalibrated_intervals_on_other_recordings() -> None:
     made = tuned_intervals(PARENT, said(200), said(200), {"g_mos": missed(200, 0)})
     assert made.intervals is not None
     low, high = made.intervals.ends(said(5_000))
@@ -36,7 +36,7 @@ def test_enough_ratings_give_intervals_that_hold_on_others() -> None:
     assert made.messages["g_mos"] == "re-calibrated on 200 held-out recordings"
 
 
-def test_a_better_model_gets_narrower_intervals_if_ratings_say_so() -> None:
+def test_accurate_model_has_narrower_intervals_with_enough_ratings() -> None:
     made = tuned_intervals(PARENT, said(50), said(50), {"g_mos": np.full(50, 3.01)})
     assert made.intervals is not None
     assert made.intervals.bands["g_mos"].factor == pytest.approx(0.01, rel=1e-6)
@@ -53,7 +53,7 @@ def test_few_ratings_widen_and_never_narrow() -> None:
         assert made.messages["g_mos"].startswith("widened by")
 
 
-def test_scores_without_ratings_widen_by_their_movement() -> None:
+def test_intervals_without_ratings_widen_by_the_change_of_scores() -> None:
     made = tuned_intervals(PARENT, said(30), said(30, 0.2), {"g_mos": missed(30, 0)})
     assert made.intervals is not None
     assert made.intervals.bands["stoi_est"].factor == pytest.approx(0.7)
@@ -62,7 +62,7 @@ def test_scores_without_ratings_widen_by_their_movement() -> None:
     assert still.intervals is not None and still.intervals.bands["stoi_est"].factor == 0.5
 
 
-def test_a_parent_without_intervals_gets_some_only_if_all_scores_are_rated() -> None:
+def test_new_intervals_need_ratings_of_all_scores() -> None:
     none = tuned_intervals(None, said(60), said(60), {"g_mos": missed(60, 0)})
     assert none.intervals is None and "the original model has none" in none.messages["all"]
     rng = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def test_a_parent_without_intervals_gets_some_only_if_all_scores_are_rated() -> 
     assert made.intervals is not None and set(made.intervals.bands) == set(KEYS)
 
 
-def test_shape_of_the_parent_stays() -> None:
+def test_shape_of_the_original_intervals_is_kept() -> None:
     shape = (0.3, *(0.1,) * (TERMS - 1))
     parent = Intervals(
         0.9, {key: replace(PARENT.bands[key], weights=shape, lowest=-1.0, highest=1.0) for key in KEYS}

@@ -1,4 +1,4 @@
-"""Tuning: heads first, weights count, the anchor holds, and no epoch more than what is left out asks for."""
+"""Fine-tuning: frozen epochs, weights, the anchor, and the number of epochs by cross-validation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def made(
     return tuning_data(network, sound, {"g_mos": truth}, {"g_mos": trust}, ("g_mos",), unlabelled)
 
 
-def test_heads_without_ratings_have_what_the_network_said(network: Network, sound: Sound) -> None:
+def test_targets_without_ratings_are_labelled_by_the_original_network(network: Network, sound: Sound) -> None:
     extra = sound.clips[5:8]
     data = made(network, sound, unlabelled=extra)
     alone = scores(network, Sound(sound.clips, SEGMENTS, np.ones(len(SEGMENTS)), len(SEGMENTS)), SEGMENTS)
@@ -72,7 +72,7 @@ def test_heads_without_ratings_have_what_the_network_said(network: Network, soun
     assert data.unlabelled.tolist() == [25, 26, 27]
 
 
-def test_score_of_a_recording_is_that_of_its_pieces(network: Network, sound: Sound) -> None:
+def test_score_of_a_recording_is_the_mean_of_its_segments(network: Network, sound: Sound) -> None:
     whole = scores(network, sound, EVERYTHING)
     some = scores(network, sound, np.array([7, 0]))
     pieces = scores(network, Sound(sound.clips, SEGMENTS, np.ones(len(SEGMENTS)), len(SEGMENTS)), SEGMENTS)
@@ -82,7 +82,7 @@ def test_score_of_a_recording_is_that_of_its_pieces(network: Network, sound: Sou
         assert some[target.key].tolist() == pytest.approx(whole[target.key][[7, 0]].tolist(), rel=1e-4)
 
 
-def test_while_the_trunk_is_frozen_no_other_head_moves(network: Network, sound: Sound) -> None:
+def test_while_the_trunk_is_frozen_other_heads_do_not_change(network: Network, sound: Sound) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     tuned = fit.tune(network, made(network, sound), EVERYTHING, 3, replace(TUNE, anchor=0.0))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items()), "the start stays"
@@ -92,7 +92,7 @@ def test_while_the_trunk_is_frozen_no_other_head_moves(network: Network, sound: 
     assert not torch.equal(later["dense.weight"], before["dense.weight"])
 
 
-def test_tuning_comes_nearer_to_ratings_that_were_left_out(network: Network, sound: Sound) -> None:
+def test_error_on_unseen_ratings_decreases(network: Network, sound: Sound) -> None:
     data, talkers = made(network, sound), [f"t{n % 5}" for n in range(RECORDINGS)]
     learning, left_out = EVERYTHING[EVERYTHING % 5 != 0], EVERYTHING[EVERYTHING % 5 == 0]
     found = fit.search(network, data, learning, talkers, TUNE, lambda *_: None)
@@ -102,7 +102,7 @@ def test_tuning_comes_nearer_to_ratings_that_were_left_out(network: Network, sou
     assert after < 0.7 * before
 
 
-def test_anchor_holds_the_other_scores(network: Network, sound: Sound) -> None:
+def test_anchor_limits_the_change_of_other_scores(network: Network, sound: Sound) -> None:
     before = scores(network, sound, EVERYTHING)
 
     def movement(anchor: float) -> float:
@@ -114,7 +114,7 @@ def test_anchor_holds_the_other_scores(network: Network, sound: Sound) -> None:
     assert movement(1.0) < 0.5 * movement(0.0)
 
 
-def test_ratings_that_count_nothing_teach_nothing(network: Network, sound: Sound) -> None:
+def test_ratings_with_weight_zero_have_no_influence(network: Network, sound: Sound) -> None:
     trust = np.where(EVERYTHING < 12, 1.0, 0.0)
     wrong = np.where(EVERYTHING < 12, LEVEL, 1.0)
     config = replace(TUNE, frozen_epochs=2)
@@ -126,7 +126,7 @@ def test_ratings_that_count_nothing_teach_nothing(network: Network, sound: Sound
     )
 
 
-def test_a_model_that_is_right_already_is_left_alone(network: Network, sound: Sound) -> None:
+def test_accurate_model_is_hardly_changed(network: Network, sound: Sound) -> None:
     own = scores(network, sound, EVERYTHING)["g_mos"]
     noise = np.random.default_rng(0).normal(0, 0.5, RECORDINGS)
     data = made(network, sound, np.clip(own + noise, 1, 5))
@@ -164,7 +164,7 @@ def contradicted(network: Network, sound: Sound) -> TuningData:
 HALVES = [str(n % 2) for n in EVERYTHING]
 
 
-def test_patience_ends_what_gets_no_better(network: Network, sound: Sound, searched: list[int]) -> None:
+def test_patience_ends_the_search(network: Network, sound: Sound, searched: list[int]) -> None:
     data = contradicted(network, sound)
     steps = {}
     for patience in (2, 99):
@@ -176,14 +176,16 @@ def test_patience_ends_what_gets_no_better(network: Network, sound: Sound, searc
     assert steps[2] < steps[99] == 2 * (TUNE.epochs + 1)
 
 
-def test_the_trunk_has_its_turn_before_patience_ends(network: Network, sound: Sound, searched: list[int]) -> None:
+def test_trunk_is_trained_before_patience_ends_the_search(
+    network: Network, sound: Sound, searched: list[int]
+) -> None:
     """Nothing is gained, neither by the heads nor after: each part is tried for `patience` epochs of all."""
     config = replace(TUNE, patience=2, frozen_epochs=4)
     fit.search(network, contradicted(network, sound), EVERYTHING, HALVES, config, lambda *_: None)
     assert max(searched) >= 4 + 2
 
 
-def test_what_is_kept_lies_between_the_weights_before_and_after(network: Network, sound: Sound) -> None:
+def test_result_is_between_the_weights_before_and_after(network: Network, sound: Sound) -> None:
     data, before = made(network, sound), network.state_dict()
     half, whole = (fit.tune(network, data, EVERYTHING, 5, replace(TUNE, share=s)).state_dict() for s in (0.5, 1.0))
     assert any(not torch.equal(whole[name], before[name]) for name in before)
@@ -191,7 +193,7 @@ def test_what_is_kept_lies_between_the_weights_before_and_after(network: Network
         torch.testing.assert_close(weight, (before[name] + whole[name]) / 2)
 
 
-def test_what_is_judged_is_what_would_be_kept(network: Network, sound: Sound) -> None:
+def test_validated_network_is_the_result(network: Network, sound: Sound) -> None:
     judged: dict[int, dict[str, torch.Tensor]] = {}
 
     def judge(net: Network, epochs: int) -> bool:
@@ -205,7 +207,7 @@ def test_what_is_judged_is_what_would_be_kept(network: Network, sound: Sound) ->
         assert torch.equal(judged[0][name], weight) and torch.equal(judged[3][name], kept[name])
 
 
-def test_no_share_of_the_tuned_weights_would_be_no_tuning() -> None:
+def test_share_of_zero_is_refused() -> None:
     with pytest.raises(UsageError, match="share"):
         TuneConfig(share=0.0)
 
