@@ -117,9 +117,9 @@ def test_clean_speech_is_needed(rated: Path) -> None:
 def test_shipped_curves_pass_through_real_ratings(shared_data: Path) -> None:
     """The bars of the 13 conditions of CSP835, every clip measured anew; each talker by the other two's curves."""
     rated = read_rated(shared_data / "p835_csp835_refconditions", seed=0)
-    q, snr = fit.measure(rated, curves())
-    assert len(q) == 78
-    for made in (fit.predict(q, snr, curves()), fit.left_out_scores(rated, q, snr, curves())):
+    measured = fit.measure(rated, curves())
+    assert len(measured.q_db) == 78
+    for made in (fit.predict(measured, curves()), fit.left_out_scores(rated, measured, curves())):
         found = fit.judge(rated, made)
         assert found["s"].error <= 0.30 and found["s"].lcc >= 0.95
         assert found["n"].error <= 0.20 and found["n"].lcc >= 0.97

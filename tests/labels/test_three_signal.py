@@ -18,7 +18,15 @@ from mtqnet.corpus.degradations.room import DecayRoom
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import LabelError
 from mtqnet.labels import fit
-from mtqnet.labels.background import MAX_SNR_DB, audible_power, equivalent_snr, heard_snr, own_snr, pause_frames
+from mtqnet.labels.background import (
+    MAX_SNR_DB,
+    audible_power,
+    equivalent_snr,
+    heard_snr,
+    own_snr,
+    pause_frames,
+    pause_snr,
+)
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import CURVES, curves
 from mtqnet.labels.rated import Agreement
@@ -132,7 +140,55 @@ def test_background_of_the_recording_itself_is_heard(floor_db: float, talker: Ca
     assert heard_snr(recorded, recorded, np.zeros_like(recorded)) == pytest.approx(floor_db, abs=1.5)
     # Added noise 20 dB louder drowns it.
     loud = white(talker(), floor_db - 20)
-    assert heard_snr(recorded, recorded, loud) == pytest.approx(equivalent_snr(recorded, loud), abs=0.5)
+    audible = heard_snr(recorded, recorded, loud, pause_weight=0.0)
+    assert audible == pytest.approx(equivalent_snr(recorded, loud), abs=0.5)
+    assert pause_snr(recorded, recorded, loud) == pytest.approx(floor_db - 20, abs=1.0)
+
+
+def pauses_of(speech: Samples) -> NDArray[np.bool_]:
+    envelope = np.convolve(np.abs(speech), np.ones(800) / 800, mode="same")
+    return envelope < 0.2 * envelope.max()
+
+
+def test_noise_under_the_words_alone_disturbs_less_than_noise_in_the_pauses(
+    talker: Callable[..., Samples],
+) -> None:
+    speech = talker(6.0)
+    noise, quiet = white(speech, 10), pauses_of(speech)
+    whole, under, between = (
+        heard_snr(speech, speech, np.where(part, noise, 0.03 * noise).astype(np.float32))
+        for part in (np.ones_like(quiet), ~quiet, quiet)
+    )
+    assert under > whole + 8
+    assert between < whole + 4
+
+
+def bursts(noise: Samples, samples: int, every: int, gain_db: float) -> Samples:
+    """The noise, louder by `gain_db` for so many samples out of `every`."""
+    loud = np.arange(len(noise)) % every < samples
+    return np.where(loud, noise * 10 ** (gain_db / 20), noise).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "every", "gain_db"),
+    [(480, 8_000, 25.0), (4_000, 8_000, 12.0), (800, 1_600, 12.0)],
+    ids=["residual bursts", "pumping", "musical noise that comes and goes"],
+)
+def test_noise_that_fluctuates_in_the_pauses_counts_more_than_its_usual_level(
+    samples: int, every: int, gain_db: float, talker: Callable[..., Samples]
+) -> None:
+    speech = talker(6.0)
+    steady = white(speech, 30)
+    assert (
+        heard_snr(speech, speech, bursts(steady, samples, every, gain_db)) < heard_snr(speech, speech, steady) - 3
+    )
+
+
+def test_single_clicks_in_silence_count_less_than_their_level_but_do_count(talker: Callable[..., Samples]) -> None:
+    speech = talker(6.0)
+    noise = white(speech, 20)
+    clicks = np.where(np.arange(len(noise)) % 8_000 < 80, 10 * noise, 0).astype(np.float32)
+    assert pause_snr(speech, speech, noise) + 5 < pause_snr(speech, speech, clicks) < 45
 
 
 def test_background_that_a_reducer_takes_away_is_gone(talker: Callable[..., Samples]) -> None:

@@ -154,8 +154,34 @@ def listen(
     listen_to_corpus(corpus, where or [], count, seed, output)
 
 
+ENSEMBLE_HELP = (
+    "Score the clips of a corpus by DNSMOS and Distill-MOS, and add the label ensemble and the disagreement of its "
+    "sources to the table.\n\nThe predictors run in an environment of their own (`make peers`). Scores are kept: "
+    "a second call scores only clips that are new. Training uses the ensemble where the configuration has "
+    "peers.ensemble = true.\n\n[bold]Example[/]\n\n"
+    "[cyan]mtqnet corpus ensemble corpus --peers .venv-peers/bin/python[/]"
+)
+
+
+def ensemble(
+    corpus: Corpus,
+    peers: Annotated[Path, typer.Option(help="Python interpreter of the environment with the predictors.")] = Path(
+        ".venv-peers/bin/python"
+    ),
+    train: Annotated[
+        int, typer.Option(min=0, help="Training clips to score, the first ones; 0 is all of them.")
+    ] = 0,
+    jobs: Jobs = 0,
+) -> None:
+    """Add the label ensemble to a corpus."""
+    from mtqnet.cli.corpus_console import add_ensemble
+
+    add_ensemble(corpus, peers, train, jobs)
+
+
 app = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
 app.command("build", help=BUILD_HELP)(build)
 app.command("kinds", help=KINDS_HELP)(kinds)
 app.command("describe", help=DESCRIBE_HELP)(describe)
 app.command("listen", help=LISTEN_HELP)(listen)
+app.command("ensemble", help=ENSEMBLE_HELP)(ensemble)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtqnet.cli.terminal import stages
-from mtqnet.corpus import describe, kinds, listen, pictures
+from mtqnet.corpus import describe, ensemble, kinds, listen, pictures
 from mtqnet.corpus.build import Built, Order, build
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.recordings import read_recordings
@@ -115,3 +115,10 @@ def listen_to_corpus(corpus: Path, where: Sequence[str], count: int, seed: int, 
     rows = select(read_rows(corpus), [parse(text) for text in where])
     listen.page(corpus, rows, output, count, seed, " and ".join(where) or "a sample of all clips")
     print(output)
+
+
+def add_ensemble(corpus: Path, python: Path, train: int, jobs: int) -> None:
+    """Add the label ensemble to a corpus with a progress bar; print the path of the table. Raises MtqnetError."""
+    with stages(Console(stderr=True)) as stage:
+        table = ensemble.add(corpus, python, jobs, train, lambda done, total: stage("predictors", done, total))
+    print(table)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mtqnet.audio import reading, resampling
 from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
-from mtqnet.labels.background import heard_snr
+from mtqnet.labels.background import background
 from mtqnet.labels.band import NARROW_RATE, brought_back, narrowed
 from mtqnet.labels.curves import Curves
 from mtqnet.labels.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
@@ -55,12 +55,13 @@ def fit(rated_dir: Path, clean_files: Sequence[Path], seed: int = 0) -> Fit:
     talkers = [reading.read(path).samples[: 6 * resampling.SAMPLE_RATE] for path in clean_files[:MAX_TALKERS]]
     start = calibrate(talkers, seed)
     rated = read_rated(rated_dir, seed)
-    q_db, snr_db = measure(rated, start)
-    curves = fit_curves(rated, q_db, snr_db, start)
-    unseen = np.zeros((3, len(q_db)))
+    measured = measure(rated, start)
+    curves = fit_curves(rated, measured, start)
+    unseen = np.zeros((3, len(rated.sig)))
     if len(set(rated.talker)) > 1:
-        unseen = left_out_scores(rated, q_db, snr_db, start)
-    return Fit(curves, judge(rated, predict(q_db, snr_db, curves)), judge(rated, unseen), len(q_db), len(talkers))
+        unseen = left_out_scores(rated, measured, start)
+    fitted = judge(rated, predict(measured, curves))
+    return Fit(curves, fitted, judge(rated, unseen), len(rated.sig), len(talkers))
 
 
 def calibrate(talkers: Sequence[Samples], seed: int) -> Curves:
@@ -78,19 +79,33 @@ def calibrate(talkers: Sequence[Samples], seed: int) -> Curves:
     return replace(wide, narrow_q_at_q=tuple(np.maximum.accumulate(np.array(narrow) + tiny).tolist()))
 
 
-def measure(rated: Rated, curves: Curves) -> tuple[Array, Array]:
-    """The labeller's equivalent Q and SNR in dB, (clips,) each."""
+@dataclass(frozen=True)
+class Measured:
+    """What the labeller measures on clips, (clips,) each, in dB."""
+
+    q_db: Array
+    snr_db: Array
+    masking_db: Array
+    """SNR without the pauses"""
+
+    def of(self, chosen: NDArray[np.bool_]) -> Measured:
+        """The chosen clips."""
+        return Measured(self.q_db[chosen], self.snr_db[chosen], self.masking_db[chosen])
+
+
+def measure(rated: Rated, curves: Curves) -> Measured:
+    """The labeller's equivalent Q and SNR of rated clips."""
     q = [equivalent_q(look(clip.clean, clip.speech), curves) for clip in rated.heard]
-    snr = [heard_snr(clip.clean, clip.speech, clip.noise) for clip in rated.heard]
-    return np.array(q), np.array(snr)
+    found = [background(clip.clean, clip.speech, clip.noise) for clip in rated.heard]
+    return Measured(np.array(q), np.array([b.snr() for b in found]), np.array([b.snr(0.0) for b in found]))
 
 
-def fit_curves(rated: Rated, q_db: Array, snr_db: Array, start: Curves) -> Curves:
+def fit_curves(rated: Rated, measured: Measured, start: Curves) -> Curves:
     """`start` with the curves of S, N and G through these ratings."""
     return replace(
         start,
-        speech=fit_speech(q_db, snr_db, rated.sig),
-        noise=fit_noise(q_db, snr_db, rated.bak),
+        speech=fit_speech(measured.q_db, measured.masking_db, rated.sig),
+        noise=fit_noise(measured.q_db, measured.snr_db, rated.bak),
         general=fit_general(rated.sig, rated.bak, rated.ovrl),
     )
 
@@ -113,19 +128,19 @@ def fit_general(sig: Array, bak: Array, ovrl: Array) -> tuple[float, ...]:
     return tuple(np.linalg.lstsq(terms, ovrl, rcond=None)[0].tolist())
 
 
-def predict(q_db: Array, snr_db: Array, curves: Curves) -> Array:
+def predict(measured: Measured, curves: Curves) -> Array:
     """(3, clips): S, N and G."""
-    s = np.clip(speech_mos(q_db, snr_db, curves.speech), 1, 5)
-    n = np.clip(noise_mos(q_db, snr_db, curves.noise), 1, 5)
+    s = np.clip(speech_mos(measured.q_db, measured.masking_db, curves.speech), 1, 5)
+    n = np.clip(noise_mos(measured.q_db, measured.snr_db, curves.noise), 1, 5)
     return np.stack([s, n, np.clip(general_mos(s, n, curves.general), 1, 5)])
 
 
-def left_out_scores(rated: Rated, q_db: Array, snr_db: Array, start: Curves) -> Array:
+def left_out_scores(rated: Rated, measured: Measured, start: Curves) -> Array:
     """(3, clips): S, N and G of each talker's clips by curves fitted to the other talkers."""
 
     def others(train: NDArray[np.bool_]) -> Array:
-        curves = fit_curves(rated.of(train), q_db[train], snr_db[train], start)
-        return predict(q_db, snr_db, curves).T
+        curves = fit_curves(rated.of(train), measured.of(train), start)
+        return predict(measured, curves).T
 
     return left_out(rated, others).T
 

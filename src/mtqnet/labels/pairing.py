@@ -34,8 +34,10 @@ ENVELOPE_BANDS = 16
 """Bands of the envelopes, five mel bands each"""
 ENVELOPE_DEPTH_DB = 40.0
 """dB below the loudest frames at which an envelope ends; below it noise and silence are the same."""
-LEAST_OVERLAP_S = 1.0
-"""Seconds that two signals must share at a delay"""
+LEAST_OVERLAP = 0.4
+"""Fraction of the shorter signal that both must share at a delay"""
+SURE_SIMILARITY = 0.7
+"""Similarity at another delay from which a signal is called late and not foreign"""
 
 SEGMENT = SAMPLE_RATE // 2
 """Samples of a segment in which the delay is measured"""
@@ -92,11 +94,11 @@ def check_pair(clean: Samples, other: Samples, name: str) -> None:
     if belong(clean, other):
         return
     seconds, found = best_delay(clean, other)
-    if found >= LEAST_SIMILARITY and abs(seconds) > MAX_DELAY_S:
+    if found >= SURE_SIMILARITY and abs(seconds) > MAX_DELAY_S:
         word = "late" if seconds > 0 else "early"
         raise LabelError(
-            f"the {name} signal is about {abs(seconds):.1f} s {word}: up to {MAX_DELAY_S} s are compensated, "
-            "so trim the recordings to the same start"
+            f"the {name} signal is more than {MAX_DELAY_S} s {word}, the most that is compensated: trim the "
+            "recordings to the same start"
         )
     raise LabelError(
         f"the clean speech was not found in the {name} signal (similarity {max(found, 0.0):.2f}, at least "
@@ -158,7 +160,7 @@ def best_delay(clean: Samples, other: Samples) -> tuple[float, float]:
     size = 1 << int(np.ceil(np.log2(len(x) + len(y))))
     products = np.fft.irfft(np.fft.rfft(y, size, axis=0) * np.conj(np.fft.rfft(x, size, axis=0)), size, axis=0)
     shared = products.sum(axis=1)
-    least = round(LEAST_OVERLAP_S * SAMPLE_RATE / MEL_HOP)
+    least = max(1, round(LEAST_OVERLAP * min(len(x), len(y))))
     best = (0, 0.0)
     for lag in range(least - len(x), len(y) - least + 1):
         first, second = x[max(0, -lag) : len(y) - lag], y[max(0, lag) : len(x) + lag]

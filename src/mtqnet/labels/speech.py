@@ -1,7 +1,8 @@
 """How far a speech component is from clean: three looks at it, and the equivalent Q that they give together.
 
     pesq      wideband PESQ: hears short faults, noise in the speech, distortion, missing bands
-    envelope  distance of the slow spectrum: balance and movement of the bands, deaf to fine structure and phase
+    envelope  distance of the slow spectrum: balance and movement of the bands, deaf to fine structure and phase;
+              what is missing counts less than what was added
     kept      whether the waveform is still there at all (coherence below 2 kHz)
 
 PESQ compares waveforms' fine structure. A vocoder that makes the speech anew (neural codecs) keeps none of it:
@@ -25,9 +26,9 @@ from mtqnet.labels.intrusive import pesq_wb
 PESQ_WEIGHT = 0.6
 """Share of PESQ in the equivalent Q where the waveform is kept; the envelope has the rest. From 0.5 to 0.7 the
 figures of docs/labeller.md hardly move."""
-LOST, KEPT = 0.3, 0.6
-"""Coherence at which PESQ stops and at which it fully counts. Neural vocoders have 0.15 to 0.2; Lyra, low-rate
-CELP and large rooms 0.5 to 0.7; everything that only distorts the waveform more."""
+LOST, KEPT = 0.3, 0.4
+"""Coherence at which PESQ stops and at which it fully counts. Neural vocoders have 0.15 to 0.25; Opus at 6 kbit/s
+about 0.4; Lyra, low-rate CELP and large rooms 0.5 to 0.7; everything that only distorts the waveform more."""
 
 SLOW_FRAMES = 25
 """Frames of 10 ms, 0.25 s: the envelope's window, about a syllable (Houtgast and Steeneken 1985: speech lives on
@@ -40,6 +41,10 @@ ACTIVE_DB = 30.0
 """dB below the loudest frame; quieter frames are pauses and are left out"""
 MOST_DB = 6.0
 """dB: a band that is gone altogether counts no more than this, or one filter would outweigh everything"""
+
+MISSING_WEIGHT = 0.5
+"""Weight of energy that is missing in the speech, relative to energy that was added. A noise suppressor empties
+weak bands, which listeners hardly notice; noise and artefacts that were added are audible."""
 
 COHERENCE_FRAMES, COHERENCE_BINS = 5, 3
 """Frames of 16 ms and bins of 31 Hz over which coherence is averaged"""
@@ -69,18 +74,19 @@ def look(clean: Samples, speech: Samples) -> Looks:
     return Looks(pesq_wb(clean, speech), envelope_distance(clean, speech), coherence(clean, speech))
 
 
-def equivalent_q(looks: Looks, fitted: Curves) -> float:
+def equivalent_q(looks: Looks, fitted: Curves, kept: float = KEPT) -> float:
     """dB of MNRU Q (ITU-T P.810) at which clean talkers look like this; the range's ends beyond it."""
     by_pesq = float(np.interp(looks.pesq, fitted.pesq_at_q, fitted.q_db))
     by_envelope = float(np.interp(-_scale(looks.envelope_db), -_scale(fitted.envelope_at_q), fitted.q_db))
-    weight = PESQ_WEIGHT * min(1.0, max(0.0, (looks.kept - LOST) / (KEPT - LOST)))
+    weight = PESQ_WEIGHT * min(1.0, max(0.0, (looks.kept - LOST) / (kept - LOST)))
     return weight * by_pesq + (1 - weight) * by_envelope
 
 
-def envelope_distance(clean: Samples, speech: Samples) -> float:
+def envelope_distance(clean: Samples, speech: Samples, missing_weight: float = MISSING_WEIGHT) -> float:
     """Mean distance in dB of the slow log-mel spectra, 0 to MOST_DB, of aligned (samples,) at 16 kHz.
 
-    Both at the nominal active level (P.56); averaged over SLOW_FRAMES and SLOW_BANDS, over active frames.
+    Both at the nominal active level (P.56); averaged over SLOW_FRAMES and SLOW_BANDS, over active frames. Missing
+    energy has MISSING_WEIGHT.
     """
     if not np.any(speech):
         return MOST_DB
@@ -88,7 +94,8 @@ def envelope_distance(clean: Samples, speech: Samples) -> float:
         10 * log_mel(part * np.float32(nominal_gain(part))).astype(np.float64) for part in (clean, speech)
     )
     floor = np.quantile(reference, 0.999) - DEPTH_DB
-    difference = np.abs(_slow(np.maximum(reference, floor)) - _slow(np.maximum(heard, floor)))
+    difference = _slow(np.maximum(heard, floor)) - _slow(np.maximum(reference, floor))
+    difference = np.where(difference < 0, -missing_weight * difference, difference)
     loudness = 10 * np.log10(np.mean(10 ** (reference / 10), axis=1))
     active = loudness > loudness.max() - ACTIVE_DB
     return float(np.mean(np.minimum(difference[active], MOST_DB)))

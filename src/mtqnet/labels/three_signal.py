@@ -4,8 +4,9 @@ The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. T
   1. S: how far the processed *speech component* is from clean, as an equivalent Q: the level of modulated
      noise (MNRU, ITU-T P.810) that does as much harm (labels/speech.py); narrowband is held against narrowband
      (labels/band.py).
-  2. N: how loud the processed *noise component* is, and the recording's own background with it, as an equivalent
-     SNR: active speech level (P.56) over the A-weighted noise level (labels/background.py).
+  2. N: the level of the processed *noise component* in the speech pauses and over the whole recording, with the
+     recording's own background, as an equivalent SNR: active speech level (P.56) over the A-weighted noise level
+     (labels/background.py).
   3. Curves fitted to rated P.835 reference conditions turn (Q, SNR) into S and N, and (S, N) into G.
 A simulation knows both components exactly (`label`); for a black box they are estimated from the three signals
 (`label_three`, labels/components.py); with clean and processed alone less can be told (`label_two`).
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import nominal_gain
 from mtqnet.errors import LabelError
-from mtqnet.labels.background import heard_snr, own_snr, pause_frames
+from mtqnet.labels.background import background, own_snr, pause_frames
 from mtqnet.labels.band import q_in_its_band
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import Curves, curves
@@ -66,7 +67,8 @@ def label(clean: Samples, speech: Samples, noise: Samples, fitted: Curves | None
     """
     fitted = fitted or curves()
     q_db = q_in_its_band(clean, speech, fitted, speech + noise)
-    return quest(q_db, heard_snr(clean, speech, noise), fitted)
+    found = background(clean, speech, noise)
+    return quest(q_db, found.snr(), fitted, found.snr(0.0))
 
 
 def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
@@ -131,9 +133,13 @@ def _likeness(one: Samples, other: Samples) -> float:
     return float(x @ y / np.sqrt(max(float((x @ x) * (y @ y)), 1e-30)))
 
 
-def quest(q_db: float, snr_db: float, fitted: Curves) -> Quest:
-    """Equivalent Q and SNR in dB -> labels within their ranges."""
-    s = float(speech_mos(np.array(q_db), np.array(snr_db), fitted.speech))
+def quest(q_db: float, snr_db: float, fitted: Curves, masking_db: float | None = None) -> Quest:
+    """Equivalent Q and SNR in dB -> labels within their ranges.
+
+    `masking_db` is the SNR without the pauses, for S-MOS; None where it is the same.
+    """
+    masking = np.array(snr_db if masking_db is None else masking_db)
+    s = float(speech_mos(np.array(q_db), masking, fitted.speech))
     n = float(noise_mos(np.array(q_db), np.array(snr_db), fitted.noise))
     s, n = S_MOS.clip(s), N_MOS.clip(n)
     g = G_MOS.clip(float(general_mos(np.array(s), np.array(n), fitted.general)))

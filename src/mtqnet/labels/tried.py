@@ -127,6 +127,7 @@ def speech_measures(clean: Samples, speech: Samples) -> dict[str, float]:
         "ESTOI": _estoi(clean, speech),
         "ViSQOL, lattice": _visqol(clean, speech * level),
         "envelope": -envelope_distance(clean, speech),
+        "envelope, missing energy in full": -envelope_distance(clean, speech, 1.0),
         "kept": coherence(clean, speech),
     }
 
@@ -135,6 +136,10 @@ MIXES: Mapping[str, Mapping[str, float]] = {
     "PESQ + ViSQOL": {"PESQ": 0.5, "ViSQOL, lattice": 0.5},
     "PESQ + ESTOI": {"PESQ": 0.5, "ESTOI": 0.5},
     "PESQ + envelope": {"PESQ": PESQ_WEIGHT, "envelope": 1 - PESQ_WEIGHT},
+    "PESQ + envelope, missing energy in full": {
+        "PESQ": PESQ_WEIGHT,
+        "envelope, missing energy in full": 1 - PESQ_WEIGHT,
+    },
     "ESTOI + envelope": {"ESTOI": 0.5, "envelope": 0.5},
 }
 """Weighted means of equivalent Q"""
@@ -181,7 +186,7 @@ def _equivalent(found: Sequence[Measures], scales: Mapping[str, Array]) -> dict[
 
 
 def _speech_row(name: str, rated: Rated, codecs: Sequence[RatedCodec], q_db: Array, coded_q_db: Array) -> Row:
-    snr_db = np.array([heard_snr(clip.clean, clip.speech, clip.noise) for clip in rated.heard])
+    snr_db = np.array([heard_snr(clip.clean, clip.speech, clip.noise, 0.0) for clip in rated.heard])
 
     def others(train: NDArray[np.bool_]) -> Array:
         return speech_mos(q_db, snr_db, fit.fit_speech(q_db[train], snr_db[train], rated.sig[train]))
@@ -199,7 +204,9 @@ BACKGROUND: Mapping[str, Callable[[Heard], float]] = {
     "loudness in the pauses (Stevens, 0.3)": lambda c: _loudness_ratio(c),
     "A-weighted level in the pauses": lambda c: own_snr(c.speech + c.noise, pause_frames(c.clean)),
     "A-weighted level, less what the speech masks": lambda c: equivalent_snr(c.speech, c.noise),
-    "that, and the recording's own background (chosen)": lambda c: heard_snr(c.clean, c.speech, c.noise),
+    "that, and the recording's own background": lambda c: heard_snr(c.clean, c.speech, c.noise, 0.0),
+    "that, and the level in the pauses (chosen)": lambda c: heard_snr(c.clean, c.speech, c.noise),
+    "the same, the level in the pauses alone": lambda c: heard_snr(c.clean, c.speech, c.noise, 1.0),
 }
 
 
