@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
+.PHONY: witnesses ensemble fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -65,6 +65,12 @@ tuning: .venv/dev.done  ## docs/results/tuning.md: tuned on two talkers, tested 
 small: .venv/dev.done  ## a small network that learns what `base` says: a model in runs/small/model
 	$(BIN)/mtqnet train configs/small.toml --data $(DATA) --out runs/small --corpus runs/base/corpus
 
+witnesses: .venv/dev.done peers  ## docs/results/witnesses.md: labels and models compared with predictors after noise suppression (half an hour)
+	$(BIN)/python -m research.witnesses --data $(DATA) --peers .venv-peers/bin/python --output docs/results
+
+ensemble: .venv/dev.done peers  ## weights of the label ensemble, from rated sets and a corpus (CORPUS=runs/corpus)
+	$(BIN)/python -m research.fit_ensemble --data $(DATA) --corpus $(or $(CORPUS),runs/corpus) --peers .venv-peers/bin/python
+
 card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how far scores move, peers beside them
 	mkdir -p runs docs/results/card
 	$(BIN)/python $(DATA)/../tools/rated_sets.py score-list > runs/rated.txt
@@ -76,6 +82,7 @@ card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how fa
 	done
 	if [ -f docs/results/models.csv ]; then \
 		grep -E '^(arm|dnsmos|dnsmos_p808|distillmos),' docs/results/models.csv > docs/results/card/peers.csv; fi
+	if [ -f docs/results/witnesses.csv ]; then cp docs/results/witnesses.csv docs/results/card/; fi
 	$(BIN)/python -m research.model_card $(MODELS) --results docs/results/card --output MODEL_CARD.md
 
 peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own

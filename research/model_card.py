@@ -7,6 +7,7 @@ The words are in model_card.md.j2. A folder of results holds, for each model NAM
     NAME.rated.csv        agreement with rated sets, as tools/rated_sets.py check --csv writes it
     NAME.invariance.csv   as `python -m research.invariance` writes it
 and for all of them
+    witnesses.csv         agreement with predictors after noise suppression, as `make witnesses` writes it
     peers.csv             rows arm, split, target, lcc of other predictors on the same rated sets
                           (docs/results/models.csv of `python -m research.experiments` has them)
 """
@@ -40,6 +41,14 @@ RATED = {
 """Folder of a rated set -> its name in tables of experiments, and for readers"""
 PEERS = {"dnsmos": "DNSMOS P.835", "dnsmos_p808": "DNSMOS P.808", "distillmos": "Distill-MOS"}
 """Arm of the table of experiments -> what readers call it"""
+PREDICTORS = {
+    "dnsmos_sig": "DNSMOS SIG",
+    "dnsmos_bak": "DNSMOS BAK",
+    "dnsmos_ovrl": "DNSMOS OVRL",
+    "dnsmos_p808": "DNSMOS P.808",
+    "distillmos": "Distill-MOS",
+}
+"""Column of witnesses.csv -> its name on the card"""
 POOR_COVERAGE = 0.85
 """Kinds of processing whose intervals cover less are named"""
 
@@ -91,6 +100,7 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
     """The card in Markdown. Raises ModelError for a model that training left no record of."""
     carded = [_carded(model, results) for model in models]
     peers = _rows(results / "peers.csv")
+    suppressed = _rows(results / "witnesses.csv")
     moved = [one for one in carded if one.invariance]
     poor = [_covered(one, row) for one in carded for row in _coverage(one) if _is_poor(row)]
     shares = [one.record["intervals"]["coverage"] for one in carded if _coverage(one)]
@@ -100,6 +110,8 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
         peers=[f"{name}: LCC" for name in PEERS.values()] if peers else [],
         grid=lambda first, each, others=(): _head(carded, first, each, others),
         teachers=sorted({key for one in carded for key in _existing_models(one.record["config"]).get("heads", [])}),
+        suppressed=_suppressed(carded, suppressed),
+        conditions=suppressed[0]["conditions"] if suppressed else 0,
         accuracy=_accuracy(carded), agreement=_agreement(carded, peers),
         coverage=[_covered_row(one, row) for one in carded for row in _coverage(one) if ":" not in row["kind"]],
         share=shares[0] if shares else 0.0, poor=poor,
@@ -195,6 +207,24 @@ def _rated(one: Carded, folder: str, key: str) -> str:
             figures = [f"{float(row[name]):.3f}" for name in ("lcc", "srcc", "lcc_cond")]
             return " / ".join([*figures, f"{float(row['rmse']):.2f}"] if row["rmse"] else figures)
     return ""
+
+
+def _suppressed(carded: Sequence[Carded], rows: Sequence[Row]) -> list[list[str]]:
+    """Agreement of each model and of the labels with each predictor: correlation and slope of the improvement."""
+    found = {(row["system"], row["target"], row["predictor"]): row for row in rows}
+    systems = [*(one.name for one in carded), "labels"]
+    return [
+        [
+            BY_KEY[target].name,
+            PREDICTORS[predictor],
+            *(_lcc_and_slope(found.get((name, target, predictor))) for name in systems),
+        ]
+        for target, predictor in dict.fromkeys((row["target"], row["predictor"]) for row in rows)
+    ]
+
+
+def _lcc_and_slope(row: Row | None) -> str:
+    return f"{float(row['lcc']):.3f} / {float(row['slope']):.2f}" if row else ""
 
 
 def _peer(peers: Sequence[Row], arm: str, split: str, key: str) -> str:

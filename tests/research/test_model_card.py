@@ -94,6 +94,19 @@ def test_every_file_becomes_a_section(write: Callable[..., str]) -> None:
     assert "has no intervals" not in text
 
 
+def test_agreement_with_predictors_after_suppression_is_quoted_as_that(write: Callable[..., str]) -> None:
+    rows = (
+        "system,target,predictor,conditions,lcc,lcc_middle,lcc_clip,slope\n"
+        "labels,n_mos,dnsmos_bak,40,0.97,0.96,0.9,0.8\n"
+        "toy,n_mos,dnsmos_bak,40,0.93,0.9,0.9,0.61\n"
+    )
+    text = write(CALIBRATED, witnesses=rows)
+    assert "| N-MOS | DNSMOS BAK | 0.930 / 0.61 | 0.970 / 0.80 |" in text
+    assert "40 conditions" in text
+    assert "not listeners" in " ".join(text.split())
+    assert "After noise suppression" not in write(CALIBRATED, witnesses="")
+
+
 def test_kinds_that_are_poorly_covered_are_named_and_others_not(write: Callable[..., str]) -> None:
     text = write(CALIBRATED)
     assert "| `toy` | test | S-MOS | 90.5% | 1.02 |" in text
