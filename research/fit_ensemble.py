@@ -1,14 +1,15 @@
 """Fit the weights of the label ensemble (src/mtqnet/labels/ensemble.py) and write ensemble.json.
 
-    python research/fit_ensemble.py --data DATA --corpus CORPUS --peers PYTHON --work FOLDER
+    python -m research.fit_ensemble --data DATA --peers PYTHON [--corpus CORPUS]
 
 The agreement of each source is its correlation over clips with human ratings where a rated set contains the kind
-of processing:
+of processing (for P.835 ratings the root of the coefficient of determination, so that errors of scale count):
     CSP835, NOIZEUS   SIG, BAK, OVRL   background noise (conditions with Q = 40 dB), modulated noise (SNR = 40 dB)
     MUSHRA, Opus      S and G by the rated quality: codec
-Two sets with the same kind count alike. For all other kinds the agreement is the correlation, over the clips of a
-corpus with this kind, with the mean of the sources of other families (the labeller, DNSMOS, Distill-MOS). The
-corpus also gives the lines between the scales.
+Two sets with the same kind count alike. For all other kinds the agreement is the correlation with the mean of the
+sources of other families (the labeller, DNSMOS, Distill-MOS). It is taken over the clips with this kind: those of the
+suppressor conditions of the validation split (research/witnesses.py), and of a corpus if one is given; where there are
+too few, over all clips. All clips together, the rated ones included, give the lines between the scales.
 """
 
 from __future__ import annotations
@@ -44,16 +45,18 @@ from mtqnet.labels.ensemble import (
     line_between,
     precision,
 )
-from mtqnet.labels.intrusive import align
 from mtqnet.labels.rated import make, read_rated
 from mtqnet.labels.three_signal import label, label_two
 from mtqnet.targets import QUEST
+from research import witnesses
 
 SEED = 0
 """Seed of the reference conditions that are rendered for the labeller"""
 CLEANEST_DB = 40
 """dB: a condition with this SNR has only modulated noise, one with this Q only background noise."""
-LEAST_CLIPS = 20
+SHORT = "vb_"
+"""Clips of the Opus set that are used: sentences of VoiceBank, as the predictors take long for long clips"""
+LEAST_CLIPS = 10
 """A kind of processing with fewer clips in the corpus gets the agreement over all clips."""
 FAMILY = {"dnsmos_sig": "dnsmos", "dnsmos_bak": "dnsmos", "dnsmos_ovrl": "dnsmos", "dnsmos_p808": "dnsmos"}
 """Sources whose errors are alike, because they were trained on the same ratings; other sources are alone"""
@@ -72,6 +75,13 @@ class Rated:
     ratings: Mapping[str, Array]
     kinds: Mapping[str, NDArray[np.bool_]]
     """Kind of processing -> the clips that show how sources rank it"""
+    same_scale: bool = True
+    """Whether the ratings are MOS of P.835"""
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """All kinds of the set"""
+        return tuple(self.kinds)
 
 
 def csp835(folder: Path, score: Score) -> Rated:
@@ -104,17 +114,28 @@ def noizeus(folder: Path, score: Score) -> Rated:
     return Rated("NOIZEUS", sources, ratings, _reference_kinds(rows))
 
 
-def codecs(folder: Path, column: str, name: str, score: Score) -> Rated:
-    """Coded speech without background, rated as a whole."""
+def codecs(folder: Path, column: str, name: str, score: Score, prefix: str = "") -> Rated:
+    """Coded speech without background, rated as a whole; of the clips whose names begin with `prefix`."""
     with (folder / "labels.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = [row for row in csv.DictReader(stream) if row.get("clip", "").startswith(prefix)]
     made = []
     for row in rows:
         clean, coded = (audio.read(folder / row[key]).samples for key in ("clean_ref", "file"))
-        made.append(label_two(*align(clean, coded)))
+        made.append(label_two(clean, coded))
     sources = {**_of(made), **score(folder.name, [Excerpt(folder / row["file"]) for row in rows])}
     rated = np.array([float(row[column]) for row in rows])
-    return Rated(name, sources, {"s_mos": rated, "g_mos": rated}, {CODEC: np.ones(len(rows), dtype=bool)})
+    return Rated(name, sources, {"s_mos": rated, "g_mos": rated}, {CODEC: np.ones(len(rows), dtype=bool)}, False)
+
+
+def suppressed(data: Path, work: Path, pairs: int, score: Score) -> tuple[Columns, list[tuple[str, ...]]]:
+    """Sources and kinds of the suppressor conditions from speakers and noises of the validation split."""
+    cases = [case for case in witnesses.cases(data, work / "validation", "validation") if case.number < pairs]
+    witnesses.build(cases)
+    sources = {
+        **witnesses.labelled(cases, witnesses.labels_now),
+        **score("forms", [Excerpt(case.processed) for case in cases]),
+    }
+    return sources, [witnesses.kinds(case) for case in cases]
 
 
 def _of(made: Sequence[object]) -> dict[str, Array]:
@@ -130,17 +151,31 @@ def _reference_kinds(rows: Sequence[Mapping[str, str]]) -> dict[str, NDArray[np.
     return {NOISE: clean | undistorted, MODULATED: clean | quiet}
 
 
-def agreement_with_ratings(target: str, kind: str, sets: Sequence[Rated]) -> tuple[dict[str, float], str]:
-    """Mean correlation of each source with the ratings of the sets with this kind; empty where there is none."""
+def agreement_with_ratings(
+    target: str, kind: str, sets: Sequence[Rated], lines: Mapping[str, Line]
+) -> tuple[dict[str, float], str]:
+    """Mean agreement of each source with the ratings of the sets with this kind; empty where there is none."""
     fitting = [one for one in sets if kind in one.kinds and target in one.ratings]
+    if not fitting:
+        return {}, ""
     found = {
-        key: float(
-            np.mean([correlation(one.sources[key][one.kinds[kind]], one.ratings[target][one.kinds[kind]])
-                     for one in fitting])
-        )
+        key: float(np.mean([_rated(one, key, target, kind, lines[key]) for one in fitting]))
         for key in SOURCES[target]
-    } if fitting else {}  # fmt: skip
+    }
     return found, ", ".join(one.name for one in fitting)
+
+
+def _rated(one: Rated, key: str, target: str, kind: str, line: Line) -> float:
+    """Agreement of a source with the ratings of one set.
+
+    The root of the coefficient of determination where the ratings are on the scale of the labels, so that an error of
+    scale counts; otherwise the correlation.
+    """
+    x, y = one.sources[key][one.kinds[kind]], one.ratings[target][one.kinds[kind]]
+    if not one.same_scale:
+        return correlation(x, y)
+    unexplained = float(np.mean((line(x) - y) ** 2)) / float(np.var(y))
+    return float(np.sqrt(max(0.0, 1 - unexplained)))
 
 
 def agreement_with_others(target: str, scaled: Columns, chosen: NDArray[np.bool_]) -> dict[str, float]:
@@ -168,7 +203,7 @@ def fit(sets: Sequence[Rated], sources: Columns, kinds: Sequence[tuple[str, ...]
         scaled = {key: lines[key](sources[key]) for key in keys}
         weights, agreement, basis = {}, {}, {}
         for kind in KINDS:
-            found, names = agreement_with_ratings(target, kind, sets)
+            found, names = agreement_with_ratings(target, kind, sets, lines)
             basis[kind] = f"ratings: {names}"
             if not found:
                 chosen = np.array([kind in of_clip for of_clip in kinds])
@@ -197,25 +232,32 @@ def main() -> None:
         return peers.score(options.peers, clips, options.work / "peers", name, options.jobs, lambda *_: None)
 
     data: Path = options.data
-    sets = [
-        csp835(data / "p835_csp835_refconditions", score),
-        noizeus(data / "p835_noizeus_refconditions_8k", score),
+    sets = [csp835(data / "p835_csp835_refconditions", score)]
+    if not options.without_noizeus:
+        sets.append(noizeus(data / "p835_noizeus_refconditions_8k", score))
+    sets += [
         codecs(data / "mushra_neural_codec", "mushra_mean", "MUSHRA codecs", score),
-        codecs(data / "mos_opus_conditions", "mos_condition_mean", "Opus", score),
+        codecs(data / "mos_opus_conditions", "mos_condition_mean", "Opus", score, SHORT),
     ]
-    rows = read_rows(options.corpus)
-    sources = {
-        **{t.key: np.array([row[t.key] for row in rows], dtype=np.float64) for t in QUEST},
-        **score("corpus", [excerpt(options.corpus, row) for row in rows]),
-    }
+    pools = [(one.sources, [one.kind] * len(one.sources["g_mos"])) for one in sets]
+    pools.append(suppressed(data, options.work, options.pairs, score))
+    if options.corpus:
+        rows = read_rows(options.corpus)
+        labels = {t.key: np.array([row[t.key] for row in rows], dtype=np.float64) for t in QUEST}
+        scores = score("corpus", [excerpt(options.corpus, row) for row in rows])
+        pools.append(({**labels, **scores}, [kinds_of(row["steps"]) for row in rows]))
+    keys = (*(target.key for target in QUEST), *PREDICTORS)
+    sources = {key: np.concatenate([columns[key] for columns, _ in pools]) for key in keys}
+    kinds = [kind for _, of_clips in pools for kind in of_clips]
+    further = " --corpus CORPUS" * bool(options.corpus) + " --without-noizeus" * options.without_noizeus
     record = {
         "about": "Written by research/fit_ensemble.py; do not edit.",
-        "command": "python research/fit_ensemble.py --data DATA --corpus CORPUS",
+        "command": f"python -m research.fit_ensemble --data DATA --pairs {options.pairs}{further}",
         "date": datetime.date.today().isoformat(),
         "seed": SEED,
-        "clips": len(rows),
+        "clips": len(kinds),
         "predictors": list(PREDICTORS),
-        "labels": fit(sets, sources, [kinds_of(row["steps"]) for row in rows]),
+        "labels": fit(sets, sources, kinds),
     }
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(options.output)
@@ -224,8 +266,12 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the rated sets")
-    parser.add_argument("--corpus", type=Path, required=True, help="a corpus of a few hundred clips of all kinds")
+    parser.add_argument("--corpus", type=Path, help="a corpus of a few hundred clips of all kinds")
+    parser.add_argument(
+        "--pairs", type=int, default=4, help="pairs of speech and noise of each suppressor condition"
+    )
     parser.add_argument("--peers", type=Path, default=peers.PYTHON, help="Python with the predictors")
+    parser.add_argument("--without-noizeus", action="store_true", help="omit the set with ratings per condition")
     parser.add_argument("--work", type=Path, default=Path("runs/labels"), help="folder for scores that are kept")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--output", type=Path, default=ENSEMBLE)

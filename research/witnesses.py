@@ -219,6 +219,11 @@ def labelled(wanted: Sequence[Case], rule: Callable[[Tracks], Quest]) -> Columns
     return {target.key: np.array([getattr(quest, target.key) for quest in made]) for target in QUEST}
 
 
+def kinds(case: Case) -> tuple[str, ...]:
+    """Kinds of processing of a case."""
+    return kinds_of(["RecordedNoise", SUPPRESSORS[case.suppressor][0] or "Playback"])
+
+
 def labels_now(made: Tracks) -> Quest:
     """The labels that a corpus gets."""
     return label(made.clean, made.speech, made.noise)
@@ -295,7 +300,7 @@ def _conditions(wanted: Sequence[Case], systems: Mapping[str, Columns], predicte
 
 HEAD = """# Labels and models compared with independent predictors, after noise suppression
 
-Written by `make witnesses` (research/witnesses.py).
+Written by `python -m research.witnesses --clips {each}` (`make witnesses` takes ten clips of each condition).
 
 {each} speakers and {each} noises from the test split, which no training clip contains, at {snrs} dB SNR: unprocessed
 and processed by {suppressors}, each at full strength. These are {conditions} conditions and {clips} clips.
@@ -316,25 +321,29 @@ TABLES: Mapping[str, Callable[[Agreement], float]] = {
 def main() -> None:
     """Build, score, compare and write."""
     options = _options()
-    wanted = cases(options.data, options.work / "clips")
+    wanted = [case for case in cases(options.data, options.work / "clips") if case.number < options.clips]
     build(wanted)
     files = [Excerpt(case.processed) for case in wanted]
     predicted = peers.score(
         options.peers, files, options.work / "peers", "witnesses", options.jobs, lambda *_: None
     )
     systems = {"before": labelled(wanted, labels_before), "labels": labelled(wanted, labels_now)}
-    kind = [kinds_of(["RecordedNoise", SUPPRESSORS[case.suppressor][0] or "Playback"]) for case in wanted]
-    agreed = ensemble_labels({**systems["labels"], **predicted}, kind)
+    agreed = ensemble_labels({**systems["labels"], **predicted}, [kinds(case) for case in wanted])
     systems["ensemble"] = {key: one.values for key, one in agreed.items()}
     systems |= {model: scored(wanted, model) for model in ("base", "small")}
-    options.output.mkdir(parents=True, exist_ok=True)
+    write(wanted, systems, predicted, options.output)
+    print(options.output / "witnesses.md")
+
+
+def write(wanted: Sequence[Case], systems: Mapping[str, Columns], predicted: Columns, folder: Path) -> None:
+    """Write witnesses.csv and witnesses.md."""
+    folder.mkdir(parents=True, exist_ok=True)
     rows = [asdict(one) for one in compare(wanted, systems, predicted)]
-    with (options.output / "witnesses.csv").open("w", newline="", encoding="utf-8") as stream:
+    with (folder / "witnesses.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    (options.output / "witnesses.md").write_text(page(wanted, systems, predicted), encoding="utf-8")
-    print(options.output / "witnesses.md")
+    (folder / "witnesses.md").write_text(page(wanted, systems, predicted), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -342,6 +351,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the speech and noise sets")
     parser.add_argument("--work", type=Path, default=Path("runs/witnesses"), help="folder for clips and scores")
     parser.add_argument("--peers", type=Path, default=peers.PYTHON, help="Python with the predictors")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="clips of each condition")
     parser.add_argument("--jobs", type=int, default=0, help="processes of the predictors; 0 is one per core")
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     return parser.parse_args()

@@ -87,3 +87,14 @@ def test_disagreement_lowers_the_weight_in_the_loss_and_the_mean_stays_one() -> 
 def test_precision_is_zero_without_agreement_and_rises_with_it() -> None:
     assert ensemble.precision(-0.5) == ensemble.precision(0.0) == 0.0
     assert 0 < ensemble.precision(0.6) < ensemble.precision(0.9) < ensemble.precision(1.0) < np.inf
+
+
+def test_the_shipped_weights_cover_each_kind_and_sum_to_one() -> None:
+    fitted = ensemble.labels()
+    assert set(fitted) == set(ensemble.SOURCES)
+    for key, made in fitted.items():
+        assert set(made.weights) == set(KINDS)
+        for weights in made.weights.values():
+            assert set(weights) <= set(ensemble.SOURCES[key])
+            assert sum(weights.values()) == pytest.approx(1.0, abs=1e-3)
+            assert min(weights.values()) >= 0

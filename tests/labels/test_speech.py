@@ -15,7 +15,17 @@ from mtqnet.audio.stft import istft, stft
 from mtqnet.corpus.degradations.device import BandLimit
 from mtqnet.corpus.tracks import start
 from mtqnet.labels.curves import curves
-from mtqnet.labels.speech import KEPT, LOST, MOST_DB, Looks, coherence, envelope_distance, equivalent_q, look
+from mtqnet.labels.speech import (
+    KEPT,
+    LOST,
+    MISSING_WEIGHT,
+    MOST_DB,
+    Looks,
+    coherence,
+    envelope_distance,
+    equivalent_q,
+    look,
+)
 
 Samples = NDArray[np.float32]
 
@@ -92,3 +102,29 @@ def test_neural_codecs_rank_as_listeners_rank_them(shared_data: Path) -> None:
     assert len(rated) == 64
     assert per_condition >= 0.80
     assert per_clip >= 0.50
+
+
+def test_missing_energy_counts_less_than_added_energy(talker: Callable[..., Samples]) -> None:
+    clean = talker(4.0)
+    spectrum, hertz = np.fft.rfft(clean), np.fft.rfftfreq(len(clean), 1 / 16_000)
+    band = (hertz > 3000) & (hertz < 4500)
+    weaker, stronger = (
+        np.fft.irfft(np.where(band, gain * spectrum, spectrum), len(clean)).astype(np.float32)
+        for gain in (0.3, 3.3)
+    )
+    missing, full = (envelope_distance(clean, weaker, weight) for weight in (MISSING_WEIGHT, 1.0))
+    assert missing < 0.95 * full
+    assert missing < envelope_distance(clean, stronger)
+
+
+def test_swallowed_syllables_are_detected(talker: Callable[..., Samples]) -> None:
+    """Emptied pauses cost nothing, emptied syllables do."""
+    clean = talker(6.0)
+    envelope = np.convolve(np.abs(clean), np.ones(800) / 800, mode="same")
+    emptied = np.where(envelope > 0.02 * envelope.max(), clean, 0).astype(np.float32)
+    swallowed = clean.copy()
+    for place in range(8_000, len(clean) - 4_000, 24_000):
+        swallowed[place : place + 3_200] = 0
+    whole, between, syllables = (equivalent_q(look(clean, part), curves()) for part in (clean, emptied, swallowed))
+    assert between > whole - 6
+    assert syllables < between - 8

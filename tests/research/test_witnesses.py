@@ -47,7 +47,7 @@ def test_a_score_that_ignores_suppression_has_no_slope() -> None:
 
 
 def test_the_page_says_what_predictors_are_and_has_a_row_for_each_condition() -> None:
-    columns = {key: PREDICTED for key in ("s_mos", "n_mos", "g_mos")}
+    columns = dict.fromkeys(("s_mos", "n_mos", "g_mos"), PREDICTED)
     predicted = dict.fromkeys(witnesses.PREDICTORS, PREDICTED)
     text = page(CASES, {"labels": columns, "base": columns}, predicted)
     assert "They are not listeners" in text

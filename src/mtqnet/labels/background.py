@@ -17,7 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.level import NOMINAL_DBOV, a_weighted, a_weighted_power, active_level, nominal_gain, to_db
+from mtqnet.audio.level import (
+    FLOOR_DB,
+    NOMINAL_DBOV,
+    a_weighted,
+    a_weighted_power,
+    active_level,
+    nominal_gain,
+    to_db,
+)
 from mtqnet.audio.stft import istft, stft
 
 MAX_SNR_DB = 70.0
@@ -105,17 +113,24 @@ def heard_snr(clean: Samples, speech: Samples, noise: Samples, pause_weight: flo
 def pause_snr(clean: Samples, speech: Samples, noise: Samples) -> float:
     """dB: active level of the speech component over the level of the noise component in the pauses of `clean`.
 
-    The pauses are the frames PAUSE_DEPTH_DB below the active level, and always the quietest PAUSE_SHARE. Their
-    level is the mean, in dB, of the median level and the level of the mean power. Stationary noise has the same
+    That level is the mean, in dB, of the median level and the level of the mean power. Stationary noise has the same
     value of both; bursts, pumping and musical noise raise the second.
+    """
+    mean, median = pause_levels(clean, speech, noise)
+    return float(min(MAX_SNR_DB, NOMINAL_DBOV - (mean + max(median, mean - BURST_DB)) / 2))
+
+
+def pause_levels(clean: Samples, speech: Samples, noise: Samples) -> tuple[float, float]:
+    """Level of the mean power and median level of a noise component in the pauses, dBov with nominal speech.
+
+    The pauses are the frames PAUSE_DEPTH_DB below the active level of `clean`, and always the quietest PAUSE_SHARE.
     """
     powers = _frame_powers(noise * np.float32(nominal_gain(speech)))
     if len(powers) == 0:
-        return MAX_SNR_DB
+        return FLOOR_DB, FLOOR_DB
     quiet = _frame_powers(clean) < 10 ** ((active_level(clean) - PAUSE_DEPTH_DB) / 10)
     quiet[pause_frames(clean)] = True
-    mean, median = (10 * np.log10(max(float(of(powers[quiet])), TINY)) for of in (np.mean, np.median))
-    return float(min(MAX_SNR_DB, NOMINAL_DBOV - (mean + max(median, mean - BURST_DB)) / 2))
+    return to_db(float(np.mean(powers[quiet]))), to_db(float(np.median(powers[quiet])))
 
 
 def pause_frames(clean: Samples) -> NDArray[np.intp]:

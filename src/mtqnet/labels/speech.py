@@ -42,9 +42,10 @@ ACTIVE_DB = 30.0
 MOST_DB = 6.0
 """dB: a band that is gone altogether counts no more than this, or one filter would outweigh everything"""
 
-MISSING_WEIGHT = 0.5
+MISSING_WEIGHT = 0.8
 """Weight of energy that is missing in the speech, relative to energy that was added. A noise suppressor empties
-weak bands, which listeners hardly notice; noise and artefacts that were added are audible."""
+weak bands, which listeners hardly notice; noise and artefacts that were added are audible. The smallest weight that
+keeps the order of neural codecs (docs/results/label_forms.md)."""
 
 COHERENCE_FRAMES, COHERENCE_BINS = 5, 3
 """Frames of 16 ms and bins of 31 Hz over which coherence is averaged"""
