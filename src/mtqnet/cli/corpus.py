@@ -158,7 +158,7 @@ ENSEMBLE_HELP = (
     "Score the clips of a corpus by DNSMOS and Distill-MOS, and add the label ensemble and the disagreement of its "
     "sources to the table.\n\nThe predictors run in an environment of their own (`make peers`). Scores are kept: "
     "a second call scores only clips that are new. Training uses the ensemble where the configuration has "
-    "peers.ensemble = true.\n\n[bold]Example[/]\n\n"
+    "existing_models.ensemble = true.\n\n[bold]Example[/]\n\n"
     "[cyan]mtqnet corpus ensemble corpus --peers .venv-peers/bin/python[/]"
 )
 
