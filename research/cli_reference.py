@@ -1,6 +1,6 @@
 """Write docs/cli.md, the reference of the command line, from the commands themselves.
 
-    python -m research.cli_reference > docs/cli.md
+python -m research.cli_reference > docs/cli.md
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def _section(path: str, command: Any) -> list[str]:
 
 
 def _options(command: Any) -> list[Any]:
-    return [one for one in command.params if one.param_type_name == "option" and one.name not in ("help", "version")]
+    return [
+        one for one in command.params if one.param_type_name == "option" and one.name not in ("help", "version")
+    ]
 
 
 def _names(option: Any) -> str:

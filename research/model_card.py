@@ -121,11 +121,11 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
     return words
 
 
-
 def _existing_models(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of existing models as teachers; records of version 0.1 call it `peers`."""
     found: dict[str, Any] = config.get("existing_models", config.get("peers", {}))
     return found
+
 
 def _template() -> Any:
     try:

@@ -303,7 +303,8 @@ HEAD = """# Labels and models compared with independent predictors, after noise 
 Written by `python -m research.witnesses --clips {each}` (`make witnesses` takes ten clips of each condition).
 
 {each} speakers and {each} noises from the test split, which no training clip contains, at {snrs} dB SNR: unprocessed
-and processed by {suppressors}, each at full strength. These are {conditions} conditions and {clips} clips.
+and processed by {suppressors},
+each at full strength. These are {conditions} conditions and {clips} clips.
 
 **DNSMOS and Distill-MOS are predictors that were trained on human ratings. They are not listeners**, and DNSMOS SIG
 falls much further with noise than the ratings of P.835 tests do. No public set of P.835 ratings of noise suppressors

@@ -50,10 +50,9 @@ the slow spectrum alone where it is not. On 49 kinds of damage without noise (tw
 filters, clipping, rooms, MNRU), Distill-MOS, which was trained on listeners, ranks the kinds as PESQ does with
 0.90, as the slow spectrum alone with 0.75, and as the chosen pair with 0.89.
 
-The only noise of the ratings is white, and all measures of its level do alike; A-weighting is kept because rumble
-that nobody hears must not count. Noise that the speech masks is left out although these ratings do not ask for it:
-a neural noise reducer leaves its rests under the words, where a level over all time holds them against N. How
-noise fluctuates is not measured: no rating at hand says what it does.
+The only noise of the ratings is white, and all measures of its level agree equally well with them; A-weighting is kept
+because inaudible rumble must not count. What the speech masks, and how much the level in the speech pauses counts, was
+chosen on noise suppressors: [label forms](results/label_forms.md) has these tables and the label ensemble.
 """
 
 

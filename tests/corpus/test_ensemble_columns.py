@@ -47,7 +47,7 @@ def test_the_table_gets_the_scores_the_ensemble_and_the_disagreement(corpus: Pat
     for one in after:
         assert all(one[key] is not None for key in PREDICTORS)
         assert 1 <= one["g_mos_ensemble"] <= 5
-        assert one["s_mos_disagreement"] >= 0
+        assert one["g_mos_disagreement"] >= 0
     assert len({one["s_mos_ensemble"] for one in after}) > 1
 
 
