@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Raise this number in every change after which the same seed produces other clips or other labels: a new or changed
 step, other probabilities in chain.py, another labeller. The pinned digest in tests/corpus/test_provenance.py
 detects changed draws; changed samples and labels must be noticed by the author of the change."""
