@@ -25,8 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import Excerpt
+from mtqnet.audio.reading import Excerpt, read
 from mtqnet.corpus import peers
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.labels.ensemble import (
@@ -100,7 +99,7 @@ def noizeus(folder: Path, score: Score) -> Rated:
     with (folder / "labels_per_condition.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     clean = {
-        row["item"]: audio.read(folder / row["file"]).samples
+        row["item"]: read(folder / row["file"]).samples
         for row in rows
         if (row["snr_db"], row["mnru_q_db"]) == (str(CLEANEST_DB), str(CLEANEST_DB))
     }
@@ -120,7 +119,7 @@ def codecs(folder: Path, column: str, name: str, score: Score, prefix: str = "")
         rows = [row for row in csv.DictReader(stream) if row.get("clip", "").startswith(prefix)]
     made = []
     for row in rows:
-        clean, coded = (audio.read(folder / row[key]).samples for key in ("clean_ref", "file"))
+        clean, coded = (read(folder / row[key]).samples for key in ("clean_ref", "file"))
         made.append(label_two(clean, coded))
     sources = {**_of(made), **score(folder.name, [Excerpt(folder / row["file"]) for row in rows])}
     rated = np.array([float(row[column]) for row in rows])

@@ -21,9 +21,9 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.audio import audio
-from mtqnet.audio.audio import SAMPLE_RATE, Excerpt
 from mtqnet.audio.level import nominal_gain
+from mtqnet.audio.reading import Excerpt, read
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import peers, tracks
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.noise import RecordedNoise
@@ -152,7 +152,7 @@ def _varied(items: Sequence[Item]) -> list[Item]:
 
 def make(case: Case) -> Tracks:
     """Mix and process one clip."""
-    clean = audio.read(case.speech.path).samples[: round(SECONDS * SAMPLE_RATE)]
+    clean = read(case.speech.path).samples[: round(SECONDS * SAMPLE_RATE)]
     begun = tracks.start(clean * np.float32(nominal_gain(clean)))
     mixed = RecordedNoise(case.noise.path, 0, float(case.snr_db))(begun)
     step, parameters = SUPPRESSORS[case.suppressor]
