@@ -1,4 +1,4 @@
-"""The verbs of this room for the command line: options and help; each calls one function of console.py."""
+"""`mtqnet corpus`: options and help; each command calls one function of corpus_console.py."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to build in; what it holds unfinished is resumed.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 is one per core.")]
+Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
 Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
 RayAddress = Annotated[
     str | None,
-    typer.Option("--address", help="Of the Ray cluster; without: RAY_ADDRESS, or one on this machine."),
+    typer.Option(
+        "--address", help="Address of the Ray cluster; default: RAY_ADDRESS, or a cluster on this machine."
+    ),
 ]
-Folders = Annotated[list[Path], typer.Option(help="Folder of audio; give the option again for more.")]
+Folders = Annotated[list[Path], typer.Option(help="Folder of audio; may be repeated.")]
 Where = Annotated[
     list[str] | None,
-    typer.Option(help="Only such clips, as 's_mos<2', 'steps=Opus', 'Opus.kbps<12'; give again for more."),
+    typer.Option(help="Select clips, as 's_mos<2', 'steps=Opus', 'Opus.kbps<12'; may be repeated."),
 ]
-Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="A corpus that `mtqnet corpus build` made.")]
+Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus.")]
 
 
 BUILD_HELP = (
     "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
-    "ratings).\n\nAny folder of audio will do, with or without an index.csv. Speakers, noise files and rooms "
+    "ratings).\n\nAny folder of audio can be used, with or without an index.csv. Speakers, noise files and rooms "
     "are split between train, validation and test. The splits unseen and unseen2 use the recordings of test and go "
     "through codecs and noise suppressors that no other split has. The same seed gives the same clips. A further call "
     "with the same folder resumes the build, or adds clips if --clips is larger. Needs mtqnet\\[corpus] and the tools "
@@ -33,7 +35,8 @@ BUILD_HELP = (
     "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
-    "With --engine ray (mtqnet\\[ray]) a cluster makes the same clips; sources are at the same paths on all nodes."
+    "With --engine ray (mtqnet\\[ray]) a cluster builds the same clips; the sources must have the same paths on all "
+    "nodes."
 )
 
 
@@ -42,18 +45,25 @@ def build(
     noise: Folders,
     out: Out = Path("corpus"),
     rooms: Annotated[list[Path] | None, typer.Option(help="Folder of room impulse responses.")] = None,
-    clips: Annotated[int, typer.Option(min=0, help="Clips in all: 80 % train, the rest shared alike.")] = 1000,
-    train: Annotated[int | None, typer.Option(min=0, help="Clips to train on, whatever --clips says.")] = None,
-    validation: Annotated[int | None, typer.Option(min=0, help="Clips to validate on.")] = None,
-    test: Annotated[int | None, typer.Option(min=0, help="Clips to test on.")] = None,
+    clips: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Total number of clips: 80 % for training, the rest in equal parts for the other splits."
+        ),
+    ] = 1000,
+    train: Annotated[
+        int | None, typer.Option(min=0, help="Training clips, instead of the part of --clips.")
+    ] = None,
+    validation: Annotated[int | None, typer.Option(min=0, help="Validation clips.")] = None,
+    test: Annotated[int | None, typer.Option(min=0, help="Test clips.")] = None,
     unseen: Annotated[
         int | None, typer.Option(min=0, help="Clips through codecs and suppressors that no other split has.")
     ] = None,
     unseen2: Annotated[
         int | None, typer.Option(min=0, help="Clips through a second group of such tools (AMR-WB, Hush).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the clips.")] = 1,
-    split_seed: Annotated[int, typer.Option(min=0, help="Of the split by speaker, noise file and room.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the clips.")] = 1,
+    split_seed: Annotated[int, typer.Option(min=0, help="Seed of the split by speaker, noise file and room.")] = 0,
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,8 +127,8 @@ def kinds() -> None:
 
 
 DESCRIBE_HELP = (
-    "Say what is in a corpus: distribution of each label and each degradation, correlation between labels. "
-    "A hole in S, N or G is marked.\n\n[bold]Examples[/]\n\n"
+    "Describe a corpus: distribution of each label and each degradation, correlation between labels. "
+    "Gaps in the distribution of S-, N- or G-MOS are marked.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus describe corpus[/]\n\n"
     "[cyan]mtqnet corpus describe corpus --picture corpus.png --where split=unseen[/]"
 )
@@ -127,7 +137,9 @@ DESCRIBE_HELP = (
 def describe(
     corpus: Corpus,
     where: Where = None,
-    picture: Annotated[Path | None, typer.Option("--picture", "-p", help="Also draw it: .png or .svg.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.")
+    ] = None,
 ) -> None:
     """Print and draw what is in a corpus."""
     from mtqnet.cli.corpus_console import describe_corpus
@@ -136,7 +148,7 @@ def describe(
 
 
 LISTEN_HELP = (
-    "Write a page with players for a sample of a corpus: opens in any browser, offline.\n\n[bold]Example[/]\n\n"
+    "Write an HTML page with players for a sample of a corpus; it needs no network.\n\n[bold]Example[/]\n\n"
     "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus --count 20 -o opus.html[/]"
 )
 
@@ -144,8 +156,8 @@ LISTEN_HELP = (
 def listen(
     corpus: Corpus,
     where: Where = None,
-    count: Annotated[int, typer.Option(min=1, help="Clips on the page.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
 ) -> None:
     """Write a page with players."""
