@@ -14,6 +14,7 @@ CODECS = {
     "mp4": ("mp4", "aac", 48_000),
     "3gp": ("3gp", "aac", 16_000),
     "aac": ("adts", "aac", 16_000),
+    "44.aac": ("adts", "aac", 44_100),
     "webm": ("webm", "libopus", 48_000),
     "mka": ("matroska", "libopus", 48_000),
     "amr": ("amr", "libopencore_amrnb", 8_000),

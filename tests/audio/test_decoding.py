@@ -18,8 +18,8 @@ import pytest
 import soundfile as sf
 
 from mtqnet.audio.analysis import analyse
-from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, container_of
-from mtqnet.audio.decoding import BLOCK_VALUES, MAX_CHANNELS, open_source
+from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, Inspection, container_of
+from mtqnet.audio.decoding import BLOCK_VALUES, MAX_CHANNELS, PyAVSource, _Bytes, open_source
 from mtqnet.audio.reading import MonoSignal, Recording, read, signals
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import EmptyAudioError, MissingFileError, UnreadableError, UsageError
@@ -196,6 +196,25 @@ def test_an_m4a_that_ends_early_is_flagged(voice: Voice) -> None:
     assert "truncated" in flags(data[: len(data) * 3 // 4])
     with pytest.raises(UnreadableError, match="M4A"):
         read(encoded.encode(voice(3.0, rate=44_100), "m4a")[:-1000])  # its index is at the end
+
+
+def test_a_stream_that_changes_its_rate_is_converted(voice: Voice) -> None:
+    """Found by fuzzing: a converter of PyAV raises an error or passes samples on unchanged after a change."""
+    pytest.importorskip("av")
+    first = encoded.encode(voice(2.0, rate=16_000), "aac")
+    recording = read(first + encoded.encode(voice(2.0, rate=44_100), "44.aac"))
+    assert recording.source_rate == 16_000
+    assert recording.duration_s == pytest.approx(4.0, abs=0.3)
+
+
+@pytest.mark.parametrize("channels", [(1, 2), (2, 1)])
+def test_a_stream_that_changes_its_channels_is_converted(speech: Samples, channels: tuple[int, int]) -> None:
+    pytest.importorskip("av")
+    parts = [written(np.stack([speech] * count, axis=1), "mp3") for count in channels]
+    source = PyAVSource(_Bytes.of(b"".join(parts)), "mp3", Inspection())
+    blocks = list(source.blocks())
+    assert {block.shape[1] for block in blocks} == {channels[0]}
+    assert sum(map(len, blocks)) / source.rate == pytest.approx(8.0, abs=0.5)
 
 
 def test_bytes_after_the_samples_are_flagged_unless_they_are_chunks(speech: Samples) -> None:

@@ -339,19 +339,24 @@ class PyAVSource:
         size, decoded, damaged = max(1, BLOCK_VALUES // self.channels), 0, 0
         waiting: list[Samples] = []
         with self._stream() as (container, stream):
-            convert = self._av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=self.rate)
+            layout = stream.codec_context.layout
+            convert, form = None, None
             for frames, failed in self._decoded(container, stream):
                 damaged += failed
                 for frame in frames:
                     try:
-                        waiting += [self._samples(planes) for planes in convert.resample(frame)]
-                    except self._errors:  # the layout of the channels changed
+                        if form != (form := (frame.sample_rate, frame.layout.name, frame.format.name)):
+                            # A converter accepts one format only; a stream may change its format.
+                            waiting += self._samples(convert, None)
+                            convert = self._av.AudioResampler(format="fltp", layout=layout, rate=self.rate)
+                        waiting += self._samples(convert, frame)
+                    except self._errors:
                         damaged += 1
                 if sum(map(len, waiting)) >= size // 4:
                     block, waiting = np.concatenate(waiting), []
                     decoded += len(block)
                     yield from (block[start : start + size] for start in range(0, len(block), size))
-            waiting += [self._samples(planes) for planes in convert.resample(None)]
+            waiting += self._samples(convert, None)
         if waiting:
             block = np.concatenate(waiting)
             decoded += len(block)
@@ -376,9 +381,9 @@ class PyAVSource:
             except self._errors:
                 yield [], 1
 
-    def _samples(self, frame: Any) -> Samples:
-        planes: NDArray[np.float32] = frame.to_ndarray()
-        return planes.T
+    def _samples(self, convert: Any, frame: Any) -> list[Samples]:
+        """Convert a frame to (samples, channels) at the rate of the stream; None: what remains in the converter."""
+        return [part.to_ndarray().T for part in convert.resample(frame)] if convert is not None else []
 
     def _judge(self, decoded: int, damaged: int) -> None:
         decoded_s = decoded / self.rate
