@@ -153,9 +153,9 @@ DNSMOS and Distill-MOS are predictors that were trained on human ratings, not li
 
 *CSP835, error*: root mean square over the 13 rated conditions, in MOS, each talker by curves fitted to the others.
 *Rank*: Spearman correlation of the equivalent Q over conditions with the ratings of neural codecs (MUSHRA) and of
-Opus with and without LACE and NoLACE. *SIG*, *BAK*: correlation with DNSMOS over the conditions of [witnesses](witnesses.md), but from
-{pairs} speakers and noises of the validation split ({clips} clips). *Slope*: improvement of N-MOS by the suppressors
-relative to that of BAK.
+Opus with and without LACE and NoLACE. *SIG*, *BAK*: correlation with DNSMOS over the conditions of
+[witnesses](witnesses.md), but from {pairs} speakers and noises of the validation split ({clips} clips). *Slope*:
+improvement of N-MOS by the suppressors relative to that of BAK.
 
 The equivalent Q of S-MOS is the mean of PESQ and of the distance of the slow spectral envelopes. Energy that is missing
 counts {missing} times energy that was added: a noise suppressor empties weak bands, which listeners hardly notice. A

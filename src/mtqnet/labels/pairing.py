@@ -93,11 +93,10 @@ def check_pair(clean: Samples, other: Samples, name: str) -> None:
     """Raise LabelError unless `other` contains the clean speech; both aligned, (samples,) at 16 kHz."""
     if belong(clean, other):
         return
-    seconds, found = best_delay(clean, other)
-    if found >= SURE_SIMILARITY and abs(seconds) > MAX_DELAY_S:
-        word = "late" if seconds > 0 else "early"
+    found = best_delay(clean, other)[1]
+    if found >= SURE_SIMILARITY:
         raise LabelError(
-            f"the {name} signal is more than {MAX_DELAY_S} s {word}, the most that is compensated: trim the "
+            f"the {name} signal is more than {MAX_DELAY_S} s late or early, the most that is compensated: trim the "
             "recordings to the same start"
         )
     raise LabelError(
