@@ -268,7 +268,10 @@ def test_an_interrupted_run_says_how_to_continue_and_leaves_no_temporary_file(
     command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-m", str(toy_model), "-o", str(output)]
     for place in range(300):
         shutil.copy(folder / "0.wav", folder / f"x{place:03}.wav")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    def obey_interrupts() -> None:  # background jobs of a shell ignore them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=obey_interrupts) as process:
         part = tmp_path / ".t.parquet.part.jsonl"
         while not (part.exists() and part.stat().st_size):
             time.sleep(0.01)

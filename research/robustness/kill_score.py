@@ -63,7 +63,14 @@ def start(folder: Path, table: Path, *options: str) -> subprocess.Popen[str]:
     """Start the command in a session of its own, so that its processes can be counted."""
     command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-o", str(table), "-m", "small", "--jobs", "2"]
     pipe = subprocess.PIPE
-    return subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [*command, *options], stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=_obey_interrupts
+    )
+
+
+def _obey_interrupts() -> None:
+    """A shell lets its background jobs ignore SIGINT, and so would the command."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def content(table: Path) -> object:
