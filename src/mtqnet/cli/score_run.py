@@ -87,7 +87,7 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
         The exit code.
 
     Raises:
-        MtqnetError: Nothing could be scored because of the options, the model or the installation.
+        MtqnetError: The options, the model or the installation do not allow scoring.
     """
     _check(options)
     jobs = batch.expand(paths)
@@ -175,7 +175,7 @@ def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> 
 
 
 def _processes(options: ScoreOptions, jobs: int) -> int:
-    """Number of processes: --jobs, or as many as save time; one if --threads was given instead."""
+    """Number of processes: --jobs, or as many as save time; one if --threads was used instead."""
     if options.jobs:
         return max(1, min(options.jobs, jobs))
     return 1 if options.threads else batch.worthwhile_processes(jobs)
@@ -238,7 +238,7 @@ def _interruption(tally: Tally, options: ScoreOptions) -> str:
 
 
 class _PipedCsv(tables.CsvTable):
-    """CSV on standard output, which stays open."""
+    """CSV on standard output, which remains open."""
 
     def close(self, complete: bool) -> None:
         """Leave the stream open."""
@@ -378,4 +378,4 @@ class LiveLines(Table):
         print(f"{clock(window.end_s):>9}  {scores.error or text + flags}", flush=True)
 
     def close(self, complete: bool) -> None:
-        """Nothing is left to print."""
+        """Every line has been printed."""

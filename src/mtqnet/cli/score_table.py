@@ -125,7 +125,7 @@ def _cell(target: Target, row: Valued, plus_minus: str) -> Text:
 
 
 def _common_folder(files: Sequence[str]) -> str:
-    """The folder that all files share, if naming it once makes the table narrower; else nothing."""
+    """The folder that all files share, if naming it once makes the table narrower; else an empty text."""
     if len(files) < 2 or len({Path(file).is_absolute() for file in files}) > 1:
         return ""
     return os.path.commonpath([Path(file).parent for file in files])
