@@ -180,7 +180,9 @@ def test_model_without_improvement_is_written_only_with_force(
 def test_each_speaker_is_tested_once_and_the_final_model_is_trained_on_all(
     labels: Path, parent: Path, tuned: tuple[Outcome, Path], tmp_path: Path
 ) -> None:
-    asked = options(labels, parent, tmp_path / "all", hold_out=(), each=True)
+    asked = options(
+        labels, parent, tmp_path / "all", hold_out=(), each=True, tuning=replace(TUNE, epochs=9, frozen_epochs=3)
+    )
     outcome = run(replace(asked, work=tuned[1].with_name("work")))
     assert {f.clips for f in outcome.comparison.figures} == {23}
     assert "each of 3 groups (talker) was held out once" in outcome.plan.description
