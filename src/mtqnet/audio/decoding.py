@@ -37,6 +37,8 @@ MAX_CHANNELS = 64
 """Arrays: a second axis that is longer is time, not channels. Files: more channels are refused."""
 BLOCK_VALUES = 1 << 20
 """Samples times channels that are decoded at a time: 4 MB as float32"""
+END_FRAMES = 1024
+"""Frames that are tried after the number that the header states"""
 SPOOL_BYTES = 64 << 20
 """Bytes of a pipe that are kept in memory; more go to a temporary file."""
 SHORTAGE_S = 0.25
@@ -211,7 +213,8 @@ class LibsndfileSource:
         with messages, self._open() as file:
             while failure is None:
                 # A decoder that fails leaves the samples before the damaged place in the buffer.
-                buffer = np.full((size, self.channels), np.nan, dtype=np.float32)
+                expected = min(size, max(self._frames - decoded, END_FRAMES))
+                buffer = np.full((expected, self.channels), np.nan, dtype=np.float32)
                 try:
                     with messages.captured():
                         block = file.read(dtype="float32", out=buffer)
