@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: witnesses ensemble fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale
+.PHONY: witnesses ensemble fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -109,6 +109,13 @@ fuzz: .venv/dev.done  ## mutated audio files for FUZZ_S seconds; an input that f
 
 hostile: .venv/dev.done  ## docs/results/hostile_audio.md: damaged and hostile audio files, and their outcomes (a minute)
 	$(BIN)/python -m research.fuzz.hostile --output docs/results/hostile_audio.md
+
+sbom:  ## docs/results/sbom.json and licences.md: packages and weights of the core installation
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt .
+	$(PYTHON) -m venv build/sbom-tool
+	build/sbom-tool/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.1.0
+	build/sbom-tool/bin/python -m research.sbom --python build/sbom/bin/python --output docs/results
 
 history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 rows, with a verdict (a minute)
 	$(BIN)/python benchmarks/many_rows.py
