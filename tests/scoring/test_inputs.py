@@ -113,7 +113,7 @@ def test_channels(predictor: Predictor, voice: Callable[..., Samples], tmp_path:
         assert predictor.score(audio, rate).channel is None
     for channels in (0, 3, -1, "left", True):
         with pytest.raises(UsageError, match="channel"):
-            predictor.score(tmp_path / "call.wav", channels=channels)  # type: ignore[call-overload]
+            predictor.score(tmp_path / "call.wav", channels=channels)  # type: ignore[arg-type]
     (row,) = predictor.score_files([tmp_path / "call.wav"], channels=3)
     assert row.error is not None and "channel" in row.error
 

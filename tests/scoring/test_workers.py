@@ -54,7 +54,7 @@ def test_jobs_are_taken_as_rows_are_requested(
     rows = score_jobs(Setting(str(toy_model)), 2, endless())  # type: ignore[arg-type]
     assert next(rows).error is None
     assert len(taken) == 4
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
 
 
 def test_a_model_that_does_not_load_is_an_error(jobs: list[Job], tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_processes_end_with_their_parent(toy_model: Path, good_file: Path, numbe
 def test_rows_that_are_not_requested_leave_no_process(toy_model: Path, good_file: Path) -> None:
     rows = score_jobs(Setting(str(toy_model)), 1, [Job(good_file)] * 5)
     next(rows)
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
     if sys.platform == "linux":
         commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children(os.getpid())]
         assert not [command for command in commands if "worker_process" in command]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, overload
 
 import numpy as np
@@ -316,7 +317,10 @@ def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> P
 
 @overload
 def score(
-    audio: list[PathLike] | tuple[PathLike, ...], *, model: PathLike = "base", channels: Channels = "mix"
+    audio: list[str] | list[Path] | list[PathLike] | tuple[PathLike, ...],
+    *,
+    model: PathLike = "base",
+    channels: Channels = "mix",
 ) -> Results: ...
 @overload
 def score(
