@@ -146,7 +146,8 @@ def test_committed_figures_are_held_against_new_ones(made: Summary, tmp_path: Pa
     ]
 
 
-FACTS = Facts({"train": 8000, "test": CLIPS}, 5, 12.0, "python -m research.experiments --table fake", "2026-01-02", "0.1")
+COMMAND = "python -m research.experiments --table fake"
+FACTS = Facts({"train": 8000, "test": CLIPS}, 5, 12.0, COMMAND, "2026-01-02", "0.1")
 
 
 def test_page_says_what_was_asked_and_found(made: Summary) -> None:
