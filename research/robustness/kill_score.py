@@ -61,10 +61,27 @@ def make_recordings(folder: Path) -> None:
 
 def start(folder: Path, table: Path, *options: str) -> subprocess.Popen[str]:
     """Start the command in a session of its own, so that its processes can be counted."""
-    command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-o", str(table), "-m", "small", "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "mtqnet",
+        "score",
+        str(folder),
+        "-o",
+        str(table),
+        "-m",
+        "small",
+        "--jobs",
+        "2",
+    ]
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [*command, *options], stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=_obey_interrupts
+        [*command, *options],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_obey_interrupts,
     )
 
 

@@ -1,0 +1,62 @@
+"""Write docs/reliability.md from the results in docs/results: `python -m research.robustness.page`."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs/results"
+PAGE = ROOT / "docs/reliability.md"
+PARTS = (
+    ("Hostile audio files", "hostile_audio.md", "make hostile"),
+    ("Kills of `mtqnet score`", "kills_score.md", "make kills"),
+    ("Kills of the service", "kills_service.md", "make kills"),
+    ("Soak test of the service", "soak.md", "make soak"),
+)
+HEAD = """# Reliability
+
+Written by `python -m research.robustness.page` from results of the commands that are named in each section. Every result
+was measured with the models that are shipped.
+
+What is guaranteed: every recording becomes exactly one row (or one row per channel, window or second, if requested), with
+scores or with a reason. A recording that cannot be scored does not end a run. Memory does not grow with the length of a
+recording. An interrupted run is continued by `--resume`. Scoring opens no network connection.
+
+What is not detected: changed samples in formats without checksums (PCM), and the end of a truncated file in formats that
+do not state a length (see [valid input](input.md)).
+"""
+
+
+def body(name: str) -> str:
+    """Return a result without its title and its first sentence on the command."""
+    text = (RESULTS / name).read_text()
+    text = re.sub(r"\A# .*\n+", "", text)
+    return text.replace("# ", "### ").strip()
+
+
+def same_inputs() -> str:
+    """Return the comparison with other predictors as a table."""
+    with (RESULTS / "same_inputs.csv").open(newline="") as stream:
+        head, *rows = list(csv.reader(stream))
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def main() -> None:
+    """Write the page."""
+    parts = [HEAD]
+    for title, name, _ in PARTS:
+        if (RESULTS / name).exists():
+            parts.append(f"## {title}\n\n{body(name)}\n")
+    parts.append(
+        "## The same inputs with other predictors\n\n`python -m research.robustness.same_inputs`. *No result*: the "
+        "process did not return. Exceptions are those of the predictor or of the file reader that its documentation "
+        f"suggests.\n\n{same_inputs()}\n"
+    )
+    PAGE.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
