@@ -17,15 +17,15 @@ PARTS = (
 )
 HEAD = """# Reliability
 
-Written by `python -m research.robustness.page` from results of the commands that are named in each section. Every result
-was measured with the models that are shipped.
+Written by `python -m research.robustness.page` from results of the commands that are named in each section. Every
+result was measured with the models that are shipped.
 
-What is guaranteed: every recording becomes exactly one row (or one row per channel, window or second, if requested), with
-scores or with a reason. A recording that cannot be scored does not end a run. Memory does not grow with the length of a
-recording. An interrupted run is continued by `--resume`. Scoring opens no network connection.
+What is guaranteed: every recording becomes exactly one row (or one row per channel, window or second, if requested),
+with scores or with a reason. A recording that cannot be scored does not end a run. Memory does not grow with the
+length of a recording. An interrupted run is continued by `--resume`. Scoring opens no network connection.
 
-What is not detected: changed samples in formats without checksums (PCM), and the end of a truncated file in formats that
-do not state a length (see [valid input](input.md)).
+What is not detected: changed samples in formats without checksums (PCM), and the end of a truncated file in formats
+that do not state a length (see [valid input](input.md)).
 """
 
 
