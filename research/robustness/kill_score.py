@@ -141,8 +141,8 @@ def one_table(
     outcome.files += len(rest)
 
 
-def run(kills: int) -> tuple[dict[tuple[str, str], Outcome], float]:
-    """Kill runs of every format with every signal, at least `kills` times in all."""
+def run(kills: int, output: Path) -> dict[tuple[str, str], Outcome]:
+    """Kill runs of every format with every signal, at least `kills` times in all; write the page after each table."""
     outcomes: dict[tuple[str, str], Outcome] = {}
     with TemporaryDirectory() as name:
         root = Path(name)
@@ -161,7 +161,8 @@ def run(kills: int) -> tuple[dict[tuple[str, str], Outcome], float]:
                     table = root / "out" / f"t{suffix}"
                     one_table(root / "in", table, expected[suffix], number, outcome, seconds)
                     shutil.rmtree(root / "out")
-    return outcomes, seconds
+                    output.write_text(report(outcomes, seconds), encoding="utf-8")
+    return outcomes
 
 
 def report(outcomes: dict[tuple[str, str], Outcome], seconds: float) -> str:
@@ -192,8 +193,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--output", type=Path, default=Path("docs/results/kills_score.md"))
     options = parser.parse_args()
-    outcomes, seconds = run(options.kills)
-    options.output.write_text(report(outcomes, seconds), encoding="utf-8")
+    outcomes = run(options.kills, options.output)
     print(options.output.read_text(encoding="utf-8"))
     faults = sum(o.different + o.processes + o.files + o.tracebacks for o in outcomes.values())
     sys.exit(1 if faults else 0)
