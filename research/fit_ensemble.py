@@ -44,10 +44,10 @@ from mtqnet.labels.ensemble import (
     line_between,
     precision,
 )
-from mtqnet.labels.rated import make, read_rated
 from mtqnet.labels.three_signal import label, label_two
 from mtqnet.targets import QUEST
 from research import witnesses
+from research.labeller.rated import make, read_rated
 
 SEED = 0
 """Seed of the reference conditions that are rendered for the labeller"""

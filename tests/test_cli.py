@@ -268,6 +268,7 @@ def test_an_interrupted_run_says_how_to_continue_and_leaves_no_temporary_file(
     command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-m", str(toy_model), "-o", str(output)]
     for place in range(300):
         shutil.copy(folder / "0.wav", folder / f"x{place:03}.wav")
+
     def obey_interrupts() -> None:  # background jobs of a shell ignore them
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

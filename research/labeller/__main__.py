@@ -21,9 +21,9 @@ from mtqnet.audio import reading, resampling
 from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.cli.terminal import reported_errors, stages
 from mtqnet.errors import CorpusError
-from mtqnet.labels import fit, tried
 from mtqnet.labels.curves import CURVES
-from mtqnet.labels.rated import Agreement, read_rated
+from research.labeller import fit, tried
+from research.labeller.rated import Agreement, read_rated
 
 AGREEMENT = ("error, MOS", "LCC", "error per talker", "LCC per clip")
 """Fields of labels.rated.Agreement, for people"""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from research.sources.routes import Debian, Files, Git, Route, read_one
 
@@ -64,7 +64,7 @@ def paths(files: Files, pattern: str) -> list[tuple[str, re.Match[str]]]:
     return [(path, match) for path, match in found if match]
 
 
-def by_pattern(pattern: str, speaker: str, language: str, **facts: int) -> Callable[[Files], list[Material]]:
+def by_pattern(pattern: str, speaker: str, language: str, **facts: Any) -> Callable[[Files], list[Material]]:
     """Select by a pattern over the whole path; its groups may be used in `speaker` and `language`."""
 
     def select(files: Files) -> list[Material]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -78,7 +79,7 @@ def levels(samples: Samples) -> NDArray[np.float64]:
     """Return the level of each frame of 20 ms, in dB of full scale."""
     frames = len(samples) // FRAME
     power = np.mean(samples[: frames * FRAME].astype(np.float64).reshape(frames, FRAME) ** 2, axis=1)
-    return 10 * np.log10(power + 10 ** (FLOOR_DB / 10))
+    return np.asarray(10 * np.log10(power + 10 ** (FLOOR_DB / 10)))
 
 
 def measure(samples: Samples) -> Quality:
@@ -166,7 +167,7 @@ def _decode_av(data: bytes, suffix: str) -> tuple[Samples, int]:
     return wave.astype(np.float32), rate
 
 
-def _as_float(container: object) -> Iterator[object]:
+def _as_float(container: Any) -> Iterator[Any]:
     import av
 
     resampler = av.AudioResampler(format="fltp")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 """onnxruntime 1.29 and later collects usage data and contacts a server unless this is set before it is loaded."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "COLUMNS",

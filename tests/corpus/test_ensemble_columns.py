@@ -17,7 +17,7 @@ from mtqnet.errors import CorpusError
 from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.training.batches import weights_of
 
-STEPS = (["WhiteNoise", "Playback"], ["Opus"], ["RecordedNoise", "Dtln"], [])
+STEPS: tuple[list[str], ...] = (["WhiteNoise", "Playback"], ["Opus"], ["RecordedNoise", "Dtln"], [])
 
 
 def row(number: int, split: str) -> dict[str, Any]:

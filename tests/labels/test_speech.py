@@ -95,7 +95,7 @@ def test_pesq_has_no_say_where_the_waveform_is_lost() -> None:
 @pytest.mark.shared
 def test_neural_codecs_rank_as_listeners_rank_them(shared_data: Path) -> None:
     """MUSHRA of seven codec conditions and the reference: at least 0.80 per condition, of G from two signals."""
-    from mtqnet.labels.tried import codec_ranks, rate_codecs
+    from research.labeller.tried import codec_ranks, rate_codecs
 
     rated = rate_codecs(shared_data / "mushra_neural_codec")
     per_condition, per_clip = codec_ranks(rated, np.array([clip.g_mos for clip in rated]))

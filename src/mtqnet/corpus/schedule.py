@@ -47,7 +47,7 @@ class Quota:
             raise CorpusError("every recording was used as often as the limit allows: add recordings or raise it")
         group = int(np.searchsorted(odds, self._rng.random() * odds[-1], side="right"))
         order = self._orders[group]
-        item = self._members[self._names[group]][order[self._taken[group] % len(order)]]
+        item: Item = self._members[self._names[group]][order[self._taken[group] % len(order)]]
         self._taken[group] += 1
         return item
 

@@ -45,19 +45,19 @@ BURST_DB = 20.0
 as stationary noise 10 dB below their mean level."""
 
 MASKED_DB = 10.0
-"""dB below the speech around it at which half of a noise's power is heard; 20 dB below, a tenth"""
+"""dB below the surrounding speech at which half of the noise power is audible; 20 dB below, a tenth"""
 MASK = (3, 5)
 """Frames of 16 ms and bins of 31 Hz, 50 ms by 160 Hz, over which speech masks noise: a critical band"""
 
 TINY = 1e-20
-"""Power of a bin below which there is nothing"""
+"""Power of a bin below which it is empty"""
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 
 def equivalent_snr(speech: Samples, noise: Samples) -> float:
-    """dB: active level of the speech component over the A-weighted level of the noise component that is heard."""
+    """dB: active level of the speech component over the A-weighted level of the audible noise component."""
     gain = np.float32(nominal_gain(speech))  # soft recordings would meet the floor of `to_db`
     return min(MAX_SNR_DB, NOMINAL_DBOV - to_db(audible_power(gain * speech, gain * noise)))
 
@@ -66,7 +66,7 @@ def audible_power(speech: Samples, noise: Samples) -> float:
     """A-weighted mean power of (samples,) of noise, less what the speech masks. Without speech: all of it."""
     from scipy.ndimage import uniform_filter
 
-    spectra = stft(noise - noise.mean())  # nobody hears direct current; its beginning and end would be clicks
+    spectra = stft(noise - noise.mean())  # direct current is inaudible; its beginning and end would be clicks
     powers = np.abs(spectra) ** 2, np.abs(stft(speech)) ** 2
     around, mask = (np.maximum(uniform_filter(power, MASK, mode="nearest"), 0) for power in powers)
     share = around / np.maximum(around + 10 ** (-MASKED_DB / 10) * mask, TINY)
@@ -97,7 +97,7 @@ def background(clean: Samples, speech: Samples, noise: Samples) -> Background:
     """Levels of the background of a recording whose components are known, (samples,) each.
 
     No reference is free of noise: read speech has a floor about 43 dB below the voice, the clean files of the
-    rated sets 57 dB and more, and listeners hear the difference. Reverberation in the pauses is no background, and
+    rated sets 57 dB and more, and the difference is audible. Reverberation in the pauses is no background, and
     a noise suppressor removes background: so the lower of the floors before and after counts.
     """
     pauses = pause_frames(clean)

@@ -1,10 +1,10 @@
-"""The speech and the noise in what a black box gave, estimated from what went in and what came out.
+"""Estimate speech and noise in the output of a black box from its input and output.
 
-A codec or a neural noise reducer hears the mixture, so nobody can tell exactly what it did to each part. But both
+A codec or a neural noise suppressor processes the mixture, so its effect on each part is not known exactly. But both
 parts of what went in are known: so in every small piece of time and frequency the output is explained as so much
 of the speech plus so much of the noise ("shadow filtering", with a gain for each). What neither explains (coding
 noise, new sound, turned phases) goes to whichever part is the stronger around there. Speech alone comes back
-whole, as does noise alone; and the parts always add up to what the box gave.
+whole, as does noise alone; and the sum of the parts is always the output.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 PIECE = (1, 3)
-"""Frames of 16 ms and bins of 31 Hz in which one gain holds for each part. Larger pieces follow musical noise
+"""Frames of 16 ms and bins of 31 Hz in which each part has one gain. Larger pieces follow musical noise
 worse: with three frames S of a known reducer is off by 0.06 MOS on average, with one by 0.04."""
 TIE = 0.3
-"""How strongly the two gains are held together, as a share of the weaker part's energy: where one part is next to
-nothing, or both look alike, nothing tells their gains apart."""
+"""Coupling of the two gains, as a fraction of the weaker part's energy: if one part is nearly absent, or both are
+alike, their gains cannot be determined separately."""
 GAIN_LIMIT = 4.0
 """12 dB: what comes out louder than that is new sound, not amplified input."""
 AROUND = (5, 9)
 """Frames and bins over which it is decided which part is the stronger: 80 ms by 280 Hz, as far as one masks the
 other."""
 TINY = 1e-12
-"""Power of a bin (full scale is 1) below which it holds nothing."""
+"""Power of a bin (full scale is 1) below which it is empty."""
 
 
 def components(speech: Samples, unprocessed: Samples, processed: Samples) -> tuple[Samples, Samples]:

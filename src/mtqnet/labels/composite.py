@@ -7,7 +7,7 @@ bands and limits follow the authors' program `composite`, with one difference: f
 reference is digital silence are left out. There no measure is defined, and that program counts -10 dB of SNR
 even where both signals are the same.
 
-Levels stay as they are: neither signal is scaled to its peak or to the other, and a gain counts as a difference.
+Levels are not changed: neither signal is scaled to its peak or to the other, and a gain counts as a difference.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Composite:
-    """Three predicted ratings, 1 to 5, and the measures that they are made of."""
+    """Three predicted ratings, 1 to 5, and the measures that they are computed from."""
 
     csig: float
     """Distortion of the speech; P.835 SIG"""
@@ -89,7 +89,7 @@ class Composite:
 def composite(clean: Samples, processed: Samples, pesq: PesqVariant = "wideband") -> Composite:
     """Aligned (samples,) at 16 kHz each -> the composite measures. Raises LabelError.
 
-    `pesq` says which PESQ goes into the sums; values of the two variants cannot be compared with each other.
+    `pesq` selects the PESQ variant; values of the two variants cannot be compared with each other.
       "wideband"    MOS-LQO of P.862.2: what today's tables of VoiceBank-DEMAND contain.
       "narrowband"  raw score of P.862: what Hu and Loizou validated. See `pesq_nb_raw`.
     """
@@ -111,8 +111,8 @@ def combine(llr: float, wss: float, segmental_snr_db: float, pesq: float) -> tup
 def pesq_nb_raw(clean: Samples, processed: Samples) -> float:
     """Raw narrowband score of ITU-T P.862, -0.5 to 4.5, of aligned (samples,) at 16 kHz.
 
-    From the MOS-LQO that mode "nb" of the package `pesq` 0.0.4 gives, through the inverse of P.862.1. It runs at
-    16 kHz, a rate of P.862 itself, whose receive filter limits the band: nothing is resampled to 8 kHz.
+    From the MOS-LQO of mode "nb" of the package `pesq` 0.0.4, through the inverse of P.862.1. It runs at
+    16 kHz, a rate of P.862 itself, whose receive filter limits the band, so that resampling to 8 kHz is not needed.
     Raises LabelError for a reference in which PESQ finds no utterance, or a silent processed signal.
     """
     try:
@@ -123,7 +123,7 @@ def pesq_nb_raw(clean: Samples, processed: Samples) -> float:
     try:
         lqo = float(pesq.pesq(SAMPLE_RATE, clean, processed, "nb"))
     except (pesq.PesqError, ValueError) as error:
-        raise LabelError(f"PESQ gives no value: {type(error).__name__}") from error
+        raise LabelError(f"PESQ failed: {type(error).__name__}") from error
     return min(max(_raw_from_lqo(lqo), RAW_LOW), RAW_HIGH)
 
 
@@ -155,7 +155,7 @@ def wss(clean: Samples, processed: Samples, rate: int = SAMPLE_RATE) -> float:
 def segmental_snr(clean: Samples, processed: Samples, rate: int = SAMPLE_RATE) -> float:
     """Segmental SNR of aligned (samples,), in dB: mean of `10 log10(sum c^2 / sum (c - p)^2)`, each in -10 .. 35.
 
-    Signals are compared at the levels that they have: half the amplitude gives 6 dB. Raises LabelError.
+    Signals are compared at the levels that they have: half the amplitude is 6 dB. Raises LabelError.
     """
     frames_c, frames_p = _frames(clean, processed, rate)
     signal, noise = np.sum(frames_c**2, axis=1), np.sum((frames_c - frames_p) ** 2, axis=1)

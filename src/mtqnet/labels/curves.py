@@ -12,7 +12,7 @@ CURVES = Path(__file__).with_name("curves.json")
 
 @dataclass(frozen=True)
 class Curves:
-    """Fitted numbers. Every field is written by labels/fit.py; none is typed in."""
+    """Fitted numbers. Every field is written by the fit of the labeller."""
 
     q_db: tuple[float, ...]
     """dB, rising: MNRU levels at which clean talkers were measured ..."""
@@ -21,7 +21,7 @@ class Curves:
     envelope_at_q: tuple[float, ...]
     """... and their mean envelope distance in dB, falling (labels/speech.py)."""
     narrow_q_at_q: tuple[float, ...]
-    """dB, rising: the equivalent Q that these two give narrowband talkers with narrowband MNRU of each Q
+    """dB, rising: the equivalent Q that these two give narrowband speakers with narrowband MNRU of each Q
     (labels/band.py)."""
     speech: tuple[float, ...]
     """Parameters of three_signal.speech_mos."""

@@ -73,7 +73,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "n_mos": ("n_mos", "dnsmos_bak"),
     "g_mos": ("g_mos", "dnsmos_ovrl", "dnsmos_p808", "distillmos"),
 }
-"""Label -> the columns that it is made of; the first is the labeller's own"""
+"""Label -> its source columns; the first is that of the labeller"""
 PREDICTORS = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808", "distillmos")
 
 TOLERANCE_MOS = 0.5
@@ -97,7 +97,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Label:
-    """How one label is made of its sources."""
+    """Combination of the sources of one label."""
 
     lines: Mapping[str, Line]
     """By source: from the scale of the source to the label's"""
@@ -136,7 +136,7 @@ def kinds_of(steps: Iterable[str]) -> tuple[str, ...]:
 def combine(target: str, sources: Columns, kinds: Sequence[tuple[str, ...]], label: Label) -> Agreed:
     """One label of clips whose kinds of processing are known; NaN where no source with a weight is known.
 
-    The weights of a clip are the mean over its kinds, or over all kinds where it has none. Sources that are
+    The weights of a clip are the mean over its kinds, or over all kinds if it has no kind. Sources that are
     unknown (NaN, or absent) are omitted, and the other weights are scaled up.
     """
     keys = [key for key in SOURCES[target] if key in sources]
@@ -168,8 +168,8 @@ def ensemble_labels(sources: Columns, kinds: Sequence[tuple[str, ...]]) -> dict[
 def loss_weights(disagreement: Array) -> Array:
     """Weight of each clip in the loss of one label, (clips,), with a mean of 1 over the clips.
 
-    1 / (1 + (d / TOLERANCE_MOS)^2): the precision of a label with the disagreement d relative to one with none.
-    A clip with an unknown disagreement counts as the average clip.
+    1 / (1 + (d / TOLERANCE_MOS)^2): the precision of a label with the disagreement d relative to one without
+    disagreement. A clip with an unknown disagreement counts as the average clip.
     """
     weights = 1 / (1 + (np.asarray(disagreement, dtype=np.float64) / TOLERANCE_MOS) ** 2)
     known = ~np.isnan(weights)
@@ -185,7 +185,7 @@ def precision(agreement: float) -> float:
 
 
 def line_between(x: Array, y: Array) -> Line:
-    """The line that gives x the mean and standard deviation of y, over the clips that have both."""
+    """Return the line that standardises x to the mean and standard deviation of y, over the clips that have both."""
     both = ~np.isnan(x) & ~np.isnan(y)
     spread = float(np.std(x[both]))
     slope = float(np.std(y[both])) / spread if spread > 0 else 0.0

@@ -15,7 +15,8 @@ MAX_DELAY_S = 0.5
 """Seconds. Longer delays are not searched for: they are other recordings."""
 
 MAX_PESQ_S = 60
-"""Seconds. The reference code holds 50 utterances; two minutes of lively speech overrun them, and the process."""
+"""Seconds. The reference code has room for 50 utterances; two minutes of lively speech overrun them, and the
+process."""
 PESQ_SAYS = {
     "NoUtterancesError": "the clean reference is silent, or too soft for PESQ to find an utterance in it",
     "BufferTooShortError": "shorter than 0.25 s: PESQ is not defined",
@@ -50,7 +51,7 @@ def delay(clean: Samples, processed: Samples) -> int:
 def align(clean: Samples, *others: Samples) -> tuple[Samples, ...]:
     """Recordings of one utterance -> the stretch that all cover, equally long and without delay; clean first.
 
-    Raises LabelError where nothing is left.
+    Raises LabelError if no sample remains.
     """
     lags = [0, *(delay(clean, other) for other in others)]
     start = max(-lag for lag in lags)
@@ -84,7 +85,7 @@ def pesq_wb(clean: Samples, processed: Samples) -> float:
     try:
         value = float(pesq.pesq(SAMPLE_RATE, clean, processed, "wb"))
     except (pesq.PesqError, ValueError) as error:
-        raise LabelError(PESQ_SAYS.get(type(error).__name__, f"PESQ gives no value: {error}")) from error
+        raise LabelError(PESQ_SAYS.get(type(error).__name__, f"PESQ failed: {error}")) from error
     return PESQ.clip(value)
 
 
@@ -104,7 +105,7 @@ def stoi(clean: Samples, processed: Samples) -> float:
         try:
             value = float(pystoi.stoi(clean, processed, SAMPLE_RATE, extended=False))
         except RuntimeWarning as error:
-            raise LabelError("STOI gives no value: too little speech") from error
+            raise LabelError("STOI failed: too little speech") from error
     return STOI.clip(value)
 
 
@@ -113,7 +114,7 @@ def sdi(clean: Samples, processed: Samples) -> float:
 
     Chen, Benesty, Huang, Doclo, IEEE TASLP 14(4), 2006, in the practical form `sum((x - p)^2) / sum(x^2)`
     on the whole output. p is first scaled so that the clean speech in it (its projection) has the level of x:
-    a volume control is no distortion. Noise at SNR r dB then gives 10^(-r/10). Clipped to 1e-4 .. 10.
+    a volume control is no distortion. Noise at an SNR of r dB has an SDI of 10^(-r/10). Clipped to 1e-4 .. 10.
     """
     _same_length(clean, processed)
     x, p = clean.astype(np.float64), processed.astype(np.float64)

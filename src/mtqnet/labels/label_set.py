@@ -17,8 +17,8 @@ from mtqnet.labels.intrusive import Objective, align, objective
 from mtqnet.labels.three_signal import Quest, label_three, label_two
 
 WITHOUT_UNPROCESSED = (
-    "without --unprocessed all that differs from the clean speech is held to be damage to the speech, and N is "
-    "the clean recording's own background: good for coders, concealment and rooms, not for noise reduction"
+    "without --unprocessed, every difference from the clean speech counts as distortion of the speech, and N-MOS is "
+    "the clean recording's own background: suitable for codecs, concealment and rooms, not for noise suppression"
 )
 
 
@@ -32,7 +32,7 @@ class LabelledSet:
     composite: Composite
     """Likewise, with wideband PESQ"""
     cautions: tuple[str, ...]
-    """What the labels cannot tell"""
+    """What the labels cannot represent"""
 
     def record(self) -> dict[str, float | list[str]]:
         """All numbers flat, by name."""
@@ -59,7 +59,7 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
 
 
 def _read(path: Path) -> Samples:
-    """Samples of a file; what is wrong with it is said with its name."""
+    """Read a file; errors contain its name."""
     try:
         return reading.read(path).samples
     except AudioError as error:

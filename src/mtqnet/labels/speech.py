@@ -1,11 +1,11 @@
-"""How far a speech component is from clean: three looks at it, and the equivalent Q that they give together.
+"""Distance of a speech component from clean speech: three measures, combined to an equivalent Q.
 
-    pesq      wideband PESQ: hears short faults, noise in the speech, distortion, missing bands
+    pesq      wideband PESQ: sensitive to short faults, noise in the speech, distortion, missing bands
     envelope  distance of the slow spectrum: balance and movement of the bands, deaf to fine structure and phase;
               what is missing counts less than what was added
     kept      whether the waveform is still there at all (coherence below 2 kHz)
 
-PESQ compares waveforms' fine structure. A vocoder that makes the speech anew (neural codecs) keeps none of it:
+PESQ compares waveforms' fine structure. A vocoder that resynthesises the speech (neural codecs) preserves none of it:
 there PESQ ranks such codecs backwards, and the slow spectrum decides. Where the waveform is kept both count. What
 else was tried, and the figures: docs/labeller.md.
 """
@@ -36,7 +36,7 @@ modulations below 8 Hz)."""
 SLOW_BANDS = 5
 """Mel bands that are averaged together, about one critical band and a half"""
 DEPTH_DB = 60.0
-"""dB below the loudest bins; what lies deeper is silence for the envelope"""
+"""dB below the loudest bins; lower levels are treated as silence"""
 ACTIVE_DB = 30.0
 """dB below the loudest frame; quieter frames are pauses and are left out"""
 MOST_DB = 6.0
@@ -52,7 +52,7 @@ COHERENCE_FRAMES, COHERENCE_BINS = 5, 3
 COHERENCE_BAND = slice(4, 64)
 """Bins, 125 Hz to 2 kHz, where voiced speech has its waveform"""
 COHERENCE_DEPTH = 1e-6
-"""Power below the loudest bin (-60 dB) at which there is nothing to compare"""
+"""Power below the loudest bin (-60 dB) below which bins are not compared"""
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -105,7 +105,7 @@ def envelope_distance(clean: Samples, speech: Samples, missing_weight: float = M
 def coherence(clean: Samples, speech: Samples) -> float:
     """How much of the waveform is kept: mean in-phase coherence in COHERENCE_BAND, 0 to 1, of aligned (samples,).
 
-    1 for a gain, about 0.2 for speech made anew from its spectrum.
+    1 for a gain, about 0.2 for speech that is resynthesised from its spectrum.
     """
     from scipy.ndimage import uniform_filter
 
@@ -127,5 +127,5 @@ def _slow(spectrum: Array) -> Array:
 
 
 def _scale(distance_db: float | tuple[float, ...]) -> Array:
-    """Distances on a scale that is about straight in Q; 0.01 dB is as good as none."""
+    """Distances on a scale that is about straight in Q; 0.01 dB is treated as zero."""
     return np.log(np.asarray(distance_db) + 0.01)

@@ -2,14 +2,14 @@
 
 The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. The way:
   1. S: how far the processed *speech component* is from clean, as an equivalent Q: the level of modulated
-     noise (MNRU, ITU-T P.810) that does as much harm (labels/speech.py); narrowband is held against narrowband
+     noise (MNRU, ITU-T P.810) of the same degradation (labels/speech.py); narrowband is compared with narrowband
      (labels/band.py).
   2. N: the level of the processed *noise component* in the speech pauses and over the whole recording, with the
      recording's own background, as an equivalent SNR: active speech level (P.56) over the A-weighted noise level
      (labels/background.py).
   3. Curves fitted to rated P.835 reference conditions turn (Q, SNR) into S and N, and (S, N) into G.
 A simulation knows both components exactly (`label`); for a black box they are estimated from the three signals
-(`label_three`, labels/components.py); with clean and processed alone less can be told (`label_two`).
+(`label_three`, labels/components.py); with clean and processed only, N-MOS is limited (`label_two`).
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class Quest:
     equivalent_q_db: float
     equivalent_snr_db: float
     caution: str = ""
-    """What the labels cannot tell, in words; empty where there is nothing to say"""
+    """Limits of the labels in words; empty if there are none"""
 
 
 MOST_LEAK_Q_DB = 12.0
-"""dB of Q below which modulated noise lowers N no further: listeners said BAK 3.3 at Q 8, 3.1 at Q 16 (CSP835)"""
+"""dB of Q below which modulated noise lowers N no further: listeners rated BAK 3.3 at Q 8, 3.1 at Q 16 (CSP835)"""
 LEAST_LIKENESS = 0.05
 """Normalised correlation of clean and unprocessed: at -20 dB SNR it is 0.1, of unlike recordings about 0.01"""
 PAUSES_LOUDER_DB = 10.0
-"""dB by which the pauses may come out louder before it is said: of 64 coded recordings one is beyond, by 17 dB"""
+"""dB by which the pauses may be louder without a caution: of 64 coded recordings one exceeds it, by 17 dB"""
 CAUTIONS = "; "
 """Between several cautions"""
 BACKGROUND_UNSEEN = (
     "the pauses are {:.0f} dB louder than in the clean speech. Without the unprocessed signal background cannot "
-    "be told from damage: it is held against S, and N does not see it"
+    "be distinguished from distortion: it lowers S-MOS, and N-MOS does not include it"
 )
 
 
@@ -74,15 +74,15 @@ def label(clean: Samples, speech: Samples, noise: Samples, fitted: Curves | None
 def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
     """Clean, unprocessed (speech + noise) and processed, (samples,) at 16 kHz -> labels.
 
-    Delay, level and polarity are found and taken off: each may be up to 0.5 s late and of any gain. What
-    `unprocessed` holds beside the clean speech is noise here, the room's reverberation included. Raises LabelError
-    where the clean speech is not found in the unprocessed or the processed signal, where their clocks differ by
-    more than 30 ppm, or where PESQ is not defined; `caution` reports smaller changes of the delay.
+    Delay, level and polarity are compensated: each signal may be up to 0.5 s late and have any gain. What
+    `unprocessed` contains in addition to the clean speech is noise here, the room's reverberation included. Raises
+    LabelError where the clean speech is not found in the unprocessed or the processed signal, where their clocks
+    differ by more than 30 ppm, or where PESQ is not defined; `caution` reports smaller changes of the delay.
     """
     clean, unprocessed, processed = (_nominal(signal) for signal in align(clean, unprocessed, processed))
     if abs(_likeness(clean, unprocessed)) < LEAST_LIKENESS:
         raise LabelError(
-            "there is none of the clean speech in the unprocessed signal: are the files a set, "
+            "the unprocessed signal does not contain the clean speech: do the files belong together, "
             "less than 0.5 s apart?"
         )
     unprocessed, processed = (_upright(clean, signal) for signal in (unprocessed, processed))
@@ -98,11 +98,11 @@ def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted
 
 
 def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
-    """Clean and processed alone, (samples,) at 16 kHz -> labels that hold for speech without background.
+    """Clean and processed alone, (samples,) at 16 kHz -> labels of speech without background.
 
-    The unprocessed signal is taken to be the clean one: all that differs is damage to the speech, and N says how
-    loud the clean recording's own background is. For codecs, concealment and rooms that is as good as three
-    signals. Where the pauses came out PAUSES_LOUDER_DB louder, `caution` says what the labels cannot tell.
+    The unprocessed signal is assumed to be the clean one: every difference is distortion of the speech, and N
+    describes how loud the clean recording's own background is. For codecs, concealment and rooms that is as good as
+    three signals. If the pauses are PAUSES_LOUDER_DB louder, `caution` describes the limits of the labels.
     Raises LabelError as `label_three`.
     """
     fitted = fitted or curves()
@@ -136,7 +136,7 @@ def _likeness(one: Samples, other: Samples) -> float:
 def quest(q_db: float, snr_db: float, fitted: Curves, masking_db: float | None = None) -> Quest:
     """Equivalent Q and SNR in dB -> labels within their ranges.
 
-    `masking_db` is the SNR without the pauses, for S-MOS; None where it is the same.
+    `masking_db` is the SNR without the pauses, for S-MOS; None if it is the same.
     """
     masking = np.array(snr_db if masking_db is None else masking_db)
     s = float(speech_mos(np.array(q_db), masking, fitted.speech))

@@ -21,9 +21,9 @@ from mtqnet.errors import CorpusError
 from mtqnet.labels.background import background
 from mtqnet.labels.band import NARROW_RATE, brought_back, narrowed
 from mtqnet.labels.curves import Curves
-from mtqnet.labels.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 from mtqnet.labels.speech import Looks, equivalent_q, look
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
+from research.labeller.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 
 Q_GRID_DB = tuple(float(q) for q in range(-5, round(CLEAN_Q_DB) + 5, 5))
 """dB: where clean talkers are measured."""

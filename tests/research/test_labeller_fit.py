@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import CorpusError
-from mtqnet.labels import fit
 from mtqnet.labels.curves import Curves, curves
-from mtqnet.labels.rated import read_rated
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
+from research.labeller import fit
+from research.labeller.rated import read_rated
 
 Samples = NDArray[np.float32]
 

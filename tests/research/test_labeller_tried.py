@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
-from mtqnet.labels import rated, tried
-from mtqnet.labels.rated import Rated, make
-from mtqnet.labels.tried import RatedCodec
+from research.labeller import rated, tried
 from research.labeller.__main__ import tried_page
+from research.labeller.rated import Rated, make
+from research.labeller.tried import RatedCodec
 
 Samples = NDArray[np.float32]
 

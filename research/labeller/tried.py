@@ -25,13 +25,13 @@ from mtqnet.audio.level import a_weighted_power, active_level, rms_level, to_db
 from mtqnet.audio.mnru import mnru
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import CorpusError, MissingExtraError
-from mtqnet.labels import fit
 from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align, pesq_wb, stoi
-from mtqnet.labels.rated import Agreement, Heard, Rated, agreement, left_out
 from mtqnet.labels.speech import PESQ_WEIGHT, Looks, coherence, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import label_three, label_two, noise_mos, quest, speech_mos
+from research.labeller import fit
+from research.labeller.rated import Agreement, Heard, Rated, agreement, left_out
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
