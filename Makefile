@@ -27,6 +27,7 @@ check: .venv/dev.done  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m research.wording
 
 format: .venv/dev.done
 	$(BIN)/ruff check --fix .

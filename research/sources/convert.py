@@ -171,7 +171,7 @@ def _as_float(container: Any) -> Iterator[Any]:
     import av
 
     resampler = av.AudioResampler(format="fltp")
-    for frame in container.decode(audio=0):  # type: ignore[attr-defined]
+    for frame in container.decode(audio=0):
         yield from resampler.resample(frame)
 
 
