@@ -79,7 +79,7 @@ def test_a_bare_record_gives_a_card_without_what_nobody_measured(write: Callable
     for title in ("Agreement with listeners", "Intervals", "Invariance", "Known failures"):
         assert f"## {title}" not in text
     assert "`toy` has no intervals" in text
-    assert "`toy`: codecs, neural noise reducers and loss concealment were not in its corpus" in text
+    assert "`toy`: codecs, neural noise suppressors and loss concealment were not in its corpus" in text
 
 
 def test_every_file_becomes_a_section(write: Callable[..., str]) -> None:
@@ -90,7 +90,7 @@ def test_every_file_becomes_a_section(write: Callable[..., str]) -> None:
     assert "| level | -45 dBov | 0.12 / 0.46 | 0.20 / 0.30 | 0.20 / 0.30 |" in text
     assert "over 26 recordings" in text
     assert "| `toy` | G-MOS | unseen u7 | room, GTCRN | 1.20 | 3.90 |" in text
-    assert "through 2 kinds of damage: Opus, room" in text
+    assert "through 2 kinds of degradation: Opus, room" in text
     assert "has no intervals" not in text
 
 
@@ -116,7 +116,7 @@ def test_kinds_that_are_poorly_covered_are_named_and_others_not(write: Callable[
 
 def test_teachers_are_named(write: Callable[..., str]) -> None:
     config = {**RECORD["config"], "peers": {"heads": ["distillmos"]}}
-    assert "Other predictors were teachers too, and are no independent comparison: distillmos." in write(
+    assert "Other predictors were teachers too and are not an independent comparison: distillmos." in write(
         {"config": config}
     )
     assert "distilled from `base`" in write({"teacher": {"name": "base", "sha256": "ab"}})
@@ -132,7 +132,7 @@ def test_a_teacher_that_is_no_longer_shipped_is_told(make_model: Callable[..., P
     large = models.find(make_model(**RECORD, name="large"))
     for sha256, told in ((large.sha256, False), ("ab" * 32, True)):
         little = models.find(make_model(**RECORD, name="little", teacher={"name": "large", "sha256": sha256}))
-        assert ("`large` as it is here did not teach `little`" in card.text([large, little], tmp_path)) is told
+        assert ("`little` was distilled from an earlier `large`" in card.text([large, little], tmp_path)) is told
 
 
 def test_a_model_that_was_not_trained_here_is_refused(toy_model: Path, tmp_path: Path) -> None:
