@@ -102,8 +102,7 @@ class SoundType:
 
 
 class SpeechDetector:
-    """Measures blocks of any size in order; the result does not depend on how the signal is divided into
-    blocks."""
+    """Measures blocks of any size in order; the result does not depend on the division into blocks."""
 
     def __init__(self) -> None:
         self._waiting: Samples = np.zeros(0, dtype=np.float32)
@@ -125,8 +124,7 @@ class SpeechDetector:
         self._waiting = waiting[whole:]
 
     def finish(self) -> SoundType:
-        """Return the measurements. The last 2 s are a segment of their own if REST or more would remain
-        otherwise."""
+        """Return the measurements; the last 2 s are a segment of their own if REST or more would remain."""
         self._measure_group()
         if len(self._before) and len(self._waiting) >= REST:
             self._weigh(np.concatenate([self._before, self._waiting])[-SEGMENT:])
@@ -164,8 +162,7 @@ class SpeechDetector:
 
 
 def _centred(segment: Samples) -> tuple[float, Samples]:
-    """Level in dBov of (SEGMENT,), and the segment without its mean; scaled to full scale if powers would
-    overflow."""
+    """Return level in dBov and mean-free segment of (SEGMENT,), scaled to full scale if powers would overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
         centred = segment - segment.mean()
         level = to_db(float(np.einsum("i,i", centred, centred)) / SEGMENT)

@@ -65,7 +65,7 @@ def log_mel(samples: NDArray[np.float32]) -> Matrix:
 
 
 def _to_mel(power: Matrix, out: Matrix) -> None:
-    """(frames, 201) -> (frames, 80)"""
+    """Write the mel power (frames, 80) of a power spectrum (frames, 201) to `out`."""
     whole = len(power) // UNTHREADED_FRAMES * UNTHREADED_FRAMES
     stacked = (-1, UNTHREADED_FRAMES)
     np.matmul(

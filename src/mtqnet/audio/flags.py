@@ -279,8 +279,7 @@ def raised(measurements: Measurements) -> tuple[str, ...]:
 
 
 def of_error(error: Exception) -> tuple[str, ...]:
-    """Return the key of the flag for an error that prevented scoring; empty for errors that are not of the
-    recording."""
+    """Return the flag of an error that prevented scoring; empty for errors unrelated to the recording."""
     return tuple(flag.key for flag in REFUSED if flag.error is not None and isinstance(error, flag.error))
 
 

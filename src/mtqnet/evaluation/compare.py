@@ -1,5 +1,4 @@
-"""Which of several sets of recordings is better: differences per target with intervals, effect sizes and a
-verdict.
+"""Compare sets of recordings: differences per target with intervals, effect sizes and a verdict.
 
 Two sets are compared recording by recording (paired: recordings with the same name, so that differences between
 the recordings of one set do not matter), or set by set (unpaired). SDI is a ratio: its differences are those of

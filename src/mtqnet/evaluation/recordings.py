@@ -272,8 +272,9 @@ def _unique(cells: Cells, rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[s
 
 
 def match(names: Sequence[str], root: Path, files: Sequence[str]) -> list[int | None]:
-    """Index in `files` of each name (a path relative to `root`, or a URL); None if there is none, or more than
-    one.
+    """Return the index in `files` of each name; None if there is none, or more than one.
+
+    A name is a path relative to `root`, or a URL.
 
     First the same file on disk; else the file whose last folders and name agree as far as both have them, whatever
     the suffix: "wb/a.flac" matches "scored/wb/a.wav", and not "fb/a.wav".

@@ -147,8 +147,9 @@ class Mapping:
 
 
 def third_order(rating: Array, score: Array) -> Mapping:
-    """The cubic through (items,) scores and ratings with the least squared error that does not fall between the
-    lowest and the highest score (ITU-T P.1401, 7.3.2). Raises UsageError for fewer than four different scores.
+    """Fit the monotonic cubic with the least squared error to (items,) scores and ratings (ITU-T P.1401, 7.3.2).
+
+    It does not fall between the lowest and the highest score. Raises UsageError for fewer than four different scores.
 
     The plain least-squares cubic if it rises throughout. Else the best of those that do: their slope is a sum of
     parabolas that are not negative in the range, with non-negative weights (any such slope is one, Lukacs), so

@@ -48,10 +48,15 @@ class ScoreModule(nn.Module):
     """
 
     def __init__(self, model: str | os.PathLike[str] = "base", targets: Sequence[str] = ()) -> None:
-        """`model`: name of a shipped model or path of your own. `targets`: keys in the order of the result; default:
-        all.
+        """Load a model with frozen weights.
 
-        Raises ModelError for a model without `.safetensors`, UsageError for a target that the model lacks.
+        Args:
+            model: Name of a shipped model, or path of your own.
+            targets: Keys of the scores in the order of the result; default: all scores of the model.
+
+        Raises:
+            ModelError: The model has no `.safetensors` file.
+            UsageError: The model does not predict one of the targets.
         """
         super().__init__()
         opened = weights.load(model)
@@ -87,7 +92,7 @@ class ScoreModule(nn.Module):
         return self
 
     def _predicted(self, pieces: list[Tensor]) -> Tensor:
-        """(samples_i,) each -> (pieces, targets of the model)"""
+        """Return the predictions (pieces, targets of the model) of windows (samples_i,)."""
         normalised = [peak_normalised(piece) for piece in pieces] if self._peak_normalise else pieces
         views = [
             nn.utils.rnn.pad_sequence([VIEWS[name](piece) for piece in normalised], batch_first=True)

@@ -118,9 +118,9 @@ class Table(ABC):
 
 
 class _LineFeeds:
-    """Stream for csv.writer that ends lines in a line feed.
+    r"""Stream for csv.writer that ends lines in a line feed.
 
-    With lineterminator="\\n" csv.writer would not quote a carriage return within a cell.
+    With lineterminator="\n" csv.writer would not quote a carriage return within a cell.
     """
 
     def __init__(self, stream: TextIO) -> None:
