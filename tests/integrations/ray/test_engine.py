@@ -160,7 +160,7 @@ def test_corpus_of_the_cluster_is_that_of_the_local_build(
     files = {
         path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".time"
     }
-    assert len(files) == 6  # two shards with their rows, the table, the record
+    assert len(files) == 7  # two shards with their rows, the table, the recordings, the record
     for file in files:
         assert (made / file).read_bytes() == (tmp_path / file).read_bytes(), file
     assert {path.suffix for path in made.rglob("*") if path.is_file()} == {*{f.suffix for f in files}, ".time"}
