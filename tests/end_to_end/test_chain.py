@@ -26,12 +26,14 @@ from mtqnet.training.data import RunPaths
 from mtqnet.training.pipeline import Listener
 
 SPEAKERS, NOISES = 30, 24
+SLOW = ("DeepFilterNet", "ConvTasNet", "UlUnas", "LyraV2", "OpusNeural", "NeuralVocoder", "NeuralEnhancer", "Cvsd")
+"""Kinds of processing that take most of the time of a corpus; tests/corpus has their tests"""
 
 CONFIG = Config(
     name="tiny",
     seed=3,
     corpus=CorpusConfig(
-        ("speech",), ("noise",), train=600, validation=100, test=60, unseen=20, seed=5, without=("missing",)
+        ("speech",), ("noise",), train=600, validation=100, test=60, unseen=20, seed=5, without=("missing", *SLOW)
     ),
     encoder=EncoderConfig(layers=(1,), pool=4),
     network=NetworkConfig(

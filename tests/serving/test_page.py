@@ -120,6 +120,7 @@ def test_dropped_files_get_the_scores_of_the_command_line(page: Page, examples: 
     (row,) = csv.DictReader(io.StringIO(run("score", noisy).stdout))
     drop(page, "#score-drop", noisy, clean)
     page.wait_for_selector(".plots .wave")
+    page.get_by_text("Estimates: PESQ, STOI, SDI").click()
     for target in TARGETS:
         gauge = page.locator(f"[data-score={target.key}]")
         assert float(gauge.get_attribute("data-value")) == float(row[target.key])
@@ -141,6 +142,69 @@ def test_dropped_files_get_the_scores_of_the_command_line(page: Page, examples: 
     page.get_by_role("heading", name="1_clean.flac").wait_for()
 
 
+WORST = {"start_s": 6.5, "end_s": 9.9, "g_mos": 2.1}
+VERDICTS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"s_mos": 4.1, "n_mos": 2.2, "g_mos": 2.9, "worst": WORST},
+        "Fair. Background noise is the main problem; the speech is slightly distorted. Worst from 0:06.5 to 0:09.9.",
+    ),
+    (
+        {"s_mos": 3.0, "n_mos": 3.5, "g_mos": 2.4, "worst": None},
+        "Poor. Distortion of the speech is the main problem; the background is slightly noticeable.",
+    ),
+    (
+        {"s_mos": 2.0, "n_mos": 2.4, "g_mos": 1.4, "worst": None},
+        "Bad. Speech and background are similarly degraded: the speech is fairly distorted and the background is "
+        "somewhat intrusive.",
+    ),
+    (
+        {"s_mos": 4.6, "n_mos": 3.6, "g_mos": 4.5, "worst": None},
+        "Excellent. No main problem: the speech is not distorted and the background is slightly noticeable.",
+    ),
+    ({"s_mos": None, "n_mos": None, "g_mos": 3.6, "worst": None}, "Good."),
+]
+"""Scores at and around the thresholds of the rule in verdict.js, and the sentences they lead to"""
+
+
+def test_the_verdict_names_quality_cause_and_worst_segment(page: Page, serving: Server, good_file: Path) -> None:
+    with serving.client() as client:  # the browser does not pass the bytes of an upload on to a route
+        answer = client.post("/v1/score", files={"file": good_file.read_bytes()}, params={"track": True}).json()
+    answers = iter([answer | scores for scores, _ in VERDICTS])
+    page.route("**/v1/score?*", lambda route: route.fulfill(json=next(answers)))
+    for scores, sentence in VERDICTS:
+        page.set_input_files("#score-files", good_file)
+        page.get_by_text(sentence, exact=True).wait_for()
+        assert page.locator(".verdict .value").inner_text() == f"{scores['g_mos']:.2f}"
+        word = page.locator(".verdict .word").inner_text()
+        assert sentence.lower().startswith(f"{word}.")
+
+
+def test_the_list_is_sorted_and_filtered(page: Page, examples: Path) -> None:
+    files = [examples / "1_clean.flac", examples / "2_office_noise.flac", examples / "3_crowd.flac"]
+    with page.expect_response("**/v1/models"):
+        page.reload()
+    page.set_input_files("#score-files", files)
+    page.get_by_text("Scored 3 of 3.").wait_for()
+
+    def listed() -> list[tuple[str, float]]:
+        texts = [entry.split() for entry in page.locator("#recordings li:visible").all_inner_texts()]
+        return [(name, float(score)) for score, name in texts]
+
+    worst = listed()
+    scores = [score for _, score in worst]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[-1]
+    mean = page.locator("#mean")
+    assert float(re.search(r"\d\.\d\d", mean.inner_text())[0]) == pytest.approx(sum(scores) / 3, abs=0.011)  # type: ignore[index]
+    page.get_by_label("Order").select_option("added")
+    assert [name for name, _ in listed()] == [file.name for file in files]
+    page.get_by_label("Name contains").first.fill("CROWD")
+    assert [name for name, _ in listed()] == ["3_crowd.flac"]
+    assert "of 1 recording" in mean.inner_text()
+    page.get_by_label("Name contains").first.fill("nowhere")
+    assert listed() == []
+
+
 def test_scrubbing_playing_and_the_worst_stretch(page: Page, examples: Path, tmp_path: Path) -> None:
     clean, rate = sf.read(examples / "1_clean.flac", dtype="float32")
     noisy, _ = sf.read(examples / "3_crowd.flac", dtype="float32")
@@ -152,8 +216,17 @@ def test_scrubbing_playing_and_the_worst_stretch(page: Page, examples: Path, tmp
     page.locator(".plots").click(position={"x": box["width"] / 2, "y": 20})
     half = float(slider.get_attribute("max")) / 2
     assert float(slider.input_value()) == pytest.approx(half, abs=0.2)
+    labels = page.locator(".axis span").all_inner_texts()
+    assert labels[0] == "0:00"
+    assert len(labels) >= 5
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 20)
+    values = page.locator(".values").inner_text()
+    assert re.match(r"At 0:(\d+\.\d): S-MOS \d\.\d\d, N-MOS \d\.\d\d, G-MOS", values), values
+    assert float(values[5:9]) == pytest.approx(1.5 * half, abs=0.2)
+    page.mouse.move(0, 0)
     slider.focus()
     page.keyboard.press("ArrowRight")
+    assert "G-MOS" in slider.get_attribute("aria-valuetext"), "the values can be read without a pointer"
     assert float(slider.input_value()) == pytest.approx(half + 0.1, abs=0.11)
     head = page.locator(".playhead").bounding_box()
     assert head["x"] == pytest.approx(box["x"] + box["width"] / 2, abs=box["width"] / 50)
@@ -263,7 +336,7 @@ def test_history_and_its_filters(page: Page, serving: Server, examples: Path) ->
     assert "b>.flac" in page.locator("#rows tbody tr").last.inner_text(), "names are text, not markup"
     assert "3 scores" in page.locator("#trend canvas.trend").get_attribute("aria-label")
     accessible(page, "history")
-    page.get_by_label("Name contains").fill("second")
+    page.get_by_label("Name contains").last.fill("second")
     page.get_by_role("button", name="Show").click()
     page.get_by_text("1 row.", exact=True).wait_for()
 

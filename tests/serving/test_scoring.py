@@ -181,3 +181,38 @@ def test_there_are_no_other_methods_and_paths(client: httpx.Client) -> None:
     problem(client.get("/v1/score"), 405, "method_not_allowed")
     problem(client.get("/v1/nothing"), 404, "not_found")
     problem(client.get("/..%2f..%2fsettings.py"), 404, "not_found")
+
+
+def test_channels_are_scored_as_mix_each_or_by_number(client: httpx.Client, examples: Path) -> None:
+    clean, rate = sf.read(examples / "1_clean.flac", dtype="int16")
+    noisy, _ = sf.read(examples / "3_crowd.flac", dtype="int16")
+    length = min(len(clean), len(noisy))
+    parties = [clean[:length], np.roll(noisy[:length], length // 2)]  # not at the same time
+
+    def asked(samples: NDArray[np.int16], channels: str | None = None) -> httpx.Response:
+        stored = io.BytesIO()
+        sf.write(stored, samples, rate, format="WAV")
+        params = {"name": "call.wav"} | ({"channels": channels} if channels else {})
+        return client.post("/v1/score", content=stored.getvalue(), params=params)
+
+    alone = [asked(samples).json() for samples in parties]
+    call = np.stack(parties, axis=1)
+    each = asked(call, "each").json()
+    assert each["file"] == "call.wav"
+    assert [row["channel"] for row in each["rows"]] == [1, 2]
+    assert [[row[key] for key in KEYS] for row in each["rows"]] == [[row[key] for key in KEYS] for row in alone]
+    assert asked(call, "2").json()["g_mos"] == alone[1]["g_mos"]
+    mix = asked(call).json()
+    assert mix == asked(call, "mix").json() | {"id": mix["id"]}
+    assert mix["channel"] is None
+    assert "channels_differ" in mix["flags"]
+    names = [row["file"] for row in client.get("/v1/history", params={"limit": 4}).json()["rows"]]
+    assert names == ["call.wav", "call.wav", "call.wav (channel 2)", "call.wav (channel 2)"]
+
+    half = asked(np.stack([parties[0], 0 * parties[0]], axis=1), "each").json()["rows"]
+    assert half[0]["error"] is None
+    assert "silent" in half[1]["flags"]
+    assert half[1]["g_mos"] is None
+    problem(asked(0 * call, "each"), 422, "silent")
+    problem(asked(call, "3"), 422, "no_channel")
+    problem(asked(call, "left"), 422, "invalid")

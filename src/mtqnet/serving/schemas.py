@@ -81,7 +81,8 @@ class _ScoreAnswer(_Scored):
 
     id: int | None = Field(description="Its row in the history; null where there is no history.")
     file: str
-    duration_s: float
+    channel: int | None = Field(description="Number of the channel, from 1; null for the mean of all channels.")
+    duration_s: float | None = Field(description="Null if the recording was not decoded; see `error`.")
     model: str
     model_sha256: str
     version: str = Field(description="Of the package mtqnet.")
@@ -90,9 +91,17 @@ class _ScoreAnswer(_Scored):
     windows: list[Window] = Field(description="Windows of up to 10 s; empty unless requested.")  # type: ignore[valid-type]
     track: Track | None = Field(description="Null unless requested.")
     worst: Stretch | None = Field(description="Null if no segment is clearly worse, or without track.")
+    error: str | None = Field(description="Why a channel was not scored; null for a scored one.")
 
 
 ScoreAnswer = _scores(_ScoreAnswer, "ScoreAnswer")
+
+
+class ChannelsAnswer(Model):
+    """The scores of every channel of a recording (`channels=each`)."""
+
+    file: str
+    rows: list[ScoreAnswer] = Field(description="One per channel, in order.")  # type: ignore[valid-type]
 
 
 class _ComparedFile(_Scored):

@@ -14,8 +14,9 @@ from pathlib import Path
 import soundfile as sf
 
 from mtqnet.audio import decoding, reading
+from mtqnet.audio.reading import Channels
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
-from mtqnet.errors import AudioError, MtqnetError
+from mtqnet.errors import AudioError, MtqnetError, UsageError
 from mtqnet.evaluation import plots
 from mtqnet.evaluation.plots import Stretch, worst_stretch
 from mtqnet.scoring.batch import Job
@@ -33,6 +34,10 @@ BYTES_A_SAMPLE = 4
 
 class TooLongError(Exception):
     """The recording exceeds the limits of the service."""
+
+
+class NoChannelError(Exception):
+    """The recording has no such channel."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Scored:
-    """A recording's row, with a track that is short enough to send."""
+    """Scores of a recording or of one of its channels, with a track that is short enough to send."""
 
     scores: Scores
     worst: Stretch | None
@@ -88,13 +93,38 @@ def ready() -> bool:
     return True
 
 
-def score(upload: Upload, model: str, limits: Limits, track: bool = False) -> Scored:
-    """Return the row of a recording, with its `track` if requested. Raises TooLongError."""
-    scores = _scores(upload, model, limits)
+def score(
+    upload: Upload, model: str, limits: Limits, track: bool = False, channels: Channels = "mix"
+) -> list[Scored]:
+    """Score a recording.
+
+    Args:
+        upload: The recording.
+        model: Path of the model.
+        limits: Limits of the service.
+        track: Whether scores over time are computed.
+        channels: As for `Predictor.score`.
+
+    Returns:
+        One entry, or for "each" one per channel.
+
+    Raises:
+        TooLongError: The recording exceeds the limits.
+        NoChannelError: The recording has no such channel.
+    """
+    _within(upload.path, limits)
+    rows = predictor(model).score_job(Job(Path(upload.path)), channels)
+    if isinstance(rows[0].exception, UsageError):
+        raise NoChannelError(str(rows[0].exception))
+    return [_scored(replace(row, file=upload.name, exception=None), upload, model, track) for row in rows]
+
+
+def _scored(scores: Scores, upload: Upload, model: str, track: bool) -> Scored:
     if not track or scores.error is not None:
         return Scored(replace(scores, track=None), None)
     if scores.duration_s is not None and scores.duration_s <= PLAYABLE_MAX_S:
-        scores = with_local_track(predictor(model), reading.read(upload.path).samples, scores)
+        samples = reading.read(upload.path, scores.channel).samples
+        scores = with_local_track(predictor(model), samples, scores)
     if scores.track is None:
         return Scored(scores, None)
     return Scored(replace(scores, track=plots.thinned(scores.track)), worst_stretch(scores.track))

@@ -27,6 +27,16 @@ export function clock(seconds) {
   return `${Math.floor(tenths / 600)}:${String(Math.floor((tenths % 600) / 10)).padStart(2, "0")}.${tenths % 10}`;
 }
 
+/** Steps between labels of a time axis, in seconds. */
+const TIME_STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+
+/** Times of at most `most` labels from 0 to `seconds`. @param {number} seconds @param {number} most */
+export function timeTicks(seconds, most) {
+  const step = TIME_STEPS.find((one) => seconds / one < most) ?? 14_400;
+  return Array.from({ length: Math.floor(seconds / step + 1e-9) + 1 }, (_, place) => ({
+    at: place * step, text: step < 1 ? clock(place * step) : clock(place * step).slice(0, -2) }));
+}
+
 /**
  * Files from an input and from drops.
  * @param {HTMLElement} zone @param {HTMLInputElement} input @param {(files: File[]) => void} take

@@ -1,5 +1,5 @@
 // @ts-check
-/** Six gauges: value, interval, and what it means. */
+/** Gauges of scores: value, interval, and what it means. */
 import { element } from "./dom.js";
 import { digits, grade, sentence, share, short } from "./words.js";
 
@@ -11,11 +11,17 @@ export function show(place, targets, row) {
 }
 
 /** @param {Target} target @param {Record<string, any>} row */
-function gauge(target, row) {
+export function range(target, row) {
+  const interval = row.intervals?.[target.key];
+  return interval ? `90 % interval ${digits(target, interval.low)} to ${digits(target, interval.high)}` : "";
+}
+
+/** A bar for a score and its interval. @param {Target} target @param {Record<string, any>} row */
+export function meter(target, row) {
   const value = row[target.key];
   const interval = row.intervals?.[target.key];
   const told = `${digits(target, value)}, on a scale of ${target.low} to ${target.high}`;
-  const between = interval ? `9 of 10 lie between ${digits(target, interval.low)} and ${digits(target, interval.high)}` : "";
+  const between = range(target, row);
   const fill = element("div", { className: "fill" });
   fill.style.width = `${100 * share(target, value)}%`;
   const bar = element("div", {
@@ -28,11 +34,18 @@ function gauge(target, row) {
     span.style.right = `${100 * (1 - share(target, interval.high))}%`;
     bar.append(span);
   }
+  return bar;
+}
+
+/** @param {Target} target @param {Record<string, any>} row */
+function gauge(target, row) {
+  const value = row[target.key];
+  const between = range(target, row);
   return element("section", { className: "gauge", "data-score": target.key, "data-value": value, "aria-label": target.name },
     element("div", { className: "head" },
       element("h3", { textContent: target.name }),
       element("span", { className: `value ${grade(target, value)}`, textContent: digits(target, value) })),
-    bar,
+    meter(target, row),
     element("div", { className: "ends", "aria-hidden": "true" },
       element("span", { textContent: String(target.low) }),
       element("span", { textContent: target.higher_is_better ? "more is better" : "less is better" }),

@@ -1,10 +1,13 @@
 // @ts-check
 /** A recording to see and hear: play, scrub, and a playhead over the pictures. */
-import { clock, element } from "./dom.js";
+import { clock, element, timeTicks } from "./dom.js";
 import * as plots from "./plots.js";
+import { digits, short } from "./words.js";
 
 /** @typedef {import("./api.js").Target} Target */
 /** @typedef {import("./sound.js").Sound} Sound */
+
+const LABEL_PX = 64; // width of a label of the time axis and its distance to the next
 
 export class Player {
   /**
@@ -17,6 +20,7 @@ export class Player {
     this.audio = new Audio(sound.url);
     this.audio.preload = "auto";
     this.stopAt = Infinity;
+    this.pointed = /** @type {number | null} */ (null); // seconds at the pointer
     this.button = element("button", { type: "button", className: "main", textContent: "Play" });
     this.slider = element("input", { type: "range", min: 0, max: sound.seconds.toFixed(2), step: 0.1, value: 0, "aria-label": `Position in ${name}` });
     this.time = element("span", { className: "time" });
@@ -25,8 +29,11 @@ export class Player {
     this.spectrum = canvas("spectrum", `Spectrogram of ${name}, up to 8 kHz`);
     this.plots = element("div", { className: "plots" }, this.wave, this.spectrum);
     if (scored) this.addLines(scored);
-    this.plots.append(this.head);
-    this.root = element("div", {}, element("div", { className: "player" }, this.button, this.slider, this.time), this.plots);
+    this.axis = element("div", { className: "axis", "aria-hidden": "true" });
+    this.cursor = element("div", { className: "cursor", hidden: true });
+    this.plots.append(this.axis, this.head, this.cursor);
+    this.values = element("p", { className: "values" });
+    this.root = element("div", {}, element("div", { className: "player" }, this.button, this.slider, this.time), this.plots, this.values);
     this.listen();
     this.show();
     this.observer = new ResizeObserver(() => this.draw());
@@ -56,6 +63,13 @@ export class Player {
     if (!this.plots.clientWidth) return;
     plots.waveform(this.wave, this.sound.samples);
     plots.spectrogram(this.spectrum, this.sound.samples);
+    const width = this.plots.clientWidth;
+    const fits = (/** @type {{at: number}} */ tick) => width * (1 - tick.at / this.sound.seconds) > LABEL_PX / 2;
+    this.axis.replaceChildren(...timeTicks(this.sound.seconds, width / LABEL_PX).filter(fits).map(({ at, text }) => {
+      const tick = element("span", { textContent: text });
+      tick.style.left = `${(100 * at) / this.sound.seconds}%`;
+      return tick;
+    }));
     const track = this.scored?.row.track;
     if (!track || !this.groups) return;
     const series = this.groups.map((group) => group.map((target) => ({ target, times: track.times_s, values: track.values[target.key] })));
@@ -67,16 +81,23 @@ export class Player {
   listen() {
     this.button.addEventListener("click", () => (this.audio.paused ? this.play() : this.audio.pause()));
     this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
-    const scrub = (/** @type {PointerEvent} */ event) => {
+    const time = (/** @type {PointerEvent} */ event) => {
       const box = this.plots.getBoundingClientRect();
-      this.seek((this.sound.seconds * (event.clientX - box.left)) / box.width);
+      return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * this.sound.seconds;
     };
+    const scrub = (/** @type {PointerEvent} */ event) => this.seek(time(event));
     this.plots.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
       this.plots.setPointerCapture(event.pointerId);
       scrub(event);
     });
     this.plots.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
       if (this.plots.hasPointerCapture(event.pointerId)) scrub(event);
+      this.pointed = time(event);
+      this.show();
+    });
+    this.plots.addEventListener("pointerleave", () => {
+      this.pointed = null;
+      this.show();
     });
     for (const name of ["play", "pause", "ended"])
       this.audio.addEventListener(name, () => {
@@ -110,8 +131,25 @@ export class Player {
     const at = this.audio.currentTime;
     this.head.style.left = `${(100 * at) / this.sound.seconds}%`;
     this.slider.value = String(at);
-    this.slider.setAttribute("aria-valuetext", `${at.toFixed(1)} of ${this.sound.seconds.toFixed(1)} seconds`);
+    const scores = this.scoresAt(at);
+    this.slider.setAttribute("aria-valuetext", `${at.toFixed(1)} of ${this.sound.seconds.toFixed(1)} seconds${scores && `; ${scores}`}`);
     this.time.textContent = `${clock(at)} / ${clock(this.sound.seconds)}`;
+    this.cursor.hidden = this.pointed === null;
+    this.cursor.style.left = `${(100 * (this.pointed ?? 0)) / this.sound.seconds}%`;
+    const looked = this.pointed ?? at;
+    const values = this.scoresAt(looked);
+    this.values.textContent = values && `At ${clock(looked)}: ${values}`;
+  }
+
+  /** The scores over time at the value next to a time; empty without scores. @param {number} seconds */
+  scoresAt(seconds) {
+    const track = this.scored?.row.track;
+    if (!track?.times_s.length) return "";
+    const distance = (/** @type {number} */ place) => Math.abs(track.times_s[place] - seconds);
+    let place = 0;
+    for (let one = 1; one < track.times_s.length; one += 1) if (distance(one) < distance(place)) place = one;
+    const targets = this.scored?.targets.filter((target) => track.values[target.key]) ?? [];
+    return targets.map((target) => `${short(target)} ${digits(target, track.values[target.key][place])}`).join(", ");
   }
 
   close() {

@@ -7,6 +7,7 @@ import { legend } from "./plots.js";
 import { Player } from "./player.js";
 import * as sound from "./sound.js";
 import * as tables from "./tables.js";
+import * as verdict from "./verdict.js";
 import { digits, grade, short } from "./words.js";
 
 /** @typedef {{file: File, row: Record<string, any> | null, problem: string, button: HTMLButtonElement}} Item */
@@ -21,8 +22,10 @@ let recorded = 0;
 /** @param {{targets: api.Target[], flags: api.Flag[], limits: any}} about @param {() => string} model */
 export function start(about, model) {
   takesFiles(byId("score-drop"), byId("score-files"), (files) => take(files, about, model));
+  byId("sort").addEventListener("change", arrange);
+  byId("filter").addEventListener("input", arrange);
   byId("score-limits").textContent =
-    `WAV, FLAC, MP3, Ogg, AIFF and more; up to ${about.limits.max_body_mb} MB and ${clock(about.limits.max_duration_s)} each.`;
+    `WAV, FLAC, MP3, Ogg, AIFF and more; up to ${about.limits.max_body_mb} MB and ${Number((about.limits.max_duration_s / 60).toFixed(1))} minutes each.`;
   const button = byId("record");
   /** @type {{stop: () => Promise<void>, rate: number} | null} */
   let listening = null;
@@ -65,6 +68,7 @@ async function take(files, about, model) {
     label(item, about);
     if (done === 1 || shown === null) await show(item, about);
   }
+  arrange();
   const failed = added.filter((item) => item.problem).length;
   if (added.length)
     say(byId("score-status"), `Scored ${added.length - failed} of ${added.length}${failed ? `; ${failed} could not be scored.` : "."}`);
@@ -78,6 +82,24 @@ function add(file, about) {
   byId("recordings").append(element("li", {}, button));
   items.push(item);
   return item;
+}
+
+/** Sort and filter the list; show the mean. The list is sorted when all files are scored, not while it is used. */
+function arrange() {
+  const part = byId("filter").value.trim().toLowerCase();
+  const score = (/** @type {Item} */ item) => item.row?.g_mos ?? Infinity; // files without a score come last
+  const sorted = byId("sort").value === "worst" ? [...items].sort((a, b) => (score(a) === score(b) ? 0 : score(a) - score(b))) : items;
+  const focused = document.activeElement;
+  for (const item of sorted) {
+    const entry = /** @type {HTMLElement} */ (item.button.parentElement);
+    entry.hidden = !item.file.name.toLowerCase().includes(part);
+    byId("recordings").append(entry);
+  }
+  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true }); // moving an element takes its focus away
+  const listed = items.filter((item) => !item.button.parentElement?.hidden);
+  const scores = listed.map(score).filter(Number.isFinite);
+  const mean = scores.reduce((sum, value) => sum + value, 0) / scores.length;
+  say(byId("mean"), scores.length ? `Mean G-MOS ${mean.toFixed(2)} of ${scores.length} recording${scores.length === 1 ? "" : "s"}` : "No scored recording in this list.");
 }
 
 /** @param {Item} item @param {any} about */
@@ -104,10 +126,15 @@ async function show(item, about) {
     return;
   }
   const row = item.row;
-  const cells = element("div", { className: "gauges" });
-  gauges.show(cells, about.targets, row);
+  const overall = about.targets.find((/** @type {api.Target} */ target) => target.key === "g_mos");
+  const notes = flags(row, about.flags);
+  const top = row.g_mos == null ? notes : verdict.show(overall, row, notes);
+  const pair = gaugesOf(about, row, ["s_mos", "n_mos"]);
+  pair.classList.add("two");
+  const more = element("details", { className: "estimates" }, element("summary", { textContent: "Estimates: PESQ, STOI, SDI" }),
+    gaugesOf(about, row, ["pesq_est", "stoi_est", "sdi_est"]));
   const stage = element("div", {}, element("p", { textContent: "Drawing…" }));
-  place.replaceChildren(title, flags(row, about.flags), cells, stage, actions(item));
+  place.replaceChildren(title, top, pair, more, stage, actions(item));
   try {
     const heard = await sound.open(item.file);
     if (shown !== item) return;
@@ -119,10 +146,17 @@ async function show(item, about) {
   }
 }
 
+/** @param {any} about @param {Record<string, any>} row @param {string[]} keys */
+function gaugesOf(about, row, keys) {
+  const place = element("div", { className: "gauges" });
+  gauges.show(place, about.targets.filter((/** @type {api.Target} */ target) => keys.includes(target.key)), row);
+  return place;
+}
+
 /** @param {Record<string, any>} row @param {api.Flag[]} known */
 function flags(row, known) {
   const told = known.filter((flag) => row.flags.includes(flag.key));
-  if (!told.length) return element("p", { className: "good", textContent: "No problems detected in this recording." });
+  if (!told.length) return element("p", { className: "good", textContent: "No flags: these scores need no special care." });
   return element("div", {},
     element("p", { className: row.level === "ok" ? "" : "fair", textContent: row.level === "ok" ? "Information:" : "Interpret these scores with care:" }),
     element("ul", { className: "flags" }, ...told.map((flag) => element("li", {}, element("strong", { textContent: flag.key }), `: ${flag.summary}. ${flag.advice}`))));

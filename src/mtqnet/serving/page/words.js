@@ -17,10 +17,13 @@ const STEPS = {
   pesq_est: { start: "Estimated quality compared with the clean reference:", steps: ["bad", "poor", "fair", "good", "excellent"] },
 };
 
+/** The word of ITU-T P.835 or P.800 for a score of five steps. @param {string} key @param {number} value */
+export const step = (key, value) => STEPS[key].steps[Math.min(5, Math.max(1, Math.round(value))) - 1];
+
 /** A sentence for a score. @param {Target} target @param {number} value */
 export function sentence(target, value) {
   const words = STEPS[target.key];
-  if (words) return `${words.start} ${words.steps[Math.min(5, Math.max(1, Math.round(value))) - 1]}.`;
+  if (words) return `${words.start} ${step(target.key, value)}.`;
   if (target.key === "stoi_est") return `Intelligibility ${Math.round(100 * value)} of 100: ${value >= 0.9 ? "words are understood with ease" : value >= 0.75 ? "most words are understood" : "words are lost"}.`;
   return `Energy of distortion and noise: ${percent(value)} of the clean speech; lower is better.`;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,6 +11,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from mtqnet.evaluation.plots import Stretch
+from mtqnet.scoring.batch import parse_channels
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.serving import schemas, uploads, worker
 from mtqnet.serving.history.store import Entry
@@ -35,6 +37,12 @@ class RecordingQuery(schemas.Model):
 class ScoreQuery(RecordingQuery):
     windows: bool = Field(False, description="Also return the scores of each window of up to 10 s.")
     track: bool = Field(False, description="Also return scores over time and the worst segment.")
+    channels: str = Field(
+        "mix",
+        pattern=r"^(mix|each|[1-9][0-9]{0,2})$",
+        description="mix: score the mean of the channels. each: score every channel; the answer has one row per "
+        "channel. N: score channel N, counted from 1.",
+    )
     source: Label = Field("", description="Label for the history, for example the device.")
     keep_audio: bool = Field(False, description="Store the recording in the history, if the server allows it.")
 
@@ -45,23 +53,39 @@ class PictureQuery(RecordingQuery):
 
 @router.post(
     "/score",
-    response_model=schemas.ScoreAnswer,
+    response_model=schemas.ScoreAnswer | schemas.ChannelsAnswer,
     responses=problems(*BODY),
     openapi_extra=upload(("file",), raw=True),
 )
 async def score(request: Request, service: ServiceOf, query: Annotated[ScoreQuery, Query()]) -> dict[str, Any]:
-    """Score a recording: the part `file` of a form, or the body itself."""
+    """Score a recording: the part `file` of a form, or the body itself.
+
+    With `channels=each` the answer is a ChannelsAnswer with a row per channel. Its status is 422 if no channel can be
+    scored. `keep_audio` stores the recording with the row of the first channel.
+    """
     record = service.model(query.model)
     if query.keep_audio and not (service.settings.keep_audio and service.history):
         raise ProblemError(422, "keeps_no_audio", "this server does not store recordings: omit keep_audio")
     with Desk(service.folder) as desk:
         sent = await uploads.one(request, desk, query.name)
-        scored = await service.files.run(worker.score, sent, str(record.path), service.limits, query.track)
+        channels = parse_channels(query.channels)
+        try:
+            rows = await service.files.run(
+                worker.score, sent, str(record.path), service.limits, query.track, channels
+            )
+        except worker.NoChannelError as error:
+            raise ProblemError(422, "no_channel", str(error)) from error
         audio = await run_in_threadpool(sent.path.read_bytes) if query.keep_audio else None
-    row_id = await _remember(service, Entry(scored.scores, "file", query.source, audio))
-    if scored.scores.error is not None:
-        raise not_scored(scored.scores, row_id)
-    return _answer(scored, row_id, query)
+    ids = [
+        await _remember(service, Entry(_named(one.scores), "file", query.source, None if number else audio))
+        for number, one in enumerate(rows)
+    ]
+    if all(one.scores.error is not None for one in rows):
+        raise not_scored(rows[0].scores, ids[0])
+    answers = [_answer(one, row_id, query) for one, row_id in zip(rows, ids, strict=True)]
+    if channels == "each":
+        return {"file": rows[0].scores.file, "rows": answers}
+    return answers[0]
 
 
 @router.post(
@@ -129,6 +153,11 @@ async def playable(request: Request, service: ServiceOf, query: Annotated[Record
         return Response(await run_in_threadpool(flac.read_bytes), media_type=FLAC)
 
 
+def _named(scores: Scores) -> Scores:
+    """Add the channel to the name: the history has no column for it."""
+    return replace(scores, file=f"{scores.file} (channel {scores.channel})") if scores.channel else scores
+
+
 async def _remember(service: Service, entry: Entry) -> int | None:
     service.metrics.scored(entry.scores, entry.kind)
     return await service.remember(entry)
@@ -136,7 +165,6 @@ async def _remember(service: Service, entry: Entry) -> int | None:
 
 def _answer(scored: worker.Scored, row_id: int | None, query: ScoreQuery) -> dict[str, Any]:
     scores, worst = scored.scores, scored.worst
-    assert scores.duration_s is not None
     windows = [
         schemas.scored_fields(one)
         | {"start_s": round(one.start_s, 3), "end_s": round(one.end_s, 3), "weight": round(one.weight, 6)}
@@ -144,11 +172,13 @@ def _answer(scored: worker.Scored, row_id: int | None, query: ScoreQuery) -> dic
         if query.windows
     ]
     return schemas.scored_fields(scores) | {
-        "id": row_id, "file": scores.file, "duration_s": round(scores.duration_s, 3), "model": scores.model,
+        "id": row_id, "file": scores.file, "channel": scores.channel,
+        "duration_s": scores.duration_s and round(scores.duration_s, 3), "model": scores.model,
         "model_sha256": scores.model_sha256, "version": scores.version, "flags": list(scores.flags),
         "level": scores.level, "windows": windows,
         "track": _track(scores.track) if scores.track is not None else None,
         "worst": _stretch(worst) if worst is not None else None,
+        "error": scores.error,
     }  # fmt: skip
 
 
