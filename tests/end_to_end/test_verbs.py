@@ -116,7 +116,16 @@ def test_the_card_tells_the_figures_of_the_record_and_of_the_rated_sets(tmp_path
         writer.writerow(["p835_csp835_refconditions", "s_mos", 78, 0, 0.87654, 0.8, 0.98, 0.97, 0.4])
         writer.writerow(["mushra_neural_codec", "g_mos", 64, 0, 0.3, 0.2, 0.5, 0.4, ""])
     card = tmp_path / "CARD.md"
-    command = [sys.executable, "-m", "research.model_card", "base", "--results", str(tmp_path), "--output", str(card)]
+    command = [
+        sys.executable,
+        "-m",
+        "research.model_card",
+        "base",
+        "--results",
+        str(tmp_path),
+        "--output",
+        str(card),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     text = card.read_text()
