@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,35 +20,9 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from research.robustness.soak import RECORDINGS, tree
+from research.robustness.soak import RECORDINGS, start, tree
 
 CLIENTS = 12
-
-
-def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start the service; return the process and its address."""
-    command = [
-        sys.executable,
-        "-m",
-        "mtqnet",
-        "serve",
-        "--port",
-        "0",
-        "--database",
-        f"sqlite:///{folder / 'h.sqlite'}",
-    ]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(folder)},
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "http://" in line and "warning" not in line:
-            return process, line.split()[-1]
-    raise SystemExit("the service did not start")
 
 
 async def client(url: str, number: int, until: float, saved: dict[int, str], answers: Counter[str]) -> None:

@@ -50,9 +50,8 @@ class Sample:
     processes: int
 
 
-@contextmanager
-def service(folder: Path) -> Iterator[tuple[str, int]]:
-    """Start `mtqnet serve`; yield its address and process id."""
+def start(folder: Path) -> tuple[Popen[str], str]:
+    """Start `mtqnet serve` with its history and temporary files in `folder`; return the process and its address."""
     command = [
         sys.executable,
         "-m",
@@ -65,11 +64,16 @@ def service(folder: Path) -> Iterator[tuple[str, int]]:
     ]
     process = Popen(command, stderr=PIPE, text=True, env=os.environ | {"TMPDIR": str(folder)})
     assert process.stderr is not None
-    address = ""
     for line in process.stderr:
         if "http://" in line and "warning" not in line:
-            address = line.split()[-1]
-            break
+            return process, line.split()[-1]
+    raise SystemExit("the service did not start")
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run the service; yield its address and process id."""
+    process, address = start(folder)
     try:
         yield address, process.pid
     finally:
