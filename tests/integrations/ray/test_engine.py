@@ -36,7 +36,7 @@ CLIPS = {"train": 3, "validation": 0, "test": 2, "unseen": 0}
 SEED = 4
 ADDRESS = "s3://bucket/calls/"
 HERE = Path(__file__).parent
-BENCHMARKS = HERE.parents[1] / "benchmarks"
+BENCHMARKS = HERE.parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def ran(
     folders = {name: [str(path) for path in getattr(sources, name)] for name in ("speech", "noise", "rooms")}
     (folder / "corpus.json").write_text(json.dumps({**folders, "clips": CLIPS, "seed": SEED}))
     paths = os.pathsep.join(
-        [str(HERE), str(HERE.parents[1] / "src"), str(BENCHMARKS), os.environ.get("PYTHONPATH", "")]
+        [str(HERE), str(HERE.parents[2] / "src"), str(BENCHMARKS), os.environ.get("PYTHONPATH", "")]
     )
     done = subprocess.run(
         [sys.executable, str(HERE / "scenario.py"), str(folder), str(toy_model)],

@@ -257,7 +257,7 @@ def test_command_prints_before_and_after_and_its_exit_code_tells_whether_it_wrot
     assert done.returncode in (0, 3), done.stderr
     assert "Held out: before -> after" in done.stdout and "Scores without ratings: change" in done.stdout
     assert "whose talker is t2" in done.stdout and "Intervals: " in done.stdout
-    assert "1 of 24 recordings have no score" in done.stderr
+    assert "1 of 25 recordings have no score" in done.stderr
     assert done.returncode == (0 if (tmp_path / "my/my.onnx").exists() else 3)
 
 
