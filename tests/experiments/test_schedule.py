@@ -15,7 +15,7 @@ from research.experiments import arms, schedule
 from research.experiments.arms import Lab
 from research.experiments.study import Arm, Study, Table
 
-PEERS = {"heads": ["distillmos", "dnsmos_p808"], "consensus": ["distillmos"], "clips": 6}
+PEERS = {"heads": ["distillmos", "dnsmos_p808"], "clips": 6}
 ARM = Arm("taught by peers", labelled=0, objective="pseudo", change={"transfer": True, "existing_models": PEERS})
 TABLE = Table("taught", "Taught", "Does it help?", "taught", {"taught": ARM})
 

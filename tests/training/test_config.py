@@ -107,8 +107,6 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_unknown_existing_models_are_refused() -> None:
     with pytest.raises(UsageError, match="nisqa"):
         ExistingModelsConfig(heads=("nisqa",))
-    with pytest.raises(UsageError, match="dnsmos_p808"):
-        ExistingModelsConfig(heads=("distillmos",), consensus=("dnsmos_p808",))
 
 
 def test_decay_of_one_is_refused() -> None:

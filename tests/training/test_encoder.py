@@ -106,7 +106,7 @@ def test_frames_of_speech_and_noise_differ(encoder: SpeechEncoder, voice: Callab
 def test_whisper_layers_equal_those_of_transformers(voice: Callable[..., Samples]) -> None:
     """The whole 30 s window, where the other implementation can run: stem and first two layers."""
     weights, heads = _whisper_weights()
-    ours = WhisperEncoder(weights, heads, (0, 1, 2), 1).eval()
+    ours = WhisperEncoder(weights, heads, EncoderConfig(layers=(0, 1, 2), pool=1)).eval()
     config = transformers.WhisperConfig(
         d_model=384, encoder_layers=2, encoder_attention_heads=6, encoder_ffn_dim=1536, decoder_layers=1
     )
@@ -189,7 +189,9 @@ def test_converter_copies_the_weights_of_a_ctranslate2_file() -> None:
         content += array.tobytes()
     state = convert_whisper.state_dict(convert_whisper.read_ctranslate2(content), layers=1)
     names = set(
-        WhisperEncoder({k: torch.from_numpy(v) for k, v in _padded(state).items()}, 2, (1,), 1).state_dict()
+        WhisperEncoder(
+            {k: torch.from_numpy(v) for k, v in _padded(state).items()}, 2, EncoderConfig(layers=(1,), pool=1)
+        ).state_dict()
     )
     assert set(state) == names | {"positions"}
     np.testing.assert_array_equal(state["blocks.0.widen.weight"], arrays["encoder/layer_0/ffn/linear_0/weight"])
@@ -226,3 +228,29 @@ def test_missing_file_of_tuned_weights_is_named(tmp_path: Path) -> None:
         stored_weights(config)
     with pytest.raises(ModelError, match=r"gone\.safetensors"):
         _ = FrontEnd(("logmel",), False, config).key
+
+
+@pytest.mark.parametrize("attention_frames", [0, 3])
+def test_frames_merged_before_the_layers_do_not_depend_on_padding(attention_frames: int) -> None:
+    encoder = tiny.little_encoder(4, pool_first=True, attention_frames=attention_frames)
+    feature = torch.from_numpy(np.random.default_rng(0).normal(-4, 1, (2, 161, 80)).astype(np.float32))
+    samples = torch.tensor([161 * 160, 93 * 160])
+    with torch.inference_mode():
+        frames, counts = encoder(feature, samples)
+        alone, count = encoder(feature[1:, :93], samples[1:])
+    assert counts.tolist() == [21, 12] and count.tolist() == [12]
+    torch.testing.assert_close(frames[1, :12], alone[0])
+
+
+def test_limited_attention_keeps_distant_frames_apart() -> None:
+    encoder = tiny.little_encoder(4, pool_first=True, attention_frames=3)
+    feature = torch.from_numpy(np.random.default_rng(0).normal(-4, 1, (1, 320, 80)).astype(np.float32))
+    feature[0, 0, 0] = 4.0  # the loudest band, which normalises both clips
+    changed = feature.clone()
+    changed[:, 160:] -= 1.0
+    samples = torch.tensor([320 * 160])
+    with torch.inference_mode():
+        one, two = (encoder(view, samples)[0][0] for view in (feature, changed))
+    reach = 2 * 3 + 1  # of two layers, and of the convolutions
+    torch.testing.assert_close(one[: 20 - reach], two[: 20 - reach])
+    assert not torch.allclose(one[20 - reach + 2 : 20], two[20 - reach + 2 : 20])

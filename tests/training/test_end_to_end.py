@@ -168,9 +168,7 @@ def test_interrupted_stage_gives_the_same_result(
 def test_existing_models_are_used_but_not_in_the_result(
     train: Dataset, validation: Dataset, tmp_path: Path
 ) -> None:
-    config = replace(
-        CONFIG, existing_models=ExistingModelsConfig(heads=("distillmos",), consensus=("distillmos",))
-    )
+    config = replace(CONFIG, existing_models=ExistingModelsConfig(heads=("distillmos",)))
     scores = {"distillmos": 2.0 + 0.4 * train.labels["g_mos"]}
     scores["distillmos"][7:] = np.nan
     train = train.with_labels(scores)

@@ -176,7 +176,7 @@ def test_transfer_without_a_teacher_is_refused(train: Dataset, validation: Datas
         mpl.MPL(replace(CONFIG, transfer=True), train, validation, tmp_path).train_student({})
 
 
-EXISTING = ExistingModelsConfig(heads=("distillmos", "dnsmos_p808"), consensus=("distillmos",))
+EXISTING = ExistingModelsConfig(heads=("distillmos", "dnsmos_p808"))
 
 
 def with_existing(data: Dataset, known: int | None = None) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def whisper(layers: tuple[int, ...] = (1, 2), pool: int = 2) -> SpeechEncoder:
     return load(EncoderConfig("whisper-tiny.en", layers, pool))
 
 
-def little_encoder(pool: int = 2) -> WhisperEncoder:
+def little_encoder(pool: int = 2, **options: Any) -> WhisperEncoder:
     """Whisper's architecture with random weights: two layers of width 8."""
     rng = np.random.default_rng(0)
 
@@ -113,7 +114,7 @@ def little_encoder(pool: int = 2) -> WhisperEncoder:
         for name, shape in shapes.items():
             weights[f"blocks.{layer}.{name}.weight"] = drawn(*shape)
             weights[f"blocks.{layer}.{name}.bias"] = drawn(shape[0])
-    return WhisperEncoder(weights, 2, (2,), pool)
+    return WhisperEncoder(weights, 2, EncoderConfig(layers=(2,), pool=pool, **options))
 
 
 def with_frames(data: Dataset) -> Dataset:

@@ -12,15 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtqnet.audio.features import MEL_HOP
+from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.windows import pad
 from mtqnet.corpus.table import DISAGREEMENT
 from mtqnet.errors import UsageError
 from mtqnet.labels.ensemble import loss_weights
 from mtqnet.targets import QUEST, named
 from mtqnet.training import augment
+from mtqnet.training import parts as parts_
 from mtqnet.training.config import FitConfig
 from mtqnet.training.features import Clip
 from mtqnet.training.parallel import SINGLE, Process
+from mtqnet.training.parts import PartLabels, Parts
 
 BUCKET = 20
 """Number of batches whose clips are sorted by length together: little padding, in a random order"""
@@ -43,6 +47,10 @@ class Dataset:
     labels: Labels
     weights: Labels = field(default_factory=dict)
     """By target key, (clips,): weight of each label in the loss of that target, 1 on average. Absent targets: 1"""
+    parts: Parts | None = None
+    """Causes of the clips, and their parts of other quality; None if unknown"""
+    kinds: Sequence[tuple[str, ...]] = ()
+    """Kinds of processing of each clip (labels/ensemble.py); empty if unknown"""
 
     def with_labels(self, labels: Labels) -> Dataset:
         """Return the same clips with these labels added or replaced."""
@@ -51,7 +59,9 @@ class Dataset:
     def take(self, indices: Indices) -> Dataset:
         """Return the clips at these indices, in that order."""
         labels, weights = ({key: v[indices] for key, v in part.items()} for part in (self.labels, self.weights))
-        return Dataset([self.clips[index] for index in indices], labels, weights)
+        parts = None if self.parts is None else self.parts.take(indices)
+        kinds = [self.kinds[index] for index in indices] if self.kinds else ()
+        return Dataset([self.clips[index] for index in indices], labels, weights, parts, kinds)
 
     def without(self, view: str) -> Dataset:
         """Return the same clips without one view."""
@@ -80,12 +90,15 @@ class Batch:
     labels: Tensor
     weights: Tensor | None = None
     """(batch, targets): weights of the labels in the loss; by default 1"""
+    parts: PartLabels | None = None
+    """Labels of the frames; by default those of the clips"""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
         inputs = {name: view.to(device) for name, view in self.inputs.items()}
         weights = None if self.weights is None else self.weights.to(device)
-        return Batch(inputs, self.samples.to(device), self.labels.to(device), weights)
+        parts = None if self.parts is None else self.parts.to(device)
+        return Batch(inputs, self.samples.to(device), self.labels.to(device), weights, parts)
 
 
 def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
@@ -112,7 +125,7 @@ def training_batches(
     for indices in _drawn(data, fit, rng):
         own = indices[process.rank :: process.world]
         batch = collate(data, own if len(own) else indices[:1], targets)
-        yield varied(batch, fit.level_db, fit.augment, rng)
+        yield mixed(varied(batch, fit.level_db, fit.augment, rng), fit.mix, rng)
 
 
 def steps_of(data: Dataset, fit: FitConfig) -> int:
@@ -140,7 +153,8 @@ def collate(data: Dataset, indices: Indices, targets: Sequence[str]) -> Batch:
     for column, target in enumerate(named(list(targets))):
         labels[:, column] = target.to_training(data.labels[target.key][indices])
     samples = torch.tensor([clip.samples for clip in clips])
-    return Batch(inputs, samples, torch.from_numpy(labels), _weights(data, indices, targets))
+    known = torch.from_numpy(labels)
+    return Batch(inputs, samples, known, _weights(data, indices, targets), _parts(data, indices, known, inputs))
 
 
 def varied(batch: Batch, level_db: float, augment_probability: float, rng: np.random.Generator) -> Batch:
@@ -166,6 +180,36 @@ def varied(batch: Batch, level_db: float, augment_probability: float, rng: np.ra
         )
     logmel = augment.random_response(batch.inputs["logmel"], batch.samples, augment_probability, rng)
     return _with_logmel(batch, logmel)
+
+
+def mixed(batch: Batch, probability: float, rng: np.random.Generator) -> Batch:
+    """Replace a piece of some clips by a piece of another (parts.mixed).
+
+    Raises:
+        UsageError: If the clips have views other than log-mel, or no recipes that tell their causes.
+    """
+    if probability <= 0:
+        return batch
+    counts = f"{TEACHER_FEATURES}_counts"
+    views = {name: view for name, view in batch.inputs.items() if name != counts}
+    if batch.parts is None or set(views) - {"logmel", TEACHER_FEATURES}:
+        raise UsageError("mix works for clips of a corpus whose only view is 'logmel': set mix = 0")
+    views, labels, parts = parts_.mixed(views, batch.samples, batch.labels, batch.parts, probability, rng)
+    return replace(batch, inputs={**batch.inputs, **views}, labels=labels, parts=parts)
+
+
+def _parts(data: Dataset, indices: Indices, labels: Tensor, inputs: Mapping[str, Tensor]) -> PartLabels | None:
+    """Labels of the frames; unknown for clips with a splice, whose parts were not labelled."""
+    if data.parts is None or "logmel" not in inputs:
+        return None
+    part = data.parts.take(indices)
+    spliced = torch.from_numpy(part.span_s[:, 1:] > 0)
+    frames = torch.where(spliced, torch.full_like(labels, torch.nan), labels)
+    span, outside, inside = (
+        torch.from_numpy(values.astype(np.float32)) for values in (part.span_s, part.outside, part.inside)
+    )
+    padded_s = inputs["logmel"].shape[1] * MEL_HOP / SAMPLE_RATE
+    return PartLabels(span, frames, frames, outside, inside, padded_s)
 
 
 def _with_logmel(batch: Batch, logmel: Tensor) -> Batch:

@@ -62,6 +62,11 @@ class EncoderConfig:
     """Number of encoder frames of 20 ms that are averaged into one"""
     weights: str = ""
     """A model's .safetensors file with a tuned encoder; its weights replace those of the named encoder"""
+    pool_first: bool = False
+    """Whether frames are averaged before the transformer layers instead of after them, which takes a third of the
+    time (Whisper only)"""
+    attention_frames: int = 0
+    """Frames on either side that the layers attend to; 0: the whole clip (Whisper only)"""
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 0 or self.pool < 1:
@@ -92,6 +97,10 @@ class NetworkConfig:
     """Dropout before the heads"""
     input_dropout: float = 0.0
     """Dropout before the BLSTM"""
+    attention_frames: int = 0
+    """Frames on either side that the heads attend to; 0: the whole clip"""
+    causes: bool = False
+    """Whether MTQ-Net also predicts the kinds of degradation (mtqnet.causes)"""
 
     def __post_init__(self) -> None:
         if not len(self.time_strides) == len(self.band_strides) == len(self.conv_channels):
@@ -114,6 +123,8 @@ class LossConfig:
     """Weight of the semi-supervised loss, gamma"""
     pseudo_fade: bool = False
     """Whether gamma decreases to 0 over the run along a cosine"""
+    cause_weight: float = 0.3
+    """Weight of the cross-entropy of the causes, for a network that predicts them"""
 
     def gamma(self, progress: float) -> float:
         """Return the weight of the semi-supervised loss at this fraction (0 to 1) of all steps."""
@@ -142,6 +153,8 @@ class FitConfig:
     augment: float = 0.0
     """Probability of spectral augmentation by a random microphone response (augment.py). Only for training stages
     whose input is log-mel alone: `tune`, and `student` of a network without other front ends"""
+    mix: float = 0.0
+    """Fraction of the clips of which a piece is replaced by a piece of another clip (parts.py); only for log-mel"""
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the weights, which is validated and kept; 0: no average"""
 
@@ -165,12 +178,10 @@ class ExistingModelsConfig:
 
     heads: tuple[str, ...] = ()
     """Keys of `targets.PEERS` that both networks are trained on; the exported model does not contain them"""
-    consensus: tuple[str, ...] = ()
-    """Those of `heads` that the G-MOS label is averaged with"""
     ensemble: bool = False
     """Whether S-, N- and G-MOS labels are the label ensemble (labels/ensemble.py), with loss weights that depend on
     the disagreement of its sources. All predictors score the first `clips` training clips and all clips of the other
-    splits"""
+    splits; MOSA-Net predicts those of `heads` for the other training clips"""
     clips: int = 0
     """Number of training clips that the predictors score; MOSA-Net predicts their scores of the others. 0: all"""
 
@@ -178,12 +189,6 @@ class ExistingModelsConfig:
         if unknown := set(self.heads) - {target.key for target in PEERS}:
             known = ", ".join(target.key for target in PEERS)
             raise UsageError(f"existing_models.heads: unknown score {sorted(unknown)[0]!r}; known scores: {known}")
-        if self.ensemble and self.consensus:
-            raise UsageError("existing_models.ensemble replaces existing_models.consensus: delete one of them")
-        if others := set(self.consensus) - set(self.heads):
-            raise UsageError(
-                f"existing_models.consensus: {sorted(others)[0]!r} must also be in existing_models.heads"
-            )
 
 
 @dataclass(frozen=True)
@@ -253,6 +258,9 @@ class Config:
     unlike the training clips are scored more accurately"""
     transfer: bool = False
     """Whether MTQ-Net is initialised with MOSA-Net's weights"""
+    initial: str = ""
+    """A shipped model, or the path of an .onnx file: MOSA-Net starts from its network, which must have the same
+    dimensions; empty: random weights"""
 
     def __post_init__(self) -> None:
         if self.tune_encoder and "encoder" not in self.network.front_ends:
@@ -288,6 +296,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 REMOVED: Mapping[str, Mapping[str, Any]] = {
     "NetworkConfig": {"merge": "channel", "conv_depth": 1, "sigmoid": []},
     "FitConfig": {"schedule": "cosine"},
+    "ExistingModelsConfig": {"consensus": []},
 }
 """Dataclass -> key of version 0.1 that no longer exists -> the value that is always used now"""
 

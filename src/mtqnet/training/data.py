@@ -18,8 +18,10 @@ from mtqnet.corpus.degradations.weights import VARIABLE
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import TABLE, excerpt, read_rows
-from mtqnet.targets import KEYS
+from mtqnet.labels.ensemble import kinds_of
+from mtqnet.targets import KEYS, PEERS
 from mtqnet.training import features, parallel
+from mtqnet.training import parts as parts_
 from mtqnet.training.batches import Dataset, Labels, labels_of, weights_of
 from mtqnet.training.config import Config, CorpusConfig, ExistingModelsConfig
 
@@ -69,7 +71,9 @@ def corpus_rows(config: Config, paths: RunPaths, stage: Stage, python: Path = pe
         scored = config.existing_models.clips
         ensemble.add(paths.corpus, python, paths.jobs, scored, lambda a, b: stage("existing models", a, b))
     rows = read_rows(table)
-    rows = ensemble.as_labels(rows) if config.existing_models.ensemble else rows
+    if config.existing_models.ensemble:  # of the training clips MPL computes it, with the predicted scores
+        train = [row for row in rows if row["split"] == "train"]
+        rows = train + ensemble.as_labels([row for row in rows if row["split"] != "train"])
     numbers = itertools.count()
     return [
         {**row, "split": CALIBRATION} if row["split"] == "validation" and next(numbers) % 2 else row
@@ -108,7 +112,16 @@ def dataset(
         front_end, excerpts(rows, split, paths), paths.out / "features", split,
         lambda a, b: stage(f"features, {split}", a, b), paths.jobs,
     )  # fmt: skip
-    return Dataset(clips, labels_of(of_split, KEYS), weights_of(of_split))
+    labels, weights = labels_of(of_split, (*KEYS, *known_predictors(of_split))), weights_of(of_split)
+    if not of_split or "recipe" not in of_split[0]:
+        return Dataset(clips, labels, weights)
+    kinds = [kinds_of(row["steps"]) for row in of_split]
+    return Dataset(clips, labels, weights, parts_.of_rows(of_split), kinds)
+
+
+def known_predictors(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the columns with scores of existing models that a table has."""
+    return tuple(target.key for target in PEERS if rows and target.key in rows[0])
 
 
 def excerpts(rows: Sequence[Row], split: str, paths: RunPaths) -> list[Excerpt]:
@@ -139,7 +152,7 @@ def existing_scores(
     Returns:
         (clips,) by key; NaN for clips that are not scored.
     """
-    if not config.heads:
+    if not config.heads or config.ensemble:  # with the ensemble they are columns of the corpus
         return {}
     scored = clips[: config.clips or None] if split == "train" else clips
     scores = peers.score(

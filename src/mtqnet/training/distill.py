@@ -39,6 +39,7 @@ from mtqnet.training.config import Config, NetworkConfig
 from mtqnet.training.data import RunPaths, corpus_rows, dataset, excerpts
 from mtqnet.training.features import FrontEnd, Progress, fill_chunks, read_chunk, write_chunk
 from mtqnet.training.model import Network, Output, Trainable, masked_mean
+from mtqnet.training.parts import PartLabels
 from mtqnet.training.pipeline import SILENT, Clock, FinishedRun, Listener, TrainedModel, finish, timed
 
 LABELS_ARE = (
@@ -192,12 +193,17 @@ class FeatureDistillationLoss:
     weight: float
 
     def __call__(
-        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0
+        self,
+        output: Output,
+        labels: Tensor,
+        weights: Tensor | None = None,
+        progress: float = 0.0,
+        parts: PartLabels | None = None,
     ) -> Tensor:
-        value = self.scores(output, labels, weights, progress)
+        value = self.scores(output, labels, weights, progress, parts)
         if output.feature_distance is None:
             return value
-        known = (~torch.isnan(labels)).any(dim=1)
+        known = (~torch.isnan(labels if parts is None else parts.outside)).any(dim=1)
         return value + self.weight * (output.feature_distance * known).sum() / known.sum().clamp(min=1)
 
 

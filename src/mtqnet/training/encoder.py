@@ -25,7 +25,7 @@ from mtqnet.audio.features import MEL_BANDS, MEL_HOP
 from mtqnet.errors import ModelError, missing_extra
 from mtqnet.scoring.models import WEIGHTS
 from mtqnet.training.config import EncoderConfig
-from mtqnet.training.model import frame_mask, pooled, strided
+from mtqnet.training.model import attention_mask, frame_mask, pooled, strided
 
 WHISPER = "whisper-tiny.en"
 """Name of the encoder that the package contains"""
@@ -72,7 +72,9 @@ def load(config: EncoderConfig) -> SpeechEncoder:
     encoder: SpeechEncoder
     if config.name == WHISPER:
         weights, heads = _whisper_weights()
-        encoder = WhisperEncoder(weights, heads, config.layers, config.pool)
+        encoder = WhisperEncoder(weights, heads, config)
+    elif config.pool_first or config.attention_frames:
+        raise ModelError(f"encoder.pool_first and encoder.attention_frames are for {WHISPER} only: delete them")
     else:
         encoder = HuggingFaceEncoder(config.name, config.layers, config.pool)
     if config.weights:
@@ -104,31 +106,33 @@ def tuned_weights(content: bytes) -> dict[str, Tensor]:
 class WhisperEncoder(SpeechEncoder):
     """Convolutional stem and first layers of a Whisper encoder, at 50 frames per second before pooling.
 
-    Unlike Whisper it does not pad to 30 s: positions are cut to the clip, and attention ignores padding.
+    Unlike Whisper it does not pad to 30 s: positions are cut to the clip, and attention ignores padding. With
+    `pool_first` groups of frames are averaged after the stem, so that the layers process fewer frames.
     """
 
     feature = "logmel"
 
-    def __init__(self, weights: Mapping[str, Tensor], heads: int, layers: tuple[int, ...], pool: int) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], heads: int, config: EncoderConfig) -> None:
         """Copy the weights.
 
         Args:
             weights: Parameters of this class by name, and the position embeddings `positions` (1500, size).
             heads: Number of attention heads.
-            layers: Layers whose outputs are concatenated; 0 is the stem.
-            pool: Number of frames that are averaged into one.
+            config: Layers whose outputs are concatenated (0 is the stem), and how frames are averaged.
 
         Raises:
             ModelError: If `weights` has fewer layers.
         """
         super().__init__()
+        layers = config.layers
         depth = sum(name.startswith("blocks.") and name.endswith(".out.bias") for name in weights)
         if max(layers) > depth:
             raise ModelError(
                 f"encoder.layers: this Whisper encoder has the layers 0 to {depth}, found {max(layers)}"
             )
         size = weights["conv1.weight"].shape[0]
-        self.layers, self.pool, self.width = layers, pool, size * len(layers)
+        self.layers, self.pool, self.width = layers, config.pool, size * len(layers)
+        self.pool_first, self.attention_frames = config.pool_first, config.attention_frames
         self.conv1 = nn.Conv1d(MEL_BANDS, size, 3, padding=1)
         self.conv2 = nn.Conv1d(size, size, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(_Block(size, heads) for _ in range(max(layers)))
@@ -141,16 +145,27 @@ class WhisperEncoder(SpeechEncoder):
         x = self._normalised(feature, rows)
         x = functional.gelu(self.conv1(x.transpose(1, 2)))
         x = x * frame_mask(rows, x.shape[2])[:, None, :]
-        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        x = functional.gelu(self._second(x.transpose(1, 2)))
         counts = strided(rows)
         x = x + cast(Tensor, self.positions)[: x.shape[1]]
-        mask = frame_mask(counts, x.shape[1])
+        if self.pool_first:
+            x, counts = pooled(x, counts, self.pool)
+        mask = attention_mask(frame_mask(counts, x.shape[1]), self.attention_frames)
         outputs = [x] if 0 in self.layers else []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, mask)
             if number in self.layers:
                 outputs.append(x)
-        return pooled(torch.cat(outputs, dim=2), counts, self.pool)
+        return pooled(torch.cat(outputs, dim=2), counts, 1 if self.pool_first else self.pool)
+
+    def _second(self, x: Tensor) -> Tensor:
+        """Second convolution, (batch, rows, size) -> (batch, ceil(rows / 2), size), as one matrix product, which the
+        exported graph can store in 8 bits."""
+        x = functional.pad(x, (0, 0, 1, 1))
+        taps = torch.cat([x[:, 0:-2:2], x[:, 1:-1:2], x[:, 2::2]], dim=2)
+        size = self.conv2.out_channels
+        weight = self.conv2.weight.permute(2, 1, 0).reshape(3 * size, size)  # constants: the exporter folds them
+        return taps @ weight + cast(Tensor, self.conv2.bias)
 
     def _normalised(self, logmel: Tensor, rows: Tensor) -> Tensor:
         """Apply Whisper's scaling with the loudest band of the clip at PEAK; padding is zero."""
@@ -174,12 +189,12 @@ class _Block(nn.Module):
         self.narrow = nn.Linear(4 * size, size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(batch, frames, size), (batch, frames) -> (batch, frames, size)"""
+        """(batch, frames, size), (batch, 1 or frames, frames) -> (batch, frames, size)"""
         batch, frames, size = x.shape
         split = self.query_key_value(self.before_attention(x))
         q, k, v = split.view(batch, frames, 3, self.heads, size // self.heads).permute(2, 0, 3, 1, 4)
         score = q @ k.transpose(2, 3) * (size // self.heads) ** -0.5
-        score = score + (mask[:, None, None, :] - 1.0) * 1e4  # padding gets no attention
+        score = score + (mask[:, None] - 1.0) * 1e4  # padding gets no attention
         mixed = (score.softmax(dim=3) @ v).transpose(1, 2).reshape(batch, frames, size)
         x = x + self.out(mixed)
         return x + cast(Tensor, self.narrow(functional.gelu(self.widen(self.before_feed(x)))))

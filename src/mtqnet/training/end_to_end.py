@@ -100,8 +100,8 @@ def tune(stage: mpl.MPL, trained: mpl.Trained, encoder: SpeechEncoder, folder: P
             f"of network.front_ends, found {', '.join(config.network.front_ends)}"
         )
     known = {key: trained.pseudo_labels[key] for key in config.existing_models.heads if trained.pseudo_labels}
-    train, validation = mpl.ensemble_labels(config, stage.train.with_labels(known), stage.validation)
-    train, validation = train.without("encoder"), validation.without("encoder")
+    train = mpl.ensemble_labels(config, stage.train.with_labels(known)).without("encoder")
+    validation = stage.validation.without("encoder")
     network = mpl.new_network(config, stage.student_targets, encoder.width, config.seed)
     if trained.teacher is not None:
         network.start_from(trained.teacher)  # for the heads of existing models

@@ -40,6 +40,7 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its 
 
 from mtqnet.audio.features import FEATURES
 from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.errors import ModelError
 from mtqnet.targets import named
 from mtqnet.training.encoder import PREFIX, SpeechEncoder
@@ -62,6 +63,7 @@ TUNED_ENCODER = "tuned_encoder"
 IGNORED_WARNINGS = (
     "You are using the legacy TorchScript-based ONNX export",
     "The feature will be removed",
+    "Constant folding - Only steps=1",
     "Exporting a model to ONNX with a batch_size other than 1, with a variable length with LSTM",
 )
 """Beginnings of warnings of the exporter that have no consequence here"""
@@ -89,15 +91,22 @@ class Scorer(nn.Module):
         self.features = tuple(dict.fromkeys(views))
         self.one_at_a_time = encoder is not None and encoder.one_at_a_time
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what `forward` returns."""
+        return ["values", "frames", "frame_counts", *(["causes"] if self.network.causes is not None else [])]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """(batch, rows, columns) for each of `features`, then samples (batch,) ->
-        values (batch, targets), frames (batch, frames, targets), counts (batch,)."""
+        values (batch, targets), frames (batch, frames, targets), counts (batch,), and for a network with causes
+        their probabilities (batch, frames, causes)."""
         samples = inputs[-1]
         views: dict[str, Tensor] = dict(zip(self.features, inputs[:-1], strict=True))
         if self.encoder is not None:
             views["encoder"], views["encoder_counts"] = self.encoder(views[self.encoder.feature], samples)
         output = self.network(views, samples)
-        return self._own_units(output.values), self._own_units(output.frames), output.counts
+        scores = self._own_units(output.values), self._own_units(output.frames), output.counts
+        return scores if output.causes is None else (*scores, torch.sigmoid(output.causes))
 
     def _own_units(self, scores: Tensor) -> Tensor:
         columns = []
@@ -157,6 +166,7 @@ def export(
         "one_at_a_time": scorer.one_at_a_time,
         "int8": int8,
         "track": True,
+        **({"causes": list(CAUSE_KEYS)} if network.causes is not None else {}),
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         TUNED_ENCODER: encoder is not None and encoder.tuned,
         WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
@@ -249,15 +259,12 @@ def _graph(scorer: Scorer, path: Path) -> bytes:
     """Export to ONNX in 32 bits."""
     inputs = _example(scorer.features, (2.0,) if scorer.one_at_a_time else (2.0, 1.0))
     axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
+    axes |= {name: {0: "batch", 1: "frames"} for name in scorer.outputs if name in ("frames", "causes")}
+    axes |= {"samples": {0: "batch"}, "values": {0: "batch"}, "frame_counts": {0: "batch"}}
     with _without_warnings(), _export_errors():
         torch.onnx.export(
-            scorer, inputs, path,
-            input_names=[*scorer.features, "samples"], output_names=["values", "frames", "frame_counts"],
-            dynamic_axes={
-                **axes, "samples": {0: "batch"}, "values": {0: "batch"},
-                "frames": {0: "batch", 1: "frames"}, "frame_counts": {0: "batch"},
-            },
-            opset_version=OPSET, dynamo=False,
+            scorer, inputs, path, input_names=[*scorer.features, "samples"], output_names=scorer.outputs,
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     return path.read_bytes()
 

@@ -3,10 +3,11 @@
     L      = L_sup + gamma L_semi
     L_sup  = sum over S-, N- and G-MOS of L_m, with true labels
     L_semi = sum over PESQ, STOI, SDI (and scores of existing models) of L_m, with pseudo labels
-    L_m    = mean over clips of d(y - y^) + alpha / F sum over frames of d(y - y^_f)
+    L_m    = mean over clips of d(y - y^) + alpha / F sum over frames of d(y_f - y^_f)
 
 d is the Huber loss, or the squared or absolute error for comparison. A missing label is NaN and has no influence:
-the mean of each target is over the clips of the batch that have its label. The frame term follows MOSA-Net's code.
+the mean of each target is over the clips of the batch that have its label. The frame term follows MOSA-Net's code:
+the label y_f of a frame is that of its clip or, in a clip with a part of other quality (parts.py), that of its part.
 gamma may decrease over the run (LossConfig.gamma).
 """
 
@@ -17,9 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.targets import OBJECTIVE, PEERS
 from mtqnet.training.config import LossConfig
 from mtqnet.training.model import Output, frame_mask
+from mtqnet.training.parts import EVENTS, PartLabels
 
 PSEUDO = tuple(target.key for target in (*OBJECTIVE, *PEERS))
 """Targets whose labels are pseudo labels in stage 2 of MPL"""
@@ -38,7 +41,12 @@ class MultiTaskLoss:
     """A further weight for each target; empty: all are 1"""
 
     def __call__(
-        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0
+        self,
+        output: Output,
+        labels: Tensor,
+        weights: Tensor | None = None,
+        progress: float = 0.0,
+        parts: PartLabels | None = None,
     ) -> Tensor:
         """Return the loss of a batch, a scalar.
 
@@ -47,28 +55,85 @@ class MultiTaskLoss:
             labels: (batch, targets) on the training scale; NaN where unknown.
             weights: (batch, targets), weights of the labels, 1 on average; by default 1.
             progress: Fraction of the run's steps that are done, 0 to 1.
+            parts: Labels of the frames; by default those of the clips.
         """
-        each, known = self.per_clip(output, labels)
+        each, known = self.per_clip(output, labels, parts)
         each = each if weights is None else each * weights
         per_target = each.sum(dim=0) / known.sum(dim=0).clamp(min=1)
-        return (per_target * self._weights(progress).to(labels.device)).sum()
+        total: Tensor = (per_target * self._weights(progress).to(labels.device)).sum()
+        if parts is not None and output.causes is not None:
+            total = total + self.config.cause_weight * cause_loss(output.causes, output.counts, parts)
+        return total
 
-    def per_clip(self, output: Output, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def per_clip(self, output: Output, labels: Tensor, parts: PartLabels | None = None) -> tuple[Tensor, Tensor]:
         """Return the terms that L_m averages, (batch, targets), zero without a label, and where labels are
         known."""
-        known, distance = ~torch.isnan(labels), element_loss(self.config)
-        truth = torch.where(known, labels, torch.zeros_like(labels))
-        of_clip = distance(output.values, truth)
-        of_frames = distance(output.frames, truth[:, None, :].expand_as(output.frames))
+        distance = element_loss(self.config)
+        of_clip, known = _masked(distance, output.values, labels)
+        of_frame = labels[:, None, :].expand_as(output.frames)
+        if parts is not None:
+            inside = parts.within(output.frames.shape[1])[:, :, None]
+            of_frame = torch.where(inside, parts.inside[:, None, :], parts.outside[:, None, :])
+        of_frames, known_frames = _masked(distance, output.frames, of_frame)
         of_frames = of_frames * frame_mask(output.counts, output.frames.shape[1])[:, :, None]
         each = of_clip + self.config.frame_weight * of_frames.sum(dim=1) / output.counts[:, None]
-        return torch.where(known, each, torch.zeros_like(each)), known
+        return each, known | known_frames.any(dim=1)
 
     def _weights(self, progress: float) -> Tensor:
         """(targets,)"""
         gamma = self.config.gamma(progress)
         weights = torch.tensor([gamma if key in self.semi_supervised else 1.0 for key in self.targets])
         return weights * torch.tensor(self.target_weights) if self.target_weights else weights
+
+
+def cause_loss(logits: Tensor, counts: Tensor, parts: PartLabels) -> Tensor:
+    """Return the cross-entropy of the causes, of frames and of clips, averaged over the causes.
+
+    The probability of a clip is pooled from its frames (`pooled_probability`). Frames of a part in which an event
+    such as packet loss occurs somewhere are not labelled.
+
+    Args:
+        logits: (batch, frames, causes)
+        counts: Frames that are no padding, (batch,)
+        parts: Labels of the frames.
+    """
+    inside = parts.within(logits.shape[1])[:, :, None]
+    truth = torch.where(inside, parts.causes_inside[:, None, :], parts.causes_outside[:, None, :])
+    valid = frame_mask(counts, logits.shape[1])[:, :, None]
+    events = torch.tensor([key in EVENTS for key in CAUSE_KEYS], device=logits.device)
+    known = ~torch.isnan(truth) & ~(events & (truth > 0)) & (valid > 0)
+    of_frames = nn.functional.binary_cross_entropy_with_logits(logits, torch.nan_to_num(truth), reduction="none")
+    has_part = (parts.span_s[:, 1] > 0)[:, None]
+    both = torch.maximum(parts.causes_inside, parts.causes_outside)
+    clip = torch.where(has_part, both, parts.causes_outside)
+    probability = pooled_probability(logits, valid).clamp(1e-5, 1 - 1e-5)
+    known_clip = ~torch.isnan(clip)
+    of_clip = nn.functional.binary_cross_entropy(probability, torch.nan_to_num(clip), reduction="none")
+    return (
+        (of_frames * known).sum(dim=(0, 1)) / known.sum(dim=(0, 1)).clamp(min=1)
+        + (of_clip * known_clip).sum(dim=0) / known_clip.sum(dim=0).clamp(min=1)
+    ).mean()
+
+
+def pooled_probability(logits: Tensor, valid: Tensor) -> Tensor:
+    """Linear softmax pooling of frame probabilities (Wang, Li and Metze, ICASSP 2019): the mean of p weighted by p.
+
+    Args:
+        logits: (batch, frames, causes)
+        valid: (batch, frames, 1); 0 for padding.
+
+    Returns:
+        (batch, causes)
+    """
+    p = torch.sigmoid(logits) * valid
+    return (p * p).sum(dim=1) / p.sum(dim=1).clamp(min=1e-6)
+
+
+def _masked(distance: nn.Module, predicted: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distances, zero where a label is NaN, and where labels are known."""
+    known = ~torch.isnan(labels)
+    each = distance(predicted, torch.where(known, labels, torch.zeros_like(labels)))
+    return torch.where(known, each, torch.zeros_like(each)), known
 
 
 def supervised(targets: tuple[str, ...], config: LossConfig) -> MultiTaskLoss:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mtqnet.audio.features import MEL_BANDS, MEL_HOP, SPECTRUM_BINS, SPECTRUM_HOP
+from mtqnet.causes import CAUSES
 from mtqnet.errors import UsageError
 from mtqnet.training.config import NetworkConfig
 
@@ -43,6 +44,8 @@ class Output(NamedTuple):
     """(batch,): number of frames that are no padding"""
     feature_distance: Tensor | None = None
     """(batch,): distance from the teacher's intermediate features (distill.py), if the inputs contain them"""
+    causes: Tensor | None = None
+    """(batch, frames, causes): logits of the kinds of degradation, of a network that predicts them"""
 
 
 class Trainable(nn.Module):
@@ -106,7 +109,8 @@ class Network(Trainable):
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.dense = nn.Linear(2 * config.lstm, config.dense)
         self.dropout = nn.Dropout(config.dropout)
-        self.heads = nn.ModuleDict({key: Head(config.dense) for key in targets})
+        self.heads = nn.ModuleDict({key: Head(config.dense, config.attention_frames) for key in targets})
+        self.causes = nn.Linear(config.dense, len(CAUSES)) if config.causes else None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -133,7 +137,8 @@ class Network(Trainable):
     def predict(self, x: Tensor, counts: Tensor) -> Output:
         """Compute the scores from the output of `trunk`."""
         frames = torch.cat([self.heads[key](x, counts) for key in self.targets], dim=2)
-        return Output(masked_mean(frames, counts), frames, counts)
+        causes = None if self.causes is None else self.causes(x)
+        return Output(masked_mean(frames, counts), frames, counts, causes=causes)
 
     def _front_end(self, name: str, inputs: Mapping[str, Tensor], samples: Tensor) -> tuple[Tensor, Tensor]:
         branch = self.branches[name]
@@ -209,8 +214,9 @@ class Head(nn.Module):
     e = X W X^T + b, A = softmax(e) over the frames attended to, V = A X, score = dense(V).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, attention_frames: int = 0) -> None:
         super().__init__()
+        self.attention_frames = attention_frames
         self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(width, width)))
         self.bias = nn.Parameter(torch.zeros(1))
         self.score = nn.Linear(width, 1)
@@ -218,7 +224,8 @@ class Head(nn.Module):
     def forward(self, x: Tensor, counts: Tensor) -> Tensor:
         """(batch, frames, width) -> (batch, frames, 1)"""
         mask = frame_mask(counts, x.shape[1])
-        energy = x @ self.weight @ x.transpose(1, 2) + self.bias + (mask[:, None, :] - 1.0) * 1e4
+        allowed = attention_mask(mask, self.attention_frames)
+        energy = x @ self.weight @ x.transpose(1, 2) + self.bias + (allowed - 1.0) * 1e4
         score: Tensor = self.score(energy.softmax(dim=2) @ x)
         return score * mask[:, :, None]
 
@@ -226,6 +233,19 @@ class Head(nn.Module):
 def frame_mask(counts: Tensor, frames: int) -> Tensor:
     """(batch,) counts -> (batch, frames) float: 1 for a frame of the clip, 0 for padding."""
     return (torch.arange(frames, device=counts.device)[None, :] < counts[:, None]).to(torch.float32)
+
+
+def attention_mask(mask: Tensor, frames: int) -> Tensor:
+    """(batch, frames) mask -> (batch, 1 or frames, frames): 1 where a frame attends to another of the clip.
+
+    Args:
+        mask: Result of `frame_mask`.
+        frames: Frames on either side that are attended to; 0: all.
+    """
+    if not frames:
+        return mask[:, None, :]
+    place = torch.cumsum(torch.ones_like(mask[:1]), dim=1)[0]
+    return mask[:, None, :] * ((place[:, None] - place[None, :]).abs() <= frames)[None]
 
 
 def strided(counts: Tensor, stride: int = 2) -> Tensor:

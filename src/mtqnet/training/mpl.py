@@ -24,7 +24,7 @@ end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +32,9 @@ import numpy as np
 import torch
 
 from mtqnet.errors import UsageError
-from mtqnet.targets import G_MOS, KEYS, OBJECTIVE, PEERS, QUEST, named
-from mtqnet.training import consensus, losses, trainer
+from mtqnet.labels import ensemble
+from mtqnet.targets import KEYS, OBJECTIVE, PEERS, QUEST, named
+from mtqnet.training import losses, trainer, weights
 from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config
 from mtqnet.training.model import Network
@@ -84,7 +85,10 @@ class MPL:
     def train_teacher(self) -> tuple[Network, list[Epoch]]:
         """Pretrain MOSA-Net on true PESQ, STOI and SDI."""
         config, targets = self.config, self.teacher_targets
-        teacher = new_network(config, targets, self.train.encoder_width, config.seed)
+        without_causes = replace(config, network=replace(config.network, causes=False))
+        teacher = new_network(without_causes, targets, self.train.encoder_width, config.seed)
+        if config.initial:
+            teacher.start_from(weights.load(config.initial).network)
         history = trainer.fit(
             teacher, self.train, self.validation, losses.supervised(targets, config.teacher_loss), config.teacher,
             config.seed, self.folder / "mosa-net.safetensors", self.report_of("MOSA-Net"), config.machine,
@@ -118,14 +122,14 @@ class MPL:
             UsageError: If MTQ-Net is to be initialised from a missing MOSA-Net.
         """
         config, targets = self.config, self.student_targets
-        train, validation = ensemble_labels(config, self.train.with_labels(pseudo_labels), self.validation)
+        train = ensemble_labels(config, self.train.with_labels(pseudo_labels))
         student = new_network(config, targets, train.encoder_width, config.seed + 1)
         if config.initialised_from_teacher:
             if teacher is None:
                 raise UsageError("transfer = true needs MOSA-Net to initialise from: train it first")
             student.start_from(teacher)
         history = trainer.fit(
-            student, train, validation, losses.MultiTaskLoss(targets, config.loss), config.student,
+            student, train, self.validation, losses.MultiTaskLoss(targets, config.loss), config.student,
             config.seed + 1, self.folder / "mtq-net.safetensors", self.report_of("MTQ-Net"), config.machine,
         )  # fmt: skip
         return student.only([key for key in targets if key in KEYS]), history
@@ -145,17 +149,22 @@ class MPL:
         return partial(self.report, network) if self.report else None
 
 
-def ensemble_labels(config: Config, train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
-    """Replace the G-MOS labels of both sets by an ensemble with existing models, if the configuration asks for
-    it."""
-    if not config.existing_models.consensus:
-        return train, validation
-    ensemble = consensus.fit(train.labels[G_MOS.key], train.labels, config.existing_models.consensus)
-    train, validation = (
-        data.with_labels({G_MOS.key: ensemble.label(data.labels[G_MOS.key], data.labels)})
-        for data in (train, validation)
-    )
-    return train, validation
+def ensemble_labels(config: Config, train: Dataset) -> Dataset:
+    """Replace S-, N- and G-MOS labels by the label ensemble, and weight them by its agreement.
+
+    Scores of existing models must be among the labels, known or predicted. Without `existing_models.ensemble` the
+    clips are returned unchanged. The labels of the other splits are the ensemble from the beginning (data.py).
+    """
+    if not config.existing_models.ensemble:
+        return train
+    if not train.kinds:
+        raise UsageError(
+            "existing_models.ensemble = true needs a simulated corpus: its recipes tell the processing"
+        )
+    agreed = ensemble.ensemble_labels(train.labels, train.kinds)
+    agreement = {key: ensemble.loss_weights(label.disagreement) for key, label in agreed.items()}
+    labels = {**train.labels, **{key: label.values for key, label in agreed.items()}}
+    return replace(train, labels=labels, weights={**train.weights, **agreement})
 
 
 def new_network(config: Config, targets: tuple[str, ...], encoder_width: int, seed: int) -> Network:

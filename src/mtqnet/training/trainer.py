@@ -32,6 +32,7 @@ from mtqnet.training import parallel
 from mtqnet.training.batches import Batch, Dataset, collate, evaluation_indices, steps_of, training_batches
 from mtqnet.training.config import FitConfig, MachineConfig
 from mtqnet.training.model import Output, Trainable
+from mtqnet.training.parts import PartLabels
 
 WARM_UP = 0.1
 """Fraction of the steps during which the learning rate increases"""
@@ -49,7 +50,12 @@ class Loss(Protocol):
     """A loss such as losses.MultiTaskLoss; its `repr` identifies it."""
 
     def __call__(
-        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0
+        self,
+        output: Output,
+        labels: Tensor,
+        weights: Tensor | None = None,
+        progress: float = 0.0,
+        parts: PartLabels | None = None,
     ) -> Tensor: ...
 
 
@@ -127,8 +133,9 @@ class Loop:
     def _loss(self, run: Callable[..., Output], batch: Batch, step: int) -> Tensor:
         with torch.autocast(batch.samples.device.type, torch.bfloat16, enabled=self.machine.bf16):
             output = run(batch.inputs, batch.samples)
-        output = output._replace(values=output.values.float(), frames=output.frames.float())
-        return self.loss(output, batch.labels, batch.weights, step / (self.steps * self.epochs))
+        causes = None if output.causes is None else output.causes.float()
+        output = output._replace(values=output.values.float(), frames=output.frames.float(), causes=causes)
+        return self.loss(output, batch.labels, batch.weights, step / (self.steps * self.epochs), batch.parts)
 
     def _runner(self) -> Callable[..., Output]:
         """Return the network, wrapped for several processes and compiled if configured."""
@@ -344,6 +351,8 @@ def _identity(
             digest.update(np.ascontiguousarray(data.labels.get(key, ())).tobytes())
         for key, weights in sorted(data.weights.items()):
             digest.update(key.encode() + np.ascontiguousarray(weights).tobytes())
+        if data.parts is not None:
+            digest.update(b"".join(np.ascontiguousarray(part).tobytes() for part in vars(data.parts).values()))
         for clip in data.clips[:: max(1, len(data.clips) // SAMPLED_CLIPS)]:
             for name, view in sorted(clip.features.items()):
                 digest.update(name.encode() + np.ascontiguousarray(view).tobytes())
