@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -44,6 +46,42 @@ def test_scores_are_those_of_the_command_line(client: httpx.Client, examples: Pa
             assert [answer[key] for key in KEYS] == [float(row[key]) for key in KEYS]
             assert answer["model_sha256"] == row["model_sha256"]
             assert " ".join(answer["flags"]) == row["flags"]
+
+
+def test_progress_comes_in_lines_before_the_result(
+    client: httpx.Client, voice: Callable[..., NDArray[np.float32]], bad_files: dict[str, Path]
+) -> None:
+    stored = io.BytesIO()
+    sf.write(stored, voice(55.0), 16_000, format="WAV")
+    asked = {"progress": True, "track": True}
+    answer = client.post("/v1/score", content=stored.getvalue(), params=asked)
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    *before, last = map(json.loads, answer.text.splitlines())
+    assert last["kind"] == "result"
+    assert last["result"]["g_mos"] == client.post("/v1/score", content=stored.getvalue()).json()["g_mos"]
+    parts = [line["done"] for line in before]
+    assert all(line["kind"] == "progress" for line in before)
+    assert parts == sorted(parts)
+    assert all(0 <= part <= 1 for part in parts)
+    problem(client.post("/v1/score", content=bad_files["silent"].read_bytes(), params=asked), 422, "silent")
+
+
+def test_a_client_that_disconnects_ends_its_job(
+    serving: Server, voice: Callable[..., NDArray[np.float32]]
+) -> None:
+    stored = io.BytesIO()
+    sf.write(stored, voice(59.0), 16_000, format="WAV", subtype="PCM_16")
+    asked: dict[str, Any] = {"progress": True, "track": True, "name": "cancelled.wav"}
+    with serving.client() as client:
+        with client.stream("POST", "/v1/score", content=stored.getvalue(), params=asked) as answer:
+            assert json.loads(next(answer.iter_lines()))["kind"] == "progress"
+        for _ in range(100):
+            if client.get("/readyz").json()["jobs"] == 0:
+                break
+            time.sleep(0.1)
+        assert client.get("/readyz").json()["jobs"] == 0
+        assert client.get("/v1/history", params={"file": "cancelled.wav"}).json()["rows"] == []
+        assert serving.temporary() == []
 
 
 def test_windows_and_track_come_when_asked(

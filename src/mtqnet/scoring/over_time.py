@@ -17,7 +17,7 @@ from mtqnet.audio import reading
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import AudioError, TooShortError
 from mtqnet.scoring.batch import PathLike
-from mtqnet.scoring.predictor import Audio, Predictor, as_samples, cached
+from mtqnet.scoring.predictor import Audio, Predictor, Progress, as_samples, cached
 from mtqnet.scoring.scores import Scores, Track
 
 STRETCH_S = 3.0
@@ -63,25 +63,34 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
     raise AudioError("fewer than two stretches of the recording can be scored: it is almost silent")
 
 
-def local_track(predictor: Predictor, samples: Samples) -> Track | None:
+def local_track(predictor: Predictor, samples: Samples, progress: Progress | None = None) -> Track | None:
     """Score (samples,) at 16 kHz around each moment; None where `over_time` raises an error."""
     half, end = round(STRETCH_S * SAMPLE_RATE / 2), len(samples)
     if end <= 2 * half:
         return None
-    count = min(math.ceil(end / (HOP_S * SAMPLE_RATE)), MAX_VALUES)
+    count = values(end / SAMPLE_RATE)
     centres = ((np.arange(count) + 0.5) * end / count).astype(int)
     times, rows = [], []
-    for centre in centres:
+    for number, centre in enumerate(centres, 1):
         scores = predictor.score(samples[max(0, centre - half) : centre + half], SAMPLE_RATE)
         if scores.error is None:
             times.append(centre / SAMPLE_RATE)
             rows.append([scores.value(key) for key in predictor.record.targets])
+        if progress is not None:
+            progress(number / count)
     if len(times) < 2:
         return None
     return Track(np.array(times), np.array(rows, dtype=np.float64), predictor.record.targets)
 
 
-def with_local_track(predictor: Predictor, samples: Samples, scores: Scores) -> Scores:
+def values(seconds: float) -> int:
+    """Return the number of stretches that are scored in a recording of this duration."""
+    return min(math.ceil(seconds / HOP_S), MAX_VALUES)
+
+
+def with_local_track(
+    predictor: Predictor, samples: Samples, scores: Scores, progress: Progress | None = None
+) -> Scores:
     """Return these scores of (samples,) with the track of `local_track`, if there is one."""
-    track = local_track(predictor, samples)
+    track = local_track(predictor, samples, progress)
     return scores if track is None else replace(scores, track=track)

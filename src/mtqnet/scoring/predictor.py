@@ -7,7 +7,7 @@ model on each window (runtime.py) -> combine the windows into Scores (scores.py)
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,8 @@ from mtqnet.targets import named
 Audio = PathLike | bytes | BinaryIO | ArrayLike
 """A recording: a path, the bytes of a file, a binary file object, or samples in memory"""
 Array = NDArray[np.float64]
+Progress = Callable[[float], None]
+"""Called with the fraction of a recording that is scored, 0 to 1"""
 
 
 class Predictor:
@@ -142,25 +144,36 @@ class Predictor:
         for job in jobs:
             yield from self.score_job(job, channels)
 
-    def score_job(self, job: Job, channels: Channels = "mix") -> list[Scores]:
+    def score_job(self, job: Job, channels: Channels = "mix", progress: Progress | None = None) -> list[Scores]:
         """Score a file whose exceptions become the error of its row. Only MemoryError is raised."""
         if job.problem is not None:
             return [self.failed(job.problem, job.path)]
         try:
-            return self.score_rows(job.path, channels=channels)
+            return self.score_rows(job.path, channels=channels, progress=progress)
         except MemoryError:
             raise
         except Exception as error:
             return [self.failed(error, job.path)]
 
-    def score_rows(self, audio: Audio, rate: float | None = None, channels: Channels = "mix") -> list[Scores]:
+    def score_rows(
+        self,
+        audio: Audio,
+        rate: float | None = None,
+        channels: Channels = "mix",
+        progress: Progress | None = None,
+    ) -> list[Scores]:
         """Score one recording like `score`; return a list with one entry, or for "each" one per channel."""
         file = audio if isinstance(audio, (str, os.PathLike)) else None
         try:
             source = _source(audio, rate)
         except AudioError as error:
             return [self.failed(error, file)]
-        return [self._score_signal(signal, file) for signal in signals(source, channels)]
+        chosen = signals(source, channels)
+        share = 1 / len(chosen)
+        return [
+            self._score_signal(signal, file, section(progress, number * share, share))
+            for number, signal in enumerate(chosen)
+        ]
 
     def failed(
         self,
@@ -172,15 +185,15 @@ class Predictor:
         """Return the entry of a recording that was not scored because of `error`."""
         return failed(self.record, error, file, duration_s, channel)
 
-    def _score_signal(self, signal: MonoSignal, file: PathLike | None) -> Scores:
+    def _score_signal(self, signal: MonoSignal, file: PathLike | None, progress: Progress | None) -> Scores:
         try:
             recording = analyse(signal)
-            scored = list(self._score_windows(recording))
+            scored = list(self._score_windows(recording, progress))
         except AudioError as error:
             return self.failed(error, file, signal.decoded_s, signal.channel)
         return self._combine(recording, scored, file, signal.channel)
 
-    def _score_windows(self, recording: AnalysedSignal) -> Iterator[_Window]:
+    def _score_windows(self, recording: AnalysedSignal, progress: Progress | None) -> Iterator[_Window]:
         """Run the model on each window. One window is in memory at a time, unless the whole recording is."""
         analysis = recording.analysis
         cut = windows.cut(analysis.stop - analysis.start)
@@ -192,6 +205,8 @@ class Predictor:
             frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
             yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames))
             done += 1
+            if progress is not None:
+                progress(done / len(cut))
         if done < len(cut):
             raise UnreadableError("the file became shorter while it was read: wait until it is complete")
 
@@ -263,6 +278,17 @@ def _source(audio: Audio, rate: float | None) -> AudioSource:
         check_no_rate(rate)
         return decoding.open_source(cast(Any, audio))
     return ArraySource(as_samples(audio), None if rate is None else as_rate(rate))
+
+
+def section(progress: Progress | None, start: float, length: float) -> Progress | None:
+    """Return a function that reports the progress of a part of the work to `progress`.
+
+    Args:
+        progress: Function for the whole work.
+        start: Where the part begins, 0 to 1.
+        length: Fraction of the whole work.
+    """
+    return None if progress is None else lambda part: progress(start + length * part)
 
 
 def as_rate(rate: Any) -> float:

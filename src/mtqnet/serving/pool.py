@@ -49,6 +49,29 @@ class PoolOptions:
     """Models that each process loads at its start"""
 
 
+class Job:
+    """A job that can be cancelled, also while its process works on it: then the process is ended and replaced."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._future: Future[Any] | None = None
+        self.cancelled = False
+
+    def started(self, future: Future[Any]) -> None:
+        """Set what is cancelled."""
+        with self._lock:
+            self._future = future
+            if self.cancelled:
+                future.cancel()
+
+    def cancel(self) -> None:
+        """End the job."""
+        with self._lock:
+            self.cancelled = True
+            if self._future is not None:
+                self._future.cancel()
+
+
 class Slot:
     """One scoring process, replaced when it dies."""
 
@@ -73,12 +96,17 @@ class Slot:
         """Whether the process can take a job; a process that was not started yet can."""
         return not self._started or bool(self._pool.active)
 
-    def run(self, function: Callable[..., T], arguments: Sequence[Any]) -> T:
-        """Run a job and wait for its result; a job whose process dies is started ATTEMPTS times in all."""
+    def run(self, function: Callable[..., T], arguments: Sequence[Any], job: Job | None = None) -> T:
+        """Run a job and wait for its result; a job whose process dies is started ATTEMPTS times in all.
+
+        Raises CancelledError if `job` is cancelled.
+        """
         self._started = True
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 future = self._pool.schedule(function, args=arguments, timeout=self._options.job_s)
+                if job is not None:
+                    job.started(future)
                 result: T = future.result()
             except (BrokenProcessPool, RuntimeError, ProcessExpired) as error:
                 if isinstance(error, RuntimeError) and not isinstance(error, BrokenProcessPool) and self.active:
@@ -148,7 +176,7 @@ class Pool:
         )
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function of worker.py.
+        """Run a function of worker.py. If the caller is cancelled, the job ends.
 
         Raises:
             ProblemError: 429 if too many jobs wait, 413 if the recording is too long or the job takes too long,
@@ -158,8 +186,12 @@ class Pool:
             raise self._busy()
         self.pending += 1
         started = time.monotonic()
+        job = Job()
         try:
-            return await asyncio.wrap_future(self._submit(function, arguments))
+            return await asyncio.wrap_future(self._submit(function, arguments, job))
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
         except worker.TooLongError as error:
             raise ProblemError(413, "too_long", str(error)) from error
         except TimeoutError as error:
@@ -179,7 +211,7 @@ class Pool:
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a function of worker.py and wait for the result; not for the thread of the event loop."""
-        return self._submit(function, arguments).result()
+        return self._submit(function, arguments, Job()).result()
 
     async def repair(self) -> None:
         """Replace idle processes that were killed, until cancelled."""
@@ -197,13 +229,15 @@ class Pool:
             slot.close(max(0.0, ends - time.monotonic()))
         self._threads.shutdown()
 
-    def _submit(self, function: Callable[..., T], arguments: Sequence[Any]) -> Future[T]:
-        return self._threads.submit(self._in_slot, function, arguments)
+    def _submit(self, function: Callable[..., T], arguments: Sequence[Any], job: Job) -> Future[T]:
+        return self._threads.submit(self._in_slot, function, arguments, job)
 
-    def _in_slot(self, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+    def _in_slot(self, function: Callable[..., T], arguments: Sequence[Any], job: Job) -> T:
         slot = self._free.get()
         try:
-            return slot.run(function, arguments)
+            if job.cancelled:
+                raise CancelledError
+            return slot.run(function, arguments, job)
         finally:
             self._free.put(slot)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,8 +21,8 @@ from mtqnet.errors import AudioError, MtqnetError, UsageError
 from mtqnet.evaluation import plots
 from mtqnet.evaluation.plots import Stretch, worst_stretch
 from mtqnet.scoring.batch import Job
-from mtqnet.scoring.over_time import with_local_track
-from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.over_time import STRETCH_S, values, with_local_track
+from mtqnet.scoring.predictor import Predictor, Progress, section
 from mtqnet.scoring.scores import Scores
 from mtqnet.serving.comparing import Compared, compared
 from mtqnet.serving.units import MB
@@ -30,6 +31,8 @@ PLAYABLE_MAX_S = 1800.0
 """Maximum seconds of a recording that is played or plotted; it is in memory as a whole, 115 MB"""
 BYTES_A_SAMPLE = 4
 """float32"""
+PROGRESS_S = 0.2
+"""Seconds between two reports of progress"""
 
 
 class TooLongError(Exception):
@@ -94,7 +97,12 @@ def ready() -> bool:
 
 
 def score(
-    upload: Upload, model: str, limits: Limits, track: bool = False, channels: Channels = "mix"
+    upload: Upload,
+    model: str,
+    limits: Limits,
+    track: bool = False,
+    channels: Channels = "mix",
+    progress: Path | None = None,
 ) -> list[Scored]:
     """Score a recording.
 
@@ -104,6 +112,7 @@ def score(
         limits: Limits of the service.
         track: Whether scores over time are computed.
         channels: As for `Predictor.score`.
+        progress: File into which the fraction that is done is written; read_progress reads it.
 
     Returns:
         One entry, or for "each" one per channel.
@@ -112,19 +121,52 @@ def score(
         TooLongError: The recording exceeds the limits.
         NoChannelError: The recording has no such channel.
     """
-    _within(upload.path, limits)
-    rows = predictor(model).score_job(Job(Path(upload.path)), channels)
+    seconds = _within(upload.path, limits)
+    tell = _reporter(progress)
+    local = track and 0.0 < seconds <= PLAYABLE_MAX_S
+    first = (
+        seconds / (seconds + values(seconds) * STRETCH_S) if local else 1.0
+    )  # part of the work; the rest: track
+    rows = predictor(model).score_job(Job(Path(upload.path)), channels, section(tell, 0.0, first))
     if isinstance(rows[0].exception, UsageError):
         raise NoChannelError(str(rows[0].exception))
-    return [_scored(replace(row, file=upload.name, exception=None), upload, model, track) for row in rows]
+    rest = (1 - first) / len(rows)
+    return [
+        _scored(
+            replace(row, file=upload.name, exception=None), upload, model, track,
+            section(tell, first + rest * number, rest),
+        )
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
 
 
-def _scored(scores: Scores, upload: Upload, model: str, track: bool) -> Scored:
+def _reporter(progress: Path | None) -> Progress:
+    """Return a function that writes a fraction into a file, at most every PROGRESS_S seconds."""
+    last = 0.0
+
+    def write(part: float) -> None:
+        nonlocal last
+        if progress is not None and time.monotonic() - last > PROGRESS_S:
+            last = time.monotonic()
+            progress.write_text(f"{part:.4f}")
+
+    return write
+
+
+def read_progress(path: Path) -> float:
+    """Return the fraction that is done; 0 before the first report."""
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):  # not written yet, or being written
+        return 0.0
+
+
+def _scored(scores: Scores, upload: Upload, model: str, track: bool, progress: Progress | None) -> Scored:
     if not track or scores.error is not None:
         return Scored(replace(scores, track=None), None)
     if scores.duration_s is not None and scores.duration_s <= PLAYABLE_MAX_S:
         samples = reading.read(upload.path, scores.channel).samples
-        scores = with_local_track(predictor(model), samples, scores)
+        scores = with_local_track(predictor(model), samples, scores, progress)
     if scores.track is None:
         return Scored(scores, None)
     return Scored(replace(scores, track=plots.thinned(scores.track)), worst_stretch(scores.track))
@@ -177,12 +219,15 @@ def _held(limits: Limits) -> Limits:
     return replace(limits, max_duration_s=min(limits.max_duration_s, PLAYABLE_MAX_S))
 
 
-def _within(path: Path, limits: Limits) -> None:
-    """Check duration and decoded size by the header. Unreadable files are reported by the scoring itself."""
+def _within(path: Path, limits: Limits) -> float:
+    """Check duration and decoded size by the header, and return the duration in seconds; 0 if it is unknown.
+
+    Unreadable files are reported by the scoring itself.
+    """
     try:
         source = decoding.open_source(path)
     except AudioError:
-        return
+        return 0.0
     seconds = source.declared_s or 0.0
     decoded = seconds * source.rate * source.channels * BYTES_A_SAMPLE
     if seconds > limits.max_duration_s:
@@ -191,3 +236,4 @@ def _within(path: Path, limits: Limits) -> None:
         raise TooLongError(
             f"{decoded / MB:.0f} MB when it is decoded: this server takes {limits.max_decoded_mb:g} MB"
         )
+    return seconds

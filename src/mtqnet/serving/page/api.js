@@ -1,17 +1,17 @@
 // @ts-check
 /** The endpoints of this server: requests go nowhere else. */
 
-/** @typedef {{key: string, name: string, low: number, high: number, higher_is_better: boolean, log: boolean, says: string}} Target */
-/** @typedef {{key: string, level: string, summary: string, advice: string}} Flag */
+/** @typedef {import("./words.js").Target} Target */
+/** @typedef {import("./words.js").Flag} Flag */
 
 const KEY = "mtqnet-key";
 
-/** A request that was answered with a reason (RFC 9457). */
+/** A request that was answered with a problem document (RFC 9457). */
 export class Problem extends Error {
-  /** @param {{status: number, detail: string}} told */
-  constructor(told) {
-    super(told.detail);
-    this.status = told.status;
+  /** @param {{status: number, detail: string}} answer */
+  constructor(answer) {
+    super(answer.detail);
+    this.status = answer.status;
   }
 }
 
@@ -27,53 +27,95 @@ async function ask(path, options = {}) {
   try {
     answer = await fetch(path, { ...options, headers });
   } catch {
-    throw new Problem({ status: 0, detail: "the server does not answer" });
+    throw new Problem({ status: 0, detail: "The server does not answer." });
   }
   if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({ status: answer.status, detail: answer.statusText }));
-  throw new Problem(told);
+  throw new Problem(await answer.json().catch(() => ({ status: answer.status, detail: answer.statusText })));
 }
 
-/** @param {Record<string, string | number | boolean>} query */
-const asked = (query) =>
-  new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "").map(([name, value]) => [name, String(value)]));
+/** @param {Record<string, string | number | boolean>} values */
+const query = (values) =>
+  new URLSearchParams(Object.entries(values).filter(([, value]) => value !== "").map(([name, value]) => [name, String(value)]));
 
-/** @param {Record<string, File[]>} fields */
+/** @param {Record<string, Blob[]>} fields */
 function form(fields) {
   const made = new FormData();
-  for (const [field, files] of Object.entries(fields)) for (const file of files) made.append(field, file, file.name);
+  for (const [field, files] of Object.entries(fields)) for (const file of files) made.append(field, file, file instanceof File ? file.name : "recording");
   return made;
 }
 
-/** Post again while the server is busy, as it says. @param {string} path @param {FormData} body */
-async function post(path, body) {
+/** Try again while the server is busy. @template T @param {() => Promise<T>} act @param {AbortSignal} [signal] @returns {Promise<T>} */
+async function patient(act, signal) {
   for (let tries = 0; ; tries += 1) {
     try {
-      return await ask(path, { method: "POST", body });
+      return await act();
     } catch (error) {
-      if (!(error instanceof Problem) || error.status !== 429 || tries === 20) throw error;
+      if (!(error instanceof Problem) || error.status !== 429 || tries === 20 || signal?.aborted) throw error;
       await new Promise((done) => setTimeout(done, 1000 + 500 * tries));
     }
   }
 }
 
+/** @param {string} path @param {FormData} body */
+const post = (path, body) => patient(() => ask(path, { method: "POST", body }));
+
 export const models = async () => (await ask("v1/models")).json();
 
-/** @param {File} file @param {string} model */
-export const score = async (file, model) =>
-  (await post(`v1/score?${asked({ model, track: true, windows: true })}`, form({ file: [file] }))).json();
+const UPLOAD_PART = 0.2; // of the progress of a recording
+
+/**
+ * Score a recording. The progress of the upload comes from the request, that of scoring from the lines of the answer.
+ * @param {File} file @param {import("./score.js").How} how @returns {Promise<Record<string, any>>}
+ */
+export const score = (file, { model, channels, signal, progress }) => patient(() => new Promise((resolve, reject) => {
+  const request = new XMLHttpRequest();
+  request.open("POST", `v1/score?${query({ model, channels, track: true, windows: true, progress: true })}`);
+  if (key()) request.setRequestHeader("Authorization", `Bearer ${key()}`);
+  const abort = () => request.abort();
+  signal.addEventListener("abort", abort);
+  request.upload.onprogress = (event) => progress((UPLOAD_PART * event.loaded) / event.total, "Uploading");
+  const lines = () => request.responseText.split("\n").slice(0, -1).map((line) => JSON.parse(line));
+  const streamed = () => request.status === 200 && request.getResponseHeader("Content-Type")?.startsWith("application/x-ndjson");
+  request.onprogress = () => {
+    const last = streamed() && lines().at(-1);
+    if (last && last.kind === "progress") progress(UPLOAD_PART + (1 - UPLOAD_PART) * last.done, "Scoring");
+  };
+  request.onloadend = () => {
+    signal.removeEventListener("abort", abort);
+    if (signal.aborted) return reject(new Problem({ status: 0, detail: "Cancelled." }));
+    if (streamed()) {
+      const last = lines().at(-1);
+      if (last?.kind === "result") return resolve(last.result);
+      return reject(new Problem(last?.problem ?? { status: 0, detail: "The connection to the server was lost." }));
+    }
+    if (!request.status) return reject(new Problem({ status: 0, detail: "The server does not answer." }));
+    try {
+      const answer = JSON.parse(request.responseText);
+      return request.status === 200 ? resolve(answer) : reject(new Problem(answer));
+    } catch {
+      return reject(new Problem({ status: request.status, detail: request.statusText }));
+    }
+  };
+  request.send(form({ file: [file] }));
+}), signal);
 
 /** @param {File[]} a @param {File[]} b @param {string} model */
-export const compare = async (a, b, model) => (await post(`v1/compare?${asked({ model })}`, form({ a, b }))).json();
+export const compare = async (a, b, model) => (await post(`v1/compare?${query({ model })}`, form({ a, b }))).json();
 
-/** @param {File} file @param {string} model */
-export const picture = async (file, model) => (await post(`v1/picture?${asked({ model })}`, form({ file: [file] }))).blob();
+/** @param {Blob} file @param {string} model */
+export const picture = async (file, model) => (await post(`v1/picture?${query({ model })}`, form({ file: [file] }))).blob();
 
-/** What every browser plays. @param {File} file */
+/** A recording in a format that every browser decodes. @param {Blob} file */
 export const playable = async (file) => (await post("v1/playable", form({ file: [file] }))).blob();
 
-/** @param {Record<string, string | number>} query */
-export const history = async (query) => (await ask(`v1/history?${asked(query)}`)).json();
+/** @param {Record<string, string | number>} filters */
+export const history = async (filters) => (await ask(`v1/history?${query(filters)}`)).json();
+
+/** Delete a row of the history. @param {number} id */
+export const remove = async (id) => void (await ask(`v1/history/${id}`, { method: "DELETE" }));
+
+/** The recording of a row of the history. @param {number} id */
+export const audio = async (id) => (await ask(`v1/history/${id}/audio`)).blob();
 
 /** @param {Record<string, unknown>} start */
 export function stream(start) {

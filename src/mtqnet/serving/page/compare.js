@@ -64,7 +64,7 @@ function table(targets, answer) {
 /** Two players of which one is heard: to change over keeps the time. */
 async function listen() {
   try {
-    const heard = await Promise.all([sound.open(sides.a[0]), sound.open(sides.b[0])]);
+    const heard = await Promise.all([sound.open(sides.a[0], null, api.playable), sound.open(sides.b[0], null, api.playable)]);
     players = heard.map((one, place) => new Player(one, "AB"[place], null));
   } catch (error) {
     byId("compared").append(element("p", { className: "problem", textContent: `Playback is not available: ${error instanceof Error ? error.message : error}` }));

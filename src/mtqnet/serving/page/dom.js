@@ -21,20 +21,25 @@ export function element(tag, properties = {}, ...children) {
 /** The value of a colour (or other custom property) of the style sheet. @param {string} name */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** Seconds as m:ss.t. @param {number} seconds */
+/** Seconds as m:ss.t, or h:mm:ss.t from one hour on. @param {number} seconds */
 export function clock(seconds) {
   const tenths = Math.round(Math.max(0, seconds) * 10);
-  return `${Math.floor(tenths / 600)}:${String(Math.floor((tenths % 600) / 10)).padStart(2, "0")}.${tenths % 10}`;
+  const [hours, minutes] = [Math.floor(tenths / 36_000), Math.floor(tenths / 600) % 60];
+  const rest = `${String(Math.floor((tenths % 600) / 10)).padStart(2, "0")}.${tenths % 10}`;
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
 /** Steps between labels of a time axis, in seconds. */
-const TIME_STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+const TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 
-/** Times of at most `most` labels from 0 to `seconds`. @param {number} seconds @param {number} most */
-export function timeTicks(seconds, most) {
-  const step = TIME_STEPS.find((one) => seconds / one < most) ?? 14_400;
-  return Array.from({ length: Math.floor(seconds / step + 1e-9) + 1 }, (_, place) => ({
-    at: place * step, text: step < 1 ? clock(place * step) : clock(place * step).slice(0, -2) }));
+/** Times of at most `most` labels in a span. @param {number} start @param {number} end in seconds @param {number} most */
+export function timeTicks(start, end, most) {
+  const step = TIME_STEPS.find((one) => (end - start) / one < most) ?? 14_400;
+  const first = Math.ceil(start / step - 1e-9);
+  return Array.from({ length: Math.max(0, Math.floor(end / step + 1e-9) - first + 1) }, (_, place) => {
+    const at = (first + place) * step;
+    return { at, text: step < 1 ? clock(at) : clock(at).slice(0, -2) };
+  });
 }
 
 /**
@@ -61,7 +66,7 @@ export function takesFiles(zone, input, take) {
   });
 }
 
-/** Say something, or a problem. @param {HTMLElement} place @param {string} text @param {boolean} [problem] */
+/** Show a message or a problem. @param {HTMLElement} place @param {string} text @param {boolean} [problem] */
 export function say(place, text, problem = false) {
   place.textContent = text;
   place.classList.toggle("problem", problem);

@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { digits, grade, sentence, share, short } from "./words.js";
 
-/** @typedef {import("./api.js").Target} Target */
+/** @typedef {import("./words.js").Target} Target */
 
 /** @param {HTMLElement} place @param {Target[]} targets @param {Record<string, any>} row */
 export function show(place, targets, row) {

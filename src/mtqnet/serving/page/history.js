@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { byId, download, element, say } from "./dom.js";
 import * as plots from "./plots.js";
-import * as tables from "./tables.js";
+import * as files from "./export.js";
 import { digits, grade, short } from "./words.js";
 
 /** @typedef {Record<string, any>} Row */
@@ -23,7 +23,7 @@ export function start(about) {
   });
   byId("more").addEventListener("click", () => load(about, next));
   const csv = element("button", { type: "button", textContent: "Download CSV" });
-  csv.addEventListener("click", () => download("history.csv", tables.csv(rows, ["id", "time", "kind", "source", "level"])));
+  csv.addEventListener("click", () => download("history.csv", files.csv(rows, ["id", "time", "kind", "source", "level"])));
   byId("history-actions").append(csv);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => trend(about));
   addEventListener("resize", () => byId("history").hidden || trend(about));

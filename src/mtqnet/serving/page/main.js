@@ -28,7 +28,7 @@ function begin(about) {
   const model = () => select.value;
   const [first] = about.models;
   byId("about").textContent = `Model ${first.name} ${first.sha256.slice(0, 8)}.`;
-  score.start(about, model);
+  score.start(about, model, api);
   compare.start(about, model);
   live.start(about, model);
   history.start(about);

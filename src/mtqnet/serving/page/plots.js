@@ -7,10 +7,10 @@ import { digits, share, short } from "./words.js";
 /** Position of a value on the axis from 1 to 5 that MOS_TICKS belong to. @param {number} value */
 const mosShare = (value) => Math.min(1, Math.max(0, (value - 1) / 4));
 
-/** Position of a value on its axis, 0 to 1: scores that exceed 1 share one axis, so that PESQ meets the same ticks. @param {import("./api.js").Target} target @param {number} value */
+/** Position of a value on its axis, 0 to 1: scores that exceed 1 share one axis, so that PESQ meets the same ticks. @param {import("./words.js").Target} target @param {number} value */
 export const position = (target, value) => (target.high > 1 && !target.log ? mosShare(value) : share(target, value));
 
-/** @typedef {import("./api.js").Target} Target */
+/** @typedef {import("./words.js").Target} Target */
 
 const WINDOW = 512; // samples, 32 ms
 const RANGE_DB = 75; // below the loudest point; less is drawn as silence
@@ -31,16 +31,28 @@ function paper(canvas) {
   return { context, width, height };
 }
 
-/** Lowest and highest sample of each column. @param {HTMLCanvasElement} canvas @param {Float32Array} samples */
-export function waveform(canvas, samples) {
+/** The largest absolute sample, the scale of a waveform. @param {Float32Array} samples */
+export function peak(samples) {
+  let largest = 1e-4;
+  for (const sample of samples) largest = Math.max(largest, Math.abs(sample));
+  return largest;
+}
+
+/** @typedef {{start: number, end: number}} Span seconds that a plot shows */
+
+/**
+ * Lowest and highest sample of each column.
+ * @param {HTMLCanvasElement} canvas @param {Float32Array} samples @param {Span} span @param {number} peak of the whole recording
+ */
+export function waveform(canvas, samples, span, peak) {
   const { context, width, height } = paper(canvas);
-  let peak = 1e-4;
-  for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
   context.fillStyle = colour("wave");
   const columns = Math.max(1, Math.floor(width));
+  const at0 = span.start * RATE;
+  const each = ((span.end - span.start) * RATE) / columns;
   for (let column = 0; column < columns; column += 1) {
-    const start = Math.floor((column * samples.length) / columns);
-    const stop = Math.max(start + 1, Math.floor(((column + 1) * samples.length) / columns));
+    const start = Math.floor(at0 + column * each);
+    const stop = Math.max(start + 1, Math.floor(at0 + (column + 1) * each));
     let low = Infinity;
     let high = -Infinity;
     for (let at = start; at < stop && at < samples.length; at += 1) {
@@ -82,8 +94,12 @@ function fft(re, im) {
   }
 }
 
-/** Power in dB below the loudest, up to 8 kHz. @param {HTMLCanvasElement} canvas @param {Float32Array} samples */
-export function spectrogram(canvas, samples) {
+/**
+ * Power in dB below the loudest point, up to 8 kHz.
+ * @param {HTMLCanvasElement} canvas @param {Float32Array} samples @param {Span} span @param {number} [loudest] in dB; without it, of this span
+ * @returns {number} the loudest point in dB
+ */
+export function spectrogram(canvas, samples, span, loudest) {
   const { context, width, height } = paper(canvas);
   const columns = Math.max(1, Math.min(1200, Math.floor(width)));
   const bins = WINDOW / 2;
@@ -91,7 +107,7 @@ export function spectrogram(canvas, samples) {
   const levels = new Float32Array(columns * bins);
   let top = -Infinity;
   for (let column = 0; column < columns; column += 1) {
-    const start = Math.floor(((column + 0.5) * samples.length) / columns) - WINDOW / 2;
+    const start = Math.floor((span.start + ((column + 0.5) * (span.end - span.start)) / columns) * RATE) - WINDOW / 2;
     const re = Float32Array.from(hann, (weight, at) => weight * (samples[start + at] ?? 0));
     const im = new Float32Array(WINDOW);
     fft(re, im);
@@ -101,6 +117,7 @@ export function spectrogram(canvas, samples) {
       top = Math.max(top, level);
     }
   }
+  top = loudest ?? top;
   const image = new ImageData(columns, bins);
   for (let column = 0; column < columns; column += 1)
     for (let bin = 0; bin < bins; bin += 1) {
@@ -121,6 +138,7 @@ export function spectrogram(canvas, samples) {
     context.fillStyle = "white";
     context.fillText(`${kilohertz} kHz`, 4, y - 4);
   }
+  return top;
 }
 
 /** Points of the colour map magma (Smith and van der Walt), between which is interpolated. */
@@ -155,13 +173,13 @@ export function lines(canvas, series, axes) {
     context.beginPath();
     let drawing = false;
     values.forEach((value, place) => {
-      if (value !== null) {
+      if (value !== null && value !== undefined) {
         const x = (width * (times[place] - axes.start)) / span;
         if (drawing) context.lineTo(x, y(position(target, value)));
         else context.moveTo(x, y(position(target, value)));
         if (!drawing && (values[place + 1] ?? null) === null) context.lineTo(x + 1.5, y(position(target, value)));
       }
-      drawing = value !== null;
+      drawing = value !== null && value !== undefined;
     });
     context.stroke();
   }

@@ -1,32 +1,78 @@
 // @ts-check
-/** The view in which recordings are scored, one by one, and looked at. */
-import * as api from "./api.js";
-import { byId, clock, download, element, say, takesFiles } from "./dom.js";
+/** The view that scores recordings and shows them. The service is passed in, so that a page without a server can use it. */
+import { byId, download, element, say, takesFiles, clock } from "./dom.js";
+import * as files from "./export.js";
 import * as gauges from "./gauges.js";
+import { List } from "./list.js";
 import { legend } from "./plots.js";
 import { Player } from "./player.js";
+import * as segments from "./segments.js";
 import * as sound from "./sound.js";
-import * as tables from "./tables.js";
+import * as store from "./store.js";
 import * as verdict from "./verdict.js";
-import { digits, grade, short } from "./words.js";
 
-/** @typedef {{file: File, row: Record<string, any> | null, problem: string, button: HTMLButtonElement}} Item */
+/** @typedef {import("./words.js").Target} Target */
+/** @typedef {import("./words.js").Flag} Flag */
+/** @typedef {{id?: number, name: string, file: Blob | null, row: Record<string, any> | null, problem: string}} Item */
+/** @typedef {{model: string, channels: string, signal: AbortSignal, progress: (part: number, work: string) => void}} How */
+/**
+ * What scores recordings. `score` returns the row, or {rows} for every channel, as POST /v1/score does.
+ * @typedef {object} Service
+ * @property {(file: File, how: How) => Promise<Record<string, any>>} score
+ * @property {((file: Blob, model: string) => Promise<Blob>)} [picture] a plot as PNG
+ * @property {((file: Blob) => Promise<Blob>)} [playable] a format that every browser decodes
+ */
 
-/** @type {Item[]} */
-const items = [];
+const EXAMPLES = [
+  { title: "clean speech", file: "1_clean.flac" },
+  { title: "office noise", file: "2_office_noise.flac" },
+  { title: "lost packets", file: "6_lost_packets.flac" },
+];
+
+/** @type {Service} */
+let service;
+/** @type {any} */
+let about;
+let model = () => "";
+/** @type {List<Item>} */
+let list;
 /** @type {Player | null} */
 let player = null;
-let shown = /** @type {Item | null} */ (null);
+/** @type {Item | null} */
+let shown = null;
 let recorded = 0;
+/** @type {Item[]} recordings that wait for their scores */
+let queue = [];
+/** @type {AbortController | null} */
+let running = null;
 
-/** @param {{targets: api.Target[], flags: api.Flag[], limits: any}} about @param {() => string} model */
-export function start(about, model) {
-  takesFiles(byId("score-drop"), byId("score-files"), (files) => take(files, about, model));
-  byId("sort").addEventListener("change", arrange);
-  byId("filter").addEventListener("input", arrange);
-  byId("score-limits").textContent =
-    `WAV, FLAC, MP3, Ogg, AIFF and more; up to ${about.limits.max_body_mb} MB and ${Number((about.limits.max_duration_s / 60).toFixed(1))} minutes each.`;
-  const button = byId("record");
+/** @param {any} what scores, flags and limits, as GET /v1/models returns them @param {() => string} chosen the model @param {Service} scorer */
+export async function start(what, chosen, scorer) {
+  [about, model, service] = [what, chosen, scorer];
+  list = new List(byId("list"), about, show, remove);
+  takesFiles(byId("score-drop"), byId("score-files"), take);
+  const { max_body_mb: mb, max_duration_s: seconds } = about.limits;
+  const minutes = Number((seconds / 60).toFixed(1));
+  byId("score-limits").textContent = `WAV, FLAC, MP3, Ogg, AIFF and more; up to ${mb} MB and ${minutes} minute${minutes === 1 ? "" : "s"} each.`;
+  byId("score-cancel").addEventListener("click", cancel);
+  byId("examples").append(...EXAMPLES.map(({ title, file }) => {
+    const button = element("button", { type: "button", textContent: title });
+    button.addEventListener("click", async () => {
+      const answer = await fetch(new URL(`examples/${file}`, import.meta.url));
+      take([new File([await answer.blob()], file)]);
+    });
+    return button;
+  }));
+  record(byId("record"));
+  actions();
+  const kept = await store.all();
+  list.items = [...kept, ...list.items];
+  arrange();
+  if (kept.length && !shown) show(list.listed[0]);
+}
+
+/** @param {HTMLButtonElement} button */
+function record(button) {
   /** @type {{stop: () => Promise<void>, rate: number} | null} */
   let listening = null;
   /** @type {Float32Array[]} */
@@ -38,7 +84,7 @@ export function start(about, model) {
       listening = null;
       button.textContent = "Record from the microphone";
       recorded += 1;
-      await take([sound.wav(pieces, rate, `recording-${recorded}.wav`)], about, model);
+      take([sound.wav(pieces, rate, `recording-${recorded}.wav`)]);
       return;
     }
     pieces = [];
@@ -52,136 +98,212 @@ export function start(about, model) {
   });
 }
 
-/** @param {File[]} files @param {any} about @param {() => string} model */
-async function take(files, about, model) {
-  const added = files.map((file) => add(file, about));
-  byId("score").querySelector(".columns").classList.toggle("many", items.length > 1);
-  let done = 0;
-  for (const item of added) {
-    say(byId("score-status"), `Scoring ${item.file.name}, ${done + 1} of ${added.length}…`);
-    try {
-      item.row = await api.score(item.file, model());
-    } catch (error) {
-      item.problem = error instanceof Error ? error.message : String(error);
-    }
-    done += 1;
-    label(item, about);
-    if (done === 1 || shown === null) await show(item, about);
-  }
+/** Add recordings and score them, after those that wait. @param {File[]} added */
+function take(added) {
+  if (!added.length) return;
+  const made = added.map((file) => ({ name: file.name, file, row: null, problem: "" }));
+  list.items.push(...made);
+  queue.push(...made);
   arrange();
-  const failed = added.filter((item) => item.problem).length;
-  if (added.length)
-    say(byId("score-status"), `Scored ${added.length - failed} of ${added.length}${failed ? `; ${failed} could not be scored.` : "."}`);
+  if (!running) work();
 }
 
-/** @param {File} file @param {any} about @returns {Item} */
-function add(file, about) {
-  const button = element("button", { type: "button", textContent: file.name });
-  const item = { file, row: null, problem: "", button };
-  button.addEventListener("click", () => show(item, about));
-  byId("recordings").append(element("li", {}, button));
-  items.push(item);
-  return item;
-}
-
-/** Sort and filter the list; show the mean. The list is sorted when all files are scored, not while it is used. */
-function arrange() {
-  const part = byId("filter").value.trim().toLowerCase();
-  const score = (/** @type {Item} */ item) => item.row?.g_mos ?? Infinity; // files without a score come last
-  const sorted = byId("sort").value === "worst" ? [...items].sort((a, b) => (score(a) === score(b) ? 0 : score(a) - score(b))) : items;
-  const focused = document.activeElement;
-  for (const item of sorted) {
-    const entry = /** @type {HTMLElement} */ (item.button.parentElement);
-    entry.hidden = !item.file.name.toLowerCase().includes(part);
-    byId("recordings").append(entry);
+/** Score what waits, one recording after the other. */
+async function work() {
+  running = new AbortController();
+  const { signal } = running;
+  const bar = byId("score-progress");
+  byId("score-work").hidden = false;
+  let [done, failed] = [0, 0];
+  for (let item = queue.shift(); item && !signal.aborted; item = queue.shift()) {
+    const total = done + 1 + queue.length;
+    const { name } = item;
+    let before = "";
+    const progress = (/** @type {number} */ part, /** @type {string} */ what) => {
+      bar.value = (done + part) / (done + 1 + queue.length);
+      bar.textContent = `${Math.round(100 * bar.value)} %`;
+      byId("score-part").textContent = `${Math.floor(100 * part)} % of this recording`;
+      if (what !== before) say(byId("score-status"), `${what} ${name}, ${done + 1} of ${total}…`);
+      before = what;
+    };
+    progress(0, "Scoring");
+    await scoreOne(item, { model: model(), channels: byId("channels").value, signal, progress });
+    done += 1;
+    failed += Number(Boolean(item.problem));
+    if (done === 1 || shown === null) show(item);
+    else list.arrange();
   }
-  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true }); // moving an element takes its focus away
-  const listed = items.filter((item) => !item.button.parentElement?.hidden);
-  const scores = listed.map(score).filter(Number.isFinite);
-  const mean = scores.reduce((sum, value) => sum + value, 0) / scores.length;
-  say(byId("mean"), scores.length ? `Mean G-MOS ${mean.toFixed(2)} of ${scores.length} recording${scores.length === 1 ? "" : "s"}` : "No scored recording in this list.");
+  const cancelled = signal.aborted;
+  for (const item of queue) item.problem = "Cancelled.";
+  if (cancelled) queue = [];
+  running = null;
+  byId("score-work").hidden = true;
+  arrange();
+  const reasons = failed ? `; ${failed} could not be scored.` : ".";
+  say(byId("score-status"), cancelled ? `Cancelled: ${done - failed} of the recordings were scored.` : `Scored ${done - failed} of ${done}${reasons}`);
 }
 
-/** @param {Item} item @param {any} about */
-function label(item, about) {
-  const g = about.targets.find((/** @type {api.Target} */ target) => target.key === "g_mos");
-  const value = item.row?.g_mos;
-  const told = value == null
-    ? element("span", { className: "value none", textContent: item.problem ? "no score" : "" })
-    : element("span", { className: `value ${grade(g, value)}`, textContent: digits(g, value), title: short(g) });
-  item.button.replaceChildren(told, item.file.name);
+/** @param {Item} item @param {How} how */
+async function scoreOne(item, how) {
+  try {
+    const answer = await service.score(/** @type {File} */ (item.file), how);
+    if (answer.rows) separate(item, answer.rows);
+    else item.row = answer;
+    item.problem = "";
+  } catch (error) {
+    item.problem = how.signal.aborted ? "Cancelled." : error instanceof Error ? error.message : String(error);
+  }
+  await Promise.all(list.items.filter((one) => one.file === item.file).map(keep));
 }
 
-/** @param {Item} item @param {any} about */
-async function show(item, about) {
-  shown = item;
-  items.forEach((one) => one.button.removeAttribute("aria-current"));
-  item.button.setAttribute("aria-current", "true");
+/** Replace a recording by one item for each of its channels. @param {Item} item @param {Record<string, any>[]} rows */
+function separate(item, rows) {
+  const named = (/** @type {Record<string, any>} */ row) => `${item.name} (channel ${row.channel})`;
+  const [first, ...others] = rows.map((row) => ({ name: named(row), file: item.file, row: row.error ? null : row, problem: row.error ?? "" }));
+  Object.assign(item, first);
+  list.items.splice(list.items.indexOf(item) + 1, 0, ...others);
+}
+
+/** @param {Item} item */
+async function keep(item) {
+  item.id = await store.put(item);
+}
+
+function cancel() {
+  running?.abort();
+}
+
+/** @param {Item} item */
+async function remove(item) {
+  queue = queue.filter((one) => one !== item);
+  list.items = list.items.filter((one) => one !== item);
+  if (shown === item) clearReport();
+  arrange();
+  await store.remove(item.id);
+}
+
+function clearReport() {
+  player?.close();
+  [player, shown, list.current] = [null, null, null];
+  byId("report").replaceChildren();
+}
+
+/** The list is visible from the second recording on. */
+function arrange() {
+  byId("score").querySelector(".columns").classList.toggle("many", list.items.length > 1);
+  byId("list-actions").hidden = !list.items.length;
+  list.arrange();
+}
+
+/** Downloads of all that are listed, and the end of the list. */
+function actions() {
+  const rows = () => list.listed.filter((item) => item.row).map((item) => ({ ...item.row, file: item.name.replace(/ \(channel \d+\)$/, "") }));
+  const button = (/** @type {string} */ text, /** @type {() => void} */ act) => {
+    const made = element("button", { type: "button", textContent: text });
+    made.addEventListener("click", act);
+    return made;
+  };
+  byId("list-actions").append(
+    button("CSV", () => download("scores.csv", files.csv(rows()))),
+    button("HTML report", () => download("report.html", files.report(list.listed, about, model()))),
+    button("Remove all", async () => {
+      cancel();
+      [list.items, queue] = [[], []];
+      clearReport();
+      arrange();
+      say(byId("score-status"), "The list is empty.");
+      await store.clear();
+    }));
+}
+
+/** @param {Item} item */
+async function show(item) {
+  shown = list.current = item;
+  list.arrange();
   player?.close();
   player = null;
   const place = byId("report");
-  const title = element("h2", { textContent: item.file.name });
-  if (!item.row) {
-    place.replaceChildren(title, element("p", { className: "problem", textContent: item.problem || "Waiting…" }));
+  const title = element("h2", { textContent: item.name });
+  const { row } = item;
+  if (!row) {
+    place.replaceChildren(title, element("p", { className: "problem", textContent: item.problem || "Waiting…" }), ...again(item));
     return;
   }
-  const row = item.row;
-  const overall = about.targets.find((/** @type {api.Target} */ target) => target.key === "g_mos");
+  const overall = about.targets.find((/** @type {Target} */ target) => target.key === "g_mos");
   const notes = flags(row, about.flags);
   const top = row.g_mos == null ? notes : verdict.show(overall, row, notes);
-  const pair = gaugesOf(about, row, ["s_mos", "n_mos"]);
+  const pair = gaugesOf(row, ["s_mos", "n_mos"]);
   pair.classList.add("two");
   const more = element("details", { className: "estimates" }, element("summary", { textContent: "Estimates: PESQ, STOI, SDI" }),
-    gaugesOf(about, row, ["pesq_est", "stoi_est", "sdi_est"]));
-  const stage = element("div", {}, element("p", { textContent: "Drawing…" }));
-  place.replaceChildren(title, top, pair, more, stage, actions(item));
+    gaugesOf(row, ["pesq_est", "stoi_est", "sdi_est"]));
+  const stage = element("div", {}, element("p", { textContent: item.file ? "Drawing…" : "The recording is not kept in this browser: choose it again to listen." }));
+  place.replaceChildren(title, top, pair, more, stage, single(item));
+  if (!item.file) return;
   try {
-    const heard = await sound.open(item.file);
+    const opened = await sound.open(item.file, row.duration_s, service.playable, row.channel);
     if (shown !== item) return;
-    player = new Player(heard, item.file.name, { targets: about.targets, row });
-    stage.replaceChildren(player.root, legend(about.targets.filter((/** @type {any} */ target) => row[target.key] != null), row), ...worst(row, player));
+    const worst = segments.worst(row);
+    player = new Player(opened, item.name, { targets: about.targets, row, segments: worst });
+    const long = opened.samples ? [] : [element("p", { className: "hint", textContent: `Waveform and spectrogram are drawn for recordings of up to ${sound.MAX_DRAWN_S / 60} minutes.` })];
+    stage.replaceChildren(...segmentList(worst, player), player.root, ...long,
+      legend(about.targets.filter((/** @type {Target} */ target) => row[target.key] != null), row));
     player.draw();
   } catch (error) {
     stage.replaceChildren(element("p", { className: "problem", textContent: `The plot is not available: ${error instanceof Error ? error.message : error}` }));
   }
 }
 
-/** @param {any} about @param {Record<string, any>} row @param {string[]} keys */
-function gaugesOf(about, row, keys) {
-  const place = element("div", { className: "gauges" });
-  gauges.show(place, about.targets.filter((/** @type {api.Target} */ target) => keys.includes(target.key)), row);
-  return place;
-}
-
-/** @param {Record<string, any>} row @param {api.Flag[]} known */
-function flags(row, known) {
-  const told = known.filter((flag) => row.flags.includes(flag.key));
-  if (!told.length) return element("p", { className: "good", textContent: "No flags: these scores need no special care." });
-  return element("div", {},
-    element("p", { className: row.level === "ok" ? "" : "fair", textContent: row.level === "ok" ? "Information:" : "Interpret these scores with care:" }),
-    element("ul", { className: "flags" }, ...told.map((flag) => element("li", {}, element("strong", { textContent: flag.key }), `: ${flag.summary}. ${flag.advice}`))));
-}
-
-/** @param {Record<string, any>} row @param {Player} heard */
-function worst(row, heard) {
-  if (!row.worst) return [element("p", { className: "hint", textContent: "No segment is clearly worse than the others." })];
-  const { start_s, end_s, g_mos } = row.worst;
-  const button = element("button", { type: "button", id: "worst", textContent: `Play the worst segment: ${clock(start_s)} to ${clock(end_s)}, G-MOS ${g_mos.toFixed(2)}` });
-  button.addEventListener("click", () => heard.play(start_s, end_s));
+/** A button that scores again what failed. @param {Item} item */
+function again(item) {
+  if (!item.problem || !item.file) return [];
+  const button = element("button", { type: "button", textContent: "Score again" });
+  button.addEventListener("click", () => {
+    item.problem = "";
+    queue.push(item);
+    show(item);
+    if (!running) work();
+  });
   return [element("p", {}, button)];
 }
 
-/** @param {Item} item */
-function actions(item) {
-  const stem = item.file.name.replace(/\.[^.]*$/, "");
-  const scored = () => items.filter((one) => one.row).map((one) => /** @type {any} */ (one.row));
+/** @param {Record<string, any>} row @param {string[]} keys */
+function gaugesOf(row, keys) {
+  const place = element("div", { className: "gauges" });
+  gauges.show(place, about.targets.filter((/** @type {Target} */ target) => keys.includes(target.key)), row);
+  return place;
+}
+
+/** @param {Record<string, any>} row @param {Flag[]} known */
+export function flags(row, known) {
+  const raised = known.filter((flag) => row.flags.includes(flag.key));
+  if (!raised.length) return element("p", { className: "good", textContent: "No flags: these scores need no special care." });
+  return element("div", {},
+    element("p", { className: row.level === "ok" ? "" : "fair", textContent: row.level === "ok" ? "Information:" : "Interpret these scores with care:" }),
+    element("ul", { className: "flags" }, ...raised.map((flag) => element("li", {}, element("strong", { textContent: flag.key }), `: ${flag.summary}. ${flag.advice}`))));
+}
+
+/** @param {segments.Segment[]} worst @param {Player} played */
+function segmentList(worst, played) {
+  if (!worst.length) return [element("p", { className: "hint", textContent: "No segment is clearly worse than the others." })];
+  const buttons = worst.map((segment, place) => {
+    const text = `${clock(segment.start_s)} to ${clock(segment.end_s)}`;
+    const button = element("button", { type: "button", id: place ? `segment-${place + 1}` : "worst", "aria-label": `Play segment ${place + 1}: ${text}, G-MOS ${segment.g_mos.toFixed(2)}` },
+      element("span", { textContent: `▶ ${text}` }), element("strong", { textContent: segment.g_mos.toFixed(2) }));
+    button.addEventListener("click", () => played.playSegment(segment));
+    return element("li", {}, button);
+  });
+  return [element("h3", { textContent: worst.length > 1 ? `The ${worst.length} worst segments` : "The worst segment" }), element("ol", { className: "segments" }, ...buttons)];
+}
+
+/** Downloads of one recording. @param {Item} item */
+function single(item) {
+  const stem = item.name.replace(/\.[^.]*$/, "");
   /** @type {[string, string, () => Promise<Blob> | Blob][]} */
-  const kinds = [
-    ["CSV of all", "scores.csv", () => tables.csv(scored())],
-    ["JSON", `${stem}.json`, () => tables.json(item.row)],
-    ["Picture", `${stem}.png`, () => api.picture(item.file, item.row?.model)],
-  ];
-  const place = element("p", { className: "player" }, "Download: ");
+  const kinds = [["JSON", `${stem}.json`, () => files.json(item.row)]];
+  const { picture } = service;
+  const { file } = item;
+  if (picture && file) kinds.push(["Picture", `${stem}.png`, () => picture(file, item.row?.model)]);
+  const place = element("p", { className: "player" }, "Download of this recording: ");
   for (const [text, name, make] of kinds) {
     const button = element("button", { type: "button", textContent: text });
     button.addEventListener("click", async () => {

@@ -1,23 +1,34 @@
 // @ts-check
 /** Files to samples and back, in the browser. */
-import * as api from "./api.js";
 
 export const RATE = 16_000;
 
-/** @typedef {{samples: Float32Array, seconds: number, url: string}} Sound */
+/** @typedef {{samples: Float32Array | null, seconds: number, url: string}} Sound samples are null for a long recording */
+
+/** Seconds of a recording whose samples are drawn: more would need hundreds of megabytes. */
+export const MAX_DRAWN_S = 1800;
 
 /**
- * Mono samples at 16 kHz, and an address to play from. What the browser cannot read, the server turns into FLAC.
- * @param {File} file @returns {Promise<Sound>}
+ * Mono samples at 16 kHz, and an address to play from.
+ * @param {Blob} file @param {number | null} seconds its duration, if it is known
+ * @param {(file: Blob) => Promise<Blob>} [convert] into a format that the browser decodes, for other formats
+ * @param {number | null} [channel] from 1; null: the mean of all channels
+ * @returns {Promise<Sound>}
  */
-export async function open(file) {
-  let source = /** @type {Blob} */ (file);
+export async function open(file, seconds, convert, channel = null) {
+  if (seconds !== null && seconds > MAX_DRAWN_S) return { samples: null, seconds, url: URL.createObjectURL(file) };
+  let source = file;
   let decoded;
   try {
     decoded = await decode(file);
-  } catch {
-    source = await api.playable(file);
+  } catch (error) {
+    if (!convert) throw error;
+    source = await convert(file);
     decoded = await decode(source);
+  }
+  if (channel !== null && channel <= decoded.numberOfChannels) {
+    const samples = decoded.getChannelData(channel - 1);
+    return { samples, seconds: samples.length / RATE, url: URL.createObjectURL(wav([samples], RATE, "channel.wav")) };
   }
   const samples = mixed(decoded);
   return { samples, seconds: samples.length / RATE, url: URL.createObjectURL(source) };
@@ -67,15 +78,22 @@ export function wav(pieces, rate, name) {
   return new File([view], name, { type: "audio/wav" });
 }
 
-/** The microphone as it is: nothing may better its sound before it is scored. */
+/** The signal of the microphone without processing by the browser. */
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
+/** Input devices; their names are known after the microphone was allowed once. @returns {Promise<{id: string, name: string}[]>} */
+export async function inputs() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices.filter((device) => device.kind === "audioinput" && device.deviceId)
+    .map((device) => ({ id: device.deviceId, name: device.label || "input device" }));
+}
+
 /**
- * Listen to the microphone until the function that is given back is called.
- * @param {(chunk: Float32Array, rate: number) => void} take
+ * Take samples from an input device until `stop` is called.
+ * @param {(chunk: Float32Array, rate: number) => void} take @param {string} [device] id of an input device; else the default one
  */
-export async function microphone(take) {
-  const media = await navigator.mediaDevices.getUserMedia({ audio: RAW });
+export async function microphone(take, device) {
+  const media = await navigator.mediaDevices.getUserMedia({ audio: device ? { ...RAW, deviceId: { exact: device } } : RAW });
   const context = new AudioContext();
   await context.audioWorklet.addModule(new URL("capture.js", import.meta.url));
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
@@ -91,10 +109,10 @@ export async function microphone(take) {
   };
 }
 
-/** Why there is no microphone, for people. @param {unknown} error */
+/** The reason why there is no microphone. @param {unknown} error */
 export function noMicrophone(error) {
   const name = error instanceof Error ? error.name : "";
   if (name === "NotAllowedError") return "The browser did not allow the microphone: allow it for this page, then try again.";
-  if (!navigator.mediaDevices) return "The browser gives no microphone to this page: open it at localhost or by https.";
+  if (!navigator.mediaDevices) return "The browser provides no microphone to this page: open it at localhost or by https.";
   return "No microphone was found.";
 }

@@ -4,7 +4,7 @@ import { meter, range } from "./gauges.js";
 import { clock, element } from "./dom.js";
 import { digits, grade, step } from "./words.js";
 
-/** @typedef {import("./api.js").Target} Target */
+/** @typedef {import("./words.js").Target} Target */
 
 /** S-MOS or N-MOS is the main problem if it is lower than the other by at least this, in MOS. */
 export const MAIN_DIFFERENCE = 0.5;
@@ -12,25 +12,26 @@ export const MAIN_DIFFERENCE = 0.5;
 export const NO_PROBLEM = 3.5;
 
 /**
- * The sentences of the verdict, with the words of ITU-T P.835. The cause is derived from S-MOS and N-MOS alone.
- * @param {Record<string, any>} row an answer of /v1/score
+ * The sentence about the main problem, with the words of ITU-T P.835; empty if S-MOS or N-MOS is unknown. It is derived
+ * from S-MOS and N-MOS alone. The kinds of degradation (`row.causes`), where results contain them, belong here.
+ * @param {Record<string, any>} row
  */
+export function cause({ s_mos: s, n_mos: n }) {
+  if (s == null || n == null) return "";
+  const speech = `the speech is ${step("s_mos", s)}`;
+  const background = `the background is ${step("n_mos", n)}`;
+  if (Math.min(s, n) >= NO_PROBLEM) return `No main problem: ${speech} and ${background}.`;
+  if (n <= s - MAIN_DIFFERENCE) return `Background noise is the main problem; ${speech}.`;
+  if (s <= n - MAIN_DIFFERENCE) return `Distortion of the speech is the main problem; ${background}.`;
+  return `Speech and background are similarly degraded: ${speech} and ${background}.`;
+}
+
+/** Quality, cause and position in sentences. @param {Record<string, any>} row an answer of /v1/score */
 export function verdict(row) {
-  const { s_mos: s, n_mos: n, g_mos: g, worst } = row;
-  const sentences = [];
-  if (g != null) sentences.push(`${capital(step("g_mos", g))}.`);
-  if (s != null && n != null) {
-    const speech = `the speech is ${step("s_mos", s)}`;
-    const background = `the background is ${step("n_mos", n)}`;
-    const noiseFirst = n <= s - MAIN_DIFFERENCE;
-    const speechFirst = s <= n - MAIN_DIFFERENCE;
-    if (Math.min(s, n) >= NO_PROBLEM) sentences.push(`No main problem: ${speech} and ${background}.`);
-    else if (noiseFirst) sentences.push(`Background noise is the main problem; ${speech}.`);
-    else if (speechFirst) sentences.push(`Distortion of the speech is the main problem; ${background}.`);
-    else sentences.push(`Speech and background are similarly degraded: ${speech} and ${background}.`);
-  }
-  if (worst) sentences.push(`Worst from ${clock(worst.start_s)} to ${clock(worst.end_s)}.`);
-  return sentences.join(" ");
+  const { g_mos: g, worst } = row;
+  const quality = g == null ? "" : `${capital(step("g_mos", g))}.`;
+  const position = worst ? `Worst from ${clock(worst.start_s)} to ${clock(worst.end_s)}.` : "";
+  return [quality, cause(row), position].filter(Boolean).join(" ");
 }
 
 /** @param {string} text */

@@ -1,7 +1,8 @@
 // @ts-check
 /** What scores mean, in words. The facts come from the server; the words for steps from ITU-T P.835 and P.800. */
 
-/** @typedef {import("./api.js").Target} Target */
+/** @typedef {{key: string, name: string, low: number, high: number, higher_is_better: boolean, log: boolean, says: string}} Target */
+/** @typedef {{key: string, level: string, summary: string, advice: string}} Flag */
 
 /** @type {Record<string, {start: string, steps: string[]}>} */
 const STEPS = {

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from mtqnet.evaluation.plots import Stretch
 from mtqnet.scoring.batch import parse_channels
@@ -18,11 +24,15 @@ from mtqnet.serving.history.store import Entry
 from mtqnet.serving.problems import ProblemError, not_scored
 from mtqnet.serving.routes.shared import BINARY, BODY, problems, upload
 from mtqnet.serving.schemas import Label
-from mtqnet.serving.state import Service, ServiceOf, need_key
+from mtqnet.serving.state import Service, ServiceOf, log, need_key
 from mtqnet.serving.uploads import Desk
+from mtqnet.serving.worker import Upload
 
 router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[Depends(need_key)])
 TRACK_DECIMALS = 5
+LINE_S = 0.3
+"""Seconds between two lines of progress"""
+LINES = "application/x-ndjson"
 FLAC = "audio/flac"
 PICTURES = {"png": "image/png", "svg": "image/svg+xml"}
 
@@ -43,6 +53,11 @@ class ScoreQuery(RecordingQuery):
         description="mix: score the mean of the channels. each: score every channel; the answer has one row per "
         "channel. N: score channel N, counted from 1.",
     )
+    progress: bool = Field(
+        False,
+        description="Answer with lines of JSON (application/x-ndjson): progress while the recording is scored, then "
+        "`result` with the answer or `problem`. The job ends if the client disconnects.",
+    )
     source: Label = Field("", description="Label for the history, for example the device.")
     keep_audio: bool = Field(False, description="Store the recording in the history, if the server allows it.")
 
@@ -54,10 +69,10 @@ class PictureQuery(RecordingQuery):
 @router.post(
     "/score",
     response_model=schemas.ScoreAnswer | schemas.ChannelsAnswer,
-    responses=problems(*BODY),
+    responses=problems(*BODY) | {200: {"content": {LINES: {"schema": {"type": "string"}}}}},
     openapi_extra=upload(("file",), raw=True),
 )
-async def score(request: Request, service: ServiceOf, query: Annotated[ScoreQuery, Query()]) -> dict[str, Any]:
+async def score(request: Request, service: ServiceOf, query: Annotated[ScoreQuery, Query()]) -> Any:
     """Score a recording: the part `file` of a form, or the body itself.
 
     With `channels=each` the answer is a ChannelsAnswer with a row per channel. Its status is 422 if no channel can be
@@ -66,16 +81,74 @@ async def score(request: Request, service: ServiceOf, query: Annotated[ScoreQuer
     record = service.model(query.model)
     if query.keep_audio and not (service.settings.keep_audio and service.history):
         raise ProblemError(422, "keeps_no_audio", "this server does not store recordings: omit keep_audio")
-    with Desk(service.folder) as desk:
+    with ExitStack() as stack:
+        desk = stack.enter_context(Desk(service.folder))
         sent = await uploads.one(request, desk, query.name)
-        channels = parse_channels(query.channels)
+        part = desk.file()
+        answer = _scored(service, query, sent, str(record.path), part)
+        if not query.progress:
+            return await answer
+        task = asyncio.ensure_future(answer)
         try:
-            rows = await service.files.run(
-                worker.score, sent, str(record.path), service.limits, query.track, channels
-            )
-        except worker.NoChannelError as error:
-            raise ProblemError(422, "no_channel", str(error)) from error
-        audio = await run_in_threadpool(sent.path.read_bytes) if query.keep_audio else None
+            await asyncio.wait([task], timeout=LINE_S)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            task.result()  # a problem so early is answered with its status
+        return ProgressLines(task, part, stack.pop_all())
+
+
+class ProgressLines(StreamingResponse):
+    """Lines of progress until a task ends, then its result. The task ends with the connection.
+
+    Args:
+        task: What is waited for.
+        part: File with the fraction that is done, for worker.read_progress.
+        stack: Closed at the end.
+    """
+
+    def __init__(self, task: asyncio.Future[dict[str, Any]], part: Path, stack: ExitStack) -> None:
+        super().__init__(self._lines(), media_type=LINES)
+        self._task, self._part, self._stack = task, part, stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the lines."""
+        with self._stack:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+
+    async def _lines(self) -> AsyncIterator[str]:
+        while not self._task.done():
+            yield _line("progress", done=await run_in_threadpool(worker.read_progress, self._part))
+            await asyncio.wait([self._task], timeout=LINE_S)
+        try:
+            yield _line("result", result=self._task.result())
+        except ProblemError as problem:
+            yield _line("problem", problem=problem.as_json())
+        except Exception:
+            log.exception("unforeseen error while a recording was scored")
+            unforeseen = ProblemError(500, "unforeseen", "internal error; see the log of the server")
+            yield _line("problem", problem=unforeseen.as_json())
+
+
+def _line(kind: str, **members: Any) -> str:
+    return json.dumps({"kind": kind} | members, allow_nan=False) + "\n"
+
+
+async def _scored(service: Service, query: ScoreQuery, sent: Upload, model: str, part: Path) -> dict[str, Any]:
+    """Score an upload and write it to the history. Raises ProblemError."""
+    channels = parse_channels(query.channels)
+    try:
+        rows = await service.files.run(
+            worker.score, sent, model, service.limits, query.track, channels, part if query.progress else None
+        )
+    except worker.NoChannelError as error:
+        raise ProblemError(422, "no_channel", str(error)) from error
+    audio = await run_in_threadpool(sent.path.read_bytes) if query.keep_audio else None
     ids = [
         await _remember(service, Entry(_named(one.scores), "file", query.source, None if number else audio))
         for number, one in enumerate(rows)
