@@ -81,11 +81,11 @@ def start(folder: Path, table: Path, *options: str) -> subprocess.Popen[str]:
         stderr=pipe,
         text=True,
         start_new_session=True,
-        preexec_fn=_obey_interrupts,
+        preexec_fn=obey_interrupts,
     )
 
 
-def _obey_interrupts() -> None:
+def obey_interrupts() -> None:
     """A shell lets its background jobs ignore SIGINT, and so would the command."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -85,6 +85,12 @@ def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "memory"),
         ("raise MemoryError", "memory"),
+        ("bytearray(600_000_000)", "needed more than 350 MB of memory"),
+        (
+            "import time; from mtqnet.audio import reading; sys.modules['__main__'].STALL_S = 1; "
+            "reading.on_progress(); time.sleep(60)",
+            "no progress",
+        ),
         ("os._exit(7)", "code 7"),
     ],
 )
@@ -158,3 +164,73 @@ class PickyError(Exception):
 def test_an_exception_that_cannot_be_copied_becomes_its_text() -> None:
     sent = worker_process._portable(Scores(error="PickyError: ab", exception=PickyError("a", "b")))
     assert str(pickle.loads(pickle.dumps(sent)).exception) == "PickyError: ab"
+
+
+COPY = """
+import os, signal, sys, threading
+from pathlib import Path
+from mtqnet.audio import decoding
+from mtqnet.scoring import workers
+from mtqnet.scoring.workers import Job, Setting, score_jobs
+model, good, bad, kept = sys.argv[1:]
+lock = open(kept, "w")
+first, before = os.getpid(), decoding.open_source
+def open_source(path):
+    if path.name == "killer.wav" and os.getpid() != first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path.name == "lock.wav":
+        raise OSError(str(os.path.realpath(kept) in map(os.path.realpath, Path("/proc/self/fd").iterdir())))
+    return before(path)
+decoding.open_source = open_source
+workers._interpreter = None
+names = [good, bad, str(Path(good).parent / "lock.wav")]
+print("unflushed", end="")
+for row in score_jobs(Setting(model, 0), 1, [Job(Path(name)) for name in names], copy=True):
+    print(row.g_mos, row.error)
+del workers._interpreter
+"""
+
+
+@LINUX
+def test_a_copy_of_the_process_scores_and_leaves_open_files_to_its_parent(
+    toy_model: Path, good_file: Path, bad_files: dict[str, Path], tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        COPY,
+        toy_model,
+        good_file,
+        bad_files["text"],
+        tmp_path / "lock",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    expected = Predictor(toy_model).score(good_file).g_mos
+    lines = run.stdout.splitlines()
+    assert lines[0] == f"unflushed{expected} None"
+    assert lines[1].startswith("None not an audio file")
+    assert lines[2] == "None OSError: False"
+
+
+@LINUX
+def test_a_copy_that_dies_is_replaced_by_a_new_interpreter(
+    toy_model: Path, good_file: Path, tmp_path: Path
+) -> None:
+    killer = tmp_path / "killer.wav"
+    killer.symlink_to(good_file)
+    code = COPY.replace("workers._interpreter = None", "").replace("del workers._interpreter", "")
+    command: list[str | Path] = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        code,
+        toy_model,
+        killer,
+        good_file,
+        tmp_path / "lock",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.count(" None") == 2  # the new interpreter has no killer in it

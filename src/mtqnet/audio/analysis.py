@@ -159,7 +159,7 @@ class Analyser:
         self._last = 0  # last audible frame
         self._all, self._trimmed = ActivityMeter(), ActivityMeter()
         self._to_last: Activity = self._trimmed.activity  # from the first to the last audible frame
-        self._ceilings = (FlatTop(), FlatTop())
+        self._ceilings = FlatTop()
         self._detector = SpeechDetector()
 
     def add(self, samples: Samples) -> None:
@@ -215,7 +215,7 @@ class Analyser:
             peak=self._peak,
             loudest_dbov=to_db(self._loudest),
             active_dbov=whole.level,
-            clipped_fraction=sum(ceiling.count() for ceiling in self._ceilings) / self._samples,
+            clipped_fraction=self._ceilings.count() / self._samples,
             trimmed_s=trimmed_s,
             active_fraction=min(1.0, whole.seconds / trimmed_s),
             dc_offset=abs(self._sum / self._samples),
@@ -252,8 +252,7 @@ class Analyser:
         if len(samples):
             # in double precision, because samples near the end of float32's range overflow otherwise
             self._all.add(samples - np.float32(samples.mean(dtype=np.float64)))
-        self._ceilings[0].add(samples)
-        self._ceilings[1].add(-samples)
+        self._ceilings.add(samples)
         self._sum += float(samples.sum(dtype=np.float64))
         self._detector.add(samples)
 
@@ -274,30 +273,39 @@ class Analyser:
 
 
 class FlatTop:
-    """Counts samples at the ceiling of the positive half wave with a histogram over the bits of float32."""
+    """Counts samples at the ceiling of each half wave with histograms over the bits of float32."""
 
     _FIRST = LEAST_EXPONENT << MANTISSA_BITS
     _BINS = (MOST_EXPONENT - LEAST_EXPONENT + 1) << MANTISSA_BITS
+    _SIGN = 1 << (8 + MANTISSA_BITS)  # of a float32 without the other bits of its mantissa
 
     def __init__(self) -> None:
-        self._bins = np.zeros(self._BINS, dtype=np.int64)
+        self._bins = np.zeros((2, self._BINS), dtype=np.int64)  # positive and negative samples
 
     def add(self, samples: Samples) -> None:
-        """Count the positive samples of (samples,)."""
-        positive = samples[samples > 0].astype(np.float32, copy=False)
-        if len(positive):
-            bins = (positive.view(np.int32) >> (23 - MANTISSA_BITS)) - self._FIRST
-            self._bins += np.bincount(np.clip(bins, 0, self._BINS - 1), minlength=self._BINS)
+        """Count the samples of (samples,) that are not zero."""
+        bits = samples.astype(np.float32, copy=False).view(np.int32) >> (23 - MANTISSA_BITS)
+        bins = bits & (self._SIGN - 1)
+        np.maximum(bins, self._FIRST, out=bins)
+        np.minimum(bins, self._FIRST + self._BINS - 1, out=bins)
+        bins += (bits < 0) * np.int32(self._BINS) - np.int32(self._FIRST)
+        self._bins += np.bincount(bins, minlength=2 * self._BINS).reshape(2, -1)
+        zeros = samples == 0
+        if zeros.any():
+            self._bins[:, 0] -= np.bincount(np.signbit(samples[zeros]), minlength=2)
 
     def count(self) -> int:
-        """Return the number of samples within FLAT_TOP_TOLERANCE of the quantile FLAT_TOP_QUANTILE."""
-        total = int(self._bins.sum())
+        """Return the number of samples within FLAT_TOP_TOLERANCE of the quantile FLAT_TOP_QUANTILE of their sign."""
+        return sum(self._count(bins) for bins in self._bins)
+
+    def _count(self, bins: NDArray[np.int64]) -> int:
+        total = int(bins.sum())
         if not total:
             return 0
-        ceiling = int(np.searchsorted(np.cumsum(self._bins), FLAT_TOP_QUANTILE * (total - 1), side="right"))
+        ceiling = int(np.searchsorted(np.cumsum(bins), FLAT_TOP_QUANTILE * (total - 1), side="right"))
         lowest = np.array([(1 - FLAT_TOP_TOLERANCE) * self._centre(ceiling)], dtype=np.float32)
         first = (int(lowest.view(np.int32)[0]) >> (23 - MANTISSA_BITS)) - self._FIRST
-        return int(self._bins[max(0, first) :].sum())
+        return int(bins[max(0, first) :].sum())
 
     def _centre(self, index: int) -> float:
         """Amplitude in the centre of a bin."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,12 @@ AUDIBLE_POWER = 1e-3
 compared with the others."""
 MAX_HELD_S = 3600.0
 """Seconds. `read` refuses longer recordings: an hour takes 230 MB. `mtqnet score` reads any length in blocks."""
+MAX_DECODED_S = 7 * 24 * 3600.0
+"""Seconds. A longer recording is refused: a damaged file may be decoded without end."""
+
+on_progress: Callable[[], object] = lambda: None  # noqa: E731
+"""Called after each decoded block and each scored window. A scoring process restarts its time limit
+(scoring/worker_process.py)."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,10 @@ class MonoSignal:
         self._samples = self._not_finite = 0
         resampler = Resampler(self.source.rate)
         for block in self.source.blocks():
+            on_progress()
             self._samples += len(block)
+            if self._samples > MAX_DECODED_S * self.source.rate:
+                raise UnreadableError(f"longer than {MAX_DECODED_S / 3600:g} hours: cut it into parts")
             self._not_finite += _not_finite(block)
             if not self._not_finite:
                 yield resampler.add(self._mono(block))
@@ -254,9 +263,10 @@ class MonoSignal:
     def _mono(self, block: Samples) -> Samples:
         if self.channel is not None:
             return np.ascontiguousarray(block[:, self.channel - 1])
+        if block.shape[1] == 1:
+            return block[:, 0]
         mono: Samples = block.mean(axis=1, dtype=np.float32)
-        if block.shape[1] > 1:
-            self._statistics.add(block, mono)
+        self._statistics.add(block, mono)
         return mono
 
 

@@ -102,9 +102,10 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
         opened = _open(options, jobs, log)
         missing = [job for job in jobs if job.path not in opened.done]
         tally = Tally(kept=len(jobs) - len(missing))
+        rows = stack.enter_context(closing(_rows(missing, options, log)))  # before the threads of the progress bar
         try:
             with opened.table as table, _bar(len(missing), options.quiet) as advance:
-                for scores in stack.enter_context(closing(_rows(missing, options, log))):
+                for scores in rows:
                     table.write(scores)
                     tally.add(scores)
                     advance(scores.duration_s or 0.0)
@@ -154,10 +155,10 @@ def open_table(options: ScoreOptions) -> Table:
 
 
 def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> Generator[Scores]:
-    """Score jobs in separate processes and record the state of their files."""
+    """Score jobs in separate processes and record the state of their files; the processes start at once."""
     from mtqnet.scoring.workers import Setting, score_jobs
 
-    states = {}
+    states: dict[str, tuple[Path, Any]] = {}
 
     def logged() -> Iterator[Job]:
         for job in jobs:
@@ -167,11 +168,16 @@ def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> 
     processes = _processes(options, len(jobs))
     threads = options.threads if processes == 1 else options.threads or 1
     setting = Setting(options.model, threads, options.channels)
-    with _sigterm_as_exit(), closing(score_jobs(setting, processes, logged())) as rows:
-        for scores in rows if options.sort is None else sorted(rows, key=sort_key(options.sort)):
-            if log is not None and scores.file in states:
-                log.add(*states.pop(scores.file))
-            yield scores
+    scored = score_jobs(setting, processes, logged(), copy=True)
+
+    def rows() -> Generator[Scores]:
+        with _sigterm_as_exit(), closing(scored):
+            for scores in scored if options.sort is None else sorted(scored, key=sort_key(options.sort)):
+                if log is not None and scores.file in states:
+                    log.add(*states.pop(scores.file))
+                yield scores
+
+    return rows()
 
 
 def _processes(options: ScoreOptions, jobs: int) -> int:

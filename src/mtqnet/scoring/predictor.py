@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtqnet import __version__
-from mtqnet.audio import decoding, flags, windows
+from mtqnet.audio import decoding, flags, reading, windows
 from mtqnet.audio.analysis import AnalysedSignal, analyse
 from mtqnet.audio.decoding import ArraySource, AudioSource
 from mtqnet.audio.level import FRAME
@@ -202,6 +202,7 @@ class Predictor:
         for window, samples in zip(cut, samples_of, strict=False):
             active_s = windows.active_seconds(window, samples, analysis.active_power)
             output = self._runtime.run([samples[window.start % FRAME :]])
+            reading.on_progress()
             frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
             yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames))
             done += 1

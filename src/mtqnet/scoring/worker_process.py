@@ -1,7 +1,10 @@
 """The process in which files are scored: `python -m mtqnet.scoring.worker_process MODEL THREADS CHANNELS`.
 
-It reads pickled jobs from standard input and writes pickled scores to standard output until its input ends or the
-process that started it is gone. workers.py starts it.
+It reads pickled jobs and writes pickled scores until its input ends or the process that started it is gone. workers.py
+starts it, either as a new interpreter or as a copy of the current one.
+
+A file may use MEMORY_BYTES more than the loaded model, and it must make progress: one that needs more memory, or
+whose decoder yields nothing for STALL_S, ends the process, and workers.py writes the reason into its row.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
+from mtqnet.audio import reading
 from mtqnet.audio.reading import Channels
 from mtqnet.errors import AudioError, MtqnetError
 from mtqnet.scoring.batch import Job, parse_channels
@@ -27,25 +31,101 @@ OUT_OF_MEMORY = 99
 """Exit code"""
 PARENT_CHECK_S = 0.5
 """Seconds between two checks whether the parent process is alive"""
+MEMORY_BYTES = 350_000_000
+"""Memory that a file may use in addition to the loaded model. A recording of any length, rate and number of channels
+needs less than 100 MB."""
+STALL_S = 120
+"""Seconds in which a block of audio must be decoded, or a window scored; both take well below 1 s"""
 
 
 def main(model: str, threads: int, channels: Channels) -> None:
-    """Score jobs until standard input ends."""
+    """Score jobs from standard input until it ends."""
     tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints must not get between the results
     with suppress(BrokenPipeError, EOFError):
-        try:
-            predictor = Predictor(model, threads, track=False)
-        except MtqnetError as error:
-            _send(results, error)
-            return
-        _send(results, None)
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-        while True:
-            job: Job = pickle.load(tasks)
-            _send(results, [_portable(scores) for scores in predictor.score_job(job, channels)])
+        _serve(tasks, results, model, threads, channels)
+
+
+def run_copy(tasks: int, results: int, parent: int, model: str, threads: int, channels: Channels) -> NoReturn:
+    """Score jobs in a copy of the parent process, which forked it.
+
+    Args:
+        tasks: File descriptor of the jobs.
+        results: File descriptor of the scores.
+        parent: Id of the parent process.
+        model: Name or path of the model.
+        threads: Threads of the model.
+        channels: Channels that are scored.
+    """
+    code = 1
+    try:
+        _leave_to_parent(tasks, results)
+        prepare(parent)
+        with suppress(BrokenPipeError, EOFError), os.fdopen(tasks, "rb") as jobs, os.fdopen(results, "wb") as rows:
+            _serve(jobs, rows, model, threads, channels)
+        code = 0
+    except MemoryError:
+        code = OUT_OF_MEMORY
+    finally:
+        os._exit(code)  # nothing that the parent process has open is flushed or removed here
+
+
+def prepare(parent: int) -> None:
+    """Set how this process reacts to signals, to a lack of memory, and to the end of its parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _exit_with(parent)
+    _prefer_for_out_of_memory()
+
+
+def _leave_to_parent(*own: int) -> None:
+    """Close what was open in the parent process: its output, and the lock of its table."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nowhere, descriptor)
+    start = 3
+    for descriptor in sorted(own):
+        os.closerange(start, descriptor)
+        start = descriptor + 1
+    os.closerange(start, max(start, os.sysconf("SC_OPEN_MAX")))
+
+
+def _serve(tasks: IO[bytes], results: IO[bytes], model: str, threads: int, channels: Channels) -> None:
+    try:
+        predictor = Predictor(model, threads, track=False)
+    except MtqnetError as error:
+        _send(results, error)
+        return
+    limit_memory(predictor)
+    _send(results, None)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    if hasattr(signal, "alarm"):
+        reading.on_progress = lambda: signal.alarm(STALL_S)
+    while True:
+        job: Job = pickle.load(tasks)
+        reading.on_progress()
+        rows = predictor.score_job(job, channels)
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
+        _send(results, [_portable(scores) for scores in rows])
+
+
+def limit_memory(predictor: Predictor, more: int = MEMORY_BYTES) -> None:
+    """Limit the memory of this process to what it uses now and `more` bytes, and twice the size of the model.
+
+    Only on Linux, where the limit counts private writable memory.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    status = Path("/proc/self/status").read_text()
+    used = int(status.split("VmData:")[1].split()[0]) * 1024
+    limit = used + more + 2 * predictor.record.path.stat().st_size
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _send(results: IO[bytes], answer: object) -> None:
@@ -80,9 +160,7 @@ def _prefer_for_out_of_memory() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
-    _exit_with(os.getppid())
-    _prefer_for_out_of_memory()
+    prepare(os.getppid())
     try:
         model, threads, channels = sys.argv[1:]
         main(model, int(threads), parse_channels(channels))

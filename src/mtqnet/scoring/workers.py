@@ -3,6 +3,9 @@
 Each process has its own model. Results are in the order of the jobs. A process that dies while it scores a file is
 replaced and the file is tried once more; if the new process dies too, the file gets a KilledError as its row.
 worker_process.py is what runs in the processes. They exit with the process that started them.
+
+A process is a new interpreter, or, for the command line on Linux, a copy of the current one (fork): the modules that
+both need are then loaded once.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 from mtqnet.audio.reading import Channels
 from mtqnet.errors import KilledError, MtqnetError
@@ -26,13 +32,14 @@ from mtqnet.scoring import models
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import failed
 from mtqnet.scoring.scores import Scores
-from mtqnet.scoring.worker_process import OUT_OF_MEMORY
+from mtqnet.scoring.worker_process import MEMORY_BYTES, OUT_OF_MEMORY, STALL_S, run_copy
 
 AHEAD = 32
 """Limit per process of the files that are in progress or done before the next row is returned: it bounds the memory
 and lets other processes continue while one scores a long file"""
 ATTEMPTS = 2
 """A process may be killed for another reason than its file, for example when the system has no memory left"""
+STALLED = f"made no progress for {STALL_S} s"
 DYING_S = 10.0
 """Seconds for a process that closed its output to end"""
 ONE_MATH_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -48,23 +55,37 @@ class Setting:
     channels: Channels = "mix"
 
 
-def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job]) -> Generator[Scores]:
+def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job], copy: bool = False) -> Generator[Scores]:
     """Score jobs in separate processes.
 
     Args:
         setting: Model and threads of each process.
         processes: Number of processes.
         jobs: Files; taken as rows are requested, at most AHEAD per process in advance.
+        copy: Whether the first process may be a copy of this one. It is if nothing that this process does makes that
+            unsafe (`_copyable`), and if the processes use as many math threads as this one.
 
-    Yields:
-        The rows of each job in order, without tracks.
+    Returns:
+        The rows of each job in order, without tracks. Close it to end the processes.
 
     Raises:
         ModelError: The model does not load.
         MtqnetError: A process does not start.
     """
-    pending: deque[Future[list[Scores]]] = deque()
     workers = _Workers(setting)
+    if copy and processes == 1 and setting.threads != 1 and _copyable():
+        workers.add_copy()
+    return _score_jobs(workers, processes, jobs)
+
+
+def _copyable() -> bool:
+    """Whether this process can be copied: it has no other threads, as those of onnxruntime or a progress bar."""
+    threaded = {"onnxruntime", "torch"} & set(sys.modules)
+    return sys.platform == "linux" and not threaded and threading.active_count() == 1
+
+
+def _score_jobs(workers: _Workers, processes: int, jobs: Iterable[Job]) -> Generator[Scores]:
+    pending: deque[Future[list[Scores]]] = deque()
     with ThreadPoolExecutor(processes, "mtqnet-score") as threads:
         try:
             for job in jobs:
@@ -86,7 +107,13 @@ class _Workers:
         self._thread = threading.local()
         self._lock = threading.Lock()
         self._processes: set[_Process] = set()
+        self._copy: _Process | None = None
         self._closed = False
+
+    def add_copy(self) -> None:
+        """Start a process as a copy of this one; the first thread that needs one takes it."""
+        self._copy = _Process(_Copy(self._setting))
+        self._processes.add(self._copy)
 
     def score(self, job: Job) -> list[Scores]:
         """Score a file in the process of this thread."""
@@ -97,10 +124,9 @@ class _Workers:
             except (OSError, EOFError, pickle.UnpicklingError):  # it died
                 self._thread.process = None
                 reason = process.cause_of_death()
-        error = KilledError(
-            f"the process that decoded this file {reason}, {ATTEMPTS} times: the file is damaged, or needs more memory "
-            "than there is"
-        )
+                if reason == STALLED:
+                    break
+        error = KilledError(f"the process that decoded this file {reason}: the file is probably damaged")
         return [failed(models.find(self._setting.model), error, job.path)]
 
     def close(self) -> None:
@@ -116,43 +142,91 @@ class _Workers:
             with self._lock:
                 if self._closed:
                     raise MtqnetError("scoring was ended")
-                process = _Process(self._setting)
+                process, self._copy = self._copy or _Process(_interpreter(self._setting)), None
                 self._processes.add(process)
             self._thread.process = process
             process.wait_until_ready()
         return process
 
 
+class _Started(Protocol):
+    """What _Process needs of a process, as in subprocess.Popen."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+
+def _interpreter(setting: Setting) -> subprocess.Popen[bytes]:
+    """Start a process as a new interpreter."""
+    package = str(Path(models.__file__).resolve().parents[2])
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    }
+    environment |= ONE_MATH_THREAD if setting.threads == 1 else {}
+    command = [sys.executable, "-P", "-m", "mtqnet.scoring.worker_process"]
+    command += [setting.model, str(setting.threads), str(setting.channels)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+
+
+class _Copy:
+    """A process that is a copy of this one; see `_Started`."""
+
+    stderr: IO[bytes] | None = None
+
+    def __init__(self, setting: Setting) -> None:
+        tasks, stdin = os.pipe()
+        stdout, results = os.pipe()
+        parent = os.getpid()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of numpy, which survive a fork
+            self._pid = os.fork()
+        if self._pid == 0:
+            run_copy(tasks, results, parent, setting.model, setting.threads, setting.channels)
+        os.close(tasks)
+        os.close(results)
+        self._code: int | None = None
+        self.stdin: IO[bytes] | None = os.fdopen(stdin, "wb")
+        self.stdout: IO[bytes] | None = os.fdopen(stdout, "rb")
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, which is negative after a signal. Raises TimeoutExpired."""
+        ends = None if timeout is None else time.monotonic() + timeout
+        while self._code is None:
+            pid, status = os.waitpid(self._pid, 0 if ends is None else os.WNOHANG)
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+            elif ends is not None and time.monotonic() > ends:
+                raise subprocess.TimeoutExpired("mtqnet", timeout or 0.0)
+            else:
+                time.sleep(0.01)
+        return self._code
+
+    def kill(self) -> None:
+        if self._code is None:
+            os.kill(self._pid, signal.SIGKILL)
+
+
 class _Process:
     """One process: pickled jobs to its standard input, pickled scores from its standard output."""
 
-    def __init__(self, setting: Setting) -> None:
-        package = str(Path(models.__file__).resolve().parents[2])
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        }
-        environment |= ONE_MATH_THREAD if setting.threads == 1 else {}
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "mtqnet.scoring.worker_process",
-            setting.model,
-            str(setting.threads),
-        ]
-        command.append(str(setting.channels))
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._tasks, self._results = self._process.stdin, self._process.stdout
+    def __init__(self, process: _Started) -> None:
+        self._process = process
+        assert process.stdin is not None and process.stdout is not None
+        self._tasks, self._results = process.stdin, process.stdout
 
     def wait_until_ready(self) -> None:
         """Raise MtqnetError where the process or its model does not start."""
         try:
             answer = pickle.load(self._results)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            assert self._process.stderr is not None
-            last = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            lines = self._process.stderr.read() if self._process.stderr is not None else b""
+            last = lines.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise MtqnetError(
                 f"a scoring process {self.cause_of_death()} while it started: {' '.join(last)}"
             ) from error
@@ -186,8 +260,12 @@ class _Process:
             self.kill()
             return "stopped answering"
         self._close()
-        if code in (OUT_OF_MEMORY, -signal.SIGKILL if hasattr(signal, "SIGKILL") else None):
-            return "ran out of memory or was killed"
+        if code == OUT_OF_MEMORY:
+            return f"needed more than {MEMORY_BYTES / 1e6:g} MB of memory"
+        if code == -getattr(signal, "SIGKILL", 0):
+            return "was killed, which systems do that run out of memory"
+        if code == -getattr(signal, "SIGALRM", 0):
+            return STALLED
         with suppress(ValueError):
             return f"crashed ({signal.Signals(-code).name})"
         return f"ended with code {code}"

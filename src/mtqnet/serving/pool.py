@@ -200,6 +200,10 @@ class Pool:
                 "took_too_long",
                 f"Scoring took more than {self._options.job_s:g} s. Send a shorter recording.",
             ) from error
+        except MemoryError as error:
+            raise ProblemError(
+                413, "too_much_memory", "Scoring took too much memory. Send a shorter recording."
+            ) from error
         except (ProcessExpired, BrokenProcessPool) as error:
             log.error("a scoring process died: %s", error)
             raise ProblemError(

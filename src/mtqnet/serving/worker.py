@@ -24,11 +24,14 @@ from mtqnet.scoring.batch import Job
 from mtqnet.scoring.over_time import STRETCH_S, values, with_local_track
 from mtqnet.scoring.predictor import Predictor, Progress, section
 from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.worker_process import limit_memory
 from mtqnet.serving.comparing import Compared, compared
 from mtqnet.serving.units import MB
 
 PLAYABLE_MAX_S = 1800.0
 """Maximum seconds of a recording that is played or plotted; it is in memory as a whole, 115 MB"""
+MEMORY_BYTES = 1_000_000_000
+"""Memory that a job may use in addition to the loaded models: a picture of PLAYABLE_MAX_S needs most"""
 BYTES_A_SAMPLE = 4
 """float32"""
 PROGRESS_S = 0.2
@@ -74,7 +77,7 @@ def start(models: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C, and ends its processes in order
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     for model in models:
-        predictor(model)
+        limit_memory(predictor(model), MEMORY_BYTES)
 
 
 def _exit_with_parent() -> None:
