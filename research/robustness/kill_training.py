@@ -154,17 +154,20 @@ def make_material(folder: Path) -> None:
         writer.writerows(rows)
 
 
-def start(folder: Path, arguments: tuple[str, ...]) -> subprocess.Popen[str]:
-    """Start a command in a session of its own, so that its processes can be counted."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mtqnet", *arguments],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=obey_interrupts,
-    )
+ERRORS = "stderr.txt"
+
+
+def start(folder: Path, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, so that its processes can be counted; messages go to ERRORS."""
+    with (folder / ERRORS).open("wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mtqnet", *arguments],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+            preexec_fn=obey_interrupts,
+        )
 
 
 def digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
@@ -184,8 +187,8 @@ def undisturbed(folder: Path, case: Case) -> tuple[Outcome, dict[str, str]]:
     """Run a command without kills."""
     began = time.monotonic()
     process = start(folder, case.arguments)
-    message = process.communicate()[1]
-    if process.returncode:
+    if process.wait():
+        message = (folder / ERRORS).read_text(errors="replace")
         raise SystemExit(f"{case.name} ended with {process.returncode}: {message[-2000:]}")
     return Outcome(time.monotonic() - began), digests(folder, case.compared)
 
@@ -203,7 +206,8 @@ def one_run(folder: Path, case: Case, outcome: Outcome, expected: dict[str, str]
                 outcome.kills[number.name] += 1
             else:  # it was faster than the undisturbed run: begin again
                 remove(folder, case.outputs)
-        message = process.communicate()[1]
+        process.wait()
+        message = (folder / ERRORS).read_text(errors="replace")
         outcome.tracebacks += "Traceback" in message
         if "Traceback" in message:
             print(message[-3000:], flush=True)

@@ -72,10 +72,9 @@ def sample(database: Path, mutants: int, seed: str) -> int:
     """Keep a sample of the mutants of a session; return how many there were."""
     with sqlite3.connect(database) as session:
         rows = session.execute("SELECT job_id, operator_name FROM mutation_specs ORDER BY job_id").fetchall()
-        specs = session.execute(
-            "SELECT job_id, operator_name, occurrence FROM mutation_specs ORDER BY operator_name, occurrence, start_pos_row"
-        ).fetchall()
-        eligible = [job for job, operator, _ in specs if not operator.startswith(OMITTED)]
+        order = "operator_name, occurrence, start_pos_row"
+        specs = session.execute(f"SELECT job_id, operator_name FROM mutation_specs ORDER BY {order}").fetchall()
+        eligible = [job for job, operator in specs if not operator.startswith(OMITTED)]
         chosen = set(random.Random(seed).sample(eligible, min(mutants, len(eligible))))
         dropped = [(job,) for job, _ in rows if job not in chosen]
         for table in ("mutation_specs", "work_items"):
@@ -87,9 +86,13 @@ def results(database: Path, module: str) -> list[Mutant]:
     """Read the results of a session."""
     with sqlite3.connect(database) as session:
         rows = session.execute(
-            "SELECT operator_name, start_pos_row, test_outcome, diff FROM mutation_specs JOIN work_results USING (job_id)"
+            "SELECT operator_name, start_pos_row, test_outcome, diff FROM mutation_specs "
+            "JOIN work_results USING (job_id)"
         ).fetchall()
-    return [Mutant(module, name, line, "SURVIVED" not in str(outcome).upper(), diff) for name, line, outcome, diff in rows]
+    return [
+        Mutant(module, name, line, "SURVIVED" not in str(outcome).upper(), diff)
+        for name, line, outcome, diff in rows
+    ]
 
 
 def test_module(tool: Path, copy: Path, module: str, mutants: int, seed: int) -> tuple[int, list[Mutant]]:
@@ -97,12 +100,19 @@ def test_module(tool: Path, copy: Path, module: str, mutants: int, seed: int) ->
     config, database = copy / "mutation.toml", copy / "mutation.sqlite"
     database.unlink(missing_ok=True)
     config.write_text(configuration(module, MODULES[module]))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(copy / "src"), str(copy)]), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(copy / "src"), str(copy)]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     for step in ("baseline", "init"):
         arguments = [str(config)] if step == "baseline" else [str(config), str(database)]
-        run = subprocess.run([tool, step, *arguments], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [tool, step, *arguments], cwd=copy, env=environment, capture_output=True, text=True, check=False
+        )
         if run.returncode:
-            raise SystemExit(f"{module}: the tests fail without a mutant: {run.stdout[-2000:]}{run.stderr[-2000:]}")
+            raise SystemExit(
+                f"{module}: the tests fail without a mutant: {run.stdout[-2000:]}{run.stderr[-2000:]}"
+            )
     total = sample(database, mutants, f"{module} {seed}")
     subprocess.run([tool, "exec", str(config), str(database)], cwd=copy, env=environment, check=True)
     return total, results(database, module)
@@ -115,8 +125,8 @@ def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
     lines = [
         "# Mutation testing",
         "",
-        f"Written by `make mutation` on {date.today()}, seed {seed}. {killed} of {len(mutants)} sampled mutants are killed "
-        f"({killed / max(1, len(mutants)):.0%}; the goal is {GOAL:.0%}).",
+        f"Written by `make mutation` on {date.today()}, seed {seed}. {killed} of {len(mutants)} sampled mutants are "
+        f"killed ({killed / max(1, len(mutants)):.0%}; the goal is {GOAL:.0%}).",
         "",
         "| module | mutants | sampled | killed | fraction |",
         "|---|---|---|---|---|",
@@ -127,8 +137,12 @@ def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
     lines += ["", "Survivors (module, line, change):", ""]
     for one in mutants:
         if not one.killed:
-            changed = [line for line in one.diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-            lines.append(f"- `{one.module}`, line {one.line}: " + ", ".join(f"`{line.strip()}`" for line in changed))
+            changed = [
+                line for line in one.diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")
+            ]
+            lines.append(
+                f"- `{one.module}`, line {one.line}: " + ", ".join(f"`{line.strip()}`" for line in changed)
+            )
     return "\n".join([*lines, ""])
 
 
@@ -148,14 +162,18 @@ def main() -> None:
         copy = Path(name) / "copy"
         copy.mkdir()
         files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        subprocess.run(["tar", "cf", "copy.tar", "-C", ROOT, "-T", "-"], cwd=name, input=files, text=True, check=True)
+        subprocess.run(
+            ["tar", "cf", "copy.tar", "-C", ROOT, "-T", "-"], cwd=name, input=files, text=True, check=True
+        )
         subprocess.run(["tar", "xf", "copy.tar", "-C", copy], cwd=name, check=True)
         for module in options.module or MODULES:
             began = time.monotonic()
             found[module] = test_module(options.cosmic_ray.absolute(), copy, module, options.mutants, options.seed)
             found = {module: found[module] for module in MODULES if module in found}
             options.output.write_text(report(found, options.seed), encoding="utf-8")
-            cache.write_text(json.dumps({key: (total, [vars(one) for one in ms]) for key, (total, ms) in found.items()}))
+            cache.write_text(
+                json.dumps({key: (total, [vars(one) for one in ms]) for key, (total, ms) in found.items()})
+            )
             dead = sum(one.killed for one in found[module][1])
             print(f"{module}: {dead}/{len(found[module][1])} killed, {time.monotonic() - began:.0f} s", flush=True)
     mutants = [one for _, several in found.values() for one in several]

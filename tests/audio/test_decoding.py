@@ -18,7 +18,7 @@ import pytest
 import soundfile as sf
 
 from mtqnet.audio.analysis import analyse
-from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, Inspection, container_of
+from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, Inspection, container_of, inspect
 from mtqnet.audio.decoding import BLOCK_VALUES, MAX_CHANNELS, PyAVSource, _Bytes, open_source
 from mtqnet.audio.reading import MonoSignal, Recording, read, signals
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
@@ -75,7 +75,9 @@ def test_raw_samples_are_no_container(speech: Samples) -> None:
     ("suffix", "container"),
     [
         ("m4a", "mp4"), ("mp4", "mp4"), ("3gp", "mp4"), ("aac", "aac"), ("webm", "matroska"), ("mka", "matroska"),
-        ("amr", "amr"), ("g722.wav", "wav"),
+        ("amr", "amr"), ("g722.wav", "wav"), ("wma", "asf"), ("avi", "avi"), ("mp3.avi", "avi"), ("mkv", "matroska"),
+        ("flv", "flv"), ("ac3", "ac3"), ("tta", "tta"), ("wv", "wv"), ("mpg", "mpeg"), ("mts", "mpegts"),
+        ("mp3.wav", "wav"),
     ],
 )  # fmt: skip
 def test_formats_of_phones_and_browsers_are_read(voice: Voice, suffix: str, container: str) -> None:
@@ -88,7 +90,37 @@ def test_formats_of_phones_and_browsers_are_read(voice: Voice, suffix: str, cont
     assert recording.duration_s == pytest.approx(3.0, abs=0.15)
     level = 20 * np.log10(recording.samples.std() / voice(3.0).std())
     assert abs(level) < 1.5
+    assert recording.problem is None
     assert f".{suffix.split('.')[-1]}" in AUDIO_SUFFIXES
+
+
+def test_amr_wb_is_read(voice: Voice) -> None:
+    pytest.importorskip("av")
+    assert container_of(encoded.AMR_WB) == "amr-wb"
+    recording = read(encoded.AMR_WB)
+    assert (recording.source_rate, recording.duration_s, recording.problem) == (16_000, 1.0, None)
+    level = 20 * np.log10(recording.samples.std() / voice(1.0, level_db=-20).std())
+    assert abs(level) < 1.5
+    assert "truncated" in flags(encoded.AMR_WB[:-7])
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv", "avi", "mp3.avi", "wma", "flv", "mp3.wav"])
+@pytest.mark.parametrize("missing", [0.5, 0.01])
+def test_formats_of_the_extra_that_end_early_are_flagged(voice: Voice, suffix: str, missing: float) -> None:
+    pytest.importorskip("av")
+    data = encoded.encode(voice(3.0, rate=encoded.CODECS[suffix][2]), suffix)
+    cut = data[: round(len(data) * (1 - missing))]
+    try:
+        assert "truncated" in flags(cut)
+    except UnreadableError as error:  # FFmpeg decodes whole blocks of a Matroska file only
+        assert suffix == "mkv" and "incomplete" in str(error)
+
+
+def test_a_webm_without_sizes_as_browsers_record_it_is_complete(voice: Voice) -> None:
+    pytest.importorskip("av")
+    data = encoded.encode(voice(3.0, rate=48_000), "webm", live="1")
+    assert inspect(io.BytesIO(data), "matroska").problem is None
+    assert read(data).problem is None
 
 
 def test_without_the_extra_the_message_names_container_and_command(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -35,6 +33,7 @@ from mtqnet.labels.curves import curves
 from mtqnet.labels.intrusive import objective
 from mtqnet.labels.three_signal import label
 from mtqnet.targets import TARGETS
+from research.robustness.kill_score import session
 
 Rows = list[dict[str, Any]]
 Samples = NDArray[np.float32]
@@ -154,8 +153,12 @@ def test_killed_build_loses_nothing_and_doubles_nothing(material: Any, tmp_path:
     deadline = time.monotonic() + 90
     while len(list(again.glob("parts/*.jsonl"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
+    running.kill()  # not its processes, which end themselves
     running.wait()
+    deadline = time.monotonic() + 20
+    while session(running.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert not (again / TABLE).exists(), "killed in the middle"
     subprocess.run([*command, again], check=True, timeout=120)
     assert content(again) == content(once)

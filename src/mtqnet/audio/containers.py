@@ -19,7 +19,23 @@ G711_RATE = 8_000
 """Hz, ITU-T G.711"""
 FORMATS_SUFFIXES = frozenset(
     {".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".3g2", ".aac", ".adts", ".amr", ".awb", ".webm", ".weba", ".mka"}
-    | {".mkv", ".wma", ".asf", ".wmv", ".avi", ".flv", ".mp2", ".ac3", ".eac3"}
+    | {
+        ".mkv",
+        ".wma",
+        ".asf",
+        ".wmv",
+        ".avi",
+        ".flv",
+        ".mp2",
+        ".ac3",
+        ".eac3",
+        ".wv",
+        ".tta",
+        ".ape",
+        ".mpg",
+        ".mpeg",
+    }
+    | {".mts", ".m2ts", ".vob"}
 )
 """Suffixes of audio and video files that need the extra `[formats]`"""
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | frozenset(G711_SUFFIXES) | FORMATS_SUFFIXES
@@ -32,7 +48,8 @@ HEAD_BYTES = 4096
 
 PYAV_FORMATS = {
     "mp4": "mov", "matroska": "matroska", "aac": "aac", "amr": "amr", "amr-wb": "amr", "asf": "asf", "avi": "avi",
-    "flv": "flv", "ac3": "ac3", "wav": "wav", "rf64": "wav", "caf": "caf", "mp3": "mp3",
+    "flv": "flv", "ac3": "ac3", "wav": "wav", "rf64": "wav", "caf": "caf", "mp3": "mp3", "wv": "wv", "tta": "tta",
+    "ape": "ape", "mpeg": "mpeg", "mpegts": "mpegts",
 }  # fmt: skip
 """FFmpeg's demuxer for each container. Naming it keeps FFmpeg from guessing formats that open other files, such
 as playlists."""
@@ -41,11 +58,15 @@ TITLES = {
     "wav": "WAV", "rf64": "RF64", "w64": "W64", "aiff": "AIFF", "au": "AU", "caf": "CAF", "flac": "FLAC",
     "ogg": "Ogg", "mp3": "MP3", "mp4": "MP4/M4A/3GP", "matroska": "WebM/Matroska", "aac": "AAC (ADTS)",
     "amr": "AMR", "amr-wb": "AMR-WB", "asf": "WMA/ASF", "avi": "AVI", "flv": "FLV", "ac3": "AC-3", "voc": "VOC",
-    "nist": "NIST SPHERE", "avr": "AVR",
+    "nist": "NIST SPHERE", "avr": "AVR", "wv": "WavPack", "tta": "TTA", "ape": "Monkey's Audio",
+    "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream",
 }  # fmt: skip
 """Names of the containers in messages"""
 
+TS_PACKET = 188
+"""Bytes of a packet of an MPEG transport stream, which begins with 0x47"""
 _ASF_GUID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _W64_GUID = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 
 
@@ -70,6 +91,11 @@ def container_of(data: bytes) -> str | None:
         return "mp4"
     if data[:3] == b"ID3":
         return container_of(data[_id3_bytes(data) :]) or "mp3"
+    for offset in (0, 4):  # Blu-ray discs and camcorders write four bytes in front of each packet
+        if len(data) > 10 * TS_PACKET and set(data[offset : 9 * (TS_PACKET + offset) : TS_PACKET + offset]) == {
+            0x47
+        }:
+            return "mpegts"
     if _frames_follow(data, _mp3_frame_bytes):
         return "mp3"
     return "aac" if _frames_follow(data, _aac_frame_bytes) else None
@@ -80,7 +106,7 @@ _SIGNATURES = (
     (b"fLaC", "flac"), (b"OggS", "ogg"), (b".snd", "au"), (b"dns.", "au"), (b"caff\0\1", "caf"),
     (b"\x1aE\xdf\xa3", "matroska"), (b"#!AMR-WB", "amr-wb"), (b"#!AMR", "amr"), (_ASF_GUID, "asf"),
     (b"FLV\1", "flv"), (b"Creative Voice File", "voc"), (b"NIST_1A", "nist"), (b"2BIT", "avr"),
-    (b"\x0b\x77", "ac3"),
+    (b"\x0b\x77", "ac3"), (b"wvpk", "wv"), (b"TTA1", "tta"), (b"MAC ", "ape"), (b"\0\0\1\xba", "mpeg"),
 )  # fmt: skip
 
 
@@ -150,21 +176,8 @@ def inspect(file: BinaryIO, container: str | None) -> Inspection:
     Returns:
         What was found. Containers without sizes or checks give an empty Inspection.
     """
-    if container in ("wav", "rf64", "aiff"):
-        return _inspect_chunks(file)
-    if container == "ogg":
-        return Inspection(_ogg_problem(file))
-    if container == "mp3":
-        return Inspection(declared_s=_xing_seconds(file))
-    if container == "w64":
-        return _inspect_w64(file)
-    if container == "au":
-        return _inspect_au(file)
-    if container == "caf":
-        return _inspect_caf(file)
-    if container == "nist":
-        return _inspect_nist(file)
-    return Inspection()
+    inspector = _INSPECTORS.get(container or "")
+    return Inspection() if inspector is None else inspector(file)
 
 
 def _size(file: BinaryIO) -> int:
@@ -208,6 +221,75 @@ def _inspect_nist(file: BinaryIO) -> Inspection:
     except (ValueError, IndexError):
         return Inspection()
     return Inspection(_missing(expected - available, expected) if available < expected < 1 << 48 else None)
+
+
+def _inspect_sized(file: BinaryIO, end: int) -> Inspection:
+    """Compare the end that a header states with the size of the file."""
+    size = _size(file)
+    return Inspection(_missing(end - size, end) if size < end else None)
+
+
+def _inspect_avi(file: BinaryIO) -> Inspection:
+    """AVI: the size of its RIFF chunk; further chunks of this kind may follow."""
+    file.seek(0)
+    length = struct.unpack("<I", file.read(8)[4:].ljust(4, b"\0"))[0]
+    return Inspection() if length >= UNKNOWN_SIZE else _inspect_sized(file, 8 + length)
+
+
+def _inspect_mp4(file: BinaryIO) -> Inspection:
+    """MP4: boxes with a size of 4 or 8 bytes and a name of four characters; size 0 is the rest of the file."""
+    size, at = _size(file), 0
+    for _ in range(100_000):  # a live recording has two boxes per fragment
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        length, name = struct.unpack(">I", head[:4])[0], head[4:8]
+        if length == 1 and len(head) == 16:
+            length = struct.unpack(">Q", head[8:])[0]
+        if length == 0 or length < 8 or not all(32 <= byte < 127 for byte in name):
+            break
+        at += length
+    return Inspection(_missing(at - size, at) if size < at < 1 << 62 else None)
+
+
+def _inspect_matroska(file: BinaryIO) -> Inspection:
+    """Matroska: the size of its segment, the element that follows the EBML header; live recordings state none."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    at = 4
+    for segment in (False, True):
+        if segment and head[at : at + 4] != b"\x18\x53\x80\x67":
+            return Inspection()
+        at += 4 if segment else 0
+        width = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
+        length = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
+        at += width
+        if at > len(head) or width > 8 or length == (1 << 7 * width) - 1:
+            return Inspection()
+        at += 0 if segment else length
+    return _inspect_sized(file, at + length)
+
+
+def _inspect_asf(file: BinaryIO) -> Inspection:
+    """ASF: the size of the file in the object of file properties; a live recording states 0."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    at = head.find(_ASF_PROPERTIES)
+    length = struct.unpack("<Q", head[at + 40 : at + 48])[0] if 0 <= at <= len(head) - 48 else 0
+    return _inspect_sized(file, length) if length < 1 << 62 else Inspection()
+
+
+def _inspect_flv(file: BinaryIO) -> Inspection:
+    """FLV: each tag is followed by its length, also the last one."""
+    size = _size(file)
+    file.seek(max(0, size - 4))
+    length = int.from_bytes(file.read(4), "big")
+    if not 11 <= length <= size - 17:
+        return Inspection("incomplete: its last tag is cut off")
+    file.seek(size - 4 - length + 1)
+    complete = int.from_bytes(file.read(3), "big") + 11 == length
+    return Inspection(None if complete else "incomplete: its last tag is cut off")
 
 
 def _missing(missing: int, expected: int) -> str:
@@ -332,3 +414,12 @@ def _xing_seconds(file: BinaryIO) -> float | None:
         return None
     frames = struct.unpack(">I", tag[8:12])[0]
     return float(frames * (1152 if version == 3 else 576) / _MPEG_RATES[version][frame[2] >> 2 & 3])
+
+
+_INSPECTORS: dict[str, Callable[[BinaryIO], Inspection]] = {
+    "wav": _inspect_chunks, "rf64": _inspect_chunks, "aiff": _inspect_chunks, "w64": _inspect_w64, "au": _inspect_au,
+    "caf": _inspect_caf, "nist": _inspect_nist, "avi": _inspect_avi, "mp4": _inspect_mp4, "flv": _inspect_flv,
+    "matroska": _inspect_matroska, "asf": _inspect_asf,
+    "ogg": lambda file: Inspection(_ogg_problem(file)),
+    "mp3": lambda file: Inspection(declared_s=_xing_seconds(file)),
+}  # fmt: skip

@@ -196,6 +196,8 @@ class LibsndfileSource:
         self.problem = inspection.problem
         with self._open() as file:
             self.rate, self.channels, self._frames = file.samplerate, file.channels, file.frames
+            lossy = container in ("mp3", "ogg") or file.subtype.startswith("MPEG")
+        self._tolerance_s = SHORTAGE_S if lossy else 0.0
         _check_header(self.rate, self.channels)
 
     @property
@@ -234,10 +236,9 @@ class LibsndfileSource:
             raise UnreadableError(f"the audio data cannot be decoded ({_reason(failure)}){hint}")
         expected_s = self.declared_s
         decoded_s = decoded / self.rate
-        tolerance_s = SHORTAGE_S if self._container in ("mp3", "ogg") else 0.0
         if self.problem is not None:
             return
-        if expected_s is not None and decoded and decoded_s < expected_s - tolerance_s:
+        if expected_s is not None and decoded and decoded_s < expected_s - self._tolerance_s:
             self.problem = (
                 f"incomplete: {decoded_s:.2f} s were decoded, its header announces {expected_s:.2f} s{hint}"
             )
@@ -408,7 +409,8 @@ class PyAVSource:
             try:
                 container = self._av.open(file, format=containers.PYAV_FORMATS[self._container])
             except self._errors as error:
-                raise UnreadableError(f"this {title} file cannot be decoded ({_reason(error)})") from error
+                reason = self.problem or getattr(error, "strerror", None) or _reason(error)
+                raise UnreadableError(f"this {title} file cannot be decoded ({reason})") from error
             with container:
                 if not container.streams.audio:
                     raise UnreadableError(f"this {title} file has no audio stream")

@@ -247,6 +247,8 @@ class MonoSignal:
             EmptyAudioError: There were no samples.
             NotFiniteError: Samples are NaN or infinite.
         """
+        if not self._samples and self.source.problem is not None:
+            raise UnreadableError(f"no audio can be decoded ({self.source.problem})")
         if not self._samples:
             raise EmptyAudioError("the file has a header but no samples: record or copy it again")
         if self._not_finite:

@@ -38,6 +38,7 @@ from mtqnet.errors import CorpusError, LabelError, UsageError
 from mtqnet.labels import intrusive
 from mtqnet.labels.curves import curves
 from mtqnet.labels.three_signal import label
+from mtqnet.scoring.worker_process import exit_with_parent
 
 CHUNK = 50
 """Clips a shard, and between two savings: about half a minute of work and 9 MB."""
@@ -321,7 +322,8 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     os.environ.update(dict.fromkeys(names, "1"))
     try:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=context) as workers:
+        count = jobs or os.cpu_count() or 1
+        with ProcessPoolExecutor(count, mp_context=context, initializer=exit_with_parent) as workers:
             yield workers
     finally:
         for name, value in before.items():

@@ -17,6 +17,8 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -151,6 +153,18 @@ def _exit_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def exit_with_parent() -> None:
+    """End this process when the one that started it is gone, however it ended: initializer of process pools."""
+
+    def watch(parent: BaseProcess) -> None:
+        parent.join()
+        os._exit(1)
+
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=watch, args=(parent,), daemon=True).start()
 
 
 def _prefer_for_out_of_memory() -> None:

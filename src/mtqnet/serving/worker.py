@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import parent_process
 from pathlib import Path
 
 import soundfile as sf
@@ -24,7 +21,7 @@ from mtqnet.scoring.batch import Job
 from mtqnet.scoring.over_time import STRETCH_S, values, with_local_track
 from mtqnet.scoring.predictor import Predictor, Progress, section
 from mtqnet.scoring.scores import Scores
-from mtqnet.scoring.worker_process import limit_memory
+from mtqnet.scoring.worker_process import exit_with_parent, limit_memory
 from mtqnet.serving.comparing import Compared, compared
 from mtqnet.serving.units import MB
 
@@ -75,17 +72,9 @@ class Scored:
 def start(models: Sequence[str]) -> None:
     """Once in each process: models are loaded before the first request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C, and ends its processes in order
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    exit_with_parent()
     for model in models:
         limit_memory(predictor(model), MEMORY_BYTES)
-
-
-def _exit_with_parent() -> None:
-    """End this process when the service is gone, also if it was killed."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @lru_cache(maxsize=8)

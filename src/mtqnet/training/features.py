@@ -28,6 +28,7 @@ from mtqnet.audio.reading import Excerpt, read_excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
+from mtqnet.scoring.worker_process import exit_with_parent
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import Config, EncoderConfig, NetworkConfig
 
@@ -146,8 +147,8 @@ def fill_chunks(
         work(*missing[0])
         report(len(clips), len(clips))
     elif missing:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=context) as workers:
+        context, count = multiprocessing.get_context("spawn"), jobs or os.cpu_count() or 1
+        with ProcessPoolExecutor(count, mp_context=context, initializer=exit_with_parent) as workers:
             tasks = {workers.submit(_single_threaded, work, path, part): len(part) for path, part in missing}
             for task in as_completed(tasks):
                 task.result()
