@@ -27,6 +27,10 @@ KINDS = {
         front_ends=("spectrum", "encoder"), peak_normalise=True, conv_channels=(2, 4), time_strides=(1, 1),
         band_strides=(8, 8), adapter=20, lstm=12, dense=16,
     ),
+    "causes": NetworkConfig(
+        front_ends=("logmel",), conv_channels=(4, 6), time_strides=(2, 2), band_strides=(4, 4), lstm=12, dense=16,
+        dropout=0.0, attention_frames=10, causes=True,
+    ),
 }  # fmt: skip
 """Without encoder; log-mel or spectrum together with Whisper."""
 SPREAD = 8.0
@@ -58,5 +62,7 @@ def write(
     about = {"licence": "MIT", "config": asdict(config), "labels": "none", "seed": seed}
     if intervals is not None:
         about["intervals"] = as_json(intervals)
+    if config.network.causes:
+        about["local"] = True
     export(network, encoder, folder.name, folder, about, int8)
     return folder

@@ -5,7 +5,11 @@ Probabilities are calibrated on simulated clips, whose processing is known. Seve
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,88 @@ CAUSES: tuple[Cause, ...] = (
 )
 CAUSE_KEYS: tuple[str, ...] = tuple(cause.key for cause in CAUSES)
 BY_CAUSE: dict[str, Cause] = {cause.key: cause for cause in CAUSES}
+
+PRESENT = 0.5
+"""Probability from which a cause is reported"""
+SHORTEST_S, WHOLE = 0.3, 0.8
+"""Shortest stretch that is reported, and the fraction of the recording from which no position is given"""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibrated log-odds = slope * log-odds + offset (Platt 1999)."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, probability: Array) -> Array:
+        p = np.clip(probability, 1e-6, 1 - 1e-6)
+        return np.asarray(1 / (1 + np.exp(-(self.slope * np.log(p / (1 - p)) + self.offset))))
+
+
+def pooled(frames: Array) -> Array:
+    """Probabilities of a recording from those of its frames, (frames, causes) -> (causes,).
+
+    Linear softmax pooling (Wang, Li and Metze, ICASSP 2019): the mean of p weighted by p, so that a short event counts.
+    """
+    return np.asarray((frames**2).sum(axis=0) / np.maximum(frames.sum(axis=0), 1e-6))
+
+
+def calibrated(frames: Array, calibration: Mapping[str, Calibration]) -> dict[str, float]:
+    """Calibrated probability of each cause of a recording from the probabilities of its frames."""
+    whole = pooled(frames)
+    return {key: float(each(whole[place])) for place, (key, each) in enumerate(calibration.items())}
+
+
+def stretches(times_s: Array, probabilities: Array) -> list[tuple[float, float]]:
+    """Find the stretches in which a cause is present.
+
+    Args:
+        times_s: Centres of the frames, (frames,).
+        probabilities: Of one cause, (frames,).
+
+    Returns:
+        Begin and end in seconds, the longest first.
+    """
+    if len(times_s) < 2:
+        return []
+    half = float(np.median(np.diff(times_s))) / 2
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (probabilities >= PRESENT).astype(int), [0]])))
+    found = [
+        (float(times_s[start]) - half, float(times_s[stop - 1]) + half)
+        for start, stop in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    return sorted((each for each in found if each[1] - each[0] >= SHORTEST_S), key=lambda each: each[0] - each[1])
+
+
+def describe(
+    causes: Mapping[str, float], times_s: Array | None = None, frames: Array | None = None,
+    keys: Sequence[str] = CAUSE_KEYS,
+) -> str:  # fmt: skip
+    """Describe the causes of a recording in a sentence with a suggestion; empty if none is present.
+
+    Args:
+        causes: Probability by cause.
+        times_s: Centres of the frames, (frames,), for positions.
+        frames: Probabilities of the frames, (frames, causes).
+        keys: Causes of the columns of `frames`.
+
+    >>> describe({"packet_loss": 0.9})
+    'Packet loss or dropouts. Check the network, the jitter buffer and the concealment.'
+    """
+    present = sorted((key for key, p in causes.items() if p >= PRESENT), key=lambda key: -causes[key])
+    if not present:
+        return ""
+    texts = []
+    for key in present:
+        where = ""
+        if times_s is not None and frames is not None and len(times_s) > 1:
+            found = stretches(times_s, frames[:, list(keys).index(key)])
+            total = float(times_s[-1] - times_s[0])
+            if found and sum(stop - start for start, stop in found) < WHOLE * total:
+                where = f" between {max(0.0, found[0][0]):.1f} and {found[0][1]:.1f} s"
+        texts.append(BY_CAUSE[key].name + where)
+    sentence = ", ".join(texts)
+    return f"{sentence[0].upper()}{sentence[1:]}. {BY_CAUSE[present[0]].advice}"

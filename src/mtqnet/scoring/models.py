@@ -20,11 +20,12 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mtqnet.audio.features import FEATURES
+from mtqnet.causes import CAUSE_KEYS, Calibration
 from mtqnet.errors import ModelError
 from mtqnet.scoring import graph_check
 from mtqnet.scoring.intervals import Intervals, parse
@@ -64,6 +65,11 @@ class ModelRecord:
     """Prediction intervals; None for a model that was not calibrated"""
     track: bool = True
     """Whether frame scores are consecutive in time"""
+    local: bool = False
+    """Whether frame scores follow changes of the quality within a window"""
+    causes: Mapping[str, Calibration] = field(default_factory=dict)
+    """Kinds of degradation in the order of the graph's output, with the calibration of their probabilities; empty
+    for a model without causes"""
 
     def weights(self) -> bytes:
         """Read the .onnx file and compare it with `sha256`.
@@ -177,6 +183,8 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         one_at_a_time=bool(record.get("one_at_a_time", False)),
         intervals=parse(record["intervals"], record["targets"]) if "intervals" in record else None,
         track=bool(record.get("track", True)),
+        local=bool(record.get("local", False)),
+        causes=_causes(record.get("causes", {})),
     )
 
 
@@ -193,6 +201,11 @@ def _known(what: str, names: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"unknown {what}: {', '.join(unknown)} (known: {', '.join(known)})")
     return tuple(names)
+
+
+def _causes(stored: Any) -> dict[str, Calibration]:
+    keys = _known("causes", list(stored), CAUSE_KEYS) if stored else ()
+    return {key: Calibration(float(stored[key]["slope"]), float(stored[key]["offset"])) for key in keys}
 
 
 def _positive(what: str, value: Any) -> float:

@@ -1,7 +1,8 @@
 """Scores over time: those of a short stretch around each moment of a recording.
 
-The frame scores of a model (`Scores.track`) are trained to agree with the score of the whole window and hardly change
-within it. To find out where a recording is bad, this module scores stretches of it.
+The frame scores of a model with `local` in its record follow the quality within a window; this module averages them.
+Those of another model are trained to agree with the score of the whole window and hardly change within it: to find
+out where a recording is bad, this module scores stretches of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtqnet.audio import reading
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
@@ -65,6 +67,9 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
 
 def local_track(predictor: Predictor, samples: Samples, progress: Progress | None = None) -> Track | None:
     """Score (samples,) at 16 kHz around each moment; None where `over_time` raises an error."""
+    if predictor.record.local and len(samples) > STRETCH_S * SAMPLE_RATE:
+        track = predictor.score(samples, SAMPLE_RATE).track
+        return None if track is None else averaged(track, len(samples) / SAMPLE_RATE)
     half, end = round(STRETCH_S * SAMPLE_RATE / 2), len(samples)
     if end <= 2 * half:
         return None
@@ -86,6 +91,25 @@ def local_track(predictor: Predictor, samples: Samples, progress: Progress | Non
 def values(seconds: float) -> int:
     """Return the number of stretches that are scored in a recording of this duration."""
     return min(math.ceil(seconds / HOP_S), MAX_VALUES)
+
+
+def averaged(track: Track, seconds: float) -> Track:
+    """Average a track over HOP_S, or over longer pieces of a long recording, so that it has at most MAX_VALUES values.
+
+    Args:
+        track: Frame scores.
+        seconds: Duration of the recording.
+    """
+    count = max(1, values(seconds))
+    piece = np.minimum((track.times_s / seconds * count).astype(int), count - 1)
+    starts = np.flatnonzero(np.diff(piece, prepend=-1))
+    sizes = np.diff(np.append(starts, len(piece)))[:, None]
+
+    def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.add.reduceat(values, starts, axis=0) / sizes)
+
+    causes = None if track.causes is None else means(track.causes)
+    return Track(means(track.times_s[:, None])[:, 0], means(track.values), track.targets, causes, track.cause_keys)
 
 
 def with_local_track(

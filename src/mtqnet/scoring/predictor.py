@@ -24,6 +24,7 @@ from mtqnet.audio.level import FRAME
 from mtqnet.audio.reading import Channels, MonoSignal, check_no_rate, signals
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.windows import Window
+from mtqnet.causes import calibrated
 from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
 from mtqnet.scoring import batch, models
 from mtqnet.scoring.batch import Job, PathLike, path_to_text
@@ -204,7 +205,8 @@ class Predictor:
             output = self._runtime.run([samples[window.start % FRAME :]])
             reading.on_progress()
             frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
-            yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames))
+            causes = output.causes[0] if output.causes else np.zeros((0, 0))
+            yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames), causes)
             done += 1
             if progress is not None:
                 progress(done / len(cut))
@@ -225,6 +227,7 @@ class Predictor:
         means = self._clip(windows.combine(np.stack([each.values for each in scored]), weights))
         values = dict(zip(keys, means.tolist(), strict=True))
         fractions = (weights / weights.sum()).tolist()
+        causes = np.concatenate([each.causes for each in scored])
         return Scores(
             **cast(Any, values),
             intervals=self._intervals(values),
@@ -235,6 +238,7 @@ class Predictor:
             model_sha256=self.record.sha256,
             version=__version__,
             flags=analysis.flags,
+            causes=calibrated(causes, self.record.causes) if self.record.causes else {},
             windows=tuple(
                 WindowScores(
                     (analysis.start + each.window.start) / SAMPLE_RATE,
@@ -258,7 +262,12 @@ class Predictor:
             + (np.arange(len(each.frames), dtype=np.float64) + 0.5) / self.record.frame_rate_hz
             for each in scored
         ]
-        return Track(np.concatenate(times), np.concatenate([each.frames for each in scored]), self.record.targets)
+        frames, keys = np.concatenate([each.frames for each in scored]), tuple(self.record.causes)
+        causes = np.concatenate([each.causes for each in scored]) if keys else None
+        if causes is not None:
+            for place, calibration in enumerate(self.record.causes.values()):
+                causes[:, place] = calibration(causes[:, place])
+        return Track(np.concatenate(times), frames, self.record.targets, causes, keys)
 
 
 @dataclass(frozen=True)
@@ -272,6 +281,8 @@ class _Window:
     """(targets,)"""
     frames: Array
     """(frames, targets); no frames if they are not kept"""
+    causes: Array
+    """(frames, causes); empty for a model without causes"""
 
 
 def _source(audio: Audio, rate: float | None) -> AudioSource:

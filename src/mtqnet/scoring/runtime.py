@@ -4,7 +4,8 @@ Inputs and outputs of the graph (written by training/export.py):
   inputs   one float32 (batch, rows, width) per feature of the record, under the feature's name, zero-padded;
            `samples` int64 (batch,): valid samples of each clip at 16 kHz.
   outputs  `values` float32 (batch, targets), each in its target's unit, not clipped;
-           `frames` float32 (batch, frames, targets), likewise; `frame_counts` int64 (batch,): valid frames.
+           `frames` float32 (batch, frames, targets), likewise; `frame_counts` int64 (batch,): valid frames;
+           `causes` float32 (batch, frames, causes), probabilities, if the record has causes.
 The graph masks the padding, so that a clip has the same scores alone and in a batch.
 """
 
@@ -34,6 +35,8 @@ class Output:
     """(batch, targets)"""
     frames: tuple[NDArray[np.float64], ...]
     """Frame scores of each clip, (frames, targets), without padding"""
+    causes: tuple[NDArray[np.float64], ...] = ()
+    """Probabilities of the causes of each clip, (frames, causes), not calibrated; () for a model without causes"""
 
 
 class Runtime:
@@ -65,16 +68,26 @@ class Runtime:
         if self.record.one_at_a_time and len(clips) > 1:
             single = [self.run([clip]) for clip in clips]
             return Output(
-                np.concatenate([each.values for each in single]), tuple(each.frames[0] for each in single)
+                np.concatenate([each.values for each in single]),
+                tuple(each.frames[0] for each in single),
+                tuple(causes for each in single for causes in each.causes),
             )
-        values, frames, counts = self._session.run(OUTPUTS, _inputs(self.record, clips))
+        names = _outputs(self.record)
+        values, frames, counts, *causes = self._session.run(names, _inputs(self.record, clips))
         if not np.isfinite(values).all():
             raise ModelError(
                 f"model '{self.record.name}' returned a score that is not finite: check that full scale of the "
                 f"samples is 1 (their peak is {max(float(np.abs(clip).max()) for clip in clips):.3g})"
             )
-        valid = (rows[:count].astype(np.float64) for rows, count in zip(frames, counts, strict=True))
-        return Output(values.astype(np.float64), tuple(valid))
+        valid, kinds = (
+            tuple(rows[:count].astype(np.float64) for rows, count in zip(array, counts, strict=True))
+            for array in (frames, causes[0] if causes else frames[:, :, :0])
+        )
+        return Output(values.astype(np.float64), valid, kinds if causes else ())
+
+
+def _outputs(record: ModelRecord) -> list[str]:
+    return [*OUTPUTS, "causes"] if record.causes else OUTPUTS
 
 
 def _inputs(record: ModelRecord, clips: Sequence[Samples]) -> dict[str, NDArray[Any]]:
@@ -109,7 +122,7 @@ def _session(record: ModelRecord, threads: int) -> Any:
 def _check(record: ModelRecord, session: Any) -> None:
     inputs = {node.name for node in session.get_inputs()}
     different = inputs ^ {"samples", *record.features}
-    different |= set(OUTPUTS) - {node.name for node in session.get_outputs()}
+    different |= set(_outputs(record)) - {node.name for node in session.get_outputs()}
     if different:
         raise ModelError(
             f"{record.path.name} and its record do not agree on {', '.join(sorted(different))}: "

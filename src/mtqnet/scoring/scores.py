@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.flags import Level, level_of
+from mtqnet.causes import describe
 from mtqnet.errors import AudioError, UsageError
 from mtqnet.scoring.intervals import Interval
 from mtqnet.targets import BY_KEY, KEYS, TARGETS, Target
@@ -50,6 +51,10 @@ class Track:
     """Scores, shape (frames, targets)"""
     targets: tuple[str, ...]
     """Target keys of the second axis"""
+    causes: NDArray[np.float64] | None = None
+    """Probabilities of the kinds of degradation, shape (frames, causes); None for a model without causes"""
+    cause_keys: tuple[str, ...] = ()
+    """Keys of `mtqnet.causes.CAUSES` of the second axis of `causes`"""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,9 @@ class Scores:
     """Keys of the flags of this recording (`mtqnet score --explain` describes them)"""
     error: str | None = None
     """Reason why there are no scores"""
+    causes: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Calibrated probability, 0 to 1, of each kind of degradation (`mtqnet.causes.CAUSES`); empty for a model without
+    causes"""
     windows: tuple[WindowScores, ...] = field(default=(), compare=False)
     """Scores of each window in order; one window for a recording of up to 10 s"""
     track: Track | None = field(default=None, compare=False)
@@ -131,6 +139,14 @@ class Scores:
         if self.error is not None:
             raise AudioError(self.error)
         return self
+
+    @property
+    def cause(self) -> str:
+        """Causes of low quality with their positions and a suggestion, in a sentence; empty if none is found."""
+        track = self.track
+        if track is None or track.causes is None:
+            return describe(self.causes)
+        return describe(self.causes, track.times_s, track.causes, track.cause_keys)
 
     def value(self, key: str) -> float | None:
         """Return the score of a target. Raises KeyError for an unknown key."""

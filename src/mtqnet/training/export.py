@@ -40,7 +40,7 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its 
 
 from mtqnet.audio.features import FEATURES
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.causes import CAUSE_KEYS
+from mtqnet.causes import CAUSE_KEYS, Calibration
 from mtqnet.errors import ModelError
 from mtqnet.targets import named
 from mtqnet.training.encoder import PREFIX, SpeechEncoder
@@ -166,7 +166,7 @@ def export(
         "one_at_a_time": scorer.one_at_a_time,
         "int8": int8,
         "track": True,
-        **({"causes": list(CAUSE_KEYS)} if network.causes is not None else {}),
+        **({"causes": {key: asdict(Calibration()) for key in CAUSE_KEYS}} if network.causes is not None else {}),
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         TUNED_ENCODER: encoder is not None and encoder.tuned,
         WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
