@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 
 from mtqnet.errors import UsageError
-from mtqnet.evaluation import recordings
+from mtqnet.evaluation import plots, recordings
 from mtqnet.evaluation.compare import Compared, compare, pair, verdict
 from mtqnet.evaluation.recordings import Recordings
 
@@ -62,6 +62,25 @@ def test_noise_is_found_in_real_recordings(run: Callable[..., Any], examples: Pa
     n_mos = next(one for one in told["comparisons"] if one["target"] == "n_mos")
     assert (n_mos["items"], n_mos["found"], n_mos["better"]) == (7, True, "recordings")
     assert n_mos["low"] <= n_mos["difference"] <= n_mos["high"] < 0
+
+
+def test_the_picture_has_one_axis_for_all_scores_on_a_mos_scale(
+    made: Callable[..., Recordings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "save", lambda figure, _: drawn.append(figure))
+    rng = np.random.default_rng(2)
+    noisy = {"s_mos": [3.0] * 8, "n_mos": [2.0] * 8, "stoi_est": [0.5] * 8, "sdi_est": [1.0] * 8}
+    a = made("a", **noisy)
+    b = made(
+        "b",
+        **{key: np.array(values) + rng.uniform(0.02, 0.04, 8) + (key == "n_mos") for key, values in noisy.items()},
+    )
+    plots.draw_comparison(compare([a, b], True, "", None), tmp_path / "p.png")
+    ends = {axes.get_title(): axes.get_xlim()[1] for axes in drawn[0].axes}
+    assert ends == pytest.approx(
+        {"S-MOS": 1.5, "N-MOS": 1.5, "STOI (estimate)": 1.5 / 4, "SDI (estimate)": 1.5 * 5 / 4}
+    )
 
 
 def test_verdict_says_what_is_better_worse_and_the_same(made: Callable[..., Recordings]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -54,7 +55,7 @@ def page(browser: Any, serving: Server) -> Iterator[Page]:
     """A tab that must not ask any other host, and must not complain."""
     context = browser.new_context(accept_downloads=True, viewport={"width": 1180, "height": 900})
     tab = context.new_page()
-    tab.set_default_timeout(60_000)
+    tab.set_default_timeout(30_000)
     asked: list[str] = []
     complaints: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
@@ -303,33 +304,112 @@ def test_what_cannot_be_scored_is_said_and_odd_formats_are_heard(
     page.wait_for_selector(".plots .wave")
 
 
-def test_a_against_b(page: Page, examples: Path) -> None:
+def test_a_against_b(page: Page, examples: Path, tmp_path: Path) -> None:
+    samples, rate = sf.read(examples / "1_clean.flac", dtype="float32")
+    sf.write(tmp_path / "quiet.wav", samples / 2, rate)
     page.get_by_role("link", name="Compare").click()
     drop(page, "#drop-a", examples / "2_office_noise.flac")
-    drop(page, "#drop-b", examples / "1_clean.flac")
+    drop(page, "#drop-b", tmp_path / "quiet.wav")
     page.get_by_role("radio", name="A").wait_for()
     assert "B is better on N-MOS" in page.locator("#compare-status").inner_text()
-    assert page.locator("#compared tbody tr").count() == 6
+    assert page.locator("#numbers tbody tr").count() == 6
+    assert re.search(r"A is played \d\.\d dB quieter", page.locator("#compared").inner_text())
+    assert page.locator(".dot.hollow").count() == 6, "one pair has no interval"
     page.get_by_role("slider", name="Position in A").fill("2")
     page.locator("body").press("b")
     assert page.get_by_role("radio", name="B").is_checked()
     assert float(page.get_by_role("slider", name="Position in B").input_value()) == pytest.approx(2, abs=0.1)
+    page.get_by_label("Match levels").uncheck()
+    assert "Both are played unchanged" in page.locator("#compared").inner_text()
     accessible(page, "compare")
+
+
+def test_two_systems_by_sentence_and_blind(page: Page, examples: Path, tmp_path: Path) -> None:
+    sides: dict[str, list[Path]] = {"a": [], "b": []}
+    sources = {"a": "2_office_noise.flac", "b": "1_clean.flac"}
+    for side, source in sources.items():
+        (tmp_path / side).mkdir()
+        samples, rate = sf.read(examples / source, dtype="float32")
+        for number in range(3):
+            sides[side].append(tmp_path / side / f"{number}.wav")
+            sf.write(sides[side][-1], samples[number * 4000 : number * 4000 + 3 * rate], rate)
+    page.get_by_role("link", name="Compare").click()
+    page.set_input_files("#files-a", sides["a"])
+    page.set_input_files("#files-b", sides["b"])
+    rows = page.locator("#sentences tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 3
+    cells = [row.locator("td").all_inner_texts() for row in rows.all()]
+    changes = [float(change) for _, _, change, _ in cells]
+    assert changes == sorted(changes), "the largest decrease first"
+    for a, b, change, _ in cells:
+        assert float(change) == pytest.approx(float(b) - float(a), abs=0.011)
+    page.get_by_role("button", name="Play B of 1").click()
+    page.get_by_role("radio", name="B").wait_for()
+    until(page, lambda: float(page.get_by_role("slider", name="Position in B").input_value()) > 0.3)
+    accessible(page, "compare-systems")
+    page.get_by_role("button", name="Blind test").click()
+    page.get_by_role("button", name="▶ 1").wait_for()
+    assert page.locator("#sentences").count() == 0, "the scores are hidden"
+    for number in range(3):
+        page.get_by_text(f"Sentence {number + 1} of 3").wait_for()
+        page.get_by_role("button", name="▶ 2").click()
+        page.get_by_text("2 is playing").wait_for()
+        page.get_by_role("button", name="No difference" if number == 2 else "1 is better").click()
+    result = page.locator("#blind-result").inner_text()
+    votes = [int(number) for number in re.findall(r"(\d+) times", result)]
+    assert sum(votes) == 2
+    assert f"{1.0 if votes[0] == 1 else 0.5:.2f} (sign test)" in result
+    accessible(page, "compare-blind")
+    page.get_by_role("button", name="Show the scores").click()
+    rows.first.wait_for()
 
 
 def test_live_sound_from_the_microphone(page: Page) -> None:
     page.get_by_role("link", name="Live").click()
     page.get_by_label("Source label").fill("browser")
+    until(page, lambda: page.locator("#live-device option").count() > 1)
+    page.get_by_label("Input device").select_option(index=1)
     page.get_by_role("button", name="Start listening").click()
     page.wait_for_selector("#live-gauges [data-score=g_mos]")
     gauge = page.locator("#live-gauges [data-score=g_mos]")
     first = gauge.get_attribute("data-value")
     until(page, lambda: gauge.get_attribute("data-value") != first)
+    assert -50 < float(page.locator("#live-level").evaluate("meter => meter.value")) < 0
     accessible(page, "live")
     page.get_by_role("button", name="Stop listening").click()
     page.get_by_text("Stopped after").wait_for()
     page.get_by_role("link", name="History").click()
     page.get_by_text("microphone (live)").first.wait_for()
+
+
+def test_drops_of_quality_are_marked(page: Page) -> None:
+    """A stand-in for the service sends scores: the real ones of a microphone are not known in advance."""
+    scores = [3.5] * 10 + [2.4] * 5 + [3.4] * 5
+
+    def answer(socket: Any) -> None:
+        for number, g_mos in enumerate(scores, 1):
+            row = {
+                "kind": "scores",
+                "start_s": 0,
+                "end_s": number,
+                "flags": [],
+                "error": None,
+                "behind_s": 0,
+                "g_mos": g_mos,
+            }
+            socket.send(json.dumps(row))
+
+    page.route_web_socket("**/v1/stream", answer)
+    page.get_by_role("link", name="Live").click()
+    page.get_by_role("button", name="Start listening").click()
+    drops = page.locator("#live-drops li")
+    drops.first.wait_for()
+    until(page, lambda: "until" in drops.first.inner_text())
+    assert drops.all_inner_texts() == ["0:11.0: G-MOS fell from 3.50 to 2.40, until 0:16.0"]
+    assert "1 drops" in page.locator("#live-lines canvas").get_attribute("aria-label")
+    shot(page, "live-drops")
+    page.get_by_role("button", name="Stop listening").click()
 
 
 def test_a_recording_from_the_microphone(page: Page) -> None:
@@ -342,22 +422,59 @@ def test_a_recording_from_the_microphone(page: Page) -> None:
     assert float(page.locator("[data-score=n_mos]").get_attribute("data-value")) < 4, "it heard the office's noise"
 
 
-def test_history_and_its_filters(page: Page, serving: Server, examples: Path) -> None:
+def test_history_its_filters_and_rows(page: Page, serving: Server, examples: Path) -> None:
     sound = (examples / "1_clean.flac").read_bytes()
     with serving.client() as client:
-        for name in ("<b>first</b>", "second", "third"):
-            client.post("/v1/score", content=sound, params={"name": f"{name}.flac", "source": "trend"})
+        for name, source in (("<b>row-first", "trend"), ("row-second", "trend"), ("row-third", "other site")):
+            asked = {"name": f"{name}.flac", "source": source, "keep_audio": "third" in name}
+            client.post("/v1/score", content=sound, params=asked)
     page.get_by_role("link", name="History").click()
-    page.get_by_label("Source").last.fill("trend")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_label("Name contains").last.fill("row-")
+    page.get_by_role("button", name="Show", exact=True).click()
     page.get_by_text("3 rows.", exact=True).wait_for()
-    assert page.locator("#rows tbody tr").count() == 3
-    assert "b>.flac" in page.locator("#rows tbody tr").last.inner_text(), "names are text, not markup"
+    rows = page.locator("#rows tbody tr[data-id]")
+    assert rows.count() == 3
+    assert "<b>row-first.flac" in rows.last.inner_text(), "names are text, not markup"
     assert "3 scores" in page.locator("#trend canvas.trend").get_attribute("aria-label")
+    legend = page.locator("#trend .legend li").all_inner_texts()
+    assert [text.split(":")[0] for text in legend] == ["trend", "other site"]
     accessible(page, "history")
-    page.get_by_label("Name contains").last.fill("second")
-    page.get_by_role("button", name="Show").click()
-    page.get_by_text("1 row.", exact=True).wait_for()
+    page.set_viewport_size(PHONE)
+    assert rows.first.locator("td.number:visible").count() == 3, "S-, N- and G-MOS are visible on a phone"
+    box = rows.first.locator("td.number:visible").last.bounding_box()
+    assert box["x"] + box["width"] <= PHONE["width"]
+    page.set_viewport_size({"width": 1180, "height": 900})
+    page.get_by_role("button", name="row-third.flac").press("Enter")
+    page.locator(".opened .verdict").wait_for()
+    page.get_by_role("button", name="Play the recording").click()
+    page.locator(".opened audio").wait_for()
+    accessible(page, "history-row")
+    page.get_by_role("button", name="Delete this row").click()
+    page.get_by_role("button", name="Delete now").click()
+    page.get_by_text("was deleted. 2 rows.").wait_for()
+    assert rows.count() == 2
+    with serving.client() as client:
+        assert len(client.get("/v1/history", params={"file": "row-"}).json()["rows"]) == 2
+
+
+def test_documentation_of_the_interface(page: Page, serving: Server, examples: Path) -> None:
+    page.get_by_role("link", name="Documentation of the interface").click()
+    page.get_by_role("heading", name="POST /v1/score").wait_for()
+    with serving.client() as client:
+        document = client.get("/v1/openapi.json").json()
+    endpoints = [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
+    assert page.locator("#endpoints h2").all_inner_texts() == endpoints
+    links = page.locator("main a[href^='#type-']").evaluate_all("links => links.map(link => link.hash.slice(1))")
+    there = set(page.locator("h3[id^=type-]").evaluate_all("titles => titles.map(title => title.id)"))
+    assert set(links) <= there
+    page.get_by_text("Try POST /v1/score").click()
+    form = page.locator("details[open] form")
+    form.locator("input[type=file]").set_input_files(examples / "1_clean.flac")
+    form.get_by_role("button", name="Send").click()
+    answer = page.get_by_role("region", name="Answer of post /v1/score")
+    until(page, lambda: answer.inner_text().startswith("200"))
+    assert '"g_mos": 3.3879' in answer.inner_text()
+    accessible(page, "docs")
 
 
 def test_every_view_is_reached_by_keyboard(page: Page) -> None:

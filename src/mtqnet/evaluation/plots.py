@@ -5,6 +5,7 @@ All are drawn with matplotlib (extra `analysis`), without a display; the same fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring.scores import Scores, Track, spoken
-from mtqnet.targets import BY_KEY, G_MOS, KEYS, PESQ, QUEST, SDI, STOI, Target
+from mtqnet.targets import BY_KEY, G_MOS, KEYS, PESQ, QUEST, S_MOS, SDI, STOI, Target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +56,8 @@ FREE = 0.03
 """Fraction of a range that is empty at its ends"""
 PANEL_INCH = 2.5
 LINE_INCH = 0.34
+HALVES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Half of the axis of differences, in MOS; as on the page (serving/page/comparison.js)"""
 MORE, LESS, SAME = COLOURS[2], COLOURS[5], COLOURS[6]
 """Better, worse, no difference found"""
 
@@ -294,8 +297,10 @@ def draw_comparison(compared: Compared, path: Path) -> None:
     lines = list(dict.fromkeys(_label(one, compared) for one in compared.comparisons))
     drawn = figure(PANEL_INCH * len(keys) + 1.6, LINE_INCH * len(lines) + 1.9)
     panels = drawn.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    half = _half_axis(compared.comparisons)
     for axes, key in zip(panels, keys, strict=True):
         target = BY_KEY[key]
+        axes.set_xlim(-half * _in_mos(target), half * _in_mos(target))
         axes.axvline(0, color=SOFT, linewidth=1)
         for one in (one for one in compared.comparisons if one.target == key):
             height, difference = lines.index(_label(one, compared)), one.difference
@@ -316,10 +321,30 @@ def draw_comparison(compared: Compared, path: Path) -> None:
     subject = f"{last} less {first}" if len(compared.names) == 2 else "second less first"
     drawn.suptitle(
         f"{subject}, {how}, 95 % intervals; green: the second is better, orange: worse, grey: no difference found, "
-        "hollow: too few recordings",
+        "hollow: too few recordings\nthe same axis for all scores on a MOS scale; STOI and SDI: the same fraction of "
+        "their range",
         fontsize=9.5,
     )
     save(drawn, path)
+
+
+def _in_mos(target: Target) -> float:
+    """Difference on this target (log10 of a ratio) that is the same fraction of its range as one MOS of 1 to 5."""
+    if target.unit.startswith("MOS"):
+        return 1.0
+    low, high = target.compress(np.array([target.low, target.high]))
+    return float(high - low) / (S_MOS.high - S_MOS.low)
+
+
+def _half_axis(comparisons: Sequence[Comparison]) -> float:
+    """The first of HALVES that all differences and intervals fit into, in MOS."""
+    ends = [
+        abs(end) / _in_mos(BY_KEY[one.target])
+        for one in comparisons
+        for end in (one.difference.value, one.difference.low, one.difference.high)
+        if np.isfinite(end)
+    ]
+    return next((half for half in HALVES if half >= max(ends, default=0.0)), HALVES[-1])
 
 
 def _label(one: Comparison, compared: Compared) -> str:

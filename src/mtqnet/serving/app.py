@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -76,6 +77,7 @@ def create(settings: Settings, parts: Parts) -> FastAPI:
     for router in (scoring.router, history.router, about.router):
         app.include_router(router)
     app.add_api_websocket_route("/v1/stream", stream.serve)
+    app.add_api_route("/v1/docs", documentation, include_in_schema=False)
     app.router.default = Page()
     limits = GuardOptions(
         settings.hosts, settings.max_body, settings.upload_s, settings.uploads, settings.client_uploads
@@ -138,6 +140,11 @@ async def _prune(service: Service) -> None:
         except SQLAlchemyError:
             log.exception("the history could not be pruned")
         await asyncio.sleep(PRUNE_EVERY_S)
+
+
+async def documentation() -> FileResponse:
+    """Return the page that shows the OpenAPI document."""
+    return FileResponse(PAGE / "docs.html")
 
 
 class Page(StaticFiles):

@@ -5,9 +5,9 @@ import { digits, grade, sentence, share, short } from "./words.js";
 
 /** @typedef {import("./words.js").Target} Target */
 
-/** @param {HTMLElement} place @param {Target[]} targets @param {Record<string, any>} row */
-export function show(place, targets, row) {
-  place.replaceChildren(...targets.filter((target) => row[target.key] != null).map((target) => gauge(target, row)));
+/** @param {HTMLElement} place @param {Target[]} targets @param {Record<string, any>} row @param {string} heading the level of the headings */
+export function show(place, targets, row, heading = "h3") {
+  place.replaceChildren(...targets.filter((target) => row[target.key] != null).map((target) => gauge(target, row, heading)));
 }
 
 /** @param {Target} target @param {Record<string, any>} row */
@@ -37,13 +37,13 @@ export function meter(target, row) {
   return bar;
 }
 
-/** @param {Target} target @param {Record<string, any>} row */
-function gauge(target, row) {
+/** @param {Target} target @param {Record<string, any>} row @param {string} heading */
+function gauge(target, row, heading) {
   const value = row[target.key];
   const between = range(target, row);
   return element("section", { className: "gauge", "data-score": target.key, "data-value": value, "aria-label": target.name },
     element("div", { className: "head" },
-      element("h3", { textContent: target.name }),
+      element(heading, { className: "title", textContent: target.name }),
       element("span", { className: `value ${grade(target, value)}`, textContent: digits(target, value) })),
     meter(target, row),
     element("div", { className: "ends", "aria-hidden": "true" },

@@ -29,9 +29,9 @@ function begin(about) {
   const [first] = about.models;
   byId("about").textContent = `Model ${first.name} ${first.sha256.slice(0, 8)}.`;
   score.start(about, model, api);
-  compare.start(about, model);
-  live.start(about, model);
-  history.start(about);
+  compare.start(about, model, api);
+  live.start(about, model, api);
+  history.start(about, api);
   addEventListener("hashchange", () => {
     show(about);
     byId("main").focus();

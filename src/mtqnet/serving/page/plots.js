@@ -151,11 +151,15 @@ function magma(share) {
   return MAGMA[low].map((from, part) => from + (at - low) * (MAGMA[low + 1][part] - from));
 }
 
+/** Colour and dashes of the lines of several sources. */
+const SOURCES = ["s_mos", "n_mos", "g_mos", "pesq_est", "sdi_est", "soft"];
+const SOURCE_DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 4]];
+
 /**
  * Lines of scores. Times of the first axis from `start` to `end`; null breaks a line.
  * @param {HTMLCanvasElement} canvas
- * @param {{target: Target, times: number[], values: (number | null)[]}[]} series
- * @param {{start: number, end: number, ticks: {share: number, text: string}[]}} axes
+ * @param {{target: Target, times: number[], values: (number | null)[], style?: number}[]} series `style`: number of a source
+ * @param {{start: number, end: number, ticks: {share: number, text: string}[], marks?: {at: number, text: string}[]}} axes
  */
 export function lines(canvas, series, axes) {
   const { context, width, height } = paper(canvas);
@@ -166,10 +170,10 @@ export function lines(canvas, series, axes) {
     context.fillRect(0, y(tick.share), width, 1);
   }
   const span = axes.end - axes.start || 1;
-  for (const { target, times, values } of series) {
-    context.strokeStyle = colour(target.key);
-    context.lineWidth = WIDTHS[target.key] ?? 2;
-    context.setLineDash(DASHES[target.key] ?? []);
+  for (const { target, times, values, style } of series) {
+    context.strokeStyle = colour(style === undefined ? target.key : SOURCES[style]);
+    context.lineWidth = style === undefined ? (WIDTHS[target.key] ?? 2) : 2;
+    context.setLineDash(style === undefined ? (DASHES[target.key] ?? []) : SOURCE_DASHES[style]);
     context.beginPath();
     let drawing = false;
     values.forEach((value, place) => {
@@ -184,6 +188,13 @@ export function lines(canvas, series, axes) {
     context.stroke();
   }
   context.setLineDash([]);
+  for (const mark of axes.marks ?? []) {
+    const x = (width * (mark.at - axes.start)) / span;
+    context.fillStyle = colour("poor");
+    context.fillRect(x - 1, 0, 2, height);
+    const left = Math.min(x + 4, width - context.measureText(mark.text).width - 2);
+    context.fillText(mark.text, left, height - 6);
+  }
   for (const tick of axes.ticks) { // above the lines, on a plate, so that none strikes them out
     const base = y(tick.share) + (tick.share > 0.9 ? 12 : -3);
     context.fillStyle = colour("paper");
@@ -196,20 +207,27 @@ export function lines(canvas, series, axes) {
 /** Of a scale of five steps. */
 export const MOS_TICKS = [2, 3, 4].map((value) => ({ share: (value - 1) / 4, text: String(value) }));
 
-/** A piece of a line; its colour follows the style sheet. @param {string} key */
-function sample(key) {
+/** A piece of a line; its colour follows the style sheet. @param {string} key @param {number[]} [dash] */
+function sample(key, dash = DASHES[key] ?? []) {
   const space = "http://www.w3.org/2000/svg";
   const made = document.createElementNS(space, "svg");
   const line = document.createElementNS(space, "line");
   for (const [name, value] of Object.entries({ width: 28, height: 12, "aria-hidden": "true" })) made.setAttribute(name, String(value));
-  const dashes = (DASHES[key] ?? []).join(" ");
+  const dashes = dash.join(" ");
   for (const [name, value] of Object.entries({ x1: 0, y1: 6, x2: 28, y2: 6, class: key, "stroke-width": WIDTHS[key] ?? 2, "stroke-dasharray": dashes }))
     line.setAttribute(name, String(value));
   made.append(line);
   return made;
 }
 
-/** What line is what, with the number of the whole. @param {Target[]} targets @param {Record<string, any>} row */
+/** Which line belongs to which source. @param {string[]} texts */
+export const sourceLegend = (texts) => {
+  const made = element("ul", { className: "legend" });
+  texts.forEach((text, style) => made.append(element("li", {}, sample(`source${style}`, SOURCE_DASHES[style]), text)));
+  return made;
+};
+
+/** Which line belongs to which score, with the score of the whole recording. @param {Target[]} targets @param {Record<string, any>} row */
 export function legend(targets, row) {
   const made = element("ul", { className: "legend" });
   for (const target of targets) {

@@ -37,3 +37,40 @@ export function worst(row, most = 5) {
   }
   return chosen;
 }
+
+/** MOS by which G-MOS falls below its mean before, for a drop. */
+export const DROP = 0.5;
+const BACK = 0.25; // MOS below the mean before, at which a drop has ended
+const BEFORE = 20; // values of the mean before a drop
+const FEWEST = 3; // values that the mean needs
+const NORMAL_S = 60; // seconds after which the lower quality is the new normal
+
+/**
+ * Where quality dropped in a live stream.
+ * @param {{end_s: number, g_mos: number | null}[]} rows in order of time
+ * @returns {{start_s: number, end_s: number | null, from: number, to: number}[]} `end_s` is null while it lasts; `to` is the lowest G-MOS
+ */
+export function drops(rows) {
+  const found = [];
+  /** @type {number[]} */
+  let before = [];
+  /** @type {{start_s: number, end_s: number | null, from: number, to: number} | null} */
+  let now = null;
+  for (const { end_s, g_mos } of rows) {
+    if (g_mos == null) continue;
+    if (now) {
+      now.to = Math.min(now.to, g_mos);
+      if (g_mos <= now.from - BACK && end_s - now.start_s <= NORMAL_S) continue;
+      now.end_s = end_s;
+      now = null;
+      before = [g_mos];
+      continue;
+    }
+    const mean = before.reduce((sum, value) => sum + value, 0) / before.length;
+    if (before.length >= FEWEST && g_mos <= mean - DROP) {
+      now = { start_s: end_s, end_s: null, from: mean, to: g_mos };
+      found.push(now);
+    } else before = [...before, g_mos].slice(-BEFORE);
+  }
+  return found;
+}

@@ -50,6 +50,23 @@ function mixed(buffer) {
   return mono;
 }
 
+const LEVEL_FRAME = 800; // samples, 50 ms
+const GATE_DB = 10; // below the mean power: quieter frames are pauses
+
+/** The level of the active parts of (samples) in dB: the mean power of frames within GATE_DB of the mean. @param {Float32Array} samples */
+export function activeLevel(samples) {
+  const powers = [];
+  for (let start = 0; start + LEVEL_FRAME <= samples.length; start += LEVEL_FRAME) {
+    let sum = 0;
+    for (let at = start; at < start + LEVEL_FRAME; at += 1) sum += samples[at] ** 2;
+    powers.push(sum / LEVEL_FRAME);
+  }
+  const mean = (/** @type {number[]} */ some) => some.reduce((sum, power) => sum + power, 0) / some.length;
+  if (!powers.length) return -100;
+  const gate = mean(powers) * 10 ** (-GATE_DB / 10);
+  return 10 * Math.log10(Math.max(1e-10, mean(powers.filter((power) => power >= gate))));
+}
+
 /** A WAV file of 16 bit. @param {Float32Array[]} pieces @param {number} rate @param {string} name */
 export function wav(pieces, rate, name) {
   const count = pieces.reduce((sum, piece) => sum + piece.length, 0);
