@@ -29,7 +29,7 @@ KINDS = {
     ),
     "causes": NetworkConfig(
         front_ends=("logmel",), conv_channels=(4, 6), time_strides=(2, 2), band_strides=(4, 4), lstm=12, dense=16,
-        dropout=0.0, attention_frames=10, causes=True,
+        dropout=0.0, attention_frames=10, causes=True, distance=True,
     ),
 }  # fmt: skip
 """Without encoder; log-mel or spectrum together with Whisper."""
@@ -59,6 +59,8 @@ def write(
     for head in network.heads.values():
         assert isinstance(head, Head)
         head.score.weight.data *= SPREAD
+    if network.distance is not None:
+        network.distance.fit(torch.randn(60, config.network.dense).abs())
     about = {"licence": "MIT", "config": asdict(config), "labels": "none", "seed": seed}
     if intervals is not None:
         about["intervals"] = as_json(intervals)

@@ -114,3 +114,24 @@ def test_stretches_are_ordered_by_length_and_short_ones_are_omitted() -> None:
     present[[3, *range(10, 15), *range(20, 40)]] = 1
     np.testing.assert_allclose(np.array(stretches(times, present)), [(2.0, 4.0), (1.0, 1.5)])
     assert stretches(times[:1], present[:1]) == []
+
+
+def test_intervals_widen_with_the_distance_from_the_training_clips(
+    model: Path, voice: Callable[..., Samples], tmp_path: Path
+) -> None:
+    from mtqnet.scoring.intervals import Band, Intervals, as_json
+    from mtqnet.targets import KEYS
+
+    weights = (*[0.0] * 28, 0.5)
+    bands = {key: Band(weights, -9.0, 9.0, 0.1) for key in KEYS}
+    folder = tmp_path / "little"
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    record = json.loads((folder / "little.json").read_text())
+    record["intervals"] = as_json(Intervals(0.9, bands))
+    (folder / "little.json").write_text(json.dumps(record))
+    scores = Predictor(str(folder)).score(voice(3.0), 16000)
+    assert scores.distance is not None and scores.distance > 0
+    interval = scores.intervals["g_mos"]
+    assert interval.high - interval.low == pytest.approx(0.2 * math.sqrt(scores.distance), rel=1e-3)

@@ -70,3 +70,13 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 def test_too_few_clips_are_refused() -> None:
     with pytest.raises(ModelError, match="calibration clips with a label"):
         calibration.fit(*clips(30, 1), KEYS)
+
+
+def test_logistic_calibration_recovers_the_odds() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, 2, 20_000)
+    truth = (rng.random(20_000) < 1 / (1 + np.exp(-(0.6 * odds - 0.5)))).astype(float)
+    truth[:50] = np.nan
+    found = calibration.logistic(1 / (1 + np.exp(-odds)), truth)
+    assert (found.slope, found.offset) == pytest.approx((0.6, -0.5), abs=0.05)
+    assert calibration.logistic(np.full(10, 0.3), np.zeros(10)) == calibration.Calibration()

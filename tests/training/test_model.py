@@ -14,7 +14,7 @@ from mtqnet.targets import KEYS, OBJECTIVE
 from mtqnet.training.batches import Dataset, collate
 from mtqnet.training.config import NetworkConfig
 from mtqnet.training.losses import MultiTaskLoss
-from mtqnet.training.model import Network
+from mtqnet.training.model import Distance, Network
 
 LENGTHS = (9_000, 5_123, 6_400, 7_007)
 
@@ -117,3 +117,12 @@ def test_network_has_mosa_nets_trunk_and_heads() -> None:
     size = {name: sum(p.numel() for p in part.parameters()) for name, part in net.named_children()}
     assert size["branches"] == 524_800 and size["lstm"] == 657_408
     assert size["dense"] == 32_896 and size["heads"] == 49_542
+
+
+def test_distance_is_about_one_for_training_clips_and_larger_for_others() -> None:
+    torch.manual_seed(0)
+    clips = torch.randn(2000, 8) @ torch.randn(8, 8) + 3
+    distance = Distance(8)
+    distance.fit(clips)
+    assert distance(clips).mean() == pytest.approx(1.0, abs=0.1)
+    assert distance(clips[:5] + 20).min() > 3

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.errors import ModelError
 from mtqnet.targets import PESQ, S_MOS, SDI, TARGETS
 from mtqnet.training import evaluation
@@ -77,3 +79,22 @@ def test_correlation_with_a_constant_is_not_defined_and_not_an_error() -> None:
     found = evaluation.compare("test", S_MOS, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
     assert np.isnan(found.lcc) and np.isnan(found.srcc)
     assert found.rmse > 0
+
+
+def test_area_under_the_curve_counts_ordered_pairs() -> None:
+    truth, score = np.array([0.0, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.9])
+    assert evaluation.auc(truth, score) == pytest.approx(3.5 / 4)
+    assert np.isnan(evaluation.auc(np.ones(3), np.arange(3.0)))
+
+
+def test_causes_of_spliced_clips_are_those_of_either_part() -> None:
+    splice = {"step": "Splice", "start_s": 0, "end_s": 1, "kind": "degraded", "steps": [{"step": "Clipping"}]}
+    rows = [
+        {"recipe": json.dumps({"steps": steps}), "equivalent_snr_db": 60.0, "split": "test"}
+        for steps in ([splice], [{"step": "G711"}])
+    ]
+    found = evaluation.present(rows)
+    clipping, coding = CAUSE_KEYS.index("clipping"), CAUSE_KEYS.index("coding")
+    assert found[:, clipping].tolist() == [1, 0] and found[:, coding].tolist() == [0, 1]
+    figures = evaluation.cause_figures(rows, found)
+    assert {figure.cause: figure.auc for figure in figures}["clipping"] == 1.0

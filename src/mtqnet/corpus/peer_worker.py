@@ -13,12 +13,16 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 RATE = 16_000
 COLUMNS = {
     "dnsmos": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"),
     "distillmos": ("distillmos",),
 }
 """Columns of each predictor"""
+WINDOW = 144_161
+"""Samples of one window of DNSMOS, 9.01 s. Shorter recordings are repeated to this length"""
 
 
 def read(row: dict[str, str]) -> Any:
@@ -48,6 +52,8 @@ def dnsmos() -> Any:
     from speechmos import dnsmos
 
     def score(samples: Any) -> list[float]:
+        if len(samples) < WINDOW:  # otherwise it would be doubled, and several windows would be averaged
+            samples = np.resize(samples, WINDOW)
         told = dnsmos.run(samples, RATE)
         return [float(told[key]) for key in ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")]
 

@@ -5,8 +5,10 @@ On the training scale of targets.py
     half width = factor * exp(weights . terms(scores))
 
 The exponential is the typical error of the model at these scores, and `factor` is the quantile of the errors of
-calibration clips relative to it (training/calibration.py fits both). The coverage applies to recordings like the
-calibration clips: unseen speakers and noises, known kinds of processing. Sources: Papadopoulos et al.,
+calibration clips relative to it (training/calibration.py fits both). The terms are the scores, their products and,
+for a model that measures it, the logarithm of the distance from the training clips. The coverage applies to
+recordings like the calibration clips: unseen speakers and noises, known kinds of processing. Sources: Papadopoulos et
+al.,
 Normalized nonconformity measures for regression conformal prediction, 2008; Lei et al., JASA 113, 2018.
 """
 
@@ -22,6 +24,9 @@ from numpy.typing import NDArray
 from mtqnet.targets import Target, named
 
 Array = NDArray[np.float64]
+DISTANCE = "distance"
+"""Key of the distance from the training clips among the scores"""
+SMALLEST_DISTANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,14 @@ class Intervals:
 
 
 def terms(targets: Sequence[Target], values: Mapping[str, Array]) -> Array:
-    """Return (clips, terms) for scores (clips,) by target key: 1, each score on the training scale, all products."""
+    """Return (clips, terms) for scores (clips,) by target key: 1, each score on the training scale, all products.
+
+    If `values` has DISTANCE, the last term is its logarithm.
+    """
     scores = [target.to_training(values[target.key]) for target in targets]
     products = [scores[i] * scores[j] for i in range(len(scores)) for j in range(i, len(scores))]
-    return np.stack([np.ones_like(scores[0]), *scores, *products], axis=1)
+    distance = [np.log(np.maximum(values[DISTANCE], SMALLEST_DISTANCE))] if DISTANCE in values else []
+    return np.stack([np.ones_like(scores[0]), *scores, *products, *distance], axis=1)
 
 
 def as_json(intervals: Intervals) -> dict[str, Any]:
@@ -86,10 +95,10 @@ def as_json(intervals: Intervals) -> dict[str, Any]:
     return {"coverage": intervals.coverage, "bands": bands}
 
 
-def parse(stored: Mapping[str, Any], targets: Sequence[str]) -> Intervals:
+def parse(stored: Mapping[str, Any], targets: Sequence[str], distance: bool = False) -> Intervals:
     """Read the result of `as_json` for these targets. Raises KeyError, TypeError or ValueError."""
     count = len(targets)
-    expected = 1 + count + count * (count + 1) // 2
+    expected = 1 + count + count * (count + 1) // 2 + distance
     bands = {}
     for key in targets:
         band = stored["bands"][key]

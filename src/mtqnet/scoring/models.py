@@ -65,6 +65,8 @@ class ModelRecord:
     """Prediction intervals; None for a model that was not calibrated"""
     track: bool = True
     """Whether frame scores are consecutive in time"""
+    distance: bool = False
+    """Whether the graph returns the distance of a recording from the training clips"""
     local: bool = False
     """Whether frame scores follow changes of the quality within a window"""
     causes: Mapping[str, Calibration] = field(default_factory=dict)
@@ -181,8 +183,9 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
         one_at_a_time=bool(record.get("one_at_a_time", False)),
-        intervals=parse(record["intervals"], record["targets"]) if "intervals" in record else None,
+        intervals=_intervals(record),
         track=bool(record.get("track", True)),
+        distance=bool(record.get("distance", False)),
         local=bool(record.get("local", False)),
         causes=_causes(record.get("causes", {})),
     )
@@ -201,6 +204,12 @@ def _known(what: str, names: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"unknown {what}: {', '.join(unknown)} (known: {', '.join(known)})")
     return tuple(names)
+
+
+def _intervals(record: Mapping[str, Any]) -> Intervals | None:
+    if "intervals" not in record:
+        return None
+    return parse(record["intervals"], record["targets"], bool(record.get("distance", False)))
 
 
 def _causes(stored: Any) -> dict[str, Calibration]:

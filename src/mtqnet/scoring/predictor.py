@@ -28,6 +28,7 @@ from mtqnet.causes import calibrated
 from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
 from mtqnet.scoring import batch, models
 from mtqnet.scoring.batch import Job, PathLike, path_to_text
+from mtqnet.scoring.intervals import DISTANCE
 from mtqnet.scoring.runtime import Runtime
 from mtqnet.scoring.scores import Results, Scores, Track, WindowScores
 from mtqnet.targets import named
@@ -206,7 +207,8 @@ class Predictor:
             reading.on_progress()
             frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
             causes = output.causes[0] if output.causes else np.zeros((0, 0))
-            yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames), causes)
+            distance = None if output.distance is None else float(output.distance[0])
+            yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames), causes, distance)
             done += 1
             if progress is not None:
                 progress(done / len(cut))
@@ -228,9 +230,11 @@ class Predictor:
         values = dict(zip(keys, means.tolist(), strict=True))
         fractions = (weights / weights.sum()).tolist()
         causes = np.concatenate([each.causes for each in scored])
+        distances = [each.distance for each in scored if each.distance is not None]
+        distance = float(np.average(distances, weights=weights)) if distances else None
         return Scores(
             **cast(Any, values),
-            intervals=self._intervals(values),
+            intervals=self._intervals(values, distance),
             file=None if file is None else path_to_text(file),
             channel=channel,
             duration_s=analysis.duration_s,
@@ -238,6 +242,7 @@ class Predictor:
             model_sha256=self.record.sha256,
             version=__version__,
             flags=analysis.flags,
+            distance=distance,
             causes=calibrated(causes, self.record.causes) if self.record.causes else {},
             windows=tuple(
                 WindowScores(
@@ -246,15 +251,17 @@ class Predictor:
                     fraction,
                     tuple(each.values.tolist()),
                     keys,
-                    self._intervals(dict(zip(keys, each.values.tolist(), strict=True))),
+                    self._intervals(dict(zip(keys, each.values.tolist(), strict=True)), each.distance),
                 )
                 for each, fraction in zip(scored, fractions, strict=True)
             ),
             track=self._track(scored, analysis.start) if self._keep_track else None,
         )
 
-    def _intervals(self, values: Mapping[str, float]) -> Mapping[str, Any]:
-        return {} if self.record.intervals is None else self.record.intervals.of(values)
+    def _intervals(self, values: Mapping[str, float], distance: float | None) -> Mapping[str, Any]:
+        if self.record.intervals is None:
+            return {}
+        return self.record.intervals.of(values if distance is None else {**values, DISTANCE: distance})
 
     def _track(self, scored: list[_Window], start: int) -> Track:
         times = [
@@ -283,6 +290,8 @@ class _Window:
     """(frames, targets); no frames if they are not kept"""
     causes: Array
     """(frames, causes); empty for a model without causes"""
+    distance: float | None
+    """From the training clips; None for a model that does not measure it"""
 
 
 def _source(audio: Audio, rate: float | None) -> AudioSource:

@@ -5,7 +5,8 @@ Inputs and outputs of the graph (written by training/export.py):
            `samples` int64 (batch,): valid samples of each clip at 16 kHz.
   outputs  `values` float32 (batch, targets), each in its target's unit, not clipped;
            `frames` float32 (batch, frames, targets), likewise; `frame_counts` int64 (batch,): valid frames;
-           `causes` float32 (batch, frames, causes), probabilities, if the record has causes.
+           `causes` float32 (batch, frames, causes), probabilities, if the record has causes;
+           `distance` float32 (batch,) from the training clips, if the record has a distance.
 The graph masks the padding, so that a clip has the same scores alone and in a batch.
 """
 
@@ -37,6 +38,8 @@ class Output:
     """Frame scores of each clip, (frames, targets), without padding"""
     causes: tuple[NDArray[np.float64], ...] = ()
     """Probabilities of the causes of each clip, (frames, causes), not calibrated; () for a model without causes"""
+    distance: NDArray[np.float64] | None = None
+    """(batch,): distance from the training clips; None for a model that does not measure it"""
 
 
 class Runtime:
@@ -71,9 +74,11 @@ class Runtime:
                 np.concatenate([each.values for each in single]),
                 tuple(each.frames[0] for each in single),
                 tuple(causes for each in single for causes in each.causes),
+                np.concatenate([each.distance for each in single]) if self.record.distance else None,
             )
         names = _outputs(self.record)
-        values, frames, counts, *causes = self._session.run(names, _inputs(self.record, clips))
+        found = dict(zip(names, self._session.run(names, _inputs(self.record, clips)), strict=True))
+        values, frames, counts = (found[name] for name in OUTPUTS)
         if not np.isfinite(values).all():
             raise ModelError(
                 f"model '{self.record.name}' returned a score that is not finite: check that full scale of the "
@@ -81,13 +86,14 @@ class Runtime:
             )
         valid, kinds = (
             tuple(rows[:count].astype(np.float64) for rows, count in zip(array, counts, strict=True))
-            for array in (frames, causes[0] if causes else frames[:, :, :0])
+            for array in (frames, found.get("causes", frames[:, :, :0]))
         )
-        return Output(values.astype(np.float64), valid, kinds if causes else ())
+        distance = found["distance"].astype(np.float64) if "distance" in found else None
+        return Output(values.astype(np.float64), valid, kinds if "causes" in found else (), distance)
 
 
 def _outputs(record: ModelRecord) -> list[str]:
-    return [*OUTPUTS, "causes"] if record.causes else OUTPUTS
+    return [*OUTPUTS, *(["causes"] if record.causes else []), *(["distance"] if record.distance else [])]
 
 
 def _inputs(record: ModelRecord, clips: Sequence[Samples]) -> dict[str, NDArray[Any]]:

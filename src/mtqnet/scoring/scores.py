@@ -114,6 +114,9 @@ class Scores:
     causes: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Calibrated probability, 0 to 1, of each kind of degradation (`mtqnet.causes.CAUSES`); empty for a model without
     causes"""
+    distance: float | None = None
+    """Distance from the training clips, about 1 for one of them; None for a model that does not measure it. The
+    intervals become wider with it"""
     windows: tuple[WindowScores, ...] = field(default=(), compare=False)
     """Scores of each window in order; one window for a recording of up to 10 s"""
     track: Track | None = field(default=None, compare=False)

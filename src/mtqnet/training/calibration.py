@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
+from mtqnet.causes import Calibration
 from mtqnet.errors import ModelError
 from mtqnet.scoring.intervals import Band, Intervals, terms
 from mtqnet.targets import Target, named
@@ -107,6 +109,28 @@ def ridge(x: Array, y: Array, penalty: float) -> Array:
     """Solve a ridge regression: (rows, columns), (rows,) or (rows, targets) -> (columns,) or (columns,
     targets)."""
     return np.asarray(np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y), dtype=np.float64)
+
+
+def logistic(probabilities: Array, truth: Array) -> Calibration:
+    """Fit the calibration of a probability (Platt 1999), with a small penalty on the distance from the identity.
+
+    Args:
+        probabilities: (clips,)
+        truth: (clips,): 1, 0, or NaN for unknown.
+    """
+    known = ~np.isnan(truth) & ~np.isnan(probabilities)
+    p, y = np.clip(probabilities[known], 1e-6, 1 - 1e-6), truth[known]
+    if not len(y) or not 0 < y.mean() < 1:
+        return Calibration()
+    odds = np.log(p / (1 - p))
+
+    def loss(x: Array) -> float:
+        z = x[0] * odds + x[1]
+        penalty = (x[0] - 1) ** 2 + x[1] ** 2
+        return float(np.sum(np.logaddexp(0, z) - y * z) + penalty)
+
+    slope, offset = optimize.minimize(loss, np.array([1.0, 0.0])).x
+    return Calibration(float(slope), float(offset))
 
 
 def conformal_quantile(ratios: Array, coverage: float) -> float:

@@ -101,6 +101,9 @@ class NetworkConfig:
     """Frames on either side that the heads attend to; 0: the whole clip"""
     causes: bool = False
     """Whether MTQ-Net also predicts the kinds of degradation (mtqnet.causes)"""
+    distance: bool = False
+    """Whether the model returns the distance of a recording from the training clips, on which the width of its
+    intervals depends"""
 
     def __post_init__(self) -> None:
         if not len(self.time_strides) == len(self.band_strides) == len(self.conv_channels):

@@ -87,6 +87,8 @@ def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], F
             train = with_features(train, teacher_features(teacher, clips, folder, paths.jobs, stage))
     train = train.with_labels(mixed_labels(train.labels, scores, config.distill.teacher_weight))
     network, history = train_student(config, train, validation, paths.out, listener.epoch)
+    if network.distance is not None:
+        network.distance.fit(trainer.embeddings(network, train.without(TEACHER_FEATURES)))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     about = {
         "version": __version__,

@@ -117,6 +117,8 @@ def tune(stage: mpl.MPL, trained: mpl.Trained, encoder: SpeechEncoder, folder: P
     _freeze_as_stored(encoder)
     if 0 < config.tuned_weight < 1:
         rescale(both, validation)
+    if network.distance is not None:
+        network.distance.fit(trainer.embeddings(both, train))
     return Tuned(network.only([key for key in both.targets if key in KEYS]).eval(), encoder, history)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus.table import read_clip
 from mtqnet.errors import AudioError, ModelError
+from mtqnet.scoring.intervals import DISTANCE
 from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.scores import Scores
 from mtqnet.targets import QUEST, Target, named
 from mtqnet.training.batches import Labels, labels_of
+from mtqnet.training.parts import of_rows
 from mtqnet.training.trainer import lcc
 
 Progress = Callable[[int, int], None]
@@ -53,9 +58,33 @@ class Failure:
     score: float
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of clips; NaN for a refused clip: of 36,000 clips, one is too quiet."""
+
+    scores: dict[str, NDArray[np.float64]]
+    """(clips,) by target"""
+    distance: NDArray[np.float64] | None
+    """(clips,): distance from the training clips; None for a model that does not measure it"""
+    causes: NDArray[np.float64] | None
+    """(clips, causes): probabilities; None for a model without causes"""
+
+    @property
+    def with_distance(self) -> dict[str, NDArray[np.float64]]:
+        """Scores and, if it is known, the distance."""
+        return self.scores if self.distance is None else {**self.scores, DISTANCE: self.distance}
+
+
 def scores(
     model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
 ) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of `predict`."""
+    return predict(model, rows, root, progress).scores
+
+
+def predict(
+    model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
+) -> Predicted:
     """Score clips of a corpus by an exported model.
 
     Args:
@@ -64,27 +93,72 @@ def scores(
         root: Folder of the corpus.
         progress: Called after each clip.
 
-    Returns:
-        (clips,) by target; NaN for a refused clip: of 36,000 clips, one is too quiet.
-
     Raises:
         ModelError: If a clip cannot be read, or the model refuses all.
     """
     predictor = Predictor(str(model))
-    scored: list[list[float | None]] = []
+    keys, causes = predictor.record.targets, predictor.record.causes
+    scored: list[Scores] = []
     for done, row in enumerate(rows, start=1):
         try:
             samples = read_clip(root, row)
         except AudioError as error:
             raise ModelError(f"{row.get('id') or row.get('file')} cannot be read: {error}") from error
-        score = predictor.score(samples, SAMPLE_RATE)
-        scored.append([score.value(key) for key in predictor.record.targets])
+        scored.append(predictor.score(samples, SAMPLE_RATE))
         if progress:
             progress(done, len(rows))
-    table = np.array(scored, dtype=np.float64)
+    table = np.array([[score.value(key) for key in keys] for score in scored], dtype=np.float64)
     if np.isnan(table).all():
-        raise ModelError(f"none of the {len(rows)} held-out clips can be scored: {score.error}")
-    return dict(zip(predictor.record.targets, table.T, strict=True))
+        raise ModelError(f"none of the {len(rows)} held-out clips can be scored: {scored[-1].error}")
+    distance = np.array([score.distance for score in scored], dtype=np.float64)
+    kinds = np.array([[score.causes.get(key, np.nan) for key in causes] for score in scored])
+    return Predicted(
+        dict(zip(keys, table.T, strict=True)), distance if predictor.record.distance else None,
+        kinds if causes else None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CauseFigure:
+    """How well a cause is detected on the clips of a split."""
+
+    split: str
+    cause: str
+    clips: int
+    present: int
+    """Number of clips that have it"""
+    auc: float
+    """Area under the receiver operating characteristic"""
+    brier: float
+    """Mean squared error of the probability"""
+
+
+def cause_figures(rows: Sequence[dict[str, Any]], probabilities: NDArray[np.float64]) -> list[CauseFigure]:
+    """Compare the probabilities (clips, causes) with the recipes, split by split."""
+    truth, splits = present(rows), np.array([row["split"] for row in rows])
+    found = []
+    for split in dict.fromkeys(splits.tolist()):
+        for place, cause in enumerate(CAUSE_KEYS):
+            known = (splits == split) & ~np.isnan(truth[:, place]) & ~np.isnan(probabilities[:, place])
+            y, p = truth[known, place], probabilities[known, place]
+            brier = float(np.mean((y - p) ** 2)) if len(y) else math.nan
+            found.append(CauseFigure(split, cause, len(y), int(y.sum()), round(auc(y, p), 4), round(brier, 4)))
+    return found
+
+
+def present(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """Return which causes clips have anywhere, (clips, causes): 1, 0, or NaN for unknown."""
+    parts = of_rows(rows)
+    return np.fmax(parts.outside, parts.inside) + 0 * parts.outside + 0 * parts.inside
+
+
+def auc(truth: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+    """Return the probability that a positive has a higher score than a negative; NaN if one of both is missing."""
+    positives = int(truth.sum())
+    if positives in (0, len(truth)):
+        return math.nan
+    ranks = stats.rankdata(score)
+    return float((ranks[truth > 0].sum() - positives * (positives + 1) / 2) / positives / (len(truth) - positives))
 
 
 def figures(rows: Sequence[dict[str, Any]], predicted: Labels) -> list[Figure]:

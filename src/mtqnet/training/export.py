@@ -94,19 +94,21 @@ class Scorer(nn.Module):
     @property
     def outputs(self) -> list[str]:
         """Names of what `forward` returns."""
-        return ["values", "frames", "frame_counts", *(["causes"] if self.network.causes is not None else [])]
+        more = {"causes": self.network.causes, "distance": self.network.distance}
+        return ["values", "frames", "frame_counts", *(name for name, part in more.items() if part is not None)]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """(batch, rows, columns) for each of `features`, then samples (batch,) ->
-        values (batch, targets), frames (batch, frames, targets), counts (batch,), and for a network with causes
-        their probabilities (batch, frames, causes)."""
+        values (batch, targets), frames (batch, frames, targets), counts (batch,), and for a network that
+        has them the probabilities of causes (batch, frames, causes) and the distance (batch,)."""
         samples = inputs[-1]
         views: dict[str, Tensor] = dict(zip(self.features, inputs[:-1], strict=True))
         if self.encoder is not None:
             views["encoder"], views["encoder_counts"] = self.encoder(views[self.encoder.feature], samples)
         output = self.network(views, samples)
         scores = self._own_units(output.values), self._own_units(output.frames), output.counts
-        return scores if output.causes is None else (*scores, torch.sigmoid(output.causes))
+        causes = () if output.causes is None else (torch.sigmoid(output.causes),)
+        return (*scores, *causes, *(() if output.distance is None else (output.distance,)))
 
     def _own_units(self, scores: Tensor) -> Tensor:
         columns = []
@@ -167,6 +169,7 @@ def export(
         "int8": int8,
         "track": True,
         **({"causes": {key: asdict(Calibration()) for key in CAUSE_KEYS}} if network.causes is not None else {}),
+        "distance": network.distance is not None,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         TUNED_ENCODER: encoder is not None and encoder.tuned,
         WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
@@ -260,7 +263,7 @@ def _graph(scorer: Scorer, path: Path) -> bytes:
     inputs = _example(scorer.features, (2.0,) if scorer.one_at_a_time else (2.0, 1.0))
     axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
     axes |= {name: {0: "batch", 1: "frames"} for name in scorer.outputs if name in ("frames", "causes")}
-    axes |= {"samples": {0: "batch"}, "values": {0: "batch"}, "frame_counts": {0: "batch"}}
+    axes |= {name: {0: "batch"} for name in ("samples", *scorer.outputs) if name not in axes}
     with _without_warnings(), _export_errors():
         torch.onnx.export(
             scorer, inputs, path, input_names=[*scorer.features, "samples"], output_names=scorer.outputs,

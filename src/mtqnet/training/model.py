@@ -29,6 +29,8 @@ from mtqnet.training.config import NetworkConfig
 
 LOGMEL_SHIFT, LOGMEL_SCALE = 4.0, 0.5
 """log10 mel power of speech is about -4; shifted and scaled, the convolutions see values around 0"""
+SMALLEST_VARIANCE = 1e-3
+"""Variance that is added to each direction of the embeddings, relative to the mean variance"""
 IMAGES = {"logmel": MEL_BANDS, "spectrum": SPECTRUM_BINS}
 """Front ends that are processed by convolutions, and their number of bands"""
 
@@ -46,6 +48,10 @@ class Output(NamedTuple):
     """(batch,): distance from the teacher's intermediate features (distill.py), if the inputs contain them"""
     causes: Tensor | None = None
     """(batch, frames, causes): logits of the kinds of degradation, of a network that predicts them"""
+    embedding: Tensor | None = None
+    """(batch, dense): mean over the frames of what the heads share"""
+    distance: Tensor | None = None
+    """(batch,): distance from the training clips (Distance), of a network that measures it"""
 
 
 class Trainable(nn.Module):
@@ -111,6 +117,7 @@ class Network(Trainable):
         self.dropout = nn.Dropout(config.dropout)
         self.heads = nn.ModuleDict({key: Head(config.dense, config.attention_frames) for key in targets})
         self.causes = nn.Linear(config.dense, len(CAUSES)) if config.causes else None
+        self.distance = Distance(config.dense) if config.distance else None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -138,7 +145,9 @@ class Network(Trainable):
         """Compute the scores from the output of `trunk`."""
         frames = torch.cat([self.heads[key](x, counts) for key in self.targets], dim=2)
         causes = None if self.causes is None else self.causes(x)
-        return Output(masked_mean(frames, counts), frames, counts, causes=causes)
+        embedding = masked_mean(x, counts)
+        distance = None if self.distance is None else self.distance(embedding)
+        return Output(masked_mean(frames, counts), frames, counts, None, causes, embedding, distance)
 
     def _front_end(self, name: str, inputs: Mapping[str, Tensor], samples: Tensor) -> tuple[Tensor, Tensor]:
         branch = self.branches[name]
@@ -228,6 +237,35 @@ class Head(nn.Module):
         energy = x @ self.weight @ x.transpose(1, 2) + self.bias + (allowed - 1.0) * 1e4
         score: Tensor = self.score(energy.softmax(dim=2) @ x)
         return score * mask[:, :, None]
+
+
+class Distance(nn.Module):
+    """Mahalanobis distance of a recording's embedding from those of the training clips, about 1 for a training clip.
+
+    Source: Lee et al., A simple unified framework for detecting out-of-distribution samples, NeurIPS 2018. `fit` is
+    called after training.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("whitening", torch.eye(width))
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Set mean and whitening from the embeddings of training clips, (clips, width)."""
+        centred = embeddings.double() - embeddings.double().mean(dim=0)
+        covariance = centred.T @ centred / len(centred)
+        size, directions = torch.linalg.eigh(covariance)
+        floor = SMALLEST_VARIANCE * float(size.mean())
+        self.mean.copy_(embeddings.double().mean(dim=0))
+        self.whitening.copy_(directions / (size.clamp(min=0) + floor).sqrt())
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(batch, width) -> (batch,)"""
+        return ((embedding - self.mean) @ self.whitening).square().mean(dim=1).sqrt()
 
 
 def frame_mask(counts: Tensor, frames: int) -> Tensor:

@@ -85,7 +85,7 @@ class MPL:
     def train_teacher(self) -> tuple[Network, list[Epoch]]:
         """Pretrain MOSA-Net on true PESQ, STOI and SDI."""
         config, targets = self.config, self.teacher_targets
-        without_causes = replace(config, network=replace(config.network, causes=False))
+        without_causes = replace(config, network=replace(config.network, causes=False, distance=False))
         teacher = new_network(without_causes, targets, self.train.encoder_width, config.seed)
         if config.initial:
             teacher.start_from(weights.load(config.initial).network)

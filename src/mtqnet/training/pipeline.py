@@ -27,14 +27,16 @@ import torch
 from numpy.typing import NDArray
 
 from mtqnet import __version__
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import peers
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import OBJECTIVE
-from mtqnet.training import calibration, end_to_end, evaluation, mpl, parallel
+from mtqnet.training import calibration, end_to_end, evaluation, mpl, parallel, trainer
 from mtqnet.training import encoder as encoders
-from mtqnet.training.batches import Labels, labels_of
+from mtqnet.training.batches import labels_of
 from mtqnet.training.config import Config
 from mtqnet.training.data import CALIBRATION, Row, RunPaths, Stage, corpus_rows, dataset, excerpts, existing_scores
+from mtqnet.training.evaluation import Predicted
 from mtqnet.training.export import Exported, export
 from mtqnet.training.features import FrontEnd
 from mtqnet.training.model import Network
@@ -122,6 +124,8 @@ def learn(
         network = tuned.network
         about["best_epochs"] = {**about["best_epochs"], "end_to_end": _best(tuned.history).epoch}
         about["parameters"] = sum(p.numel() for part in (network, encoder) for p in part.parameters())
+    elif network.distance is not None:
+        network.distance.fit(trainer.embeddings(network, train_set))
     return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
 
 
@@ -132,14 +136,15 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
     exported = export(model.network, model.encoder, config.name, paths.out / "model", about, config.int8)
     held_out = [row for row in rows if row["split"] != "train"]
     clock.reset(EVALUATION)
-    predicted = evaluation.scores(
+    predicted = evaluation.predict(
         exported.model, held_out, paths.corpus, lambda a, b: listener.stage(EVALUATION, a, b)
     )
-    figures = evaluation.figures(held_out, predicted)
+    figures = evaluation.figures(held_out, predicted.scores)
     minutes = clock.minutes()
     record = json.loads(exported.record.read_text())
     record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
-    record |= _tested(held_out, predicted)
+    record |= _tested(held_out, predicted) | _causes(held_out, predicted)
+    record["local"] = config.tune.mix > 0 or config.student.mix > 0
     record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
     return FinishedRun(exported, figures, minutes)
@@ -225,12 +230,29 @@ def _best(history: list[Epoch]) -> Epoch:
     return min(history, key=lambda epoch: epoch.validation_error)
 
 
-def _tested(rows: list[Row], predicted: Labels) -> dict[str, object]:
+def _causes(rows: list[Row], predicted: Predicted) -> dict[str, object]:
+    """Return the calibration of the causes, and how well they are detected on the test clips."""
+    if predicted.causes is None:
+        return {}
+    calibrating, tests = _indices(rows, (CALIBRATION,)), _indices(rows, TESTS)
+    truth, fitted, probabilities = evaluation.present(rows), {}, predicted.causes.copy()
+    for place, key in enumerate(CAUSE_KEYS):
+        fitted[key] = calibration.logistic(predicted.causes[calibrating, place], truth[calibrating, place])
+        probabilities[:, place] = fitted[key](predicted.causes[:, place])
+    figures = evaluation.cause_figures([rows[index] for index in tests], probabilities[tests])
+    return {
+        "causes": {key: asdict(each) for key, each in fitted.items()},
+        "cause_figures": [asdict(figure) for figure in figures],
+    }
+
+
+def _tested(rows: list[Row], predicted: Predicted) -> dict[str, object]:
     """Return the largest errors on the test clips and, with enough calibration clips, intervals and their
     coverage."""
-    labels = labels_of(rows, list(predicted))
+    targets = list(predicted.scores)
+    labels = labels_of(rows, targets)
     tests = _indices(rows, TESTS)
-    tested, scores = [rows[index] for index in tests], calibration.selected(tests, predicted)
+    tested, scores = [rows[index] for index in tests], calibration.selected(tests, predicted.with_distance)
     failures: dict[str, object] = {
         "failures": [asdict(failure) for failure in evaluation.failures(tested, scores)]
     }
@@ -238,7 +260,9 @@ def _tested(rows: list[Row], predicted: Labels) -> dict[str, object]:
     if len(calibrating) < calibration.LEAST:
         return failures
     intervals = calibration.fit(
-        calibration.selected(calibrating, predicted), calibration.selected(calibrating, labels), list(predicted)
+        calibration.selected(calibrating, predicted.with_distance),
+        calibration.selected(calibrating, labels),
+        targets,
     )
     coverage = calibration.by_kind(intervals, tested, scores, calibration.selected(tests, labels))
     return {**failures, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}

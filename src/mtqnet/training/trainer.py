@@ -238,6 +238,17 @@ def predict(network: Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]
     return {t.key: t.from_training(raw[:, i]) for i, t in enumerate(named(network.targets))}
 
 
+def embeddings(network: Trainable, data: Dataset) -> Tensor:
+    """Return the embeddings of all clips, (clips, width)."""
+    found: list[Tensor] = []
+    network.eval()
+    with torch.inference_mode():
+        for indices in evaluation_indices(data, EVALUATION_BATCH):
+            batch = collate(data, indices, ())
+            found.append(cast(Tensor, network(batch.inputs, batch.samples).embedding))
+    return torch.cat(found).clone()
+
+
 def validate(network: Trainable, data: Dataset) -> tuple[float, dict[str, float]]:
     """Return the mean squared error over the validated targets (see `fit`), and the correlation by labelled
     target."""
