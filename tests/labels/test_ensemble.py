@@ -9,42 +9,50 @@ from mtqnet.corpus import chain
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.errors import CorpusError
 from mtqnet.labels import ensemble
-from mtqnet.labels.ensemble import CODEC, KINDS, NOISE, SUPPRESSION, Label, Line
+from mtqnet.labels.ensemble import CODEC, KINDS, MODULATED, NOISE, SUPPRESSION, VOCODER, Label, Line, Mix
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.uniform(1.3, 4.7, 2_000)
 SAME = Line(1.0, 0.0)
 
 
+LINES = {"n_mos": SAME, "dnsmos_bak": SAME}
+
+
 def label(weights: dict[str, float]) -> Label:
     """N-MOS with the same weights for each kind and no change of scale."""
-    return Label({"n_mos": SAME, "dnsmos_bak": SAME}, dict.fromkeys(KINDS, weights), SAME)
+    return dict.fromkeys(KINDS, Mix(LINES, weights))
 
 
 def test_every_step_of_the_corpus_has_a_kind() -> None:
     assert set(STEPS) <= set(ensemble.KIND_OF)
     assert chain.names() <= set(ensemble.KIND_OF)
-    assert set(ensemble.KIND_OF.values()) == {*KINDS, ""}
+    assert {*ensemble.KIND_OF.values(), VOCODER} == {*KINDS, ""}
+    assert {ensemble.KIND_OF[step] for step in ensemble.GENERATED} == {CODEC}
 
 
 def test_kinds_follow_the_steps_of_the_recipe() -> None:
     assert ensemble.kinds_of(["RecordedNoise", "Opus", "Playback"]) == (NOISE, CODEC)
     assert ensemble.kinds_of(["RecordedNoise", "Dtln"]) == (SUPPRESSION,)
+    assert ensemble.kinds_of(["LyraV2", "Playback"]) == (VOCODER,)
     assert ensemble.kinds_of(["Playback"]) == ()
     with pytest.raises(CorpusError, match="'Telepathy' has no kind"):
         ensemble.kinds_of(["Telepathy"])
 
 
-def test_the_weights_are_those_of_the_kinds() -> None:
-    weights = {kind: {"n_mos": 1.0, "dnsmos_bak": 0.0} for kind in KINDS}
-    weights[SUPPRESSION] = {"n_mos": 0.25, "dnsmos_bak": 0.75}
+def test_lines_and_weights_are_those_of_the_kinds() -> None:
+    mixes = label({"n_mos": 1.0, "dnsmos_bak": 0.0})
+    mixes = {
+        **mixes,
+        SUPPRESSION: Mix({"n_mos": SAME, "dnsmos_bak": Line(1.0, 0.4)}, {"n_mos": 0.25, "dnsmos_bak": 0.75}),
+    }
     made = ensemble.combine(
         "n_mos",
-        {"n_mos": np.full(3, 2.0), "dnsmos_bak": np.full(3, 4.0)},
-        [(NOISE,), (SUPPRESSION,), (SUPPRESSION, CODEC)],
-        Label({"n_mos": SAME, "dnsmos_bak": SAME}, weights, SAME),
+        {"n_mos": np.full(4, 2.0), "dnsmos_bak": np.full(4, 4.0)},
+        [(NOISE,), (SUPPRESSION,), (SUPPRESSION, CODEC), ()],
+        mixes,
     )
-    np.testing.assert_allclose(made.values, [2.0, 3.5, 2.0 + 2.0 * 0.75 / 2])
+    np.testing.assert_allclose(made.values, [2.0, 3.8, 2.9, 2.0])
 
 
 def test_the_disagreement_is_the_deviation_of_the_sources() -> None:
@@ -59,6 +67,14 @@ def test_an_unknown_source_is_omitted_and_without_any_there_is_no_label() -> Non
     made = ensemble.combine("n_mos", sources, [(NOISE,)] * 2, label({"n_mos": 0.5, "dnsmos_bak": 0.5}))
     np.testing.assert_array_equal(np.isnan(made.values), [True, False])
     assert made.values[1] == 2.0
+
+
+def test_the_labeller_alone_keeps_its_scale() -> None:
+    mixes = dict.fromkeys(
+        KINDS, Mix({"n_mos": Line(1.2, -0.4), "dnsmos_bak": SAME}, {"n_mos": 0.5, "dnsmos_bak": 0.5})
+    )
+    made = ensemble.combine("n_mos", {"n_mos": np.array([1.5, 4.5])}, [(CODEC,)] * 2, mixes)
+    np.testing.assert_array_equal(made.values, [1.5, 4.5])
 
 
 def test_independent_errors_average_out() -> None:
@@ -93,8 +109,17 @@ def test_the_shipped_weights_cover_each_kind_and_sum_to_one() -> None:
     fitted = ensemble.labels()
     assert set(fitted) == set(ensemble.SOURCES)
     for key, made in fitted.items():
-        assert set(made.weights) == set(KINDS)
-        for weights in made.weights.values():
-            assert set(weights) <= set(ensemble.SOURCES[key])
-            assert sum(weights.values()) == pytest.approx(1.0, abs=1e-3)
-            assert min(weights.values()) >= 0
+        assert set(made) == set(KINDS)
+        for mix in made.values():
+            assert set(mix.weights) == set(mix.lines) == set(ensemble.SOURCES[key])
+            assert sum(mix.weights.values()) == pytest.approx(1.0, abs=1e-3)
+            assert min(mix.weights.values()) >= 0
+            assert all(line.slope > 0 for line in mix.lines.values())
+
+
+def test_the_shipped_ensemble_stays_near_the_labeller_where_ratings_exist() -> None:
+    """Ratings of noise, modulated noise and neural codecs agree with the labeller at least as well."""
+    for made in ensemble.labels().values():
+        assert (
+            min(made[kind].weights[next(iter(made[kind].weights))] for kind in (NOISE, MODULATED, VOCODER)) >= 0.5
+        )

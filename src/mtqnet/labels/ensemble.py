@@ -5,12 +5,15 @@ ratings: DNSMOS P.835 (SIG, BAK, OVRL), DNSMOS P.808 and Distill-MOS. No source 
 knows the noise exactly but was fitted to few listeners, and the predictors learned from many votes but have no
 reference. So each source has a weight for each label and each kind of processing.
 
-    scale     each source is mapped by one straight line per label to the labeller's mean and standard deviation
-    weight    r^2 / (1 - r^2), the precision of a source whose agreement is r; normalised over the sources
-    r         correlation with human ratings where rated recordings of this kind exist, otherwise the correlation
-              with the mean of the sources of other families
-    label     weighted mean over the sources that are known, then one line back to that mean and deviation,
-              because averaging shrinks the variance
+    line      each source is mapped to the scale of the label by a straight line for each kind: by least squares on
+              ratings where MOS ratings of this kind exist, otherwise to the labeller's mean and deviation
+    weight    r^2 / (1 - r^2), the precision of a source whose agreement is r; normalised over the sources. r is the
+              correlation with ratings where rated recordings of this kind exist, otherwise the correlation with the
+              mean of the sources of other families. Where ratings exist, the weights are then moved to the labeller
+              until the ensemble is not worse than the labeller on talkers that were left out
+    after a suppressor, where no ratings are public, the weights are those with the best agreement with all
+              predictors of the same quality
+    label     weighted mean over the sources that are known, and over the kinds of the clip
 
 The standard deviation of the sources about the label is the disagreement. A clip with a large disagreement gets a
 smaller weight in the loss. The numbers are in ensemble.json, written by research/fit_ensemble.py.
@@ -23,6 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +38,8 @@ ENSEMBLE = Path(__file__).with_name("ensemble.json")
 
 NOISE, SUPPRESSION, CODEC = "background noise", "suppression", "codec"
 LOSS, ROOM, BAND, MODULATED = "packet loss", "reverberation", "band limitation and clipping", "modulated noise"
-KINDS = (NOISE, SUPPRESSION, CODEC, LOSS, ROOM, BAND, MODULATED)
+VOCODER = "neural codec or vocoder"
+KINDS = (NOISE, SUPPRESSION, CODEC, VOCODER, LOSS, ROOM, BAND, MODULATED)
 """Kinds of processing that have weights of their own"""
 
 KIND_OF: Mapping[str, str] = {
@@ -67,6 +72,8 @@ KIND_OF: Mapping[str, str] = {
     **dict.fromkeys(("AutomaticGain", "DcOffset", "Splice", "Playback"), ""),
 }  # fmt: skip
 """Step of a recipe -> kind of processing; empty for steps that change the level alone"""
+GENERATED = frozenset({"LyraV2", "NeuralVocoder", "Resynthesis"})
+"""Steps that `kinds_of` counts as VOCODER instead of CODEC: the decoder makes a new waveform"""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "s_mos": ("s_mos", "dnsmos_sig", "dnsmos_p808", "distillmos"),
@@ -96,15 +103,17 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Label:
-    """Combination of the sources of one label."""
+class Mix:
+    """Combination of the sources of one label for one kind of processing."""
 
     lines: Mapping[str, Line]
     """By source: from the scale of the source to the label's"""
-    weights: Mapping[str, Mapping[str, float]]
-    """By kind and source; of each kind they sum to 1"""
-    widen: Line
-    """From the weighted mean to the label's scale"""
+    weights: Mapping[str, float]
+    """By source; they sum to 1"""
+
+
+Label = Mapping[str, Mix]
+"""Combination of the sources of one label, by kind of processing"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def kinds_of(steps: Iterable[str]) -> tuple[str, ...]:
     for step in steps:
         if step not in KIND_OF:
             raise CorpusError(f"the step {step!r} has no kind of processing: add it to KIND_OF in {__name__}")
-        found.add(KIND_OF[step])
+        found.add(VOCODER if step in GENERATED else KIND_OF[step])
     if SUPPRESSION in found:
         found.discard(NOISE)
     return tuple(kind for kind in KINDS if kind in found)
@@ -136,27 +145,43 @@ def kinds_of(steps: Iterable[str]) -> tuple[str, ...]:
 def combine(target: str, sources: Columns, kinds: Sequence[tuple[str, ...]], label: Label) -> Agreed:
     """One label of clips whose kinds of processing are known; NaN where no source with a weight is known.
 
-    The weights of a clip are the mean over its kinds, or over all kinds if it has no kind. Sources that are
-    unknown (NaN, or absent) are omitted, and the other weights are scaled up.
+    The label of a clip is the mean over its kinds, or that of NOISE if it has no kind, as clean speech is among the
+    rated conditions of NOISE. Sources that are unknown (NaN, or absent) are omitted, and the other weights are scaled
+    up; the labeller alone stays as it is.
     """
     keys = [key for key in SOURCES[target] if key in sources]
-    values = np.stack([label.lines[key](np.asarray(sources[key], dtype=np.float64)) for key in keys])
-    rows = {
-        group: [np.mean([label.weights[kind].get(key, 0.0) for kind in group or KINDS]) for key in keys]
-        for group in set(kinds)
-    }
-    weights = np.array([rows[group] for group in kinds]).reshape(len(kinds), len(keys)).T
-    known = ~np.isnan(values)
-    weights = np.where(known, weights, 0.0)
+    raw = np.stack([np.asarray(sources[key], dtype=np.float64) for key in keys])
+    alone = np.array([~np.isnan(raw[i]) if key == target else np.isnan(raw[i]) for i, key in enumerate(keys)])
+    made, deviation = np.full(raw.shape[1], np.nan), np.full(raw.shape[1], np.nan)
+    for group in set(kinds):
+        at = np.flatnonzero([of_clip == group for of_clip in kinds])
+        mixes = [label[kind] for kind in group or (NOISE,)]
+        values = np.concatenate(
+            [[mix.lines[key](x[at]) for key, x in zip(keys, raw, strict=True)] for mix in mixes]
+        )
+        weights = np.concatenate([[mix.weights.get(key, 0.0) for key in keys] for mix in mixes])
+        made[at], deviation[at] = _mean_and_deviation(values, weights)
+        several = (
+            np.array([~np.isnan(x[at]) for x in raw]) & (weights.reshape(len(mixes), -1).sum(axis=0) > 0)[:, None]
+        )
+        deviation[at] = np.where(several.sum(axis=0) >= 2, deviation[at], np.nan)
+    if target in keys:
+        only = alone.all(axis=0)
+        made[only] = raw[keys.index(target)][only]
+    return Agreed(np.clip(made, 1.0, 5.0), deviation)
+
+
+def _mean_and_deviation(values: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted mean and standard deviation over the known of (sources, clips); NaN where none has a weight."""
+    weights = np.where(np.isnan(values), 0.0, weights[:, None])
     total = weights.sum(axis=0)
+    filled = np.nan_to_num(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         weights = weights / total
-        filled = np.where(known, values, 0.0)
         mean = np.sum(weights * filled, axis=0)
         variance = np.sum(weights * (filled - mean) ** 2, axis=0)
-    several = (weights > 0).sum(axis=0) >= 2
-    made = np.where(total > 0, np.clip(label.widen(mean), 1.0, 5.0), np.nan)
-    return Agreed(made, np.where(several, np.sqrt(np.maximum(variance, 0)), np.nan))
+    mean[total == 0] = np.nan
+    return mean, np.sqrt(np.maximum(variance, 0))
 
 
 def ensemble_labels(sources: Columns, kinds: Sequence[tuple[str, ...]]) -> dict[str, Agreed]:
@@ -198,12 +223,13 @@ def labels() -> dict[str, Label]:
     return read(json.loads(ENSEMBLE.read_text(encoding="utf-8"))["labels"])
 
 
-def read(stored: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> dict[str, Label]:
+def read(stored: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Label]:
     """The labels of a record as research/fit_ensemble.py writes it."""
-    made = {}
-    for target in named([key for key in SOURCES if key in stored]):
-        record = stored[target.key]
-        lines = {key: Line(**line) for key, line in record["lines"].items()}
-        weights = {kind: dict(found) for kind, found in record["weights"].items()}
-        made[target.key] = Label(lines, weights, Line(**record["widen"]))  # type: ignore[arg-type]
-    return made
+    return {
+        target.key: {kind: _mix(record) for kind, record in stored[target.key].items()}
+        for target in named([key for key in SOURCES if key in stored])
+    }
+
+
+def _mix(record: Mapping[str, Any]) -> Mix:
+    return Mix({key: Line(**line) for key, line in record["lines"].items()}, dict(record["weights"]))
