@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
+from typer.testing import CliRunner
 
 import mtqnet
 from mtqnet.audio.resampling import Samples
 from mtqnet.causes import CAUSE_KEYS, Calibration, calibrated, describe, pooled, stretches
+from mtqnet.cli.app import app
 from mtqnet.errors import ModelError
+from mtqnet.scoring import tables
 from mtqnet.scoring.over_time import HOP_S
 from mtqnet.scoring.predictor import Predictor
 
@@ -135,3 +139,34 @@ def test_intervals_widen_with_the_distance_from_the_training_clips(
     assert scores.distance is not None and scores.distance > 0
     interval = scores.intervals["g_mos"]
     assert interval.high - interval.low == pytest.approx(0.2 * math.sqrt(scores.distance), rel=1e-3)
+
+
+def test_tables_with_causes_have_a_column_for_each(
+    model: Path, voice: Callable[..., Samples], tmp_path: Path
+) -> None:
+    scores = Predictor(str(model), track=False).score(voice(12.0), 16000)
+    layout = tables.with_causes(tables.WINDOWS)
+    rows = layout.rows(scores)
+    assert len(rows) == 2 and tuple(rows[0]) == layout.columns
+    assert rows[1]["cause_coding"] == round(scores.causes["coding"], 4)
+    with tables.create(tmp_path / "table.parquet", layout) as table:
+        table.write(scores)
+    read = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "table.parquet")
+    assert read.column("cause_noise").to_pylist() == [rows[0]["cause_noise"]] * 2
+
+
+def test_sentence_does_not_need_a_track(model: Path, voice: Callable[..., Samples]) -> None:
+    with_track, without = (Predictor(str(model), track=keep).score(voice(3.0), 16000) for keep in (True, False))
+    assert with_track.cause == without.cause
+    assert bool(without.cause) == any(p >= 0.5 for p in without.causes.values())
+
+
+def test_command_prints_a_sentence_and_refuses_a_model_without_causes(
+    model: Path, toy_model: Path, tmp_path: Path, voice: Callable[..., Samples]
+) -> None:
+    file = tmp_path / "a.wav"
+    sf.write(file, voice(2.0), 16000)
+    run = CliRunner().invoke(app, ["score", str(file), "--model", str(model), "--causes", "--table", "-j", "1"])
+    assert run.exit_code == 0 and "a.wav: " in run.output
+    refused = CliRunner().invoke(app, ["score", str(file), "--model", str(toy_model), "--causes"])
+    assert refused.exit_code == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mtqnet.causes import Calibration
 from mtqnet.errors import ModelError
 from mtqnet.targets import KEYS, TARGETS
 from mtqnet.training import calibration
@@ -79,4 +80,4 @@ def test_logistic_calibration_recovers_the_odds() -> None:
     truth[:50] = np.nan
     found = calibration.logistic(1 / (1 + np.exp(-odds)), truth)
     assert (found.slope, found.offset) == pytest.approx((0.6, -0.5), abs=0.05)
-    assert calibration.logistic(np.full(10, 0.3), np.zeros(10)) == calibration.Calibration()
+    assert calibration.logistic(np.full(10, 0.3), np.zeros(10)) == Calibration()

@@ -53,6 +53,14 @@ Channels = Annotated[
 Windows = Annotated[
     bool, typer.Option("--windows", help="Write one row per window of up to 10 s, with start_s and end_s.")
 ]
+Causes = Annotated[
+    bool,
+    typer.Option(
+        "--causes",
+        help="Add the probabilities of seven kinds of degradation (noise, reverberation, clipping, band limitation, "
+        "coding, packet loss, suppression), and a sentence per recording on the terminal.",
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(
@@ -101,6 +109,7 @@ HELP = (
     "[cyan]mtqnet score calls/ --model my.onnx > scores.csv[/]\n\n"
     "[cyan]mtqnet score agent_and_customer.wav --channels each[/]\n\n"
     "[cyan]mtqnet score meeting.flac --windows[/]\n\n"
+    "[cyan]mtqnet score call.wav --causes[/]\n\n"
     "[cyan]cat call.flac | mtqnet score -[/]\n\n"
     "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
     "Standard input (-) may be a complete audio file, or raw samples with --rate. Raw samples get a row every "
@@ -122,6 +131,7 @@ def score(
     model: Model = "base",
     channels: Channels = "mix",
     windows: Windows = False,
+    causes: Causes = False,
     resume: Resume = False,
     sort: Sort = None,
     table: AsTable = False,
@@ -142,15 +152,15 @@ def score(
     from mtqnet.scoring.batch import parse_channels
 
     if need_engine(engine) == "ray":
-        if channels != "mix" or sort is not None:
-            raise UsageError("--channels and --sort are not available with --engine ray: omit them")
+        if channels != "mix" or sort is not None or causes:
+            raise UsageError("--channels, --sort and --causes are not available with --engine ray: omit them")
         from mtqnet.cli.ray_console import score_sources
         from mtqnet.integrations.ray.options import ScaleOptions
 
         scale = ScaleOptions(model, address, jobs, threads or 1, shard_size, windows, resume, worker_memory)
         raise typer.Exit(score_sources(paths, output, scale, quiet))
     options = ScoreOptions(
-        output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, threads
+        output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, threads, causes
     )  # fmt: skip
     if STDIN in paths:
         raise typer.Exit(score_stdin(RawFormat(rate, encoding), options, paths))

@@ -58,6 +58,7 @@ class ScoreOptions:
     quiet: bool = False
     jobs: int = 0
     threads: int = 0
+    causes: bool = False
 
     @property
     def path(self) -> Path | None:
@@ -67,7 +68,8 @@ class ScoreOptions:
     @property
     def layout(self) -> Layout:
         """Layout of the table."""
-        return tables.WINDOWS if self.windows else tables.RECORDINGS
+        layout = tables.WINDOWS if self.windows else tables.RECORDINGS
+        return tables.with_causes(layout) if self.causes else layout
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
     """
     _check(options)
     jobs = batch.expand(paths)
-    models.find(options.model).weights()  # a model that does not load must not replace a table
+    record = models.find(options.model)
+    if options.causes and not record.causes:
+        raise UsageError(f"the model {record.name!r} predicts no causes: omit --causes, or use another --model")
+    record.weights()  # a model that does not load must not replace a table
     with ExitStack() as stack:
         if options.path is not None:
             tables.check_not_input(options.path, (job.path for job in jobs))
@@ -256,7 +261,7 @@ def _on_stdout(options: ScoreOptions) -> Table:
     if options.table or sys.stdout.isatty():
         from mtqnet.cli.score_table import TerminalTable
 
-        return TerminalTable(options.windows)
+        return TerminalTable(options.windows, options.causes)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
     return _PipedCsv(sys.stdout, options.layout)

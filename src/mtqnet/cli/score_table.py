@@ -18,6 +18,7 @@ from mtqnet.targets import TARGETS, Target
 
 TABLE_WIDTH = 200
 """Characters of a line of the table in a file or a pipe"""
+NO_CAUSE = "no kind of degradation was found."
 MAX_NAME = 40
 """Characters of a file name; of a longer one the end is shown"""
 POOR_GOOD = {
@@ -38,11 +39,12 @@ class TerminalTable(tables.Table):
 
     Args:
         windows: Whether there is a row for each window.
+        causes: Whether a sentence per recording describes the causes of low quality.
     """
 
-    def __init__(self, windows: bool) -> None:
+    def __init__(self, windows: bool, causes: bool = False) -> None:
         self._rows: list[Scores] = []
-        self._windows = windows
+        self._windows, self._causes = windows, causes
 
     def write(self, scores: Scores) -> None:
         """Keep a row until the end."""
@@ -54,6 +56,9 @@ class TerminalTable(tables.Table):
         scored = [row for row in self._rows if row.error is None]
         if scored:
             console.print(_grid(_lines(scored, self._windows), console.encoding))
+        for row in scored if self._causes else ():
+            text = f"{escape(printable(_name(row, row.file or '')))}: {row.cause or NO_CAUSE}"
+            console.print(text, highlight=False, soft_wrap=True)
         for row in self._rows:
             if row.error is not None:
                 text = f"{escape(printable(_name(row, row.file or '')))}: {escape(printable(row.error))}"

@@ -29,8 +29,8 @@ from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import Interval
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import COLUMNS, Scores
+from mtqnet.scoring.tables import CAUSE_COLUMNS, WINDOW_COLUMNS
 from mtqnet.scoring.tables import SUFFIXES as TABLE_SUFFIXES
-from mtqnet.scoring.tables import WINDOW_COLUMNS
 from mtqnet.targets import BY_KEY, KEYS
 
 TOLERANCE = 1e-6
@@ -224,7 +224,7 @@ def _row(cells: Cells, place: int) -> Row:
         flags=tuple(texts.get("flags", "").split()),
         error=error,
     )
-    own = {*COLUMNS, *WINDOW_COLUMNS}
+    own = {*COLUMNS, *WINDOW_COLUMNS, *CAUSE_COLUMNS}
     return Row(made, {name: text.strip() for name, text in texts.items() if name not in own})
 
 

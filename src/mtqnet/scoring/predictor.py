@@ -24,7 +24,7 @@ from mtqnet.audio.level import FRAME
 from mtqnet.audio.reading import Channels, MonoSignal, check_no_rate, signals
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.windows import Window
-from mtqnet.causes import calibrated
+from mtqnet.causes import calibrated, describe
 from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
 from mtqnet.scoring import batch, models
 from mtqnet.scoring.batch import Job, PathLike, path_to_text
@@ -208,7 +208,15 @@ class Predictor:
             frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
             causes = output.causes[0] if output.causes else np.zeros((0, 0))
             distance = None if output.distance is None else float(output.distance[0])
-            yield _Window(window, active_s, self._clip(output.values[0]), self._clip(frames), causes, distance)
+            yield _Window(
+                window,
+                active_s,
+                self._clip(output.values[0]),
+                self._clip(frames),
+                causes,
+                len(output.frames[0]),
+                distance,
+            )
             done += 1
             if progress is not None:
                 progress(done / len(cut))
@@ -229,7 +237,9 @@ class Predictor:
         means = self._clip(windows.combine(np.stack([each.values for each in scored]), weights))
         values = dict(zip(keys, means.tolist(), strict=True))
         fractions = (weights / weights.sum()).tolist()
-        causes = np.concatenate([each.causes for each in scored])
+        raw = np.concatenate([each.causes for each in scored])
+        probabilities = calibrated(raw, self.record.causes) if self.record.causes else {}
+        times, kinds = self._times(scored, analysis.start), self._calibrated(raw)
         distances = [each.distance for each in scored if each.distance is not None]
         distance = float(np.average(distances, weights=weights)) if distances else None
         return Scores(
@@ -243,7 +253,8 @@ class Predictor:
             version=__version__,
             flags=analysis.flags,
             distance=distance,
-            causes=calibrated(causes, self.record.causes) if self.record.causes else {},
+            causes=probabilities,
+            cause=describe(probabilities, times, kinds, tuple(self.record.causes)),
             windows=tuple(
                 WindowScores(
                     (analysis.start + each.window.start) / SAMPLE_RATE,
@@ -255,7 +266,7 @@ class Predictor:
                 )
                 for each, fraction in zip(scored, fractions, strict=True)
             ),
-            track=self._track(scored, analysis.start) if self._keep_track else None,
+            track=self._track(scored, times, kinds) if self._keep_track else None,
         )
 
     def _intervals(self, values: Mapping[str, float], distance: float | None) -> Mapping[str, Any]:
@@ -263,18 +274,24 @@ class Predictor:
             return {}
         return self.record.intervals.of(values if distance is None else {**values, DISTANCE: distance})
 
-    def _track(self, scored: list[_Window], start: int) -> Track:
-        times = [
-            (start + each.window.start) / SAMPLE_RATE
-            + (np.arange(len(each.frames), dtype=np.float64) + 0.5) / self.record.frame_rate_hz
-            for each in scored
-        ]
+    def _times(self, scored: list[_Window], start: int) -> Array:
+        """Centres of the frames of all windows in seconds, (frames,)."""
+        return np.concatenate(
+            [
+                (start + each.window.start) / SAMPLE_RATE
+                + (np.arange(each.frame_count, dtype=np.float64) + 0.5) / self.record.frame_rate_hz
+                for each in scored
+            ]
+        )
+
+    def _calibrated(self, causes: Array) -> Array:
+        """Calibrate the probabilities of frames, (frames, causes)."""
+        columns = [each(causes[:, place]) for place, each in enumerate(self.record.causes.values())]
+        return np.stack(columns, axis=1) if columns else causes
+
+    def _track(self, scored: list[_Window], times: Array, causes: Array) -> Track:
         frames, keys = np.concatenate([each.frames for each in scored]), tuple(self.record.causes)
-        causes = np.concatenate([each.causes for each in scored]) if keys else None
-        if causes is not None:
-            for place, calibration in enumerate(self.record.causes.values()):
-                causes[:, place] = calibration(causes[:, place])
-        return Track(np.concatenate(times), frames, self.record.targets, causes, keys)
+        return Track(times, frames, self.record.targets, causes if keys else None, keys)
 
 
 @dataclass(frozen=True)
@@ -290,6 +307,7 @@ class _Window:
     """(frames, targets); no frames if they are not kept"""
     causes: Array
     """(frames, causes); empty for a model without causes"""
+    frame_count: int
     distance: float | None
     """From the training clips; None for a model that does not measure it"""
 

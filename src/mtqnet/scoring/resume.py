@@ -28,7 +28,7 @@ from mtqnet.errors import UsageError
 from mtqnet.scoring import tables
 from mtqnet.scoring.batch import identity, path_to_text, text_to_path
 from mtqnet.scoring.scores import Scores
-from mtqnet.scoring.tables import WINDOWS, CsvTable, JsonLinesTable, Layout, ParquetTable, Table
+from mtqnet.scoring.tables import CsvTable, JsonLinesTable, Layout, ParquetTable, Table
 
 Rows = Iterable[dict[str, Any]]
 Item = TypeVar("Item")
@@ -155,7 +155,7 @@ class _Selection:
 
     def _complete(self, group: list[dict[str, Any]], last: bool) -> bool:
         """Whether these are all rows of a recording. The run may have ended between the rows of the last one."""
-        if last and (self.wanted.layout is WINDOWS or self.wanted.channels == "each"):
+        if last and ("start_s" in self.wanted.layout.columns or self.wanted.channels == "each"):
             return False
         same = (self.wanted.model_sha256, self.wanted.version)
         return all(

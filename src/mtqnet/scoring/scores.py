@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.flags import Level, level_of
-from mtqnet.causes import describe
 from mtqnet.errors import AudioError, UsageError
 from mtqnet.scoring.intervals import Interval
 from mtqnet.targets import BY_KEY, KEYS, TARGETS, Target
@@ -114,6 +113,8 @@ class Scores:
     causes: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Calibrated probability, 0 to 1, of each kind of degradation (`mtqnet.causes.CAUSES`); empty for a model without
     causes"""
+    cause: str = ""
+    """Causes of low quality with their positions and a suggestion, in a sentence; empty if none is found"""
     distance: float | None = None
     """Distance from the training clips, about 1 for one of them; None for a model that does not measure it. The
     intervals become wider with it"""
@@ -142,14 +143,6 @@ class Scores:
         if self.error is not None:
             raise AudioError(self.error)
         return self
-
-    @property
-    def cause(self) -> str:
-        """Causes of low quality with their positions and a suggestion, in a sentence; empty if none is found."""
-        track = self.track
-        if track is None or track.causes is None:
-            return describe(self.causes)
-        return describe(self.causes, track.times_s, track.causes, track.cause_keys)
 
     def value(self, key: str) -> float | None:
         """Return the score of a target. Raises KeyError for an unknown key."""

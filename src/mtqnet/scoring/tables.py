@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores, WindowScores
 from mtqnet.targets import KEYS, TARGETS, Target
@@ -34,7 +35,9 @@ Row = dict[str, Cell]
 
 DECIMALS = 4
 SIGNIFICANT_DIGITS = 4
-NUMBERS = (*KEYS, *ENDS, "duration_s", "start_s", "end_s")
+CAUSE_COLUMNS = tuple(f"cause_{key}" for key in CAUSE_KEYS)
+"""Probabilities of the kinds of degradation, in a table with causes"""
+NUMBERS = (*KEYS, *ENDS, "duration_s", "start_s", "end_s", *CAUSE_COLUMNS)
 """Columns of floating-point numbers. `channel` is an integer, all other columns are text."""
 WINDOW_COLUMNS = (
     "file", "channel", "start_s", "end_s", *KEYS, *ENDS, "duration_s", "model", "model_sha256", "version", "flags",
@@ -95,6 +98,17 @@ RECORDINGS = Layout(COLUMNS, lambda scores: [cells(scores)])
 """One row per recording, or per channel of a recording"""
 WINDOWS = Layout(WINDOW_COLUMNS, window_cells)
 """One row per window of each recording; `duration_s` and `flags` are those of the recording"""
+
+
+def with_causes(layout: Layout) -> Layout:
+    """Add the probabilities of the kinds of degradation to each row; those of a window are those of its recording."""
+
+    def rows(scores: Scores) -> list[Row]:
+        values = [scores.causes.get(key) for key in CAUSE_KEYS]
+        cells = [None if value is None else round(value, DECIMALS) for value in values]
+        return [row | dict(zip(CAUSE_COLUMNS, cells, strict=True)) for row in layout.rows(scores)]
+
+    return Layout((*layout.columns, *CAUSE_COLUMNS), rows)
 
 
 class Table(ABC):
