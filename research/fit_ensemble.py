@@ -17,7 +17,7 @@ and the weights are those, on a grid, whose least correlation with the predictor
 is taken over the means of the suppressor conditions of the validation split (research/witnesses.py).
 
 For other kinds the agreement is the correlation with the mean of the sources of other families (the labeller, DNSMOS,
-Distill-MOS) over clips of a corpus that have this kind, but neither background noise nor suppression.
+Distill-MOS) over validation clips of a corpus that have this kind, but neither background noise nor suppression.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.reading import Excerpt, read
 from mtqnet.corpus import peers
+from mtqnet.corpus.ensemble import STORE
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.labels.curves import curves
 from mtqnet.labels.ensemble import (
@@ -78,9 +79,9 @@ STEP = 0.1
 """Grid of the weights after suppression"""
 LEAST_LABELLER = {"s_mos": 0.1, "n_mos": 0.5, "g_mos": 0.1}
 """Least weight of the labeller after suppression. It knows the noise exactly, and BAK is the only other source of N."""
-LEAST_SPEECH = 0.5
-"""Least weight of the labeller for S in kinds without ratings: P.808 and Distill-MOS rate the whole recording, also
-the noise in it."""
+LEAST_ALONE = {"s_mos": 0.5, "n_mos": 0.8, "g_mos": 0.0}
+"""Least weight of the labeller in kinds without ratings. P.808 and Distill-MOS rate the whole recording, also the noise
+in it; and BAK falls with distortion of the speech more than listeners' ratings do (modulated noise)."""
 
 Array = NDArray[np.float64]
 Score = Callable[[str, Sequence[Excerpt]], Columns]
@@ -376,9 +377,9 @@ def by_others(target: str, kind: str, lines: Mapping[str, Line], pool: Pool) -> 
         chosen[:] = True
     agreement = agreement_with_others(target, scaled, chosen)
     weights = normalised(agreement)
-    if target == "s_mos" and weights[target] < LEAST_SPEECH:
-        others = (1 - LEAST_SPEECH) / (1 - weights[target])
-        weights = {key: LEAST_SPEECH if key == target else others * weight for key, weight in weights.items()}
+    if weights[target] < (least := LEAST_ALONE[target]):
+        others = (1 - least) / (1 - weights[target])
+        weights = {key: least if key == target else others * weight for key, weight in weights.items()}
     return Found(spread(target, lines, weights, pool), weights, agreement, f"{chosen.sum()} clips")
 
 
@@ -447,9 +448,12 @@ def main() -> None:
     pools = [(of_cases, [witnesses.kinds(case) for case in cases])]
     pools += [(one.sources, [one.kind] * len(one.conditions)) for one in sets]
     if options.corpus:
-        rows = read_rows(options.corpus)
+        rows = [row for row in read_rows(options.corpus) if row["split"] == "validation"][: options.clips]
         labels = {t.key: np.array([row[t.key] for row in rows], dtype=np.float64) for t in QUEST}
-        scores = score("corpus", [excerpt(options.corpus, row) for row in rows])
+        clips = [excerpt(options.corpus, row) for row in rows]
+        scores = peers.score(
+            options.peers, clips, options.corpus / STORE, "validation", options.jobs, lambda *_: None
+        )
         pools.append(({**labels, **scores}, [kinds_of(row["steps"]) for row in rows]))
     pool = pooled(pools, cases)
     command = f"python -m research.fit_ensemble --data DATA --pairs {options.pairs}" + " --corpus CORPUS" * bool(
@@ -483,7 +487,8 @@ def write(found: Mapping[str, Mapping[str, Found]], command: str, clips: int, pa
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the rated sets")
-    parser.add_argument("--corpus", type=Path, help="a corpus of a few hundred clips of all kinds")
+    parser.add_argument("--corpus", type=Path, help="a corpus, whose validation clips are used")
+    parser.add_argument("--clips", type=int, default=500, help="validation clips of the corpus")
     parser.add_argument(
         "--pairs", type=int, default=4, help="pairs of speech and noise of each suppressor condition"
     )
