@@ -42,11 +42,14 @@ RANGE_DB = 75.0
 """Below the loudest point; less is drawn as silence"""
 MARGIN = 0.05
 """Fraction of the time axis after the end of the recording, for the intervals"""
-STRETCH_S = 2.0
-"""Seconds over which scores over time are averaged to find the worst stretch: about one phrase"""
-STANDS_OUT = 0.1
-"""MOS by which a stretch must be below the mean to be marked, and within which its neighbours count as equally bad:
-smaller differences are inaudible."""
+SHORTEST_S = 4.0
+"""Shortest recording whose worst stretch is marked"""
+SMOOTH_S = 0.5
+"""Seconds over which scores over time are averaged to find the worst stretch"""
+GOOD_PERCENTILE = 80
+"""Percentile of the scores over time that stands for the good part of a recording"""
+STANDS_OUT = 0.2
+"""MOS by which the worst frames must be below the good part to be marked: smaller differences are hardly audible"""
 
 SHADE = "#D55E00"
 SCATTER_INCH = 4.2
@@ -142,6 +145,8 @@ def draw_recording(samples: Samples, scores: Scores, path: Path) -> None:
         )  # fmt: skip
     flags = f"   flags: {', '.join(scores.flags)}" if scores.flags else ""
     wave.set_title(f"{Path(scores.file or 'recording').name}{flags}", fontsize=11, loc="left")
+    if scores.cause:
+        drawn.supxlabel(scores.cause, fontsize=9.5, x=0.01, ha="left")
     seconds = len(samples) / SAMPLE_RATE
     for axes, targets in ((mos, (*QUEST, PESQ)), (ratio, (STOI,)), (other, (SDI,))):
         _intervals(axes, scores, targets, seconds)
@@ -150,27 +155,30 @@ def draw_recording(samples: Samples, scores: Scores, path: Path) -> None:
 
 
 def worst_stretch(track: Track) -> Stretch | None:
-    """Where G-MOS over time is lowest: the worst STRETCH_S, and all around it that is as bad.
+    """Where G-MOS over time is lowest.
 
-    None if no stretch differs from the rest, or if the recording has no G-MOS, or is hardly longer than one.
+    It is the stretch with the largest sum of distances below the middle between good and bad frames, so that its
+    length is that of the degradation. None if no frames stand out, or if the recording has no G-MOS, or is shorter
+    than SHORTEST_S.
     """
     if G_MOS.key not in track.targets or len(track.times_s) < 2:
         return None
     frame_s = float(np.median(np.diff(track.times_s)))
     frames = track.values[:, track.targets.index(G_MOS.key)]
-    count = round(STRETCH_S / frame_s)
-    if len(frames) < 2 * count:
+    if len(frames) * frame_s < SHORTEST_S:
         return None
-    sums = np.cumsum(np.concatenate([[0.0], frames]))
-    means = (sums[count:] - sums[:-count]) / count
-    place = int(means.argmin())
-    if frames.mean() - means[place] < STANDS_OUT:
+    half = round(SMOOTH_S / frame_s) // 2
+    padded = np.pad(frames, half, mode="edge")
+    smooth = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
+    good, bad = float(np.percentile(smooth, GOOD_PERCENTILE)), float(smooth.min())
+    if good - bad < STANDS_OUT:
         return None
-    better = np.flatnonzero(means > means[place] + STANDS_OUT)
-    first = int(max(better[better < place], default=-1)) + 1
-    last = int(min(better[better > place], default=len(means))) - 1 + count
+    sums = np.concatenate([[0.0], np.cumsum((good + bad) / 2 - smooth)])
+    lowest = np.minimum.accumulate(sums)
+    last = int((sums - lowest).argmax())
+    first = int(sums[: last + 1].argmin())
     start, stop = track.times_s[first] - frame_s / 2, track.times_s[last - 1] + frame_s / 2
-    return Stretch(float(start), float(stop), float(frames[first:last].mean()))
+    return Stretch(max(0.0, float(start)), float(stop), float(frames[first:last].mean()))
 
 
 def _wave(axes: Axes, samples: Samples) -> None:

@@ -1,0 +1,184 @@
+"""How well scores over time find a degraded part: `python -m research.localisation --data DATA`.
+
+Clips of test speakers, otherwise undegraded, have one degraded part of 1 to 3 s. Its processing is drawn as in a
+corpus: kinds that training contains (split `test`), and held-out tools (split `unseen`). Measured for G-MOS over
+time: the area under the curve of frames inside against outside the part, within each clip and over all clips, and how
+often the worst segment that is reported overlaps the part (intersection over union of at least 0.5). For a model with
+causes also the area under the curve of each cause over frames, with the positions of the recipe as truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.causes import CAUSE_KEYS
+from mtqnet.corpus import recipe as recipes
+from mtqnet.corpus.build import make_clip
+from mtqnet.corpus.pool import Pool, Sources, pools
+from mtqnet.corpus.sources import Split
+from mtqnet.errors import CorpusError
+from mtqnet.evaluation.plots import worst_stretch
+from mtqnet.scoring.over_time import over_time
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.targets import G_MOS
+from mtqnet.training.evaluation import auc
+from mtqnet.training.parts import of_rows
+
+SHORTEST_S, LONGEST_S = 1.0, 3.0
+FIRST = 1_000_000
+"""Number of the first clip that is drawn: none of these is in a corpus"""
+AUDIBLE_MOS = 0.3
+"""Least effect of the part on the G-MOS label of the clip: without it the part is as good as the rest"""
+LEVEL_ONLY = frozenset({"Playback"})
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip with one degraded part."""
+
+    samples: NDArray[np.float32]
+    start_s: float
+    end_s: float
+    causes: Array
+    """(causes,): which the part has; NaN for unknown"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model says of the clips of a split."""
+
+    model: str
+    split: str
+    clips: int
+    auc_within: float
+    """Mean over clips of the area under the curve of G-MOS, inside against outside"""
+    auc_all: float
+    """Over the frames of all clips"""
+    found: float
+    """Fraction of clips whose worst segment overlaps the part by at least 0.5 (intersection over union)"""
+    causes: dict[str, float]
+    """Area under the curve over frames by cause"""
+
+
+def main() -> None:
+    """Read the options, measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=["base", "small"])
+    parser.add_argument("--clips", type=int, default=100, help="of each split")
+    parser.add_argument("--output", type=Path, default=Path("docs/results/localisation.md"))
+    options = parser.parse_args()
+    data: Path = options.data
+    folders = ("speech_librispeech/train-clean-100", "speech_asterisk_5lang", "pairs_voicebank_demand_cmgan/clean")
+    sources = Sources(tuple(data / folder for folder in folders), (data / "noise_mixed_cc",), (data / "rir_real",))
+    made = pools(sources, 0, ("test", "unseen"))
+    results = []
+    for split in ("test", "unseen"):
+        clips = list(drawn(made[split], split, options.clips))
+        results += [measured(model, split, clips) for model in options.models]
+        print(results[-len(options.models) :], flush=True)
+    options.output.write_text(page(results, options))
+
+
+def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
+    """Yield clips with one degraded part of 1 to 3 s and nothing else."""
+    number, found = FIRST, 0
+    while found < wanted:
+        number += 1
+        recipe = recipes.draw(pool, split, number, 1)
+        if recipe.scene != "spliced":
+            continue
+        splice = next((step for step in recipe.steps if type(step).__name__ == "Splice"), None)
+        others = {type(step).__name__ for step in recipe.steps} - LEVEL_ONLY - {"Splice"}
+        if splice is None or others or splice.kind != "degraded":  # type: ignore[attr-defined]
+            continue
+        start, end = splice.start_s, splice.end_s  # type: ignore[attr-defined]
+        if not SHORTEST_S <= end - start <= LONGEST_S:
+            continue
+        try:
+            row, samples = make_clip(pool, split, number, 1)
+        except CorpusError:
+            continue
+        if row["g_mos"] > G_CLEAN - AUDIBLE_MOS:
+            continue
+        found += 1
+        yield Clip(samples, start, end, of_rows([row]).inside[0])
+
+
+G_CLEAN = 4.25
+"""G-MOS label of an undegraded clip"""
+
+
+def measured(model: str, split: str, clips: list[Clip]) -> Result:
+    """Score the clips over time and compare with the position of the part."""
+    predictor = Predictor(model)
+    within, found, values, inside_all = [], [], [], []
+    causes: dict[str, tuple[list[Array], list[Array]]] = {key: ([], []) for key in CAUSE_KEYS}
+    for clip in clips:
+        track = predictor.score(clip.samples, SAMPLE_RATE).track
+        if not predictor.record.local:
+            track = over_time(clip.samples, SAMPLE_RATE, model=predictor)
+        assert track is not None
+        inside = ((track.times_s >= clip.start_s) & (track.times_s < clip.end_s)).astype(float)
+        g = track.values[:, track.targets.index(G_MOS.key)]
+        within.append(auc(inside, -g))
+        values.append(-g)
+        inside_all.append(inside)
+        worst = worst_stretch(track)
+        found.append(0.0 if worst is None else overlap((worst.start_s, worst.stop_s), (clip.start_s, clip.end_s)))
+        if track.causes is not None:
+            for place, key in enumerate(CAUSE_KEYS):
+                if not np.isnan(clip.causes[place]):
+                    causes[key][0].append(inside * clip.causes[place])
+                    causes[key][1].append(track.causes[:, place])
+    return Result(
+        model, split, len(clips), float(np.nanmean(within)),
+        auc(np.concatenate(inside_all), np.concatenate(values)), float(np.mean(np.array(found) >= 0.5)),
+        {key: auc(np.concatenate(truth), np.concatenate(p)) for key, (truth, p) in causes.items() if truth},
+    )  # fmt: skip
+
+
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union of two spans."""
+    both = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+    return both / (one[1] - one[0] + other[1] - other[0] - both)
+
+
+def page(results: list[Result], options: argparse.Namespace) -> str:
+    """Write the results as Markdown."""
+    lines = [
+        "# Position of a degraded part",
+        "",
+        f"Written by `python -m research.localisation --clips {options.clips}` on {datetime.date.today()}, seed 1.",
+        "",
+        ((main.__doc__ and __doc__) or "").split("\n\n", 1)[1].strip(),
+        "",
+        "| model | kinds of processing | clips | AUC within a clip | AUC over all frames | worst segment overlaps |",
+        "|---|---|---|---|---|---|",
+    ]
+    kinds = {"test": "seen in training", "unseen": "held out"}
+    for each in results:
+        lines.append(
+            f"| `{Path(each.model).stem}` | {kinds[each.split]} | {each.clips} | {each.auc_within:.3f} | "
+            f"{each.auc_all:.3f} | {each.found:.0%} |"
+        )
+    lines += ["", "AUC of the causes over frames:", "", "| model | kinds | " + " | ".join(CAUSE_KEYS) + " |"]
+    lines.append("|---|---|" + "---|" * len(CAUSE_KEYS))
+    for each in results:
+        cells = [f"{each.causes[key]:.3f}" if key in each.causes else "-" for key in CAUSE_KEYS]
+        lines.append(f"| `{Path(each.model).stem}` | {kinds[each.split]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
