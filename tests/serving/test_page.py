@@ -162,6 +162,17 @@ VERDICTS: list[tuple[dict[str, Any], str]] = [
         "Excellent. No main problem: the speech is not distorted and the background is slightly noticeable.",
     ),
     ({"s_mos": None, "n_mos": None, "g_mos": 3.6, "worst": None}, "Good."),
+    (
+        {
+            "s_mos": 2.6,
+            "n_mos": 3.6,
+            "g_mos": 2.5,
+            "worst": None,
+            "cause": "Clipping or overload. Lower the recording level.",
+        },
+        "Fair. Clipping or overload. Lower the recording level. The speech is somewhat distorted and the background is "
+        "slightly noticeable.",
+    ),
 ]
 """Scores at and around the thresholds of the rule in verdict.js, and the sentences they lead to"""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mtqnet.cli.terminal import Stage
     from mtqnet.training.evaluation import Figure
     from mtqnet.training.finetune import Options, Outcome
     from mtqnet.training.finetune.comparison import Change, Comparison
@@ -117,7 +119,7 @@ def tune_model(options: Options) -> None:
     from mtqnet.training import finetune as tuning
 
     with stages(error_console()) as stage:
-        outcome = tuning.finetune(options, stage)
+        outcome = tuning.finetune(options, with_total(stage))
     screen = output_console()
     screen.print(figures(outcome.comparison))
     if outcome.comparison.changes:
@@ -130,6 +132,18 @@ def tune_model(options: Options) -> None:
         raise NotBetterError(outcome.reason)
     out = options.out
     tell(f"{out}: mtqnet score FILE --model {out}; cached features: {options.work}", "green")
+
+
+def with_total(stage: Stage) -> Stage:
+    """Return a function that also reports the progress, and with it the remaining time, of all trainings together."""
+
+    def counted(name: str, done: int, total: int) -> None:
+        stage(name, done, total)
+        found = re.fullmatch(r"fine-tuning (\d+) of (\d+)", name)
+        if found is not None and found[2] != "1":
+            stage("fine-tuning in total", (int(found[1]) - 1) * total + done, int(found[2]) * total)
+
+    return counted
 
 
 def figures(found: Comparison) -> Table:

@@ -9,8 +9,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
 from mtqnet.scoring import batch, models, tables
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.progress import Advance, Meter
 from mtqnet.scoring.resume import Reopened, SourceLog, Wanted, reopen, state
 from mtqnet.scoring.scores import Scores, sort_key, spoken
 from mtqnet.scoring.stream import ENCODINGS, Stream
@@ -39,9 +40,6 @@ STDIN = "-"
 READ_BYTES = 1 << 16
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells"""
-
-Advance = Callable[[float], None]
-"""Called after each recording with its duration in seconds"""
 
 
 @dataclass(frozen=True)
@@ -107,13 +105,15 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
         opened = _open(options, jobs, log)
         missing = [job for job in jobs if job.path not in opened.done]
         tally = Tally(kept=len(jobs) - len(missing))
-        rows = stack.enter_context(closing(_rows(missing, options, log)))  # before the threads of the progress bar
+        meter = Meter(len(missing), not options.quiet)
+        # before the threads of the progress bar
+        rows = stack.enter_context(closing(_rows(missing, options, log, meter.recordings)))
         try:
-            with opened.table as table, _bar(len(missing), options.quiet) as advance:
+            with opened.table as table, meter:
                 for scores in rows:
                     table.write(scores)
                     tally.add(scores)
-                    advance(scores.duration_s or 0.0)
+                    meter.audio(scores.duration_s or 0.0)
         except KeyboardInterrupt:
             tell(_interruption(tally, options), style="yellow")
             return INTERRUPTED
@@ -159,7 +159,9 @@ def open_table(options: ScoreOptions) -> Table:
     return _on_stdout(options) if options.path is None else tables.create(options.path, options.layout)
 
 
-def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> Generator[Scores]:
+def _rows(
+    jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None, advance: Advance
+) -> Generator[Scores]:
     """Score jobs in separate processes and record the state of their files; the processes start at once."""
     from mtqnet.scoring.workers import Setting, score_jobs
 
@@ -173,7 +175,7 @@ def _rows(jobs: Sequence[Job], options: ScoreOptions, log: SourceLog | None) -> 
     processes = _processes(options, len(jobs))
     threads = options.threads if processes == 1 else options.threads or 1
     setting = Setting(options.model, threads, options.channels)
-    scored = score_jobs(setting, processes, logged(), copy=True)
+    scored = score_jobs(setting, processes, logged(), copy=True, advance=advance)
 
     def rows() -> Generator[Scores]:
         with _sigterm_as_exit(), closing(scored):
@@ -265,15 +267,6 @@ def _on_stdout(options: ScoreOptions) -> Table:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
     return _PipedCsv(sys.stdout, options.layout)
-
-
-def _bar(total: int, quiet: bool) -> AbstractContextManager[Advance]:
-    """Progress bar on a terminal."""
-    if quiet or not sys.stderr.isatty():
-        return nullcontext(lambda _: None)
-    from mtqnet.cli.terminal import scoring
-
-    return scoring(total)
 
 
 def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,8 +26,6 @@ PIPE_WIDTH = 160
 """Characters of a line of a table that is written into a file or a pipe"""
 MOST_NAMED = 5
 """Recordings without a score that are listed one by one"""
-DELAY_S = 0.7
-"""Seconds of work before the progress bar of scoring appears"""
 
 EXTRAS = {
     "scipy": "analysis", "matplotlib": "analysis", "jinja2": "analysis", "pyarrow": "parquet", "av": "formats",
@@ -136,50 +133,30 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def stages(console: Console) -> Iterator[Stage]:
-    """Show a progress bar with the remaining time for each stage; in a log, one line at the end of each stage."""
+    """Show a progress bar with the remaining time for each stage; in a pipe, a line every LINE_S and at its end."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+    from mtqnet.scoring.progress import LINE_S, duration
+
+    began: dict[str, float] = {}
+    printed: dict[str, float] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
 
         def stage(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)
-            if done == total and not console.is_terminal:
+            if console.is_terminal:
+                return
+            now = time.monotonic()
+            started = began.setdefault(name, now)
+            if done == total:
                 console.print(f"{name}: {total} done", highlight=False)
+            elif done and now - printed.get(name, started) >= LINE_S:
+                printed[name] = now
+                left = duration((now - started) * (total / done - 1))
+                console.print(f"{name}: {done} of {total}, about {left} left", highlight=False)
 
         yield stage
-
-
-@contextmanager
-def scoring(total: int) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar of recordings, with the remaining time and the seconds of audio per second.
-
-    It yields a function to call after each recording with its duration in seconds. The bar appears after DELAY_S
-    and is removed at the end.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    speed = TextColumn("{task.fields[speed]}")
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), speed)
-    progress = Progress(*columns, console=error_console(), transient=True)
-    task = progress.add_task("", total=total, speed="")
-    began, scored_s = time.monotonic(), 0.0
-
-    def advance(seconds: float) -> None:
-        nonlocal scored_s
-        scored_s += seconds
-        rate = scored_s / max(time.monotonic() - began, 1e-3)
-        progress.update(task, advance=1, speed=f"{rate:,.0f} s of audio per second")
-
-    timer = threading.Timer(DELAY_S, progress.start)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield advance
-    finally:
-        timer.cancel()
-        timer.join()  # it may be starting the bar at this moment
-        progress.stop()

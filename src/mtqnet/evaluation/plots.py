@@ -244,7 +244,8 @@ def thinned(track: Track) -> Track:
     edges = np.arange(0, len(track.times_s), each)
     counts = np.diff(np.append(edges, len(track.times_s)))
     times, values = np.add.reduceat(track.times_s, edges), np.add.reduceat(track.values, edges, axis=0)
-    return Track(times / counts, values / counts[:, None], track.targets)
+    causes = None if track.causes is None else np.add.reduceat(track.causes, edges, axis=0) / counts[:, None]
+    return Track(times / counts, values / counts[:, None], track.targets, causes, track.cause_keys)
 
 
 def draw_evaluation(evaluation: Evaluation, path: Path) -> None:

@@ -29,6 +29,7 @@ from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
 from mtqnet.scoring import batch, models
 from mtqnet.scoring.batch import Job, PathLike, path_to_text
 from mtqnet.scoring.intervals import DISTANCE
+from mtqnet.scoring.progress import Advance, Meter, increments
 from mtqnet.scoring.runtime import Runtime
 from mtqnet.scoring.scores import Results, Scores, Track, WindowScores
 from mtqnet.targets import named
@@ -116,7 +117,7 @@ class Predictor:
             jobs: Number of processes. 1: this process, and the scores have tracks. 0: as many as there are cores if
                 there is enough work.
             channels: See `score`. "each" gives one entry per channel.
-            progress: Whether a progress bar is shown.
+            progress: Whether the progress is shown: a bar on a terminal, an element in a notebook, lines in a pipe.
 
         Returns:
             An entry per recording in order. No recording raises an exception: `error` has the reason. A folder
@@ -127,24 +128,32 @@ class Predictor:
         single = isinstance(paths, (str, os.PathLike))
         todo = batch.jobs_of([cast(PathLike, paths)] if single else cast(Iterable[PathLike], paths))
         processes = jobs or batch.worthwhile_processes(len(todo))
+        meter = Meter(len(todo), progress)
         if processes > 1:
             from mtqnet.scoring.workers import Setting, score_jobs
 
             model, threads, _ = self._arguments
-            rows: Iterable[Scores] = score_jobs(Setting(model, threads or 1, channels), processes, todo)
+            setting = Setting(model, threads or 1, channels)
+            rows: Iterable[Scores] = score_jobs(setting, processes, todo, advance=meter.recordings)
         else:
-            rows = self.score_jobs(todo, channels)
-        if progress:
-            from rich.progress import track
+            rows = self.score_jobs(todo, channels, meter.recordings)
+        with meter:
+            scored = []
+            for row in rows:
+                scored.append(row)
+                meter.audio(row.duration_s or 0.0)
+        return Results(tuple(scored))
 
-            total = len(todo) if channels != "each" else None
-            rows = track(rows, description="scoring", total=total)
-        return Results(tuple(rows))
-
-    def score_jobs(self, jobs: Iterable[Job], channels: Channels = "mix") -> Iterator[Scores]:
-        """Score jobs one by one, as their rows are requested; see `score_job`."""
+    def score_jobs(
+        self, jobs: Iterable[Job], channels: Channels = "mix", advance: Advance | None = None
+    ) -> Iterator[Scores]:
+        """Score jobs one by one, as their rows are requested; see `score_job` and `scoring.progress.Advance`."""
         for job in jobs:
-            yield from self.score_job(job, channels)
+            progress = increments(advance) if advance is not None else None
+            rows = self.score_job(job, channels, progress)
+            if progress is not None:
+                progress(1.0)
+            yield from rows
 
     def score_job(self, job: Job, channels: Channels = "mix", progress: Progress | None = None) -> list[Scores]:
         """Score a file whose exceptions become the error of its row. Only MemoryError is raised."""

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import parent_process
@@ -31,6 +32,8 @@ from mtqnet.scoring.scores import Scores
 
 OUT_OF_MEMORY = 99
 """Exit code"""
+REPORT_S = 0.5
+"""Seconds between two reports of progress within a file"""
 PARENT_CHECK_S = 0.5
 """Seconds between two checks whether the parent process is alive"""
 MEMORY_BYTES = 350_000_000
@@ -108,10 +111,23 @@ def _serve(tasks: IO[bytes], results: IO[bytes], model: str, threads: int, chann
     while True:
         job: Job = pickle.load(tasks)
         reading.on_progress()
-        rows = predictor.score_job(job, channels)
+        rows = predictor.score_job(job, channels, _reporter(results))
         if hasattr(signal, "alarm"):
             signal.alarm(0)
         _send(results, [_portable(scores) for scores in rows])
+
+
+def _reporter(results: IO[bytes]) -> Callable[[float], None]:
+    """Return a function that sends the fraction of a file that is scored, at most every REPORT_S seconds."""
+    last = time.monotonic()
+
+    def report(part: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_S:
+            last = time.monotonic()
+            _send(results, float(part))
+
+    return report
 
 
 def limit_memory(predictor: Predictor, more: int = MEMORY_BYTES) -> None:

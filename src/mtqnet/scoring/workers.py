@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from mtqnet.errors import KilledError, MtqnetError
 from mtqnet.scoring import models
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import failed
+from mtqnet.scoring.progress import Advance, increments
 from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.worker_process import MEMORY_BYTES, OUT_OF_MEMORY, STALL_S, run_copy
 
@@ -55,7 +56,9 @@ class Setting:
     channels: Channels = "mix"
 
 
-def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job], copy: bool = False) -> Generator[Scores]:
+def score_jobs(
+    setting: Setting, processes: int, jobs: Iterable[Job], copy: bool = False, advance: Advance | None = None
+) -> Generator[Scores]:
     """Score jobs in separate processes.
 
     Args:
@@ -64,6 +67,7 @@ def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job], copy: bool
         jobs: Files; taken as rows are requested, at most AHEAD per process in advance.
         copy: Whether the first process may be a copy of this one. It is if nothing that this process does makes that
             unsafe (`_copyable`), and if the processes use as many math threads as this one.
+        advance: Called by other threads while recordings are scored, with the fractions that were scored.
 
     Returns:
         The rows of each job in order, without tracks. Close it to end the processes.
@@ -72,7 +76,7 @@ def score_jobs(setting: Setting, processes: int, jobs: Iterable[Job], copy: bool
         ModelError: The model does not load.
         MtqnetError: A process does not start.
     """
-    workers = _Workers(setting)
+    workers = _Workers(setting, advance)
     if copy and processes == 1 and setting.threads != 1 and _copyable():
         workers.add_copy()
     return _score_jobs(workers, processes, jobs)
@@ -102,8 +106,9 @@ def _score_jobs(workers: _Workers, processes: int, jobs: Iterable[Job]) -> Gener
 class _Workers:
     """A process for each thread that calls `score`."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, advance: Advance | None) -> None:
         self._setting = setting
+        self._advance = advance or (lambda _: None)
         self._thread = threading.local()
         self._lock = threading.Lock()
         self._processes: set[_Process] = set()
@@ -117,10 +122,17 @@ class _Workers:
 
     def score(self, job: Job) -> list[Scores]:
         """Score a file in the process of this thread."""
+        progress = increments(self._advance)
+        try:
+            return self._score(job, progress)
+        finally:
+            progress(1.0)
+
+    def _score(self, job: Job, progress: Callable[[float], None]) -> list[Scores]:
         for _ in range(ATTEMPTS):
             process = self._process()
             try:
-                return process.score(job)
+                return process.score(job, progress)
             except (OSError, EOFError, pickle.UnpicklingError):  # it died
                 self._thread.process = None
                 reason = process.cause_of_death()
@@ -233,11 +245,16 @@ class _Process:
         if isinstance(answer, MtqnetError):
             raise answer
 
-    def score(self, job: Job) -> list[Scores]:
-        """Score a file. Raises OSError, EOFError or UnpicklingError when the process dies."""
+    def score(self, job: Job, progress: Callable[[float], None]) -> list[Scores]:
+        """Score a file; `progress` is called with the fraction that is scored.
+
+        Raises OSError, EOFError or UnpicklingError when the process dies.
+        """
         pickle.dump(job, self._tasks)
         self._tasks.flush()
-        rows: list[Scores] = pickle.load(self._results)
+        while isinstance(answer := pickle.load(self._results), float):
+            progress(answer)
+        rows: list[Scores] = answer
         return rows
 
     def kill(self) -> None:

@@ -88,6 +88,12 @@ class _ScoreAnswer(_Scored):
     version: str = Field(description="Of the package mtqnet.")
     flags: list[str]
     level: Level = Field(description="caution: interpret the scores with care, see the flags.")
+    cause: str = Field(
+        description="Causes of low quality with positions and a suggestion; empty if none was found."
+    )
+    causes: dict[str, float] = Field(
+        description="Probability of each kind of degradation; empty for a model without causes."
+    )
     windows: list[Window] = Field(description="Windows of up to 10 s; empty unless requested.")  # type: ignore[valid-type]
     track: Track | None = Field(description="Null unless requested.")
     worst: Stretch | None = Field(description="Null if no segment is clearly worse, or without track.")

@@ -12,14 +12,15 @@ export const MAIN_DIFFERENCE = 0.5;
 export const NO_PROBLEM = 3.5;
 
 /**
- * The sentence about the main problem, with the words of ITU-T P.835; empty if S-MOS or N-MOS is unknown. It is derived
- * from S-MOS and N-MOS alone. The kinds of degradation (`row.causes`), where results contain them, belong here.
+ * The sentences about the main problem, with the words of ITU-T P.835; empty if S-MOS or N-MOS is unknown. A model with
+ * causes names them (`row.cause`); for other models the problem is derived from S-MOS and N-MOS alone.
  * @param {Record<string, any>} row
  */
-export function cause({ s_mos: s, n_mos: n }) {
-  if (s == null || n == null) return "";
+export function cause({ s_mos: s, n_mos: n, cause: named }) {
+  if (s == null || n == null) return named ?? "";
   const speech = `the speech is ${step("s_mos", s)}`;
   const background = `the background is ${step("n_mos", n)}`;
+  if (named) return `${named} ${capital(speech)} and ${background}.`;
   if (Math.min(s, n) >= NO_PROBLEM) return `No main problem: ${speech} and ${background}.`;
   if (n <= s - MAIN_DIFFERENCE) return `Background noise is the main problem; ${speech}.`;
   if (s <= n - MAIN_DIFFERENCE) return `Distortion of the speech is the main problem; ${background}.`;
