@@ -89,7 +89,12 @@ def definition() -> dict[str, Any]:
             "hop_s": over_time.HOP_S,
             "max_values": over_time.MAX_VALUES,
         },
-        "worst": {"stretch_s": plots.STRETCH_S, "stands_out": plots.STANDS_OUT},
+        "worst": {
+            "shortest_s": plots.SHORTEST_S,
+            "smooth_s": plots.SMOOTH_S,
+            "good_percentile": plots.GOOD_PERCENTILE,
+            "stands_out": plots.STANDS_OUT,
+        },
         "compare": {
             "same": comparing.SAME,
             "same_mos": comparing.SAME_MOS,

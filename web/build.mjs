@@ -27,13 +27,43 @@ copyFileSync(join(python, "weights", "small.onnx"), join(dist, "models", "small.
 copyFileSync(join(python, "serving", "page", "capture.js"), join(dist, "capture.js"));
 
 /** The static page: its own files, the modules of the page of the service, and the package. */
-const SERVICE_ONLY = ["api.js", "main.js", "history.js", "index.html"];
+const SERVICE_ONLY = ["api.js", "main.js", "history.js", "index.html", "docs.html", "docs.js"];
+const source = join(python, "serving", "page");
 mkdirSync(page);
-for (const name of readdirSync(join(python, "serving", "page")))
-  if (!SERVICE_ONLY.includes(name)) cpSync(join(python, "serving", "page", name), join(page, name), { recursive: true });
+for (const name of readdirSync(source)) if (!SERVICE_ONLY.includes(name)) cpSync(join(source, name), join(page, name), { recursive: true });
 cpSync(join(web, "page"), page, { recursive: true });
-mkdirSync(join(page, "mtqnet"));
-for (const name of readdirSync(dist)) if (/\.js$/.test(name) || ["runtime", "models"].includes(name)) cpSync(join(dist, name), join(page, "mtqnet", name), { recursive: true });
+writeFileSync(join(page, "index.html"), staticPage(readFileSync(join(source, "index.html"), "utf8")));
+copyPackage(join(page, "mtqnet"), ["runtime", "models"]);
+/** The service offers the package, too; it serves models itself. `mtqnet serve` and the wheel find it here. */
+const served = join(python, "serving", "browser");
+rmSync(served, { recursive: true, force: true });
+copyPackage(served, ["runtime"]);
+
+/** The scripts of the package with some of its folders. */
+function copyPackage(folder, more) {
+  mkdirSync(folder);
+  for (const name of readdirSync(dist)) if (/\.js$/.test(name) || more.includes(name)) cpSync(join(dist, name), join(folder, name), { recursive: true });
+}
+
+/** The page of the service without what needs a server. Each change must find its place. */
+function staticPage(html) {
+  const policy = ["default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "style-src 'self'", "img-src 'self' blob:", "media-src 'self' blob:", "connect-src 'self'", "worker-src 'self'", "manifest-src 'self'", "base-uri 'none'", "form-action 'none'"].join("; ");
+  const changes = [
+    [/<meta name="color-scheme"/, `<meta http-equiv="Content-Security-Policy" content="${policy}">\n$&`],
+    [/ *<a href="#history">History<\/a>\n/, ""],
+    [/ *<form id="key"[^]*?<\/form>\n/, ""],
+    [/ *<section id="history"[^]*?<\/section>\n/, ""],
+    [/<label class="model">/, '<label class="model" hidden>'],
+    [/<label>Source label/, "<label hidden>Source label"],
+    [/<p class="hint"( id="live-hint")?>The microphone signal[^]*?<\/p>/, '<p class="hint">The microphone signal stays in this browser, which scores the last ten seconds once per second.</p>'],
+    [/<a href="v1\/docs">[^]*?<\/a>/, ""],
+    [/<p class="hint" id="score-limits"><\/p>/, '$&\n      <p class="hint">Recordings are scored in this browser and are not sent anywhere. <span id="offline"></span></p>'],
+  ];
+  return changes.reduce((text, [from, to]) => {
+    if (!from.test(text)) throw new Error(`the page of the service has changed: ${from} is not found`);
+    return text.replace(from, to);
+  }, html);
+}
 
 /** The service worker knows every file and a digest of all of them, so that a new version replaces the old one as a whole. */
 const files = (folder) => readdirSync(folder, { withFileTypes: true }).flatMap((one) => (one.isDirectory() ? files(join(folder, one.name)) : [join(folder, one.name)]));

@@ -27,9 +27,9 @@ export interface Source {
   channelCorrelation: number;
 }
 
-/** Analyse a signal. Throws AudioError if it cannot be scored. */
-export function analyse(samples: Float32Array, source: Source): Analysis {
-  const analyser = new Analyser();
+/** Analyse a signal. Throws AudioError if it cannot be scored. Without `flags`, only what scoring needs is measured. */
+export function analyse(samples: Float32Array, source: Source, flags = true): Analysis {
+  const analyser = new Analyser(flags);
   for (let at = 0; at < samples.length; at += BLOCK) analyser.add(samples.subarray(at, at + BLOCK));
   return analyser.finish(source);
 }
@@ -49,6 +49,8 @@ export class Analyser {
   private toLast: Activity = this.trimmed.activity;
   private readonly ceilings = new FlatTop();
   private readonly detector = new SpeechDetector();
+
+  constructor(private readonly flags = true) {}
 
   add(samples: Float32Array): void {
     this.samples += samples.length;
@@ -98,7 +100,7 @@ export class Analyser {
       channel_correlation: channelCorrelation,
       truncated: false,
     };
-    return { samples: this.samples, start, stop, activePower: activePower(active.level), measurements, flags: raised(measurements) };
+    return { samples: this.samples, start, stop, activePower: activePower(active.level), measurements, flags: this.flags ? raised(measurements) : [] };
   }
 
   /** Analyse whole frames, of which none is the last of the recording. */
@@ -121,6 +123,7 @@ export class Analyser {
   }
 
   private measure(samples: Float32Array): void {
+    if (!this.flags) return;
     let sum = 0;
     for (let at = 0; at < samples.length; at += 1) {
       sum += samples[at];

@@ -27,13 +27,13 @@ export interface ComparedSets {
   verdict: string[];
 }
 
-/** Compare B with A. Results with the same file name are pairs; one result of each set is a pair. */
+/** Compare B with A. Results with the same file name, without its suffix, are pairs; one result of each set is a pair. */
 export function compare(a: readonly Scores[], b: readonly Scores[]): ComparedSets {
   const [first, second] = [a, b].map((rows) => rows.filter((row) => row.error === null));
   if (!first.length || !second.length) return { paired: false, comparisons: [], verdict: [`There is nothing to compare: ${first.length ? "B" : "A"} has no scored recording.`] };
   const alone = a.length === 1 && b.length === 1;
   const pairs = alone ? [[first[0], second[0]]] : first.flatMap((row) => {
-    const other = second.find(({ file }) => file !== null && file === row.file);
+    const other = second.find(({ file }) => file !== null && row.file !== null && stem(file) === stem(row.file));
     return other ? [[row, other]] : [];
   });
   const paired = pairs.length > 0;
@@ -91,6 +91,7 @@ function quantile(sorted: readonly number[], part: number): number {
   return sorted[low] + (place - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
 }
 
+const stem = (file: string): string => file.replace(/\.[^.]*$/, "");
 const nameOf = (target: Target): string => target.name.replace(" (estimate)", "");
 const digits = (target: Target, value: number): string => (target.log ? String(Number(value.toPrecision(2))) : value.toFixed(2));
 const targetOf = (one: Comparison): Target => TARGETS.find(({ key }) => key === one.target) as Target;

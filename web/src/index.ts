@@ -39,6 +39,8 @@ export interface Model extends BaseModel {
 export interface LoadOptions {
   /** Folder with NAME.onnx and NAME.json, for models that are not part of this package. Default: the folder of the package. */
   models?: string | URL;
+  /** Record and graph of a model that the page has loaded itself, instead of `models` */
+  files?: { record: ModelRecord; graph: Uint8Array };
   /** Whether the model runs in a worker. Default: true in browsers, false in Node. */
   worker?: boolean;
   /** Threads. More than one needs a cross-origin isolated page. Default: 1, on such a page up to 4. */
@@ -56,14 +58,7 @@ export const version: string = definition.version;
 export async function load(name = "small", options: LoadOptions = {}): Promise<Model> {
   if (typeof WebAssembly !== "object")
     throw new ModelError("this browser has no WebAssembly (some browsers disable it in a restricted mode): use another browser, or `mtqnet score`");
-  const base = typeof document === "object" ? document.baseURI : import.meta.url;
-  const folder = options.models === undefined ? new URL("./models/", import.meta.url) : new URL(`${String(options.models).replace(/\/?$/, "/")}`, base);
-  const own = options.models === undefined;
-  if (own && !PACKAGED.includes(name)) throw new ModelError(`no model named "${name}" in this package: it has ${PACKAGED.join(", ")}. For another model, give its folder: load("${name}", { models: "/models" })`);
-  const [record, graph] = await Promise.all([
-    own ? definition.models[name] : readRecord(new URL(`${name}.json`, folder)),
-    bytesOf(new URL(`${name}.onnx`, folder)),
-  ]);
+  const { record, graph } = options.files ?? (await filesOf(name, options.models));
   const threads = options.threads ?? (globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1);
   const inWorker = options.worker ?? typeof Worker === "function";
   const model: BaseModel = inWorker ? await WorkerModel.load(record, graph, threads) : new LocalModel(await Runtime.load(record, graph, threads));
@@ -75,6 +70,18 @@ export async function load(name = "small", options: LoadOptions = {}): Promise<M
     close: () => model.close(),
     monitor: (track, callback, monitoring) => monitor(model, track, callback, monitoring),
   };
+}
+
+async function filesOf(name: string, models: string | URL | undefined): Promise<{ record: ModelRecord; graph: Uint8Array }> {
+  if (models === undefined && !PACKAGED.includes(name))
+    throw new ModelError(`no model named "${name}" in this package: it has ${PACKAGED.join(", ")}. For another model, give its folder: load("${name}", { models: "/models" })`);
+  const base = typeof document === "object" ? document.baseURI : import.meta.url;
+  const folder = models === undefined ? new URL("./models/", import.meta.url) : new URL(String(models).replace(/\/?$/, "/"), base);
+  const [record, graph] = await Promise.all([
+    models === undefined ? definition.models[name] : readRecord(new URL(`${name}.json`, folder)),
+    bytesOf(new URL(`${name}.onnx`, folder)),
+  ]);
+  return { record, graph };
 }
 
 /** Models in the folder of the package. */

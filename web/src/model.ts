@@ -112,15 +112,15 @@ export class LocalModel implements Model {
     if (!local) return scores;
     const score = (samples: Float32Array) => {
       options.signal?.throwIfAborted();
-      return this.scoreMono({ samples, channel: null, source: { rate: RATE, channelsCancel: false, channelCorrelation: 1 } }, {}, false, samples.length / RATE, null);
+      return this.scoreMono({ samples, channel: null, source: { rate: RATE, channelsCancel: false, channelCorrelation: 1 } }, {}, false, samples.length / RATE, null, false);
     };
     return { ...scores, track: await stretches(score, signal.samples, this.record.targets, report(first, 1 - first)) };
   }
 
-  private async scoreMono(signal: Mono, options: ScoreOptions, keepFrames: boolean, seconds: number | null, channel: number | null): Promise<Scores> {
+  private async scoreMono(signal: Mono, options: ScoreOptions, keepFrames: boolean, seconds: number | null, channel: number | null, flags = true): Promise<Scores> {
     let analysis: Analysis;
     try {
-      analysis = analyse(signal.samples, signal.source);
+      analysis = analyse(signal.samples, signal.source, flags);
     } catch (error) {
       return this.failed(error, options.file, seconds, channel);
     }

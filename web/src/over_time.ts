@@ -53,27 +53,43 @@ export function averaged(track: Track, seconds: number): Track {
   };
 }
 
-/** Where G-MOS over time is lowest: the worst stretch, and all around it that is as bad. Null if no stretch differs. */
+/** Where G-MOS over time is lowest: the stretch with the largest sum of distances below the middle between good and bad frames. */
 export function worstStretch(track: Track | null): Stretch | null {
   const column = track?.targets.indexOf("g_mos") ?? -1;
   if (!track || column < 0 || track.times_s.length < 2) return null;
+  const { shortest_s: shortest, smooth_s: smoothing, good_percentile: percentile, stands_out: limit } = definition.worst;
   const times = track.times_s;
-  const steps = times.slice(1).map((time, place) => time - times[place]).sort((a, b) => a - b);
-  const middle = steps.length / 2;
-  const step = Number.isInteger(middle) ? (steps[middle - 1] + steps[middle]) / 2 : steps[Math.floor(middle)];
+  const step = quantile(times.slice(1).map((time, place) => time - times[place]), 0.5);
   const frames = track.values.map((row) => row[column]);
-  const count = Math.round(definition.worst.stretch_s / step);
-  if (frames.length < 2 * count) return null;
-  const mean = (part: number[]) => part.reduce((sum, value) => sum + value, 0) / part.length;
-  const means = Array.from({ length: frames.length - count + 1 }, (_, first) => mean(frames.slice(first, first + count)));
-  const place = means.indexOf(Math.min(...means));
-  const { stands_out: limit } = definition.worst;
-  if (mean(frames) - means[place] < limit) return null;
-  const better = (at: number) => means[at] > means[place] + limit;
-  let first = place;
-  while (first > 0 && !better(first - 1)) first -= 1;
-  let last = place;
-  while (last < means.length - 1 && !better(last + 1)) last += 1;
-  last += count;
-  return { start_s: times[first] - step / 2, end_s: times[last - 1] + step / 2, g_mos: mean(frames.slice(first, last)) };
+  if (frames.length * step < shortest) return null;
+  const half = Math.floor(Math.round(smoothing / step) / 2);
+  const last = frames.length - 1;
+  const smooth = frames.map((_, place) => {
+    let sum = 0;
+    for (let near = place - half; near <= place + half; near += 1) sum += frames[Math.min(last, Math.max(0, near))];
+    return sum / (2 * half + 1);
+  });
+  const good = quantile(smooth, percentile / 100);
+  const bad = smooth.reduce((least, value) => Math.min(least, value), Infinity);
+  if (good - bad < limit) return null;
+  let [sum, lowest, lowestAt] = [0, 0, 0];
+  let best = { gain: -Infinity, first: 0, stop: 0 };
+  smooth.forEach((value, place) => {
+    sum += (good + bad) / 2 - value;
+    if (sum < lowest) [lowest, lowestAt] = [sum, place + 1];
+    if (sum - lowest > best.gain) best = { gain: sum - lowest, first: lowestAt, stop: place + 1 };
+  });
+  const part = frames.slice(best.first, best.stop);
+  return {
+    start_s: Math.max(0, times[best.first] - step / 2),
+    end_s: times[best.stop - 1] + step / 2,
+    g_mos: part.reduce((total, value) => total + value, 0) / part.length,
+  };
+}
+
+function quantile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = part * (sorted.length - 1);
+  const low = Math.floor(place);
+  return sorted[low] + (place - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
 }

@@ -182,7 +182,7 @@ export interface Definition {
   windows: { max_s: number };
   stream: { hop_s: number };
   over_time: { stretch_s: number; hop_s: number; max_values: number };
-  worst: { stretch_s: number; stands_out: number };
+  worst: { shortest_s: number; smooth_s: number; good_percentile: number; stands_out: number };
   compare: { same: Record<string, number>; same_mos: number; resamples: number; level: number };
   omitted_flags: Record<string, string>;
   models: Record<string, ModelRecord>;
