@@ -14,8 +14,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,12 +27,16 @@ import soundfile as sf
 from mtqnet.scoring.tables import SUFFIXES
 from research.robustness.soak import RECORDINGS
 
-COPIES = 12
+COPIES = 2
 """Recordings that are cut from each example"""
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-KILLS_PER_RUN = 2
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+KILLS_PER_RUN = 6
 """A table is completed without a further kill after so many"""
-GRACE_S = 5.0
+ERRORS = "stderr.txt"
+POLL_S = 0.05
+DELAY_S = 0.2
+"""Most seconds between the change that a kill waits for, and the kill"""
+GRACE_S = 20.0
 """Seconds that processes may take to end after their parent"""
 
 
@@ -59,35 +66,49 @@ def make_recordings(folder: Path) -> None:
         (folder / f"damaged_{number}.wav").write_bytes(b"RIFFxxxx")
 
 
-def start(folder: Path, table: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the command in a session of its own, so that its processes can be counted."""
-    command = [
-        sys.executable,
-        "-m",
-        "mtqnet",
-        "score",
-        str(folder),
-        "-o",
-        str(table),
-        "-m",
-        "small",
-        "--jobs",
-        "2",
-    ]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [*command, *options],
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        start_new_session=True,
-        preexec_fn=obey_interrupts,
-    )
+def start(folder: Path, table: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start the command in a session of its own, so that its processes can be counted; messages go to ERRORS."""
+    command = [sys.executable, "-m", "mtqnet", "score", str(folder), "-o", str(table), "-m", "small"]
+    with (table.parent / ERRORS).open("wb") as errors:
+        return subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+            preexec_fn=obey_interrupts,
+        )
 
 
 def obey_interrupts() -> None:
     """A shell lets its background jobs ignore SIGINT, and so would the command."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def states(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Return size and modification time of each file in these files and folders."""
+    found = []
+    for path in paths:
+        for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
+            with suppress(OSError):
+                status = file.stat()
+                found.append((str(file), status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def wait_for_changes(
+    process: subprocess.Popen[bytes], paths: Callable[[], Iterable[Path]], most: int | None
+) -> int:
+    """Wait until the files of a process changed so many times, or it ended; return the number of changes.
+
+    A kill after a number of changes, unlike one after a time, hits the work of a process also on a busy machine.
+    """
+    before, changes = states(paths()), 0
+    while process.poll() is None and (most is None or changes < most):
+        time.sleep(POLL_S)
+        now = states(paths())
+        changes += now != before
+        before = now
+    return changes
 
 
 def content(table: Path) -> object:
@@ -112,27 +133,35 @@ def session(number: int) -> list[int]:
     return found
 
 
+def output_of(table: Path) -> list[Path]:
+    """Return the files of a table: itself, and hidden ones next to it."""
+    return [path for path in table.parent.iterdir() if table.name in path.name]
+
+
 def one_table(
-    folder: Path, table: Path, expected: object, number: signal.Signals, outcome: Outcome, longest_s: float
+    folder: Path, table: Path, expected: object, number: signal.Signals, outcome: Outcome, most: int
 ) -> None:
-    """Score into a table with KILLS_PER_RUN kills within `longest_s`, complete it, and compare."""
+    """Score into a table with KILLS_PER_RUN kills after up to `most` changes, complete it, and compare."""
     choice = random.Random(f"{table} {number} {outcome.tables}")
+    jobs = str(1 + outcome.tables % 2)  # a copy of the command, or two new interpreters
     for kill in range(KILLS_PER_RUN + 1):
-        process = start(folder, table, "--resume")
-        if kill == KILLS_PER_RUN:
-            message = process.communicate()[1]
-        else:
-            time.sleep(choice.uniform(0.3, longest_s))
+        process = start(folder, table, "--resume", "--jobs", jobs)
+        if kill < KILLS_PER_RUN:
+            wait_for_changes(process, lambda: output_of(table), choice.randint(0, most) // (kill + 1))
+            time.sleep(choice.uniform(0.0, DELAY_S))
             if process.poll() is None:
                 process.send_signal(number)
                 outcome.kills += 1
-            message = process.communicate()[1]
-            deadline = time.monotonic() + GRACE_S
-            while (left := session(process.pid)) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            outcome.processes += len(left)
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        deadline = time.monotonic() + GRACE_S
+        while (left := session(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        outcome.processes += len(left)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        message = (table.parent / ERRORS).read_text(errors="replace")
+        if "Traceback" in message:
+            print(message[-2000:], flush=True)
         outcome.codes[process.returncode] += 1
         outcome.tracebacks += "Traceback" in message
     outcome.tables += 1
@@ -147,32 +176,34 @@ def run(kills: int, output: Path) -> dict[tuple[str, str], Outcome]:
     with TemporaryDirectory() as name:
         root = Path(name)
         make_recordings(root / "in")
-        expected, seconds = {}, 0.0
+        expected, most = {}, {}
+        (root / "expected").mkdir()
         for suffix in SUFFIXES:
-            began = time.monotonic()
-            start(root / "in", root / f"expected{suffix}").communicate()
-            seconds = time.monotonic() - began
-            expected[suffix] = content(root / f"expected{suffix}")
+            table = root / "expected" / f"t{suffix}"
+            process = start(root / "in", table)
+            most[suffix] = wait_for_changes(process, partial(output_of, table), None)
+            expected[suffix] = content(table)
         while sum(outcome.kills for outcome in outcomes.values()) < kills:
             for suffix in SUFFIXES:
                 for number in SIGNALS:
                     outcome = outcomes.setdefault((suffix, number.name), Outcome())
                     (root / "out").mkdir()
                     table = root / "out" / f"t{suffix}"
-                    one_table(root / "in", table, expected[suffix], number, outcome, seconds)
+                    one_table(root / "in", table, expected[suffix], number, outcome, most[suffix])
                     shutil.rmtree(root / "out")
-                    output.write_text(report(outcomes, seconds), encoding="utf-8")
+                    output.write_text(report(outcomes), encoding="utf-8")
     return outcomes
 
 
-def report(outcomes: dict[tuple[str, str], Outcome], seconds: float) -> str:
+def report(outcomes: dict[tuple[str, str], Outcome]) -> str:
     """Return the page of the results."""
     lines = [
         "# Kills of `mtqnet score`",
         "",
-        f"Measured on {date.today()} by `make kills`. The command scores {7 * COPIES + 3} recordings with two "
-        f"processes ({seconds:.0f} s undisturbed), is killed at a random moment, resumed, killed again and completed "
-        "with `--resume`. The table must be that of an undisturbed run.",
+        f"Measured on {date.today()} by `make kills`. The command scores {7 * COPIES + 3} recordings with one or two "
+        f"processes, is killed after a random number of changes of its files, resumed and killed again up to "
+        f"{KILLS_PER_RUN} times, and completed with `--resume`. The table must be that of an undisturbed run. Kills: "
+        f"{sum(one.kills for one in outcomes.values())}.",
         "",
         "| format | signal | kills | tables | different tables | processes left | files left | tracebacks | codes |",
         "|---|---|---|---|---|---|---|---|---|",

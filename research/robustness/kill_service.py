@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,91 +23,139 @@ import httpx
 
 from research.robustness.soak import RECORDINGS, start, tree
 
-CLIENTS = 12
+CLIENTS = 6
+WORKER_KILLS = 6
+"""Kills of scoring processes before the service is killed"""
+SCORES_PER_KILL = 4
+"""Most acknowledged scores between two kills"""
+PATIENCE_S = 60.0
+"""Seconds to wait for them"""
+GRACE_S = 10.0
+"""Seconds that processes may take to end after the service"""
 
 
-async def client(url: str, number: int, until: float, saved: dict[int, str], answers: Counter[str]) -> None:
+@dataclass
+class Record:
+    """What the clients saw."""
+
+    saved: dict[int, str] = field(default_factory=dict)
+    """Names by the ids of acknowledged scores"""
+    answers: Counter[str] = field(default_factory=Counter)
+    stopped: bool = False
+
+
+async def client(url: str, number: str, record: Record) -> None:
     """Score a recording again and again; remember what the service acknowledged."""
     sound = (RECORDINGS / "1_clean.flac").read_bytes()
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=120) as http:
         count = 0
-        while time.monotonic() < until:
+        while not record.stopped:
             count += 1
-            name = f"{number}-{count}-{until}"
+            name = f"{number}-{count}"
             try:
-                answer = await http.post("/v1/score", content=sound, params={"name": name})
+                answer = await http.post("/v1/score", content=sound, params={"name": name, "model": "small"})
             except httpx.HTTPError as error:
-                answers[type(error).__name__] += 1
+                record.answers[type(error).__name__] += 1
                 await asyncio.sleep(0.2)
                 continue
-            answers[str(answer.status_code)] += 1
+            record.answers[str(answer.status_code)] += 1
             if answer.status_code == 200:
-                saved[answer.json()["id"]] = name
+                record.saved[answer.json()["id"]] = name
             else:
                 await asyncio.sleep(0.2)
 
 
-async def round_of(
-    url: str, pid: int, seconds: float, whole: bool, saved: dict[int, str], answers: Counter[str]
-) -> None:
-    """Load for some seconds, then kill the service (`whole`) or one of its scoring processes, then load again."""
+async def one_service(url: str, pid: int, number: int, record: Record) -> tuple[int, list[int]]:
+    """Kill scoring processes of a service under load, then the service.
 
-    async def kill() -> None:
-        await asyncio.sleep(seconds)
-        children = [one for one in tree(pid) if one != pid]
-        os.kill(pid if whole else random.choice(children), signal.SIGKILL)
-
-    until = time.monotonic() + seconds + (0.5 if whole else 3.0)
-    await asyncio.gather(kill(), *(client(url, number, until, saved, answers) for number in range(CLIENTS)))
+    Returns:
+        The number of kills of processes, and the ids of the processes that the service had at its end.
+    """
+    record.stopped = False
+    clients = [asyncio.create_task(client(url, f"{number}-{one}", record)) for one in range(CLIENTS)]
+    kills = 0
+    for kill in range(WORKER_KILLS + 1):
+        goal = len(record.saved) + random.randint(1, SCORES_PER_KILL)
+        waited = time.monotonic()
+        while len(record.saved) < goal and time.monotonic() < waited + PATIENCE_S:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(random.uniform(0.0, 0.3))
+        children = [one for one in tree(pid) if one != pid and b"spawn_main" in _command(one)]
+        if kill == WORKER_KILLS:
+            last = tree(pid)
+            os.kill(pid, signal.SIGKILL)
+        elif children:
+            os.kill(random.choice(children), signal.SIGKILL)
+            kills += 1
+    await asyncio.sleep(0.3)
+    record.stopped = True
+    await asyncio.gather(*clients)
+    return kills, last
 
 
 def main() -> int:
     """Run the kills and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--kills", type=int, default=8, help="kills of the service, and as many of scoring processes"
+        "--kills", type=int, default=8, help=f"kills of the service; {WORKER_KILLS} processes for each"
     )
     parser.add_argument("--output", type=Path, default=Path("docs/results/kills_service.md"))
     options = parser.parse_args()
     random.seed(0)
-    saved: dict[int, str] = {}
-    answers: Counter[str] = Counter()
-    left = 0
+    record = Record()
+    left = workers = 0
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for number in range(2 * options.kills):
+        for number in range(options.kills):
             process, url = start(folder)
-            pids = tree(process.pid)
-            asyncio.run(round_of(url, process.pid, random.uniform(2, 6), number % 2 == 0, saved, answers))
-            process.kill()
+            try:
+                killed, pids = asyncio.run(one_service(url, process.pid, number, record))
+                workers += killed
+            finally:
+                process.kill()
             process.wait()
-            time.sleep(2)
-            left += sum(1 for pid in pids if "R" in _status(pid) or "S" in _status(pid))
+            deadline = time.monotonic() + GRACE_S
+            while any(_status(pid) in "RSD" for pid in pids if _status(pid)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            left += sum(1 for pid in pids if _status(pid) and _status(pid) in "RSD")
+            print(number, workers, len(record.saved), dict(record.answers), flush=True)
+            options.output.write_text(report(record, number + 1, workers, left, None, 0))
         process, _ = start(folder)
         folders = len(list(folder.glob("mtqnet-serve-*")))
         process.terminate()
         process.wait(60)
         rows = dict(sqlite3.connect(folder / "h.sqlite").execute("SELECT id, file FROM scores"))
-    lost = sum(rows.get(row) != file for row, file in saved.items())
-    good = lost == 0 and left == 0 and folders == 1
-    page = f"""# Kills of the service
+    lost = sum(rows.get(row) != file for row, file in record.saved.items())
+    page = report(record, options.kills, workers, left, lost, folders)
+    options.output.write_text(page)
+    print(page)
+    return 0 if lost == 0 and left == 0 and folders == 1 else 1
 
-Written by `make kills`. {date.today().isoformat()}, {options.kills} kills (SIGKILL) of the service and {options.kills}
-of one of its processes, under {CLIENTS} clients, seed 0.
+
+def report(record: Record, kills: int, workers: int, left: int, lost: int | None, folders: int) -> str:
+    """Return the page of the results; `lost` is None before the end."""
+    answers = ", ".join(f"{name} {count}" for name, count in sorted(record.answers.items()))
+    return f"""# Kills of the service
+
+Written by `make kills`. {date.today().isoformat()}, {kills} kills (SIGKILL) of the service and {workers} of its
+processes, under {CLIENTS} clients, seed 0.
 
 | measure | value |
 |---|---|
-| acknowledged scores | {len(saved)} |
-| acknowledged scores that are not in the history | {lost} |
-| processes that remained 2 s after a kill of the service | {left} |
+| acknowledged scores | {len(record.saved)} |
+| acknowledged scores that are not in the history | {"not counted" if lost is None else lost} |
+| processes that remained {GRACE_S:g} s after a kill of the service | {left} |
 | upload folders after the next start (1 is in use) | {folders} |
 
-Answers: {", ".join(f"{name} {count}" for name, count in sorted(answers.items()))}. Connection errors occur at the
-moment in which the service was killed.
+Answers: {answers}. Connection errors occur at the moment in which the service was killed.
 """
-    options.output.write_text(page)
-    print(page)
-    return 0 if good else 1
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _status(pid: int) -> str:

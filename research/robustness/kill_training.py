@@ -29,13 +29,13 @@ import numpy as np
 import soundfile as sf
 
 from mtqnet.audio.resampling import resample
-from research.robustness.kill_score import GRACE_S, obey_interrupts, session
+from research.robustness.kill_score import DELAY_S, GRACE_S, obey_interrupts, session, wait_for_changes
 from research.robustness.soak import RECORDINGS
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-KILLS_PER_RUN = 4
+KILLS_PER_RUN = 8
 """A run is completed without a further kill after so many"""
-VOICES, NOISES, CLIPS = 48, 24, 24
+VOICES, NOISES, CLIPS = 48, 24, 12
 SEED = 1
 WITHOUT = (
     "missing",
@@ -117,8 +117,8 @@ CASES = (
 class Outcome:
     """Counts of one command."""
 
-    seconds: float
-    """Duration of an undisturbed run"""
+    changes: int
+    """Changes of the files of an undisturbed run"""
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     different: int = 0
@@ -185,12 +185,12 @@ def remove(folder: Path, names: tuple[str, ...]) -> None:
 
 def undisturbed(folder: Path, case: Case) -> tuple[Outcome, dict[str, str]]:
     """Run a command without kills."""
-    began = time.monotonic()
     process = start(folder, case.arguments)
+    changes = wait_for_changes(process, lambda: [folder / name for name in case.outputs], None)
     if process.wait():
         message = (folder / ERRORS).read_text(errors="replace")
         raise SystemExit(f"{case.name} ended with {process.returncode}: {message[-2000:]}")
-    return Outcome(time.monotonic() - began), digests(folder, case.compared)
+    return Outcome(changes), digests(folder, case.compared)
 
 
 def one_run(folder: Path, case: Case, outcome: Outcome, expected: dict[str, str], choice: random.Random) -> None:
@@ -200,11 +200,14 @@ def one_run(folder: Path, case: Case, outcome: Outcome, expected: dict[str, str]
         process = start(folder, case.arguments)
         if kill < KILLS_PER_RUN:
             number = SIGNALS[kill % len(SIGNALS)]
-            time.sleep(outcome.seconds * choice.uniform(0.1, 0.9))
+            # Files change less often the more of them are there: the range of the random number shrinks.
+            most = choice.randint(0, outcome.changes) // (kill + 1)
+            wait_for_changes(process, lambda: [folder / name for name in case.outputs], most)
+            time.sleep(choice.uniform(0.0, 5 * DELAY_S))
             if process.poll() is None:
                 process.send_signal(number)
                 outcome.kills[number.name] += 1
-            else:  # it was faster than the undisturbed run: begin again
+            else:  # it ended before the kill: begin again
                 remove(folder, case.outputs)
         process.wait()
         message = (folder / ERRORS).read_text(errors="replace")
@@ -234,16 +237,17 @@ def report(outcomes: dict[str, Outcome]) -> str:
     lines = [
         "# Kills of corpus building, training and fine-tuning",
         "",
-        f"Measured on {date.today()} by `make kills`. Each command is killed up to {KILLS_PER_RUN} times at random "
-        f"moments by {', '.join(number.name for number in SIGNALS)} in turn, repeated each time, and then completed. "
-        "The files of the corpus, and the exported model, must be those of an undisturbed run, byte for byte.",
+        f"Measured on {date.today()} by `make kills`. Each command is killed up to {KILLS_PER_RUN} times, after a "
+        f"random number of changes of its files, by {', '.join(number.name for number in SIGNALS)} in turn, repeated "
+        "each time, and then completed. The files of the corpus, and the exported model, must be those of an "
+        "undisturbed run, byte for byte.",
         "",
-        "| command | undisturbed | kills | completed runs | different results | failed | processes left | tracebacks |",
-        "|---|---|---|---|---|---|---|---|",
+        "| command | kills | completed runs | different results | failed | processes left | tracebacks |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, one in outcomes.items():
         lines.append(
-            f"| {name} | {one.seconds:.0f} s | {one.kills.total()} | {one.runs} | {one.different} | {one.failed} "
+            f"| {name} | {one.kills.total()} | {one.runs} | {one.different} | {one.failed} "
             f"| {one.processes} | {one.tracebacks} |"
         )
     return "\n".join([*lines, ""])
@@ -258,7 +262,7 @@ def run(kills: int, output: Path, say: Callable[[str], None] = print) -> dict[st
         make_material(folder)
         for case in CASES:
             outcomes[case.name], expected[case.name] = undisturbed(folder, case)
-            say(f"{case.name}: {outcomes[case.name].seconds:.0f} s, {len(expected[case.name])} files")
+            say(f"{case.name}: {outcomes[case.name].changes} changes, {len(expected[case.name])} files")
             if case.name == "corpus build":
                 shutil.copytree(folder / "corpus", folder / "shared")
         choice = random.Random(0)

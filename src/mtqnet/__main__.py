@@ -1,6 +1,6 @@
 """`python -m mtqnet` is `mtqnet`."""
 
-from mtqnet.cli.app import main
+from mtqnet.cli import main
 
 if __name__ == "__main__":
     main()

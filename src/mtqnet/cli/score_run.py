@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mtqnet import __version__
 from mtqnet.audio import containers
 from mtqnet.audio.reading import Channels
+from mtqnet.cli import INTERRUPTED
 from mtqnet.cli.terminal import clock, tell
 from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
 from mtqnet.scoring import batch, models, tables
@@ -38,8 +39,6 @@ __all__ = ["STDIN", "RawFormat", "ScoreOptions", "Tally", "score_paths", "score_
 STDIN = "-"
 """Path of standard input, also in the column `file`"""
 READ_BYTES = 1 << 16
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as in shells"""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ DISTANCE = "distance"
 """Key of the distance from the training clips among the scores"""
 SMALLEST_DISTANCE = 1e-3
 
+WIDEST = 100.0
+"""Limit of a half width on the training scale, which is wider than the range of every target"""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -50,8 +53,9 @@ class Band:
 
     def half_width(self, x: Array) -> Array:
         """Return the half widths (clips,) on the training scale for (clips, terms)."""
-        exponent = np.clip(x @ np.array(self.weights), self.lowest, self.highest)
-        return np.asarray(self.factor * np.exp(exponent))
+        with np.errstate(over="ignore"):  # the ends are clipped to the range of the target
+            exponent = np.clip(x @ np.array(self.weights), self.lowest, self.highest)
+            return np.asarray(np.minimum(self.factor * np.exp(exponent), WIDEST))
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,13 @@ def parse(stored: Mapping[str, Any], targets: Sequence[str], distance: bool = Fa
         if len(weights) != expected:
             raise ValueError(f"has {len(weights)} weights for intervals of {key}, expected {expected}")
         bands[key] = Band(weights, float(band["lowest"]), float(band["highest"]), float(band["factor"]))
-    return Intervals(float(stored["coverage"]), bands)
+        numbers = (*weights, bands[key].lowest, bands[key].highest, bands[key].factor)
+        if not np.isfinite(numbers).all() or bands[key].lowest > bands[key].highest or bands[key].factor < 0:
+            raise ValueError(f"intervals of {key} with impossible numbers")
+    coverage = float(stored["coverage"])
+    if not 0 < coverage < 1:
+        raise ValueError(f"intervals with a coverage of {coverage}")
+    return Intervals(coverage, bands)
 
 
 def _within(target: Target, end: Array) -> Array:
