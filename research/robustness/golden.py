@@ -64,8 +64,8 @@ def environment(folder: Path, packages: list[str]) -> Path:
     """Create an environment with these packages unless it exists; return its interpreter."""
     python = folder / "bin/python"
     if not (folder / "done").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *packages], check=True)
         (folder / "done").touch()
     return python
@@ -78,7 +78,7 @@ def mask(folder: Path) -> Path | None:
         return None
     library = folder / "cpuid_mask.so"
     source = Path(__file__).with_name("cpuid_mask.c")
-    command = ["gcc", "-shared", "-fPIC", "-O2", "-o", library, source]
+    command = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source)]
     return library if subprocess.run(command, check=False).returncode == 0 else None
 
 
@@ -87,12 +87,12 @@ def measure(python: Path, library: Path | None, hidden: str | None) -> tuple[dic
     variables = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     if hidden is not None:
         variables |= {"MTQNET_CPU": hidden, "LD_PRELOAD": str(library)}
-    command = [python, "-c", RUN, str(GOLDEN), *NUMERIC]
+    command = [str(python), "-c", RUN, str(GOLDEN), *NUMERIC]
     done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     if done.returncode:
         return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    versions, scores = json.loads(done.stdout)
-    return versions, scores
+    found: tuple[dict[str, str], Table] = tuple(json.loads(done.stdout))
+    return found
 
 
 def compare(scores: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[int, int, float]:

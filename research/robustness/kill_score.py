@@ -80,8 +80,9 @@ def start(folder: Path, table: Path, *options: str) -> subprocess.Popen[bytes]:
 
 
 def obey_interrupts() -> None:
-    """A shell lets its background jobs ignore SIGINT, and so would the command."""
+    """A shell lets its background jobs ignore SIGINT, and `nohup` SIGHUP; so would the command."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def states(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
@@ -160,8 +161,8 @@ def one_table(
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         message = (table.parent / ERRORS).read_text(errors="replace")
-        if "Traceback" in message:
-            print(message[-2000:], flush=True)
+        if "Traceback" in message or process.returncode not in (0, 1, 130, 143, -number):
+            print(kill, number.name, process.returncode, message[-2000:], flush=True)
         outcome.codes[process.returncode] += 1
         outcome.tracebacks += "Traceback" in message
     outcome.tables += 1

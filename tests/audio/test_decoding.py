@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
+import gzip
 import io
 import os
 import struct
@@ -18,7 +20,7 @@ import pytest
 import soundfile as sf
 
 from mtqnet.audio.analysis import analyse
-from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, Inspection, container_of, inspect
+from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, Inspection, container_of, content_of, inspect
 from mtqnet.audio.decoding import BLOCK_VALUES, MAX_CHANNELS, PyAVSource, _Bytes, open_source
 from mtqnet.audio.reading import MonoSignal, Recording, read, signals
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
@@ -66,9 +68,28 @@ def test_raw_samples_are_no_container(speech: Samples) -> None:
         np.zeros(4_000, np.int16),
         (speech * 127).astype(np.int8),
     ):
-        assert container_of(samples.tobytes()[:HEAD_BYTES]) is None
+        assert content_of(samples.tobytes()[:HEAD_BYTES]) is None
     random = np.random.default_rng(1)
-    assert all(container_of(random.bytes(HEAD_BYTES)) is None for _ in range(300))
+    assert all(content_of(random.bytes(HEAD_BYTES)) is None for _ in range(100))
+    for level in (1, 3, 100, 3000, 30_000):
+        for _ in range(30):
+            noise = np.clip(level * random.standard_normal(HEAD_BYTES // 2), -32768, 32767).astype("<i2")
+            assert content_of(noise.tobytes()) is None
+
+
+def test_other_content_than_samples_is_described(speech: Samples) -> None:
+    mp3, ogg = written(speech, "mp3"), written(speech, "ogg")
+    for data, title in (
+        (mp3[777:], "a part of a compressed stream"),
+        (ogg[5000:], "a part of a compressed stream"),
+        (gzip.compress(mp3), "gzip data"),
+        (b"<html><body>404 Not Found</body></html>\n" * 3, "text"),
+        ('{"error": "nicht gefunden", "Stra\u00dfe": "\u4f60\u597d"}'.encode() * 99, "text"),
+        (base64.b64encode(mp3), "text"),
+        (b"\x1fC\xb6u\x01" + bytes(100), "a WebM/Matroska file"),
+        (b"\0\0\0\x18moof" + bytes(100), "a MP4/M4A/3GP file"),
+    ):
+        assert content_of(data[:HEAD_BYTES]) == title
 
 
 @pytest.mark.parametrize(

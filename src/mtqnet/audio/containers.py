@@ -87,7 +87,7 @@ def container_of(data: bytes) -> str | None:
             return name
     if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
         return "aiff"
-    if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip") and len(data) >= 12:
+    if data[4:8] in _MP4_BOXES and len(data) >= 12:
         return "mp4"
     if data[:3] == b"ID3":
         return container_of(data[_id3_bytes(data) :]) or "mp3"
@@ -104,10 +104,75 @@ def container_of(data: bytes) -> str | None:
 _SIGNATURES = (
     (b"RIFF", "wav"), (b"RIFX", "wav"), (b"RF64", "rf64"), (b"BW64", "rf64"), (_W64_GUID, "w64"),
     (b"fLaC", "flac"), (b"OggS", "ogg"), (b".snd", "au"), (b"dns.", "au"), (b"caff\0\1", "caf"),
-    (b"\x1aE\xdf\xa3", "matroska"), (b"#!AMR-WB", "amr-wb"), (b"#!AMR", "amr"), (_ASF_GUID, "asf"),
+    (b"\x1aE\xdf\xa3", "matroska"), (b"\x1fC\xb6u", "matroska"), (b"#!AMR-WB", "amr-wb"),
+    (b"#!AMR", "amr"), (_ASF_GUID, "asf"),
     (b"FLV\1", "flv"), (b"Creative Voice File", "voc"), (b"NIST_1A", "nist"), (b"2BIT", "avr"),
     (b"\x0b\x77", "ac3"), (b"wvpk", "wv"), (b"TTA1", "tta"), (b"MAC ", "ape"), (b"\0\0\1\xba", "mpeg"),
 )  # fmt: skip
+
+
+_MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"sidx", b"wide", b"skip", b"free")
+"""First boxes of MP4 files, and of the fragments that follow the first one of a live recording"""
+OTHER_CONTENT = (
+    (b"\x1f\x8b\x08", "gzip data"), (b"PK\3\4", "a ZIP archive"), (b"BZh", "bzip2 data"), (b"\xfd7zXZ\0", "xz data"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard data"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"),
+    (b"%PDF-", "a PDF file"), (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"SQLite format 3", "a SQLite database"), (b"wOFF", "a font"), (b"\x7fELF", "a program"),
+)  # fmt: skip
+"""First bytes of files that are no audio, and what they are"""
+MP3_IN_A_ROW, AAC_IN_A_ROW = 3, 5
+"""Frames that are recognised behind other bytes, as in a stream that was joined in the middle. The header of an MPEG
+frame is longer than that of an ADTS frame."""
+MIN_TEXT = 64
+"""Bytes that are needed to recognise text"""
+
+
+def content_of(data: bytes) -> str | None:
+    """Describe bytes that are not raw samples.
+
+    Args:
+        data: The beginning of the file or stream, HEAD_BYTES or more.
+
+    Returns:
+        What the bytes are, for a message, such as "a WAV file" or "text"; None for bytes that may be raw samples.
+    """
+    container = container_of(data)
+    if container is not None:
+        return f"a {TITLES[container]} file"
+    for prefix, title in OTHER_CONTENT:
+        if data.startswith(prefix):
+            return title
+    if data.find(b"OggS\0", 0, HEAD_BYTES) >= 0 or _joined_stream(data):
+        return "a part of a compressed stream"
+    return "text" if _is_text(data) else None
+
+
+def _joined_stream(data: bytes) -> bool:
+    """Whether several MPEG or AAC frames follow each other, from any position."""
+    for frame_bytes, count in ((_mp3_frame_bytes, MP3_IN_A_ROW), (_aac_frame_bytes, AAC_IN_A_ROW)):
+        start = data.find(b"\xff")
+        while 0 <= start < len(data) - 7:
+            at = start
+            for _ in range(count):
+                length = frame_bytes(data[at : at + 7])
+                at += length
+                if not length:
+                    break
+            else:
+                return True
+            start = data.find(b"\xff", start + 1)
+    return False
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether the bytes are lines of text in UTF-8, such as an error page of a server."""
+    if len(data) < MIN_TEXT or any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in data):
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(data) - 3  # cut within a character
+    return True
 
 
 def _id3_bytes(data: bytes) -> int:

@@ -291,6 +291,9 @@ def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> 
     _check(options)
     source = _Beginning(sys.stdin.buffer)
     container = containers.container_of(source.head)
+    content = containers.content_of(source.head)
+    if container is None and content is not None:
+        raise UsageError(f"standard input is {content}, not audio: pass an audio file, or raw samples with --rate")
     predictor = Predictor(options.model, options.threads, track=False)
     with tables.lock(options.path) if options.path is not None else nullcontext():
         if container is not None:

@@ -13,7 +13,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -50,10 +50,13 @@ class Row:
     scores: Scores
     cells: Mapping[str, str]
     """Columns of its table that are not scores; empty for a recording that was scored now"""
+    part: str = ""
+    """Such as " (channel 2)", if other channels of the file have rows too"""
 
     @property
     def file(self) -> str:
-        return self.scores.file or ""
+        """Path as in the table, and the channel of a file that has a row for every channel."""
+        return f"{self.scores.file or ''}{self.part}"
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def read(path: Path) -> Recordings:
             f"{path} is not a table of scores: it needs the columns file and one or more of {', '.join(KEYS)}, "
             f"as `mtqnet score --output` writes them"
         )
-    rows, notes = _unique(cells, [_row(cells, place) for place in range(len(cells))])
+    rows, notes = _unique(cells, _with_parts([_row(cells, place) for place in range(len(cells))]))
     folders = [Path(row.file).parent for row in rows]
     common = len({folder.is_absolute() for folder in folders}) == 1
     root = Path(os.path.commonpath(folders)) if common else Path()
@@ -220,12 +223,27 @@ def _row(cells: Cells, place: int) -> Row:
         **scores,
         **about,
         intervals=intervals,
+        channel=_channel(cells, place),
         duration_s=_number(cells, place, "duration_s", 0.0, math.inf),
         flags=tuple(texts.get("flags", "").split()),
         error=error,
     )
     own = {*COLUMNS, *WINDOW_COLUMNS, *CAUSE_COLUMNS}
     return Row(made, {name: text.strip() for name, text in texts.items() if name not in own})
+
+
+def _with_parts(rows: list[Row]) -> list[Row]:
+    """Distinguish the channels of files that have a row for each."""
+    channels: dict[str, set[int | None]] = defaultdict(set)
+    for row in rows:
+        channels[row.file].add(row.scores.channel)
+    several = {file for file, numbers in channels.items() if len(numbers) > 1}
+    return [replace(row, part=f" (channel {row.scores.channel})") if row.file in several else row for row in rows]
+
+
+def _channel(cells: Cells, place: int) -> int | None:
+    number = _number(cells, place, "channel", 1, math.inf)
+    return None if number is None else int(number)
 
 
 def _range(key: str) -> tuple[float, float]:

@@ -212,7 +212,7 @@ def _line(recordings: Recordings, row: Row, targets: Sequence[Target], with_soun
 def _sound(row: Row) -> tuple[str, str]:
     """A player's content, and what it is."""
     try:
-        samples = reading.read(row.file).samples
+        samples = reading.read(row.scores.file or "", row.scores.channel).samples
     except AudioError as error:
         return "", f"cannot be played: {error}"
     length = round(PLAYED_S * SAMPLE_RATE)

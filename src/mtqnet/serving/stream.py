@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pebble import ProcessExpired
 from pydantic import Field, ValidationError
 
-from mtqnet.audio.containers import HEAD_BYTES, TITLES, container_of
+from mtqnet.audio.containers import HEAD_BYTES, content_of
 from mtqnet.audio.decoding import MAX_CHANNELS
 from mtqnet.audio.flags import MIN_DURATION_S
 from mtqnet.audio.resampling import MAX_RATE, MIN_RATE, Samples
@@ -217,11 +217,11 @@ class Session:
         if len(self._head) >= HEAD_BYTES:
             return
         self._head += data[: HEAD_BYTES - len(self._head)]
-        container = container_of(self._head)
-        if container is not None:
+        content = content_of(self._head)
+        if content is not None:
             raise ProblemError(
                 415, "not_samples",
-                f"The stream contains a {TITLES[container]} file instead of raw samples. Decode it first, for example "
+                f"The stream contains {content} instead of raw samples. Decode it first, for example "
                 "with `ffmpeg -i FILE -f s16le -ac 1 -ar 16000 -`, or send the file to POST /v1/score.",
             )  # fmt: skip
 
