@@ -45,6 +45,16 @@ def test_other_columns_and_missing_scores_are_kept(tmp_path: Path, write: Write)
     assert found.short(found.rows[0]) == "1.wav"
 
 
+def test_channels_with_rows_of_their_own_are_recordings(tmp_path: Path, write: Write) -> None:
+    rows = [{"file": "call.wav", "channel": n, "g_mos": 3.0 + n / 10} for n in (1, 2)]
+    found = recordings.read(write(tmp_path / "scores.csv", [*rows, {"file": "b.wav", "channel": 2, "g_mos": 4.0}]))
+    assert [row.file for row in found.rows] == ["call.wav (channel 1)", "call.wav (channel 2)", "b.wav"]
+    assert [row.scores.channel for row in found.rows] == [1, 2, 2]
+    assert [row.scores.file for row in found.rows] == ["call.wav", "call.wav", "b.wav"]
+    with pytest.raises(UsageError, match="has other scores in row 1"):
+        recordings.read(write(tmp_path / "double.csv", [*rows[:1], {**rows[0], "g_mos": 2.0}]))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import os
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -195,6 +196,25 @@ def test_a_recording_that_was_replaced_is_scored_again(tmp_path: Path, suffix: s
     os.utime(recordings[1], ns=(0, 10**18))
     assert completed(table, recordings) == ["b.wav"]
     assert completed(table, recordings) == []
+
+
+def test_a_replacement_of_the_same_size_and_time_is_scored_again(tmp_path: Path) -> None:
+    """As `cp -p`, `rsync -t` and archives write it."""
+    table, file = tmp_path / "t.csv", tmp_path / "a.wav"
+    file.write_bytes(b"one")
+    os.utime(file, ns=(10**18, 10**18))
+    log = SourceLog(table, empty=True)
+    log.add(file, state(file))
+    log.close()
+    reopened = SourceLog(table, empty=False)
+    assert reopened.get(file) == state(file)
+    other = tmp_path / "other.wav"
+    other.write_bytes(b"two")
+    os.utime(other, ns=(10**18, 10**18))
+    time.sleep(0.02)
+    other.replace(file)
+    assert reopened.get(file) != state(file)
+    reopened.close()
 
 
 def test_without_a_log_files_newer_than_the_table_are_scored_again(tmp_path: Path) -> None:

@@ -234,3 +234,23 @@ def test_a_copy_that_dies_is_replaced_by_a_new_interpreter(
     ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.count(" None") == 2  # the new interpreter has no killer in it
+
+
+WAITS = """
+import os, sys, threading
+from mtqnet.scoring import worker_process, workers
+worker_process.Predictor = lambda *_, **__: os._exit(7)
+codes, copy = [], workers._Copy(workers.Setting(sys.argv[1]))
+threads = [threading.Thread(target=lambda: codes.append(copy.wait(30))) for _ in range(4)]
+[thread.start() for thread in threads]
+copy.kill()
+[thread.join() for thread in threads]
+print(len(codes), len(set(codes)))
+"""
+
+
+@LINUX
+def test_threads_may_wait_for_a_copy_together(toy_model: Path) -> None:
+    command: list[str | Path] = [sys.executable, "-W", "error", "-c", WAITS, toy_model]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout == "4 1\n"

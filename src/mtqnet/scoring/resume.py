@@ -5,8 +5,9 @@ its file has not changed since. Recordings with an error are tried again. New ro
 the table is sorted into the order of an uninterrupted run. Rows of recordings that were not requested stay, in front
 of the others.
 
-Size and modification time of each scored file are in `SourceLog`, a hidden file next to the table. For a table
-without it, a file counts as changed if it is newer than the table. Paths are compared as absolute paths without links,
+Size and times of each scored file are in `SourceLog`, a hidden file next to the table. The time of the last change of
+its status shows a file that was replaced by one of the same size and modification time. For a table without a log, a
+file counts as changed if it is newer than the table. Paths are compared as absolute paths without links,
 so that two spellings of a path are one recording.
 """
 
@@ -32,8 +33,8 @@ from mtqnet.scoring.tables import CsvTable, JsonLinesTable, Layout, ParquetTable
 
 Rows = Iterable[dict[str, Any]]
 Item = TypeVar("Item")
-State = tuple[int, int]
-"""Size in bytes and modification time in nanoseconds of a file"""
+State = tuple[int, int, int]
+"""Size of a file in bytes, and the times of its last modification and of its last change of status in nanoseconds"""
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,16 @@ class Reopened:
 
 
 def state(path: Path) -> State | None:
-    """Return size and modification time of a file; None if there is no such file."""
+    """Return size and times of a file; None if there is no such file."""
     try:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class SourceLog:
-    """Size and modification time of the files in a table when they were scored, as JSON lines in a hidden file.
+    """Size and times of the files in a table when they were scored, as JSON lines in a hidden file.
 
     Args:
         table: Path of the table.
@@ -97,7 +98,7 @@ class SourceLog:
 
     @staticmethod
     def _line(file: str, entry: State) -> str:
-        return json.dumps({"file": file, "size": entry[0], "modified_ns": entry[1]}) + "\n"
+        return json.dumps({"file": file, "size": entry[0], "modified_ns": entry[1], "changed_ns": entry[2]}) + "\n"
 
     def _read(self) -> Iterator[tuple[str, State]]:
         if not self.path.is_file():
@@ -105,8 +106,15 @@ class SourceLog:
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                yield str(entry["file"]), (int(entry["size"]), int(entry["modified_ns"]))
-            except (ValueError, TypeError, KeyError, RecursionError):  # a line that was cut short by a kill
+                numbers = [int(entry[name]) for name in ("size", "modified_ns", "changed_ns")]
+                yield str(entry["file"]), (numbers[0], numbers[1], numbers[2])
+            except (
+                ValueError,
+                TypeError,
+                KeyError,
+                OverflowError,
+                RecursionError,
+            ):  # a line that was cut short by a kill
                 continue
 
 

@@ -203,25 +203,32 @@ class _Copy:
         os.close(tasks)
         os.close(results)
         self._code: int | None = None
+        self._lock = threading.RLock()
         self.stdin: IO[bytes] | None = os.fdopen(stdin, "wb")
         self.stdout: IO[bytes] | None = os.fdopen(stdout, "rb")
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, which is negative after a signal. Raises TimeoutExpired."""
-        ends = None if timeout is None else time.monotonic() + timeout
-        while self._code is None:
-            pid, status = os.waitpid(self._pid, 0 if ends is None else os.WNOHANG)
-            if pid:
-                self._code = os.waitstatus_to_exitcode(status)
-            elif ends is not None and time.monotonic() > ends:
+        ends = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self._ended():
+            if time.monotonic() > ends:
                 raise subprocess.TimeoutExpired("mtqnet", timeout or 0.0)
-            else:
-                time.sleep(0.01)
+            time.sleep(0.005)
+        assert self._code is not None
         return self._code
 
     def kill(self) -> None:
-        if self._code is None:
-            os.kill(self._pid, signal.SIGKILL)
+        with self._lock:
+            if not self._ended():
+                os.kill(self._pid, signal.SIGKILL)
+
+    def _ended(self) -> bool:
+        """Whether the process has ended; threads take turns, because its exit code can be read once only."""
+        with self._lock:
+            if self._code is None:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                self._code = os.waitstatus_to_exitcode(status) if pid else None
+            return self._code is not None
 
 
 class _Process:
