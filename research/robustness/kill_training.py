@@ -211,8 +211,9 @@ def one_run(folder: Path, case: Case, outcome: Outcome, expected: dict[str, str]
                 remove(folder, case.outputs)
         process.wait()
         message = (folder / ERRORS).read_text(errors="replace")
-        outcome.tracebacks += "Traceback" in message
-        if "Traceback" in message:
+        traceback = "Traceback" in message and "/mtqnet/" in message
+        outcome.tracebacks += traceback
+        if traceback:
             print(message[-3000:], flush=True)
         if kill == KILLS_PER_RUN:
             outcome.failed += process.returncode != 0

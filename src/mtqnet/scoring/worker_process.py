@@ -4,7 +4,8 @@ It reads pickled jobs and writes pickled scores until its input ends or the proc
 starts it, either as a new interpreter or as a copy of the current one.
 
 A file may use MEMORY_BYTES more than the loaded model, and it must make progress: one that needs more memory, or
-whose decoder yields nothing for STALL_S, ends the process, and workers.py writes the reason into its row.
+whose decoder yields nothing for STALL_S of processor time, ends the process, and workers.py writes the reason into its
+row. Processor time, because a process may be stopped (Ctrl-Z), or wait for a slow disk or a busy machine.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MEMORY_BYTES = 350_000_000
 """Memory that a file may use in addition to the loaded model. A recording of any length, rate and number of channels
 needs less than 100 MB."""
 STALL_S = 120
-"""Seconds in which a block of audio must be decoded, or a window scored; both take well below 1 s"""
+"""Seconds of processor time in which a block of audio must be decoded, or a window scored; both take below 1 s"""
 
 
 def main(model: str, threads: int, channels: Channels) -> None:
@@ -106,14 +107,12 @@ def _serve(tasks: IO[bytes], results: IO[bytes], model: str, threads: int, chann
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    if hasattr(signal, "alarm"):
-        reading.on_progress = lambda: signal.alarm(STALL_S)
+    if hasattr(signal, "setitimer"):
+        reading.on_progress = lambda: signal.setitimer(signal.ITIMER_PROF, STALL_S)
     while True:
         job: Job = pickle.load(tasks)
         reading.on_progress()
         rows = predictor.score_job(job, channels, _reporter(results))
-        if hasattr(signal, "alarm"):
-            signal.alarm(0)
         _send(results, [_portable(scores) for scores in rows])
 
 

@@ -40,7 +40,7 @@ AHEAD = 32
 and lets other processes continue while one scores a long file"""
 ATTEMPTS = 2
 """A process may be killed for another reason than its file, for example when the system has no memory left"""
-STALLED = f"made no progress for {STALL_S} s"
+STALLED = f"made no progress in {STALL_S} s of processor time"
 DYING_S = 10.0
 """Seconds for a process that closed its output to end"""
 ONE_MATH_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -288,7 +288,7 @@ class _Process:
             return f"needed more than {MEMORY_BYTES / 1e6:g} MB of memory"
         if code == -getattr(signal, "SIGKILL", 0):
             return "was killed, which systems do that run out of memory"
-        if code == -getattr(signal, "SIGALRM", 0):
+        if code == -getattr(signal, "SIGPROF", 0):
             return STALLED
         with suppress(ValueError):
             return f"crashed ({signal.Signals(-code).name})"
