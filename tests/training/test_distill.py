@@ -14,11 +14,12 @@ import tiny
 from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError, UsageError
+from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS, TARGETS
 from mtqnet.training import distill
-from mtqnet.training.config import DistillConfig
+from mtqnet.training.config import DistillConfig, ExistingModelsConfig
 
 
 @pytest.fixture
@@ -95,3 +96,16 @@ def test_small_network_learns_the_labels(tmp_path: Path) -> None:
 def test_teacher_weight_above_one_is_refused() -> None:
     with pytest.raises(UsageError, match=r"distill\.teacher_weight"):
         DistillConfig(teacher_weight=1.5)
+
+
+def test_clips_without_predictor_scores_have_no_ensemble_label() -> None:
+    train = tiny.dataset(tiny.PLAIN, 8, seed=1)
+    scores = {key: np.where(np.arange(len(train.clips)) < 4, 3.0, np.nan) for key in PREDICTORS}
+    data = replace(train.with_labels(scores), kinds=[("codec",)] * len(train.clips))
+    config = tiny.config(tiny.PLAIN)
+    assert distill.ensemble_or_unknown(config, data) is data
+    config = replace(config, existing_models=ExistingModelsConfig(heads=("distillmos",), ensemble=True))
+    found = distill.ensemble_or_unknown(config, data).labels
+    for key in ("s_mos", "n_mos", "g_mos"):
+        assert np.isfinite(found[key][:4]).all() and np.isnan(found[key][4:]).all()
+    np.testing.assert_array_equal(found["pesq_est"], train.labels["pesq_est"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
+from mtqnet.labels import ensemble
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST
 from mtqnet.training import mpl
 from mtqnet.training.batches import Dataset, Labels
@@ -228,3 +230,36 @@ def test_network_without_some_heads_predicts_the_same_with_the_others(
     part = tiny.outputs(some, list(train.clips[:2]))
     torch.testing.assert_close(part.values, whole.values[:, [KEYS.index("g_mos"), KEYS.index("stoi_est")]])
     assert trained.student.targets == KEYS
+
+
+def test_ensemble_labels_use_predicted_scores_and_weight_clips_by_agreement(train: Dataset) -> None:
+    config = replace(CONFIG, existing_models=ExistingModelsConfig(heads=("distillmos",), ensemble=True))
+    rng = np.random.default_rng(0)
+    sources = {key: rng.uniform(1, 5, len(train.clips)) for key in ensemble.PREDICTORS}
+    data = replace(train.with_labels(sources), kinds=[("suppression",)] * len(train.clips))
+    found = mpl.ensemble_labels(config, data)
+    wanted = ensemble.ensemble_labels(data.labels, data.kinds)
+    for key in ("s_mos", "n_mos", "g_mos"):
+        np.testing.assert_array_equal(found.labels[key], wanted[key].values)
+        np.testing.assert_array_equal(found.weights[key], ensemble.loss_weights(wanted[key].disagreement))
+    np.testing.assert_array_equal(found.labels["pesq_est"], train.labels["pesq_est"])
+    assert mpl.ensemble_labels(CONFIG, data) is data
+
+
+def test_ensemble_labels_need_recipes(train: Dataset) -> None:
+    config = replace(CONFIG, existing_models=ExistingModelsConfig(heads=("distillmos",), ensemble=True))
+    with pytest.raises(UsageError, match="simulated corpus"):
+        mpl.ensemble_labels(config, train)
+
+
+def test_teacher_starts_from_the_network_of_a_model(
+    train: Dataset, validation: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tiny.network(tiny.CHANNEL, KEYS)
+    monkeypatch.setattr(mpl.weights, "load", lambda _: SimpleNamespace(network=first))
+    started: list[Network] = []
+    monkeypatch.setattr(mpl.trainer, "fit", lambda network, *_: started.append(network) or [])
+    mpl.MPL(replace(CONFIG, initial="other"), train, validation, tmp_path).train_teacher()
+    own = started[0].state_dict()
+    for name, weight in first.state_dict().items():
+        assert name not in own or torch.equal(own[name], weight)

@@ -28,6 +28,7 @@ from mtqnet.audio.features import MEL_HOP
 from mtqnet.audio.reading import Excerpt, read_excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
+from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.scoring import models
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.predictor import Predictor
@@ -85,6 +86,7 @@ def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], F
         if config.distill.feature_distillation:
             stage = partial(listener.stage, "features of the teacher")
             train = with_features(train, teacher_features(teacher, clips, folder, paths.jobs, stage))
+    train = ensemble_or_unknown(config, train)
     train = train.with_labels(mixed_labels(train.labels, scores, config.distill.teacher_weight))
     network, history = train_student(config, train, validation, paths.out, listener.epoch)
     if network.distance is not None:
@@ -118,6 +120,20 @@ def train_student(
         partial(report, "small"), config.machine,
     )  # fmt: skip
     return network, history
+
+
+def ensemble_or_unknown(config: Config, train: Dataset) -> Dataset:
+    """Replace S-, N- and G-MOS labels by the label ensemble, if the configuration asks for it.
+
+    Clips that the existing models did not score have no label then: the scores of the teacher, which was trained on
+    the ensemble, stand for it.
+    """
+    if not config.existing_models.ensemble:
+        return train
+    agreed = mpl.ensemble_labels(config, train)
+    unknown = np.any([np.isnan(train.labels[key]) for key in PREDICTORS], axis=0)
+    known = {key: np.where(unknown, np.nan, agreed.labels[key]) for key in mpl.QUEST_KEYS}
+    return agreed.with_labels(known)
 
 
 def mixed_labels(labels: Labels, scores: Labels, teacher_weight: float) -> Labels:
