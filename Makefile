@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: witnesses ensemble fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom
+.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -45,6 +45,12 @@ measures: .venv/dev.done  ## docs/labeller.md: the labeller's measures against r
 	$(BIN)/python -m research.labeller compare --rated $(DATA)/p835_csp835_refconditions --codecs $(DATA)/mushra_neural_codec \
 		--triples $(DATA)/pairs_voicebank_demand_cmgan --speech $(DATA)/speech_librispeech/train-clean-100 \
 		--output docs/labeller.md
+
+voicebank: .venv/dev.done  ## docs/results/voicebank.md: labels of clean, enhanced and noisy speech (two minutes)
+	$(BIN)/python -m research.labeller order --triples $(DATA)/pairs_voicebank_demand_cmgan --output docs/results/voicebank.md
+
+sources: .venv/dev.done  ## download and convert public speech and noise into runs/sources (docs/sources.md; git and apt-get)
+	$(BIN)/python -m research.sources --out runs/sources
 
 corpus-tools: .venv/dev.done  ## codecs and suppressors that corpora may use (docs/corpus-tools.md); what cannot be installed is left out
 	-apt-get install --yes --quiet --no-install-recommends $(DEBIAN_TOOLS)

@@ -105,9 +105,31 @@ def tried_page(rows: Sequence[tried.Row], triples: tried.Triples) -> str:
             lines.append(_line(row.name, (*asdict(row.ratings).values(), *row.codecs)))
     lines += ["", "| background | " + " | ".join(AGREEMENT) + " |", "|---" * 5 + "|"]
     lines += [_line(row.name, tuple(asdict(row.ratings).values())) for row in rows if row.codecs is None]
-    lines += ["", f"| {triples.count} sentences, three signals | S-MOS | N-MOS | G-MOS |", "|---" * 4 + "|"]
-    lines += [_line("noisy (VoiceBank-DEMAND)", triples.noisy), _line("enhanced (CMGAN)", triples.enhanced)]
-    return "\n".join((*lines, "", TRIED_TAIL))
+    return "\n".join((*lines, "", *order_table(triples), "", TRIED_TAIL))
+
+
+def order_table(triples: tried.Triples) -> list[str]:
+    """Mean labels of clean, enhanced and noisy speech, and the sentences in which they have this order."""
+    lines = [f"| {len(triples.clean)} sentences, three signals | S-MOS | N-MOS | G-MOS |", "|---" * 4 + "|"]
+    parts = {"clean": triples.clean, "enhanced (CMGAN)": triples.enhanced, "noisy": triples.noisy}
+    lines += [_line(name, values.mean(axis=0).tolist()) for name, values in parts.items()]
+    counts = " | ".join(map(str, triples.ordered()))
+    return [*lines, f"| sentences with clean > enhanced > noisy | {counts} |"]
+
+
+ORDER_HEAD = """# Labels of clean, enhanced and noisy speech
+
+Written by `python -m research.labeller order` (`make voicebank`). Sentences of VoiceBank-DEMAND, enhanced by CMGAN.
+Labels of the three-signal labeller: 3QUEST-style, anchored on public P.835 ratings. The expected order of G and N is
+clean, enhanced, noisy. S of the noisy recordings is higher than that of the enhanced ones: noise lowers SIG little, and
+an enhancer damages the speech.
+"""
+
+
+def write_order(triples: Path, output: Path) -> None:
+    """Write docs/results/voicebank.md. Raises CorpusError without triples."""
+    output.write_text("\n".join((ORDER_HEAD, *order_table(tried.rate_triples(triples)), "")), encoding="utf-8")
+    print(output)
 
 
 def _line(name: str, values: Sequence[float]) -> str:
@@ -144,6 +166,16 @@ def compare_command(
     """Compare the labeller's measures with others, against ratings; write a Markdown page."""
     with reported_errors():
         compare_measures(rated, codecs, triples, speech, output)
+
+
+@app.command("order")
+def order_command(
+    triples: Annotated[Path, typer.Option(help="Folder with clean/, noisy/ and one folder of enhanced speech.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = Path("voicebank.md"),
+) -> None:
+    """Compare the labels of clean, enhanced and noisy speech; write a Markdown page."""
+    with reported_errors():
+        write_order(triples, output)
 
 
 if __name__ == "__main__":

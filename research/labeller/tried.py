@@ -55,12 +55,17 @@ class RatedCodec:
 
 @dataclass(frozen=True)
 class Triples:
-    """Means over clean / noisy / enhanced triples, by the labeller."""
+    """Labels of clean / noisy / enhanced triples by the labeller, (sentences, 3) each: S, N and G."""
 
-    count: int
-    noisy: tuple[float, float, float]
-    """S, N and G of the noisy recordings, as if nothing had been done to them"""
-    enhanced: tuple[float, float, float]
+    clean: Array
+    noisy: Array
+    """The noisy recordings, as if nothing had been done to them"""
+    enhanced: Array
+
+    def ordered(self) -> tuple[int, int, int]:
+        """Sentences with clean > enhanced > noisy, by S, N and G."""
+        s, n, g = ((self.clean > self.enhanced) & (self.enhanced > self.noisy)).sum(axis=0).tolist()
+        return s, n, g
 
 
 @dataclass(frozen=True)
@@ -97,14 +102,13 @@ def rate_triples(folder: Path) -> Triples:
     if not others or not names:
         raise CorpusError(f"{folder} needs clean/, noisy/ and a folder of enhanced recordings")
     parts = (folder / "clean", folder / "noisy", others[0])
-    scores: dict[str, list[tuple[float, float, float]]] = {"noisy": [], "enhanced": []}
+    scores: dict[str, list[tuple[float, float, float]]] = {"clean": [], "noisy": [], "enhanced": []}
     for name in names:
         clean, given, made = (reading.read(part / name).samples for part in parts)
-        for kind, processed in (("noisy", given), ("enhanced", made)):
-            quest = label_three(clean, given, processed)
+        for kind, before, after in (("clean", clean, clean), ("noisy", given, given), ("enhanced", given, made)):
+            quest = label_three(clean, before, after)
             scores[kind].append((quest.s_mos, quest.n_mos, quest.g_mos))
-    noisy, enhanced = (np.mean(found, axis=0).tolist() for found in scores.values())
-    return Triples(len(names), tuple(noisy), tuple(enhanced))
+    return Triples(*(np.array(found) for found in scores.values()))
 
 
 def codec_ranks(rated: Sequence[RatedCodec], g: Array) -> tuple[float, float]:

@@ -91,8 +91,20 @@ def test_triples_are_labelled_from_three_signals(tmp_path: Path, talker: Callabl
         (tmp_path / name).mkdir()
         sf.write(tmp_path / name / "a.flac", sound, 16_000, "PCM_24")
     found = tried.rate_triples(tmp_path)
-    assert found.count == 1
-    assert found.enhanced[1] > found.noisy[1] + 0.8, "N"
-    assert found.enhanced[2] > found.noisy[2], "G"
+    assert found.clean.shape == found.noisy.shape == (1, 3)
+    assert found.enhanced[0, 1] > found.noisy[0, 1] + 0.8, "N"
+    assert found.ordered()[1:] == (1, 1)
     with pytest.raises(CorpusError, match="needs clean/"):
         tried.rate_triples(tmp_path / "clean")
+
+
+@pytest.mark.shared
+def test_clean_is_above_enhanced_above_noisy(shared_data: Path, tmp_path: Path) -> None:
+    """VoiceBank-DEMAND and CMGAN, three sentences; docs/results/voicebank.md has all."""
+    source = shared_data / "pairs_voicebank_demand_cmgan"
+    for name in sorted(path.name for path in (source / "clean").glob("*.flac"))[::10]:
+        for part in ("clean", "noisy", "enhanced_cmgan"):
+            (tmp_path / part).mkdir(exist_ok=True)
+            (tmp_path / part / name).symlink_to(source / part / name)
+    found = tried.rate_triples(tmp_path)
+    assert found.ordered()[1:] == (len(found.clean), len(found.clean)) == (3, 3)
