@@ -158,6 +158,17 @@ def test_a_folder_whose_path_is_too_long_is_a_row(tmp_path: Path) -> None:
 
 
 @POSIX
+def test_a_link_that_may_be_to_a_folder_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "calls").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    (tmp_path / "README").touch()
+    jobs = {job.path.name: str(job.problem) for job in find_jobs(tmp_path)}
+    assert list(jobs) == ["calls", "loop"]
+    assert all("the link leads to nothing" in problem for problem in jobs.values())
+
+
+@POSIX
 def test_a_thousand_levels_of_folders_are_searched(tmp_path: Path) -> None:
     here = Path.cwd()
     os.chdir(tmp_path)

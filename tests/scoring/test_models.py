@@ -173,6 +173,26 @@ def test_operators_outside_the_standard_and_loops_are_refused(make_model: Maker)
             Runtime(find(model))
 
 
+def test_outputs_of_other_shapes_and_failing_graphs_are_model_errors(make_model: Maker) -> None:
+    from onnx import parser
+
+    from conftest import TOY_GRAPH
+
+    clip = np.ones(16_000, np.float32)
+    text = TOY_GRAPH.replace("values = Cast<to = 1>(means)", "pair = Cast<to = 1>(means)\n    {}")
+    for line in (
+        "values = Concat<axis = 0>(pair, pair)",
+        "values = MatMul(pair, pair)",
+        "values = Identity(frames)",
+    ):
+        model = make_model()
+        graph = parser.parse_model(text.replace("{}", line))
+        del graph.graph.output[0].type.tensor_type.shape.dim[:]
+        record_of(model, graph.SerializeToString())
+        with pytest.raises(ModelError, match=r"cannot be run|other shapes than its record|cannot load"):
+            Runtime(find(model)).run([clip])
+
+
 def test_a_damaged_graph_is_a_model_error(make_model: Maker) -> None:
     model = make_model()
     content = model.read_bytes()

@@ -176,8 +176,12 @@ def find_jobs(folder: PathLike) -> list[Job]:
                         continue
                     if _is_folder(entry):
                         below.append(entry.path)
-                    elif os.path.splitext(entry.name)[1].lower() in MEDIA_SUFFIXES:  # noqa: PTH122 a Path takes longer
+                        continue
+                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 a Path takes longer
+                    if suffix in MEDIA_SUFFIXES:
                         jobs.append(Job(Path(entry.path)))
+                    elif not suffix and (problem := _lost_link(entry)) is not None:
+                        jobs.append(Job(Path(entry.path), problem))
             folders += sorted(below, reverse=True)
         except OSError as error:
             jobs.append(Job(Path(here), UnreadableError(f"the folder cannot be read ({error.strerror})")))
@@ -247,6 +251,16 @@ def _no_audio(folder: PathLike) -> NoAudioFoundError:
     return NoAudioFoundError(
         f"no recordings in {path_to_text(folder)}: files are selected by their suffix, such as .wav"
     )
+
+
+def _lost_link(entry: os.DirEntry[str]) -> UnreadableError | None:
+    """Describe a link that leads nowhere, and so may have been one to a folder of recordings."""
+    try:
+        if entry.is_symlink():
+            entry.stat()
+    except OSError as error:
+        return UnreadableError(f"the link leads to nothing that can be read ({error.strerror})")
+    return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -12,7 +12,7 @@ The graph masks the padding, so that a clip has the same scores alone and in a b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,8 @@ class Runtime:
             clips: Arrays (samples_i,) at 16 kHz, each 0.5 s or longer.
 
         Raises:
-            ModelError: A score is not finite.
+            ModelError: The graph fails, its outputs have other shapes than its record announces, or a score is not
+                finite.
         """
         if self.record.one_at_a_time and len(clips) > 1:
             single = [self.run([clip]) for clip in clips]
@@ -77,8 +78,13 @@ class Runtime:
                 np.concatenate([each.distance for each in single]) if self.record.distance else None,
             )
         names = _outputs(self.record)
-        found = dict(zip(names, self._session.run(names, _inputs(self.record, clips)), strict=True))
+        inputs = _inputs(self.record, clips)
+        try:
+            found = dict(zip(names, self._session.run(names, inputs), strict=True))
+        except Exception as error:  # see `_session`
+            raise ModelError(f"the model {self.record.name!r} cannot be run ({_first_line(error)})") from error
         values, frames, counts = (found[name] for name in OUTPUTS)
+        self._check_shapes(found, len(clips))
         if not np.isfinite(values).all():
             raise ModelError(
                 f"model '{self.record.name}' returned a score that is not finite: check that full scale of the "
@@ -90,6 +96,19 @@ class Runtime:
         )
         distance = found["distance"].astype(np.float64) if "distance" in found else None
         return Output(values.astype(np.float64), valid, kinds if "causes" in found else (), distance)
+
+    def _check_shapes(self, found: Mapping[str, NDArray[Any]], clips: int) -> None:
+        targets = len(self.record.targets)
+        frames = found["frames"]
+        correct = frames.ndim == 3 and (frames.shape[0], frames.shape[2]) == (clips, targets)
+        correct &= found["values"].shape == (clips, targets) and found["frame_counts"].shape == (clips,)
+        if "causes" in found:
+            correct &= found["causes"].ndim == 3 and len(found["causes"]) == clips
+        if "distance" in found:
+            correct &= found["distance"].shape == (clips,)
+        if not correct:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in found.items())
+            raise ModelError(f"the model {self.record.name!r} returned other shapes than its record: {shapes}")
 
 
 def _outputs(record: ModelRecord) -> list[str]:

@@ -27,7 +27,9 @@ from typing import IO, NoReturn
 from mtqnet.audio import reading
 from mtqnet.audio.reading import Channels
 from mtqnet.errors import AudioError, MtqnetError
+from mtqnet.scoring import models
 from mtqnet.scoring.batch import Job, parse_channels
+from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 
@@ -40,6 +42,9 @@ PARENT_CHECK_S = 0.5
 MEMORY_BYTES = 350_000_000
 """Memory that a file may use in addition to the loaded model. A recording of any length, rate and number of channels
 needs less than 100 MB."""
+LOADING_BYTES = 1_000_000_000
+"""Memory that loading a model may use, in addition to twice its size: an untrusted graph may contain a few bytes that
+become a large constant"""
 STALL_S = 120
 """Seconds of processor time in which a block of audio must be decoded, or a window scored; both take below 1 s"""
 
@@ -98,11 +103,12 @@ def _leave_to_parent(*own: int) -> None:
 
 def _serve(tasks: IO[bytes], results: IO[bytes], model: str, threads: int, channels: Channels) -> None:
     try:
+        limit_memory(models.find(model), LOADING_BYTES)
         predictor = Predictor(model, threads, track=False)
     except MtqnetError as error:
         _send(results, error)
         return
-    limit_memory(predictor)
+    limit_memory(predictor.record)
     _send(results, None)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
@@ -129,7 +135,7 @@ def _reporter(results: IO[bytes]) -> Callable[[float], None]:
     return report
 
 
-def limit_memory(predictor: Predictor, more: int = MEMORY_BYTES) -> None:
+def limit_memory(model: ModelRecord, more: int = MEMORY_BYTES) -> None:
     """Limit the memory of this process to what it uses now and `more` bytes, and twice the size of the model.
 
     Only on Linux, where the limit counts private writable memory.
@@ -140,7 +146,7 @@ def limit_memory(predictor: Predictor, more: int = MEMORY_BYTES) -> None:
 
     status = Path("/proc/self/status").read_text()
     used = int(status.split("VmData:")[1].split()[0]) * 1024
-    limit = used + more + 2 * predictor.record.path.stat().st_size
+    limit = used + more + 2 * model.path.stat().st_size
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 

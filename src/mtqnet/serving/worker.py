@@ -74,7 +74,7 @@ def start(models: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C, and ends its processes in order
     exit_with_parent()
     for model in models:
-        limit_memory(predictor(model), MEMORY_BYTES)
+        limit_memory(predictor(model).record, MEMORY_BYTES)
 
 
 @lru_cache(maxsize=8)
