@@ -104,11 +104,9 @@ class Meter:
             if now - self._began < DELAY_S or (now - self._last < UPDATE_S and not finished):
                 return
             self._last = now
-            shown = HTML(  # type: ignore[no-untyped-call]
-                f"<progress max='{self._total}' value='{self._done:.2f}'></progress> {self.text}"
-            )
+            shown = HTML(f"<progress max='{self._total}' value='{self._done:.2f}'></progress> {self.text}")
             if handle is None:
-                handle = display(shown, display_id=True)  # type: ignore[no-untyped-call]
+                handle = display(shown, display_id=True)
             else:
                 handle.update(shown)
 
