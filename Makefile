@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom
+.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -106,13 +106,25 @@ load: .venv/dev.done  ## docs/results/service.md: the service under load, with a
 soak: .venv/dev.done  ## docs/results/soak.md: 30 minutes of mixed load on the service; memory, files, processes constant
 	$(BIN)/python -m research.robustness.soak --output docs/results/soak.md
 
-kills: .venv/dev.done  ## docs/results/kills_*.md: the service and `mtqnet score` are killed at random moments; no row is lost
-	$(BIN)/python -m research.robustness.kill_service --output docs/results/kills_service.md
-	$(BIN)/python -m research.robustness.kill_score --output docs/results/kills_score.md
+kills: .venv/dev.done  ## docs/results/kills_*.md: 200 kills of score, corpus, train, finetune and serve; nothing is lost (40 minutes)
+	$(BIN)/python -m research.robustness.kill_score --kills 96 --output docs/results/kills_score.md
+	$(BIN)/python -m research.robustness.kill_service --kills 6 --output docs/results/kills_service.md
+	$(BIN)/python -m research.robustness.kill_training --kills 24 --output docs/results/kills_training.md
 
-fuzz: .venv/dev.done  ## mutated audio files for FUZZ_S seconds; an input that fails is stored in build/fuzz
+load64: .venv/dev.done  ## docs/results/load64.md: 64 clients of the service for two minutes; no unexpected answer
+	$(BIN)/python -m research.robustness.soak --minutes 2 --clients 64 --title "64 clients" --output docs/results/load64.md
+
+golden: .venv/dev.done  ## docs/results/golden.md: scores with the oldest and newest dependencies, and without VNNI (needs gcc)
+	$(BIN)/python -m research.robustness.golden --output docs/results/golden.md
+
+mutation: .venv/dev.done  ## docs/results/mutation.md: sampled mutants of labels, windows, statistics, intervals (half an hour)
+	$(PYTHON) -m venv .venv-mutation
+	.venv-mutation/bin/pip install --quiet --disable-pip-version-check cosmic-ray==8.7.0
+	$(BIN)/python -m research.robustness.mutation --output docs/results/mutation.md
+
+fuzz: .venv/dev.done  ## mutated audio, tables, model records and messages for FUZZ_S seconds each; failures are stored in build/fuzz
 	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[fuzz]'
-	$(BIN)/python -m research.fuzz.audio $(FUZZ_S) build/fuzz
+	$(BIN)/python -m research.fuzz --seconds $(FUZZ_S) --output docs/results/fuzz.md
 
 hostile: .venv/dev.done  ## docs/results/hostile_audio.md: damaged and hostile audio files, and their outcomes (a minute)
 	$(BIN)/python -m research.fuzz.hostile --output docs/results/hostile_audio.md

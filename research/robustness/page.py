@@ -12,13 +12,18 @@ PAGE = ROOT / "docs/reliability.md"
 PARTS = (
     ("Hostile audio files", "hostile_audio.md", "make hostile"),
     ("Kills of `mtqnet score`", "kills_score.md", "make kills"),
+    ("Kills of corpus building, training and fine-tuning", "kills_training.md", "make kills"),
     ("Kills of the service", "kills_service.md", "make kills"),
     ("Soak test of the service", "soak.md", "make soak"),
+    ("64 clients for two minutes", "load64.md", "make load64"),
+    ("Fuzzing", "fuzz.md", "make fuzz"),
+    ("Golden scores", "golden.md", "make golden"),
+    ("Mutation testing", "mutation.md", "make mutation"),
 )
 HEAD = """# Reliability
 
 Written by `python -m research.robustness.page` from results of the commands that are named in each section. Every
-result was measured with the models that are shipped.
+result was measured with the models that were shipped on its day.
 
 What is guaranteed: every recording becomes exactly one row (or one row per channel, window or second, if requested),
 with scores or with a reason. A recording that cannot be scored does not end a run. Memory does not grow with the

@@ -204,9 +204,10 @@ def report(samples: list[Sample], answers: Counter[str], options: argparse.Names
     }
     good &= not unexpected
     table = "\n".join(f"| {name} | {count} |" for name, count in sorted(answers.items()))
-    page = f"""# Soak test of the service
+    page = f"""# {options.title}
 
-Written by `make soak`. {date.today().isoformat()}, {options.minutes:g} minutes, {options.clients} clients, seed 0.
+Written by `make soak` or `make load64`. {date.today().isoformat()}, {options.minutes:g} minutes, {options.clients} clients,
+seed 0. Load average of the machine at the beginning and at the end: {options.load}.
 
 | measure | begin | end | verdict |
 |---|---|---|---|
@@ -227,9 +228,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--title", default="Soak test of the service")
     parser.add_argument("--output", type=Path, default=Path("docs/results/soak.md"))
     options = parser.parse_args()
-    page, good = report(*asyncio.run(run(options.minutes, options.clients)), options)
+    before = os.getloadavg()[0]
+    result = asyncio.run(run(options.minutes, options.clients))
+    options.load = f"{before:.1f}, {os.getloadavg()[0]:.1f}"
+    page, good = report(*result, options)
     options.output.write_text(page)
     print(page)
     return 0 if good else 1
