@@ -37,9 +37,9 @@ def main() -> int:
     page = [
         "# Fuzzing",
         "",
-        f"Written by `make fuzz` on {date.today()}. Coverage-guided (atheris), from small valid inputs. *Audio*: reading "
-        "and analysis. *Table*: tables of ratings and of scores. *Record*: records and graphs of models. *Messages*: the "
-        "WebSocket of the service. The same functions are called with mutated inputs by the tests (hypothesis).",
+        f"Written by `make fuzz` on {date.today()}. Coverage-guided (atheris), from small valid inputs. *Audio*: "
+        "reading and analysis. *Table*: tables of ratings and of scores. *Record*: records and graphs of models. "
+        "*Messages*: the WebSocket of the service. The same functions are called with mutated inputs by the tests (hypothesis).",
         "",
         "| target | inputs | time | covered branches | outcome |",
         "|---|---|---|---|---|",

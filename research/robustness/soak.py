@@ -206,8 +206,8 @@ def report(samples: list[Sample], answers: Counter[str], options: argparse.Names
     table = "\n".join(f"| {name} | {count} |" for name, count in sorted(answers.items()))
     page = f"""# {options.title}
 
-Written by `make soak` or `make load64`. {date.today().isoformat()}, {options.minutes:g} minutes, {options.clients} clients,
-seed 0. Load average of the machine at the beginning and at the end: {options.load}.
+Written by `make soak` or `make load64`. {date.today().isoformat()}, {options.minutes:g} minutes, {options.clients}
+clients, seed 0. Load average of the machine at the beginning and at the end: {options.load}.
 
 | measure | begin | end | verdict |
 |---|---|---|---|
