@@ -39,7 +39,7 @@ def main() -> int:
         "",
         f"Written by `make fuzz` on {date.today()}. Coverage-guided (atheris), from small valid inputs. *Audio*: "
         "reading and analysis. *Table*: tables of ratings and of scores. *Record*: records and graphs of models. "
-        "*Messages*: the WebSocket of the service. The same functions are called with mutated inputs by the tests (hypothesis).",
+        "*Messages*: the WebSocket of the service. The tests call the same functions with mutated inputs (hypothesis).",
         "",
         "| target | inputs | time | covered branches | outcome |",
         "|---|---|---|---|---|",
