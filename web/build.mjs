@@ -55,7 +55,9 @@ function staticPage(html) {
     [/ *<section id="history"[^]*?<\/section>\n/, ""],
     [/<label class="model">/, '<label class="model" hidden>'],
     [/<label>Source label/, "<label hidden>Source label"],
-    [/<p class="hint"( id="live-hint")?>The microphone signal[^]*?<\/p>/, '<p class="hint">The microphone signal stays in this browser, which scores the last ten seconds once per second.</p>'],
+    [/<p class="hint" id="live-hint">The microphone signal[^]*?<\/p>/, '<p class="hint">The microphone signal stays in this browser, which scores the last ten seconds once per second.</p>'],
+    [/ *<label class="inline where" hidden>[^]*?<\/label>/, ""],
+    [/ *<label class="where" hidden>[^]*?<\/label>/, ""],
     [/<a href="v1\/docs">[^]*?<\/a>/, ""],
     [/<p class="hint" id="score-limits"><\/p>/, '$&\n      <p class="hint">Recordings are scored in this browser and are not sent anywhere. <span id="offline"></span></p>'],
   ];

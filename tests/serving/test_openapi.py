@@ -34,7 +34,8 @@ CHECKS = [
 
 OPERATIONS = (
     "POST /v1/score", "POST /v1/compare", "POST /v1/picture", "POST /v1/playable", "GET /v1/history",
-    "GET /v1/history/{row_id}/audio", "DELETE /v1/history/{row_id}", "GET /v1/models", "GET /healthz",
+    "GET /v1/history/{row_id}/audio", "DELETE /v1/history/{row_id}", "GET /v1/models", "GET /v1/models/{name}/record",
+    "GET /v1/models/{name}/graph", "GET /healthz",
     "GET /readyz", "GET /metrics",
 )  # fmt: skip
 

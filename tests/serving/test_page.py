@@ -21,11 +21,13 @@ import pytest
 import soundfile as sf
 from running import Server
 
+from mtqnet.serving.settings import BROWSER, BROWSER_ENTRY
 from mtqnet.targets import KEYS, TARGETS
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: .ci/run installs one")
+BROWSER_BUILT = (BROWSER / BROWSER_ENTRY).is_file()
 Page = Any
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PHONE = {"width": 375, "height": 740}
@@ -376,8 +378,39 @@ def test_two_systems_by_sentence_and_blind(page: Page, examples: Path, tmp_path:
     rows.first.wait_for()
 
 
+def on_the_server(page: Page) -> None:
+    """Select scoring on the server, where the page offers the browser, too."""
+    if BROWSER_BUILT:
+        page.locator("#live-where").select_option("server")
+
+
+@pytest.mark.skipif(not BROWSER_BUILT, reason="no files for scoring in the browser: `npm run build` in web/")
+def test_scores_in_the_browser(page: Page, examples: Path, run: Run) -> None:
+    """The same scores without an upload; live sound in the browser is the default."""
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method != "GET" else None)
+    page.on("websocket", lambda socket: sent.append(socket.url))
+    (row,) = csv.DictReader(io.StringIO(run("score", examples / "2_office_noise.flac").stdout))
+    page.locator("#score-where").select_option("browser")
+    drop(page, "#score-drop", examples / "2_office_noise.flac")
+    page.get_by_text("Scored 1 of 1.").wait_for()
+    page.get_by_text("Estimates: PESQ, STOI, SDI").click()
+    for target in TARGETS:
+        value = float(page.locator(f"[data-score={target.key}]").get_attribute("data-value"))
+        assert value == pytest.approx(float(row[target.key]), abs=0.03), target.key
+    accessible(page, "score-browser")
+    page.get_by_role("link", name="Live").click()
+    page.get_by_role("button", name="Start listening").click()
+    page.wait_for_selector("#live-gauges [data-score=g_mos]")
+    accessible(page, "live-browser")
+    page.get_by_role("button", name="Stop listening").click()
+    page.get_by_text("Stopped after").wait_for()
+    assert sent == []
+
+
 def test_live_sound_from_the_microphone(page: Page) -> None:
     page.get_by_role("link", name="Live").click()
+    on_the_server(page)
     page.get_by_label("Source label").fill("browser")
     until(page, lambda: page.locator("#live-device option").count() > 1)
     page.get_by_label("Input device").select_option(index=1)
@@ -413,6 +446,7 @@ def test_drops_of_quality_are_marked(page: Page) -> None:
 
     page.route_web_socket("**/v1/stream", answer)
     page.get_by_role("link", name="Live").click()
+    on_the_server(page)
     page.get_by_role("button", name="Start listening").click()
     drops = page.locator("#live-drops li")
     drops.first.wait_for()

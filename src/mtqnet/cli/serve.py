@@ -59,6 +59,13 @@ def serve(
             metavar="NAME", help="Add a key to the file of --keys, print it, and exit.", show_default=False
         ),
     ] = None,
+    browser_files: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder `dist` of the npm package mtqnet, with which the page also scores in the browser.",
+            show_default="files of this installation, if any",
+        ),
+    ] = None,
     show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings and exit.")] = False,
 ) -> None:
     """Serve scores."""
@@ -66,7 +73,7 @@ def serve(
         raise missing_extra("mtqnet serve", "serve")
     given = {
         "host": host, "port": port, "models": model and tuple(model), "workers": workers, "database": database,
-        "keys": keys,
+        "keys": keys, "browser_files": browser_files,
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if show_settings:

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtqnet import __version__
+from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.serving import keys, problems, stream, uploads
 from mtqnet.serving.guard import Guard, GuardOptions
@@ -27,7 +28,7 @@ from mtqnet.serving.keys import Keys
 from mtqnet.serving.metrics import Metrics
 from mtqnet.serving.pool import Pool, PoolOptions
 from mtqnet.serving.routes import about, history, scoring
-from mtqnet.serving.settings import Settings
+from mtqnet.serving.settings import BROWSER_ENTRY, Settings
 from mtqnet.serving.state import Service, log
 
 PAGE = Path(__file__).with_name("page")
@@ -56,6 +57,9 @@ def prepared(settings: Settings) -> Parts:
     models = settings.records()
     for record in models.values():
         record.weights()  # raises here what would end every scoring process at its start
+    folder = settings.browser_folder
+    if folder is not None and not (folder / BROWSER_ENTRY).is_file():
+        raise UsageError(f"{folder} has no {BROWSER_ENTRY}: give the folder `dist` of the npm package mtqnet")
     held = keys.read(settings.keys) if settings.keys is not None else Keys()
     url = settings.database_url
     return Parts(models, held, History(database.opened(url)) if url is not None else None)
@@ -78,6 +82,8 @@ def create(settings: Settings, parts: Parts) -> FastAPI:
         app.include_router(router)
     app.add_api_websocket_route("/v1/stream", stream.serve)
     app.add_api_route("/v1/docs", documentation, include_in_schema=False)
+    if settings.browser_folder is not None:
+        app.mount("/browser", StaticFiles(directory=settings.browser_folder))
     app.router.default = Page()
     limits = GuardOptions(
         settings.hosts, settings.max_body, settings.upload_s, settings.uploads, settings.client_uploads

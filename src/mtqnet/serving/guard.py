@@ -20,7 +20,7 @@ from mtqnet.serving.units import MB
 
 POLICY = "; ".join(
     (
-        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob:",
+        "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "style-src 'self'", "img-src 'self' blob:",
         "media-src 'self' blob:", "connect-src 'self'", "worker-src 'self'", "base-uri 'none'",
         "form-action 'none'", "frame-ancestors 'none'",
     )

@@ -191,6 +191,7 @@ class LimitsAnswer(Model):
     max_files: int
     keep_audio: bool
     history: bool
+    browser: bool = Field(description="Whether the page can also score in the browser.")
 
 
 class ModelsAnswer(Model):

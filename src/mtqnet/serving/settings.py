@@ -18,6 +18,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STREAMS_A_CORE = 8
 """Live streams of `base` per core, with a reserve of one half: a row of 10 s takes 80 ms"""
 DEFAULT_MODEL = "base"
+BROWSER = Path(__file__).with_name("browser")
+"""Files for scoring in the browser, which `npm run build` in web/ writes; a checkout has none before"""
+BROWSER_ENTRY = "index.js"
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """In the environment: separated by commas"""
@@ -69,6 +72,11 @@ class Settings(BaseSettings):
     retention_days: float = Field(90, ge=0, description="Days after which history rows are deleted; 0 keeps them.")
     keep_audio: bool = Field(False, description="Whether a request may store its recording in the history.")
     keys: Path | None = Field(None, description="File of hashed bearer keys; without it, no key is required.")
+    browser_files: Path | None = Field(
+        None,
+        description="Folder with the files for scoring in the browser (`dist` of the npm package mtqnet). Default: "
+        "those of this installation, if it has them.",
+    )
     shutdown_s: float = Field(60, ge=0, description="Seconds for running jobs to finish when the service stops.")
 
     @field_validator("models", "allowed_hosts", mode="before")
@@ -100,6 +108,13 @@ class Settings(BaseSettings):
     def database_url(self) -> str | None:
         """URL of the database; None: no history"""
         return default_database() if self.database is None else self.database or None
+
+    @property
+    def browser_folder(self) -> Path | None:
+        """Folder with the files for scoring in the browser; None: the page scores on the server only."""
+        if self.browser_files is not None:
+            return self.browser_files
+        return BROWSER if (BROWSER / BROWSER_ENTRY).is_file() else None
 
     def records(self) -> dict[str, ModelRecord]:
         """The models to offer by their names, the default one first. Raises ModelError."""

@@ -61,6 +61,13 @@ const post = (path, body) => patient(() => ask(path, { method: "POST", body }));
 
 export const models = async () => (await ask("v1/models")).json();
 
+/** Record and graph of a model, for scoring in this browser. @param {string} name */
+export async function model(name) {
+  const path = `v1/models/${encodeURIComponent(name)}`;
+  const [record, graph] = await Promise.all([ask(`${path}/record`), ask(`${path}/graph`)]);
+  return { record: await record.json(), graph: new Uint8Array(await graph.arrayBuffer()) };
+}
+
 const UPLOAD_PART = 0.2; // of the progress of a recording
 
 /**

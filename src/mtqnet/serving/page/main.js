@@ -1,6 +1,7 @@
 // @ts-check
 /** Joins the views: which is shown follows the address, so that back, forward and bookmarks work. */
 import * as api from "./api.js";
+import * as browser from "./browser.js";
 import * as compare from "./compare.js";
 import { byId, element } from "./dom.js";
 import * as history from "./history.js";
@@ -28,9 +29,21 @@ function begin(about) {
   const model = () => select.value;
   const [first] = about.models;
   byId("about").textContent = `Model ${first.name} ${first.sha256.slice(0, 8)}.`;
-  score.start(about, model, api);
-  compare.start(about, model, api);
-  live.start(about, model, api);
+  const local = about.limits.browser ? browser.create("browser/", api.model) : null;
+  score.start(about, model, local ? { ...api, score: (/** @type {File} */ file, /** @type {import("./score.js").How} */ how) => (byId("score-where").value === "browser" ? local : api).score(file, how) } : api);
+  compare.start(about, model, local ? { ...api, compare: (/** @type {File[]} */ a, /** @type {File[]} */ b, /** @type {string} */ name) => (byId("score-where").value === "browser" ? local : api).compare(a, b, name) } : api);
+  live.start(about, model, local ? { stream: (/** @type {Record<string, unknown>} */ start) => (byId("live-where").value === "browser" ? local : api).stream(start) } : api);
+  for (const where of document.querySelectorAll(".where")) /** @type {HTMLElement} */ (where).hidden = !local;
+  if (!local) byId("live-where").value = "server";
+  const hint = () => {
+    const here = byId("live-where").value === "browser";
+    byId("live-source").parentElement.hidden = here; // a label of the history, which the server writes
+    byId("live-hint").textContent = here
+      ? "The microphone signal stays in this browser, which scores the last ten seconds once per second. Nothing is stored."
+      : "The microphone signal is sent to this server, which scores the last ten seconds once per second. The server stores the scores, not the audio.";
+  };
+  byId("live-where").addEventListener("change", hint);
+  hint();
   history.start(about, api);
   addEventListener("hashchange", () => {
     show(about);

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 
 from mtqnet import __version__
 from mtqnet.audio.flags import FLAGS
 from mtqnet.serving import schemas
 from mtqnet.serving.problems import ProblemError
-from mtqnet.serving.routes.shared import problems
+from mtqnet.serving.routes.shared import BINARY, problems
 from mtqnet.serving.state import ServiceOf, need_key
 from mtqnet.targets import TARGETS
 
@@ -42,8 +44,29 @@ async def models(service: ServiceOf) -> dict[str, Any]:
             "max_body_mb": settings.max_body_mb, "max_duration_s": settings.max_duration_s,
             "max_files": settings.max_files,
             "keep_audio": settings.keep_audio and service.history is not None, "history": service.history is not None,
+            "browser": settings.browser_folder is not None,
         },
     }  # fmt: skip
+
+
+@router.get("/v1/models/{name}/record", responses=problems(422), dependencies=[Depends(need_key)])
+async def record(service: ServiceOf, name: str) -> dict[str, Any]:
+    """Return the record of a model, for scoring in the browser."""
+    path = service.model(name).path.with_suffix(".json")
+    stored: dict[str, Any] = json.loads(await run_in_threadpool(path.read_text, "utf-8"))
+    return stored
+
+
+@router.get(
+    "/v1/models/{name}/graph",
+    response_class=Response,
+    responses=problems(422) | {200: {"content": {"application/octet-stream": BINARY}}},
+    dependencies=[Depends(need_key)],
+)
+async def graph(service: ServiceOf, name: str) -> Response:
+    """Return the ONNX file of a model, for scoring in the browser."""
+    content = await run_in_threadpool(service.model(name).weights)
+    return Response(content, media_type="application/octet-stream")
 
 
 @router.get("/healthz", response_model=schemas.Health, responses=problems())
