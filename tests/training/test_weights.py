@@ -17,7 +17,7 @@ import tiny_model
 from mtqnet.audio.reading import Excerpt
 from mtqnet.errors import ModelError
 from mtqnet.training import features, weights
-from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, parity
+from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, export, parity
 
 
 @pytest.fixture(params=[False, True], ids=["32 bits", "8 bits"])
@@ -109,3 +109,15 @@ def test_stored_features_are_those_of_the_tuned_encoder(tmp_path: Path) -> None:
     with torch.inference_mode():
         frames = opened.encoder(heard, torch.tensor([16_000]))[0][0].numpy()
     np.testing.assert_allclose(clip.features["encoder"], frames, atol=0.05)
+
+
+def test_an_encoder_in_the_file_of_another_model_is_loaded(tmp_path: Path) -> None:
+    folder = tiny_model.write(tmp_path / "one", "channel", tuned=True)
+    first = weights.load(folder)
+    assert first.encoder is not None
+    about = {key: first.about[key] for key in ("licence", "config")}
+    export(first.network, first.encoder, "two", folder, about, encoder_in="one")
+    second = weights.load(folder / "two.onnx")
+    assert second.encoder is not None and (folder / "two.safetensors").stat().st_size < 1_000_000
+    for one, two in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
+        assert torch.equal(one, two)

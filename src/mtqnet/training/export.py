@@ -60,6 +60,8 @@ WEIGHTS_SHA256 = "weights_sha256"
 """Key of the record with the digest of NAME.safetensors"""
 TUNED_ENCODER = "tuned_encoder"
 """Key of the record that tells whether NAME.safetensors contains the speech encoder too"""
+ENCODER_IN = "encoder_in"
+"""Key of the record with the name of the model in the same folder whose .safetensors file contains the encoder"""
 IGNORED_WARNINGS = (
     "You are using the legacy TorchScript-based ONNX export",
     "The feature will be removed",
@@ -126,6 +128,7 @@ def export(
     folder: Path,
     about: Mapping[str, Any],
     int8: bool = False,
+    encoder_in: str = "",
 ) -> Exported:
     """Write NAME.onnx, NAME.safetensors and NAME.json.
 
@@ -136,6 +139,7 @@ def export(
         folder: Folder of the files.
         about: Further entries of the record.
         int8: Whether large matrix products use 8-bit weights.
+        encoder_in: A model in the same folder that has the same encoder; NAME.safetensors does not repeat it.
 
     Raises:
         ModelError: If the scores differ from those of torch by more than PARITY (32 bits) or INT8_PARITY (8 bits).
@@ -157,7 +161,7 @@ def export(
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    weights = _weights(network, encoder)
+    weights = _weights(network, None if encoder_in else encoder)
     (folder / f"{name}.safetensors").write_bytes(weights)
     record = {
         "name": name,
@@ -172,6 +176,7 @@ def export(
         "distance": network.distance is not None,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         TUNED_ENCODER: encoder is not None and encoder.tuned,
+        **({ENCODER_IN: encoder_in} if encoder_in else {}),
         WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
         "parity": {k: float(f"{d:.1e}") for k, d in difference.items()},
         **about,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class TrainedModel:
     network: Network
     encoder: encoders.SpeechEncoder | None
     about: Mapping[str, object]
+    encoder_in: str = ""
+    """A model in the folder of the exported one whose .safetensors file contains the same encoder"""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,11 @@ def learn(
 def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
     """Export a network, evaluate and calibrate the exported model on the other clips, and write its record."""
     config = model.config
-    about = {"licence": _licence(config), "config": asdict(config), **model.about}
-    exported = export(model.network, model.encoder, config.name, paths.out / "model", about, config.int8)
+    stored = replace(config, encoder=replace(config.encoder, weights=Path(config.encoder.weights).name))  # no path
+    about = {"licence": _licence(config), "config": asdict(stored), **model.about}
+    exported = export(
+        model.network, model.encoder, config.name, paths.out / "model", about, config.int8, model.encoder_in
+    )
     held_out = [row for row in rows if row["split"] != "train"]
     clock.reset(EVALUATION)
     predicted = evaluation.predict(

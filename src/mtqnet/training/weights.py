@@ -23,7 +23,7 @@ from mtqnet.scoring.models import ModelRecord
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import EncoderConfig, NetworkConfig, build, without_removed
 from mtqnet.training.encoder import SpeechEncoder
-from mtqnet.training.export import TUNED_ENCODER, WEIGHTS_SHA256
+from mtqnet.training.export import ENCODER_IN, TUNED_ENCODER, WEIGHTS_SHA256
 from mtqnet.training.features import FrontEnd
 from mtqnet.training.model import Network
 
@@ -90,8 +90,12 @@ def _configuration(record: ModelRecord, about: Mapping[str, Any]) -> tuple[Netwo
             f"{file} does not describe a network that this version can train ({reason}): it can only be used for "
             "scoring"
         ) from error
-    tuned = about.get(TUNED_ENCODER, False)
-    return dimensions, replace(encoder_config, weights=str(_weights_file(record))) if tuned else encoder_config
+    if not about.get(TUNED_ENCODER, False):
+        return dimensions, encoder_config
+    file = _weights_file(record)
+    if other := about.get(ENCODER_IN):
+        file = file.with_name(f"{Path(str(other)).name}.safetensors")
+    return dimensions, replace(encoder_config, weights=str(file))
 
 
 def _weights_file(record: ModelRecord) -> Path:
