@@ -228,7 +228,7 @@ class Pool:
 UNCHANGED = Line(1.0, 0.0)
 
 
-def fit(sets: Sequence[Rated], pool: Pool) -> dict[str, dict[str, Found]]:
+def fit(sets: Sequence[Rated], pool: Pool, shares: Sequence[float] = SHARES) -> dict[str, dict[str, Found]]:
     """The ensemble of each label and kind."""
     made: dict[str, dict[str, Found]] = {}
     for target in SOURCES:
@@ -236,7 +236,7 @@ def fit(sets: Sequence[Rated], pool: Pool) -> dict[str, dict[str, Found]]:
         of_kinds: dict[str, Found] = {}
         for group in dict.fromkeys(one.kind for one in sets if target in one.ratings):
             rating = [one for one in sets if one.kind == group and target in one.ratings]
-            of_kinds |= by_ratings(target, rating, lines, pool)
+            of_kinds |= by_ratings(target, rating, lines, pool, shares)
         of_kinds[SUPPRESSION] = by_predictors(target, of_kinds[NOISE], pool)
         for kind in KINDS:
             if kind not in of_kinds:
@@ -245,7 +245,9 @@ def fit(sets: Sequence[Rated], pool: Pool) -> dict[str, dict[str, Found]]:
     return made
 
 
-def by_ratings(target: str, sets: Sequence[Rated], lines: Mapping[str, Line], pool: Pool) -> dict[str, Found]:
+def by_ratings(
+    target: str, sets: Sequence[Rated], lines: Mapping[str, Line], pool: Pool, shares: Sequence[float]
+) -> dict[str, Found]:
     """Lines and weights from the ratings of sets with the same kinds."""
     kinds = sets[0].kind
     scaled = {(one.name, kind): left_out_sources(one, target, kind, lines) for one in sets for kind in kinds}
@@ -258,7 +260,7 @@ def by_ratings(target: str, sets: Sequence[Rated], lines: Mapping[str, Line], po
         }
         for kind in kinds
     }
-    for share in SHARES:
+    for share in shares:
         weights = {kind: moved(target, normalised(agreement[kind]), share) for kind in kinds}
         if all(as_good(one, target, weights, {kind: scaled[one.name, kind] for kind in kinds}) for one in sets):
             break
@@ -432,7 +434,16 @@ def rank(x: Array, y: Array) -> float:
 
 def main() -> None:
     """Read the sets, fit and write."""
-    options = _options()
+    options = command_line()
+    sets, pool = collected(options)
+    command = f"python -m research.fit_ensemble --data DATA --pairs {options.pairs}"
+    command += f" --corpus CORPUS --clips {options.clips}" * bool(options.corpus)
+    write(fit(sets, pool), command, len(pool.kinds), options.output)
+    print(options.output)
+
+
+def collected(options: argparse.Namespace) -> tuple[list[Rated], Pool]:
+    """The rated sets, and all clips with the scores of all sources."""
 
     def score(name: str, clips: Sequence[Excerpt]) -> Columns:
         return peers.score(options.peers, clips, options.work / "peers", name, options.jobs, lambda *_: None)
@@ -455,12 +466,7 @@ def main() -> None:
             options.peers, clips, options.corpus / STORE, "validation", options.jobs, lambda *_: None
         )
         pools.append(({**labels, **scores}, [kinds_of(row["steps"]) for row in rows]))
-    pool = pooled(pools, cases)
-    command = f"python -m research.fit_ensemble --data DATA --pairs {options.pairs}" + " --corpus CORPUS" * bool(
-        options.corpus
-    )
-    write(fit(sets, pool), command, len(pool.kinds), options.output)
-    print(options.output)
+    return sets, pooled(pools, cases)
 
 
 def pooled(pools: Sequence[tuple[Columns, Sequence[tuple[str, ...]]]], cases: Sequence[witnesses.Case]) -> Pool:
@@ -484,7 +490,8 @@ def write(found: Mapping[str, Mapping[str, Found]], command: str, clips: int, pa
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _options() -> argparse.Namespace:
+def command_line() -> argparse.Namespace:
+    """Options of this command and of research/ensemble_alternatives.py."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the rated sets")
     parser.add_argument("--corpus", type=Path, help="a corpus, whose validation clips are used")

@@ -52,7 +52,17 @@ filters, clipping, rooms, MNRU), Distill-MOS, which was trained on listeners, ra
 
 The only noise of the ratings is white, and all measures of its level agree equally well with them; A-weighting is kept
 because inaudible rumble must not count. What the speech masks, and how much the level in the speech pauses counts, was
-chosen on noise suppressors: [label forms](results/label_forms.md) has these tables and the label ensemble.
+chosen on noise suppressors: [label forms](results/label_forms.md) has these tables.
+
+## The label ensemble
+
+Training uses an ensemble of the labeller, DNSMOS (SIG, BAK, OVRL, P.808) and Distill-MOS, with a line and a weight for
+each source, label and kind of processing. [Label forms](results/label_forms.md) has the rule and all weights. In short:
+where ratings exist, weights follow the agreement with them, and then go to the labeller until the ensemble is as good
+as it; after suppression they follow the agreement with all predictors of the same quality; otherwise the agreement with
+the sources of other families. Clips on which the sources disagree count less in the loss.
+
+The alternatives that were tried are in [label ensemble](results/label_ensemble.md).
 """
 
 

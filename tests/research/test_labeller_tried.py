@@ -63,8 +63,11 @@ def test_measures_that_hear_modulated_noise_rank_it(rows: list[tried.Row]) -> No
 
 
 def test_page_holds_all_figures(rows: list[tried.Row]) -> None:
-    page = tried_page(rows, tried.Triples(25, (4.5, 2.0, 2.5), (4.0, 3.5, 3.25)))
+    clean, noisy, enhanced = (np.array([of, of]) for of in ((4.6, 4.4, 4.3), (4.5, 2.0, 2.5), (4.0, 3.5, 3.25)))
+    page = tried_page(rows, tried.Triples(clean, noisy, enhanced))
+    assert "| 2 sentences, three signals |" in page
     assert "| enhanced (CMGAN) | 4.000 | 3.500 | 3.250 |" in page
+    assert "| sentences with clean > enhanced > noisy | 0 | 2 | 2 |" in page
     for row in rows:
         assert f"| {row.name} | {row.ratings.error:.3f} | {row.ratings.lcc:.3f} |" in page
     assert "they are not scores of the\nlicensed 3QUEST instrument" in page
