@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ import soxr
 from numpy.typing import NDArray
 
 import mtqnet
+from mtqnet.causes import describe
+from mtqnet.evaluation.plots import worst_stretch
+from mtqnet.scoring.over_time import averaged
+from mtqnet.scoring.scores import Track
 from mtqnet.targets import KEYS
 
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -173,6 +178,44 @@ def expected(folder: Path, described: list[dict[str, Any]], model: str) -> list[
     return rows
 
 
+def _over_time() -> dict[str, Any]:
+    """Return results of functions on tracks that the rows may not contain."""
+    rng = np.random.default_rng(SEED)
+    times = (np.arange(125) + 0.5) / 12.5
+    worst = []
+    for depth in (0.0, 0.1, 0.6, 1.5):
+        values = 3.5 + 0.05 * rng.standard_normal(len(times))
+        values[40:70] -= depth
+        track = Track(times, values[:, None], ("g_mos",))
+        found = worst_stretch(track)
+        stretch = found and {"start_s": found.start_s, "end_s": found.stop_s, "g_mos": found.value}
+        worst.append({"track": {"times_s": times.tolist(), "g_mos": values.tolist()}, "stretch": stretch})
+    mean = averaged(Track(times, values[:, None], ("g_mos",)), 10.0)
+    frames = np.tile([0.1, 0.2], (125, 1))
+    frames[30:60, 1] = 0.9
+    keys = ("noise", "packet_loss")
+    sentences = []
+    for causes, causes_over_time in (
+        ({"noise": 0.2, "packet_loss": 0.4}, None),
+        ({"noise": 0.9, "packet_loss": 0.7}, None),
+        ({"noise": 0.6, "packet_loss": 0.8}, frames),
+    ):
+        track = Track(times, values[:, None], ("g_mos",), causes_over_time, keys)
+        stored = None if causes_over_time is None else {
+            "times_s": times.tolist(), "values": [], "targets": [], "causes": frames.tolist(), "cause_keys": list(keys),
+        }  # fmt: skip
+        text = describe(causes, None if stored is None else track.times_s, causes_over_time, keys)
+        sentences.append({"causes": causes, "track": stored, "sentence": text})
+    return {
+        "worst": worst,
+        "mean": {
+            "times_s": times.tolist(), "g_mos": values.tolist(), "seconds": 10.0,
+            "averaged_times": mean.times_s.tolist(),
+        },
+        "sentences": sentences,
+    }  # fmt: skip
+
+
 def main() -> None:
     """Read the arguments and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,7 +227,10 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     described = make(options.folder, options.data, options.count)
     rows = expected(options.folder, described, options.model)
-    content = {"model": options.model, "version": mtqnet.__version__, "rows": rows}
+    content = {
+        "model": options.model, "version": mtqnet.__version__, "rows": rows,
+        "fields": [field.name for field in fields(mtqnet.Scores)], **_over_time(),
+    }  # fmt: skip
     (options.folder / "expected.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

@@ -55,7 +55,7 @@ export function mono(channels: Float32Array[], rate: number, channel: Channel): 
 }
 
 function isBuffer(audio: Audio): audio is Exclude<Audio, Samples | readonly Samples[]> {
-  return "numberOfChannels" in audio;
+  return typeof audio === "object" && audio !== null && "numberOfChannels" in audio;
 }
 
 function toFloat32(samples: Samples): Float32Array {

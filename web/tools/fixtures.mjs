@@ -1,0 +1,19 @@
+/** Results of the Python package to test against, computed once per test run by research/browser_parity.py. */
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const COUNT = "18";
+let made = null;
+
+/** @returns {any} the content of expected.json, and the folder of the recordings */
+export function fixtures() {
+  if (made) return made;
+  const folder = join(root, "build", "browser-fixtures");
+  const own = join(root, ".venv", "bin", "python");
+  const python = process.env.MTQNET_PYTHON ?? (existsSync(own) ? own : "python3");
+  execFileSync(python, ["-m", "research.browser_parity", folder, "--count", COUNT], { cwd: root, stdio: "inherit", env: { ...process.env, PYTHONPATH: [join(root, "src"), root].join(":") } });
+  return (made = { folder, ...JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) });
+}
