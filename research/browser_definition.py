@@ -18,7 +18,7 @@ import numpy as np
 from mtqnet import __version__, causes, targets
 from mtqnet.audio import analysis, decoding, detection, features, flags, level, reading, resampling, windows
 from mtqnet.evaluation import plots, statistics
-from mtqnet.scoring import models, over_time, scores, stream, tables
+from mtqnet.scoring import intervals, models, over_time, scores, stream, tables
 from mtqnet.serving import comparing
 
 OUTPUT = Path(__file__).resolve().parent.parent / "web" / "definition.json"
@@ -30,7 +30,7 @@ NOT_MEASURED = {
 """Flags of flags.FLAGS that are not raised in the browser, or not in the same way, with the reason"""
 RECORD_KEYS = (
     "name", "targets", "features", "peak_normalise", "frame_rate_hz", "one_at_a_time", "sha256", "licence", "track",
-    "local", "causes", "intervals",
+    "local", "causes", "distance", "intervals",
 )  # fmt: skip
 """Keys of a model's record that scoring uses"""
 
@@ -83,6 +83,7 @@ def definition() -> dict[str, Any]:
         "detection": _detection(),
         "features": _features(),
         "windows": {"max_s": windows.MAX_WINDOW_S},
+        "intervals": {"smallest_distance": intervals.SMALLEST_DISTANCE},
         "stream": {"hop_s": stream.HOP_S},
         "over_time": {
             "stretch_s": over_time.STRETCH_S,

@@ -19,13 +19,14 @@ const fromTraining = (target: Target, value: number): number => {
 };
 
 /** The prediction interval of each score; empty for a model that was not calibrated. */
-export function intervalsOf(record: ModelRecord, values: readonly number[]): Partial<Record<ScoreKey, Interval>> {
+export function intervalsOf(record: ModelRecord, values: readonly number[], distance: number | null): Partial<Record<ScoreKey, Interval>> {
   if (!record.intervals) return {};
   const { bands } = record.intervals;
   const targets = record.targets.map((key) => BY_KEY.get(key) as Target);
   const scores = targets.map((target, place) => toTraining(target, values[place]));
   const terms = [1, ...scores];
   scores.forEach((one, place) => scores.slice(place).forEach((other) => terms.push(one * other)));
+  if (distance !== null) terms.push(Math.log(Math.max(distance, definition.intervals.smallest_distance)));
   return Object.fromEntries(targets.map((target, place) => {
     const { weights, lowest, highest, factor } = bands[target.key];
     const exponent = weights.reduce((sum, weight, term) => sum + weight * terms[term], 0);

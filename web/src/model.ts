@@ -131,12 +131,14 @@ export class LocalModel implements Model {
     const values: number[][] = [];
     const spoken: number[] = [];
     const causes: number[][] = [];
+    const distances: number[] = [];
     for (const window of windows) {
       options.signal?.throwIfAborted();
       spoken.push(activeSeconds(window, trimmed, analysis.activePower));
       const output = await this.runtime.run(trimmed.subarray(window.start, window.stop));
       values.push(this.clipped(output.values));
       causes.push(...output.causes);
+      if (output.distance !== null) distances.push(output.distance);
       if (keep)
         output.frames.forEach((frame, place) => {
           track.times_s.push((analysis.start + window.start) / RATE + (place + 0.5) / this.record.frame_rate_hz);
@@ -147,23 +149,25 @@ export class LocalModel implements Model {
     }
     const weights = weightsOf(windows, spoken);
     const means = this.clipped(this.record.targets.map((_, place) => values.reduce((sum, row, window) => sum + row[place] * weights[window], 0)));
+    const distance = distances.length ? distances.reduce((sum, one, window) => sum + one * weights[window], 0) : null;
     const empty = this.failed(null, options.file, analysis.samples / RATE, channel);
     const found = causesOf(this.record, causes);
     return withCause({
       ...empty,
       ...this.named(means),
-      intervals: intervalsOf(this.record, means),
+      intervals: intervalsOf(this.record, means, distance),
       flags: analysis.flags,
       level: levelOf(analysis.flags),
       error: null,
       causes: found,
+      distance,
       windows: windows.map((window, place) => ({
         start_s: (analysis.start + window.start) / RATE,
         end_s: (analysis.start + window.stop) / RATE,
         weight: weights[place],
         values: values[place],
         targets: this.record.targets,
-        intervals: intervalsOf(this.record, values[place]),
+        intervals: intervalsOf(this.record, values[place], distances[place] ?? null),
       })),
       track: keep ? track : null,
     });
@@ -185,6 +189,7 @@ export class LocalModel implements Model {
       level: "refused",
       error: error === null ? "" : messageOf(error),
       causes: {},
+      distance: null,
       cause: "",
       windows: [],
       track: null,

@@ -12,6 +12,8 @@ export interface Output {
   frames: number[][];
   /** Probabilities of the causes of each frame, not calibrated; empty for a model without causes */
   causes: number[][];
+  /** Distance from the training clips; null for a model that does not measure it */
+  distance: number | null;
 }
 
 let ort: Ort | null = null;
@@ -94,7 +96,7 @@ export class Runtime {
     const values = Array.from(answer.values.data as Float32Array);
     if (!values.every(Number.isFinite)) throw new ModelError(`the model "${record.name}" returned a score that is not finite: check that full scale of the samples is 1`);
     const count = Number((answer.frame_counts.data as BigInt64Array)[0]);
-    const made = { values, frames: rowsOf(answer.frames, count), causes: answer.causes ? rowsOf(answer.causes, count) : [] };
+    const made = { values, frames: rowsOf(answer.frames, count), causes: answer.causes ? rowsOf(answer.causes, count) : [], distance: answer.distance ? (answer.distance.data as Float32Array)[0] : null };
     for (const tensor of [...Object.values(inputs), ...Object.values(answer)]) tensor.dispose();
     return made;
   }
@@ -107,7 +109,7 @@ export class Runtime {
 }
 
 const outputs = (record: ModelRecord): string[] =>
-  ["values", "frames", "frame_counts", ...(Object.keys(record.causes ?? {}).length ? ["causes"] : [])];
+  ["values", "frames", "frame_counts", ...(Object.keys(record.causes ?? {}).length ? ["causes"] : []), ...(record.distance ? ["distance"] : [])];
 
 function rowsOf(tensor: { data: unknown; dims: readonly number[] }, count: number): number[][] {
   const width = tensor.dims[2];

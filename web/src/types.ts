@@ -93,6 +93,8 @@ export interface Scores extends Values {
   error: string | null;
   /** Probability of each kind of degradation; empty for a model without causes */
   causes: Record<string, number>;
+  /** Distance from the training clips; null for a model that does not measure it */
+  distance: number | null;
   /** Causes of low quality in a sentence; empty if none was found */
   cause: string;
   windows: WindowScores[];
@@ -138,6 +140,7 @@ export interface ModelRecord {
   licence: string;
   track?: boolean;
   local?: boolean;
+  distance?: boolean;
   causes?: Record<string, { slope: number; offset: number }>;
   intervals?: { coverage: number; bands: Record<string, Band> };
   /** Size of the .onnx file */
@@ -180,6 +183,7 @@ export interface Definition {
     wave: { hop: number; width: number };
   };
   windows: { max_s: number };
+  intervals: { smallest_distance: number };
   stream: { hop_s: number };
   over_time: { stretch_s: number; hop_s: number; max_values: number };
   worst: { shortest_s: number; smooth_s: number; good_percentile: number; stands_out: number };

@@ -52,7 +52,7 @@ test("results agree with the Python package", async () => {
 test("a result has the fields of Scores in Python", async () => {
   const { fields } = fixtures();
   const got = await model.score(sine(300, 3, 16000), 16000);
-  assert.deepEqual(Object.keys(got).sort(), [...fields, "cause", "level"].filter((name) => name !== "exception").sort());
+  assert.deepEqual(Object.keys(got).sort(), [...new Set([...fields, "cause", "level"])].filter((name) => name !== "exception").sort());
 });
 
 test("the transform agrees with its definition", () => {
