@@ -1,28 +1,37 @@
-"""Mutation testing of the modules that compute numbers, by cosmic-ray, on a sample of its mutants.
+"""Mutation testing of the modules that compute numbers: mutants by cosmic-ray, a sample of them for each module.
 
-    python -m research.robustness.mutation --cosmic-ray .venv-mutation/bin/cosmic-ray --output docs/results/mutation.md
+    python -m research.robustness.mutation --python .venv-mutation/bin/python --output docs/results/mutation.md
 
-cosmic-ray changes one operator, comparison, number or statement at a time, in a copy of the repository, and runs the
-tests of the module. A mutant is killed if a test fails. The sample of each module depends on the seed alone. Two
+cosmic-ray changes one operator, comparison, number or statement at a time. The tests of the module run with each
+mutant in a process that is forked from one with all third-party modules, so that a mutant takes little more than its
+tests. A mutant is killed if a test fails, or after LIMIT_S of processor time. The sample depends on the seed alone. Two
 operators are omitted: `|`, which occurs in annotations, and the removal of decorators, which are caches.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import json
 import os
-import random
-import sqlite3
+import signal
 import subprocess
 import sys
 import time
+import types
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src/mtqnet"
 MODULES = {
     "labels/background.py": "tests/labels/test_three_signal.py",
     "labels/band.py": "tests/labels/test_band.py",
@@ -43,9 +52,30 @@ MODULES = {
 """Module of the package -> its tests"""
 OMITTED = ("core/ReplaceBinaryOperator_BitOr_", "core/RemoveDecorator")
 """Beginnings of the names of operators that are not applied"""
+OURS = ("mtqnet", "research", "conftest", "test_", "tests", "__main__", "tiny", "encoded")
+"""Beginnings of the names of modules that every mutant imports itself"""
 GOAL = 0.8
-TIMEOUT_S = 120
-"""Seconds after which a mutant counts as killed"""
+LIMIT_S = 120
+"""Seconds of processor time after which a mutant counts as killed"""
+GENERATE = """
+import json, random, sys
+from pathlib import Path
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+path, count, seed, omitted = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], tuple(sys.argv[4:])
+source = path.read_text()
+nodes = list(ast_nodes(get_ast(source)))
+found = []
+for name in sorted(plugins.operator_names()):
+    operator = plugins.get_operator(name)
+    if not name.startswith(omitted) and not operator.arguments():
+        positions = [start[0] for node in nodes for start, _ in operator().mutation_positions(node)]
+        found += [(name, occurrence, line) for occurrence, line in enumerate(positions)]
+chosen = random.Random(seed).sample(found, min(count, len(found)))
+mutants = [(name, line, mutate_code(source, plugins.get_operator(name)(), place)) for name, place, line in chosen]
+print(json.dumps([len(found), mutants]))
+"""
 
 
 @dataclass(frozen=True)
@@ -56,66 +86,113 @@ class Mutant:
     operator: str
     line: int
     killed: bool
-    diff: str
+    change: str
 
 
-def configuration(module: str, tests: str) -> str:
-    """Return the configuration of cosmic-ray for a module."""
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -p no:xdist {tests}"
-    return (
-        f'[cosmic-ray]\nmodule-path = "src/mtqnet/{module}"\ntimeout = {TIMEOUT_S}\nexcluded-modules = []\n'
-        f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
-    )
+class _Loader(importlib.abc.InspectLoader):
+    """Loads a module from a text in place of its file."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get_source(self, fullname: str) -> str:  # noqa: ARG002
+        return self._text
 
 
-def sample(database: Path, mutants: int, seed: str) -> int:
-    """Keep a sample of the mutants of a session; return how many there were."""
-    with sqlite3.connect(database) as session:
-        rows = session.execute("SELECT job_id, operator_name FROM mutation_specs ORDER BY job_id").fetchall()
-        order = "operator_name, occurrence, start_pos_row"
-        specs = session.execute(f"SELECT job_id, operator_name FROM mutation_specs ORDER BY {order}").fetchall()
-        eligible = [job for job, operator in specs if not operator.startswith(OMITTED)]
-        chosen = set(random.Random(seed).sample(eligible, min(mutants, len(eligible))))
-        dropped = [(job,) for job, _ in rows if job not in chosen]
-        for table in ("mutation_specs", "work_items"):
-            session.executemany(f"DELETE FROM {table} WHERE job_id = ?", dropped)
-    return len(eligible)
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds one module."""
+
+    def __init__(self, name: str, path: Path, text: str) -> None:
+        self._name, self._path, self._text = name, path, text
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002
+        target: types.ModuleType | None = None,  # noqa: ARG002
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._path, loader=_Loader(self._text))
 
 
-def results(database: Path, module: str) -> list[Mutant]:
-    """Read the results of a session."""
-    with sqlite3.connect(database) as session:
-        rows = session.execute(
-            "SELECT operator_name, start_pos_row, test_outcome, diff FROM mutation_specs "
-            "JOIN work_results USING (job_id)"
-        ).fetchall()
-    return [
-        Mutant(module, name, line, "SURVIVED" not in str(outcome).upper(), diff)
-        for name, line, outcome, diff in rows
+def in_child(work: Callable[[], int]) -> int:
+    """Run a function in a forked process; return its result, or -1 if the process was killed."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in range(3):
+                os.dup2(nowhere, descriptor)
+            code = work()
+        finally:
+            os._exit(code)
+    return max(-1, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def run_tests(tests: str) -> int:
+    """Run tests in this process."""
+    import pytest
+
+    # Some plugins of pytest were imported before, see `preload`.
+    options = [
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
     ]
+    return int(pytest.main([*options, *tests.split()]))
 
 
-def test_module(tool: Path, copy: Path, module: str, mutants: int, seed: int) -> tuple[int, list[Mutant]]:
+def preload(tests: str, folder: Path) -> None:
+    """Import the third-party modules that tests use. Raises SystemExit if the tests fail."""
+    listed = folder / "modules.json"
+
+    def baseline() -> int:
+        code = run_tests(tests)
+        listed.write_text(json.dumps(list(sys.modules)))
+        return code
+
+    if in_child(baseline):
+        raise SystemExit(f"the tests fail without a mutant: {tests}")
+    for name in json.loads(listed.read_text()):
+        if not name.startswith(OURS):
+            with suppress(Exception):
+                importlib.import_module(name)
+
+
+def test_module(python: Path, module: str, mutants: int, seed: int) -> tuple[int, list[Mutant]]:
     """Run a sample of the mutants of a module; return how many mutants there are, and the results."""
-    config, database = copy / "mutation.toml", copy / "mutation.sqlite"
-    database.unlink(missing_ok=True)
-    config.write_text(configuration(module, MODULES[module]))
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(copy / "src"), str(copy)]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    for step in ("baseline", "init"):
-        arguments = [str(config)] if step == "baseline" else [str(config), str(database)]
-        run = subprocess.run(
-            [tool, step, *arguments], cwd=copy, env=environment, capture_output=True, text=True, check=False
-        )
-        if run.returncode:
-            raise SystemExit(
-                f"{module}: the tests fail without a mutant: {run.stdout[-2000:]}{run.stderr[-2000:]}"
-            )
-    total = sample(database, mutants, f"{module} {seed}")
-    subprocess.run([tool, "exec", str(config), str(database)], cwd=copy, env=environment, check=True)
-    return total, results(database, module)
+    path, tests = PACKAGE / module, MODULES[module]
+    command = [str(python), "-c", GENERATE, str(path), str(mutants), f"{module} {seed}", *OMITTED]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    total, chosen = json.loads(output)
+    with TemporaryDirectory() as folder:
+        preload(tests, Path(folder))
+    name = "mtqnet." + module.removesuffix(".py").replace("/", ".")
+    source = path.read_text()
+
+    def outcome(text: str) -> int:
+        def mutant() -> int:
+            sys.meta_path.insert(0, _Finder(name, path, text))
+            return run_tests(tests)
+
+        return in_child(mutant)
+
+    if outcome(source):
+        raise SystemExit(f"the tests of {module} fail in a forked process without a mutant")
+    found = []
+    for operator, line, text in chosen:
+        lines = unified_diff(source.splitlines(), text.splitlines(), n=0, lineterm="")
+        change = ", ".join(f"`{one.strip()}`" for one in list(lines)[3:])
+        found.append(Mutant(module, operator, line, outcome(text) != 0, change))
+    return total, found
 
 
 def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
@@ -135,47 +212,35 @@ def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
         dead = sum(one.killed for one in several)
         lines.append(f"| {module} | {total} | {len(several)} | {dead} | {dead / max(1, len(several)):.0%} |")
     lines += ["", "Survivors (module, line, change):", ""]
-    for one in mutants:
-        if not one.killed:
-            changed = [
-                line for line in one.diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")
-            ]
-            lines.append(
-                f"- `{one.module}`, line {one.line}: " + ", ".join(f"`{line.strip()}`" for line in changed)
-            )
+    lines += [f"- `{one.module}`, line {one.line}: {one.change}" for one in mutants if not one.killed]
     return "\n".join([*lines, ""])
 
 
 def main() -> None:
     """Test the modules, write the page, and exit with 1 if the goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cosmic-ray", type=Path, default=Path(".venv-mutation/bin/cosmic-ray"))
+    parser.add_argument("--python", type=Path, default=Path(".venv-mutation/bin/python"), help="with cosmic-ray")
     parser.add_argument("--mutants", type=int, default=20, help="sampled mutants of each module")
-    parser.add_argument("--module", action="append", choices=sorted(MODULES), help="only these modules")
+    parser.add_argument(
+        "--module", action="append", choices=sorted(MODULES), help="only these; others stay in the page"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("docs/results/mutation.md"))
     options = parser.parse_args()
+    os.chdir(ROOT)
     cache = options.output.with_suffix(".json")
     stored = json.loads(cache.read_text()) if cache.exists() and options.module else {}
     found = {name: (total, [Mutant(**one) for one in several]) for name, (total, several) in stored.items()}
-    with TemporaryDirectory() as name:
-        copy = Path(name) / "copy"
-        copy.mkdir()
-        files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        subprocess.run(
-            ["tar", "cf", "copy.tar", "-C", ROOT, "-T", "-"], cwd=name, input=files, text=True, check=True
+    for module in options.module or MODULES:
+        began = time.process_time()
+        found[module] = test_module(options.python, module, options.mutants, options.seed)
+        found = {module: found[module] for module in MODULES if module in found}
+        options.output.write_text(report(found, options.seed), encoding="utf-8")
+        cache.write_text(
+            json.dumps({key: (total, [vars(one) for one in several]) for key, (total, several) in found.items()})
         )
-        subprocess.run(["tar", "xf", "copy.tar", "-C", copy], cwd=name, check=True)
-        for module in options.module or MODULES:
-            began = time.monotonic()
-            found[module] = test_module(options.cosmic_ray.absolute(), copy, module, options.mutants, options.seed)
-            found = {module: found[module] for module in MODULES if module in found}
-            options.output.write_text(report(found, options.seed), encoding="utf-8")
-            cache.write_text(
-                json.dumps({key: (total, [vars(one) for one in ms]) for key, (total, ms) in found.items()})
-            )
-            dead = sum(one.killed for one in found[module][1])
-            print(f"{module}: {dead}/{len(found[module][1])} killed, {time.monotonic() - began:.0f} s", flush=True)
+        dead = sum(one.killed for one in found[module][1])
+        print(f"{module}: {dead} of {len(found[module][1])} killed {time.process_time() - began:.0f}", flush=True)
     mutants = [one for _, several in found.values() for one in several]
     sys.exit(0 if sum(one.killed for one in mutants) >= GOAL * len(mutants) else 1)
 

@@ -61,7 +61,10 @@ def reported_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader of the pipe has closed it, as `| head` does
             raise
-        tell_error(str(error))
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        tell_error(
+            f"{error}: what was written so far is kept; make room and repeat the command" if full else str(error)
+        )
         raise typer.Exit(MtqnetError.exit_code) from error
 
 
