@@ -5,9 +5,8 @@
 >>> metric.update(enhanced)                    # (batch, samples)    # doctest: +SKIP
 >>> metric.compute(), metric.per_file          # mean, and each      # doctest: +SKIP
 
-With torchmetrics installed these are torchmetrics.Metric: they move, synchronise between processes and join a
-MetricCollection as others do. Without it they keep the same states in the same way, in one process. Needs the
-extra `[metric]`. They are measures, without a gradient; mtqnet.integrations.torch has that.
+They are subclasses of torchmetrics.Metric: they move between devices, synchronise between processes and can be part
+of a MetricCollection. They have no gradient; `mtqnet.integrations.torch` has one. Needs the extra `[metric]`.
 """
 
 from __future__ import annotations
@@ -20,13 +19,9 @@ from mtqnet.errors import missing_extra
 
 try:
     import torch
+    from torchmetrics import Metric
 except ImportError as error:  # pragma: no cover - depends on what is installed
     raise missing_extra("mtqnet.integrations.metric", "metric") from error
-
-try:
-    from torchmetrics import Metric
-except ImportError:
-    from mtqnet.states import Metric
 
 from torch import Tensor
 
