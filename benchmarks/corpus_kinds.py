@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations import STEPS, opus_neural
+from mtqnet.corpus.degradations import STEPS, generative
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.kinds import kinds
 from mtqnet.corpus.pool import Pool, Sources, load, pools
@@ -37,9 +37,9 @@ def cpu_s() -> float:
 
 
 def _decoder_s() -> float:
-    if not opus_neural._decoder.cache_info().currsize:
+    if not generative._decoder.cache_info().currsize:
         return 0.0
-    fields = Path(f"/proc/{opus_neural._decoder()._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    fields = Path(f"/proc/{generative._decoder()._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 

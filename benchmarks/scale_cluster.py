@@ -18,7 +18,7 @@ import clips
 import local_cluster
 import poison
 from figures import Figure
-from mtqnet.integrations.ray.options import SHARD_SIZE
+from mtqnet.integrations.ray.cluster import SHARD_SIZE
 
 KILL_AT = 0.4
 """Share of the shards that are done when a node is killed"""

@@ -16,9 +16,8 @@ import local_cluster
 from mtqnet.audio import reading, resampling, windows
 from mtqnet.audio.analysis import analyse_recording
 from mtqnet.integrations.ray import shards, store
-from mtqnet.integrations.ray.fetch import items
 from mtqnet.integrations.ray.shards import Outcome
-from mtqnet.integrations.ray.sources import Entry
+from mtqnet.integrations.ray.sources import Entry, items
 from mtqnet.integrations.ray.store import Folder
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor

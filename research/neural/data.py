@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degradations import excitation, neural_vocoder
-from mtqnet.corpus.degradations.excitation import HOP
+from mtqnet.corpus.degradations import generative, vocoder
+from mtqnet.corpus.degradations.vocoder import HOP
 from mtqnet.corpus.pool import Sources, load, pools
 from mtqnet.corpus.sources import Split
 from research.neural.layers import SAMPLE_RATE
@@ -65,7 +65,7 @@ def _pitch(recordings: list[NDArray[np.int16]], cache: Path) -> dict[int, tuple[
     names = [hashlib.sha256(recording.tobytes()).hexdigest()[:16] for recording in recordings]
     missing = {name: recording for name, recording in zip(names, recordings, strict=True) if name not in known}
     for name, recording in missing.items():
-        known[name] = np.stack(excitation.pitch(as_float(recording))).astype(np.float32)
+        known[name] = np.stack(vocoder.pitch(as_float(recording))).astype(np.float32)
     if missing:
         unfinished = cache.with_suffix(".unfinished.npz")
         np.savez(unfinished, **known)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def speech_batch(source: Material, count: int, length: int, rng: np.random.Gener
             samples = samples + at_level(segment(source.noise, length, rng), wanted - rng.uniform(5, 40))
         place = np.arange(start // HOP, start // HOP + frames)
         frequency, voicing = (np.take(part, place, mode="clip") for part in source.pitch[id(recording)])
-        rows.append((samples, *neural_vocoder.inputs(frequency, voicing, length, rng)))
+        rows.append((samples, *generative.inputs(frequency, voicing, length, rng)))
     return tuple(np.stack(part) for part in zip(*rows, strict=True))
 
 

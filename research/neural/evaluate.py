@@ -26,9 +26,9 @@ from mtqnet.audio.level import active_level
 from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import pool as pools
-from mtqnet.corpus.degradations import neural_enhancer, neural_vocoder
-from mtqnet.corpus.degradations.neural_enhancer import NeuralEnhancer
-from mtqnet.corpus.degradations.neural_vocoder import NeuralVocoder
+from mtqnet.corpus.degradations import generative, neural
+from mtqnet.corpus.degradations.generative import NeuralVocoder
+from mtqnet.corpus.degradations.neural import NeuralEnhancer
 from mtqnet.corpus.degradations.vocoder import Resynthesis
 from mtqnet.corpus.sources import Item
 from mtqnet.labels.intrusive import objective
@@ -110,14 +110,14 @@ def _clips(source: pools.Pool, count: int, only: str | None) -> Iterator[Clip]:
         if only != "enhancer":
             yield Clip("vocoder", "clean", "input", speaker, clean, clean)
             yield Clip("vocoder", "clean", "griffin-lim", speaker, clean, GRIFFIN_LIM.process(clean))
-            for quality in neural_vocoder.QUALITIES:
+            for quality in generative.QUALITIES:
                 made = NeuralVocoder(quality, 0.0, 1).process(clean)
                 yield Clip("vocoder", "clean", quality, speaker, clean, made)
         if only != "vocoder":
             for snr in SNRS_DB:
                 noisy = clean + _noise(source, speaker, len(clean), LEVEL_DBOV - snr)
                 yield Clip("enhancer", str(snr), "input", speaker, clean, noisy)
-                for quality in neural_enhancer.QUALITIES:
+                for quality in neural.QUALITIES:
                     made = NeuralEnhancer(quality, 1.0, 1).process(noisy)
                     yield Clip("enhancer", str(snr), quality, speaker, clean, made)
 

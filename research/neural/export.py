@@ -19,7 +19,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from mtqnet.corpus.degradations.neural_vocoder import BANDS
+from mtqnet.corpus.degradations.generative import BANDS
 from research.neural.enhancer import Enhancer
 from research.neural.vocoder import BINS, Vocoder
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtqnet.corpus.degradations.excitation import HOP
-from mtqnet.corpus.degradations.neural_vocoder import BANDS, FLOOR, WINDOW, mel_filters
+from mtqnet.corpus.degradations.generative import BANDS, FLOOR, WINDOW, mel_filters
+from mtqnet.corpus.degradations.vocoder import HOP
 from research.neural.layers import EPSILON, Backbone, Spectra, magnitude
 
 BINS = WINDOW // 2 + 1

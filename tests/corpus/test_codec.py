@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.corpus.degradations.blackbox import TAIL, fitted
 from mtqnet.corpus.degradations.codec import (
     AMR_NB_KBPS,
     G711,
@@ -40,9 +39,10 @@ from mtqnet.corpus.degradations.codec import (
     Vorbis,
     Wma,
 )
+from mtqnet.corpus.degradations.coding import TAIL, fitted
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.pcm import as_int16
 from mtqnet.corpus.degradations.pyav import coded, encode
+from mtqnet.corpus.degradations.step import as_int16
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import pesq_wb

@@ -15,11 +15,10 @@ from mtqnet.corpus.degradations import STEPS, missing
 from mtqnet.corpus.degradations.device import BandLimit, Playback
 from mtqnet.corpus.degradations.distortion import Clipping, Mnru
 from mtqnet.corpus.degradations.network import FrameLoss
-from mtqnet.corpus.degradations.noise import ColouredNoise, RecordedNoise, WhiteNoise
+from mtqnet.corpus.degradations.noise import Babble, ColouredNoise, RecordedNoise, WhiteNoise
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom, MeasuredRoom
 from mtqnet.corpus.degradations.step import Step
-from mtqnet.corpus.degradations.talkers import Babble
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay

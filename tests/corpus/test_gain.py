@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.gain import AutomaticGain
+from mtqnet.corpus.degradations.device import AutomaticGain
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start

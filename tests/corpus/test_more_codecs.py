@@ -21,23 +21,13 @@ from scipy import signal
 from mtqnet.audio.level import rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations import STEPS, missing
-from mtqnet.corpus.degradations.amr_wb import KBPS as AMR_WB_KBPS
-from mtqnet.corpus.degradations.amr_wb import AmrWb, encoded
-from mtqnet.corpus.degradations.blackbox import TAIL
-from mtqnet.corpus.degradations.codec2 import Codec2
-from mtqnet.corpus.degradations.coding import Coding
-from mtqnet.corpus.degradations.cvsd import Cvsd
-from mtqnet.corpus.degradations.g729 import G729
-from mtqnet.corpus.degradations.gsm import GsmFr
-from mtqnet.corpus.degradations.lc3 import Lc3
-from mtqnet.corpus.degradations.lpc10 import Lpc10
-from mtqnet.corpus.degradations.lyra import LyraV2
+from mtqnet.corpus.degradations.coding import TAIL, Coding
+from mtqnet.corpus.degradations.generative import LyraV2, OpusNeural
+from mtqnet.corpus.degradations.native_codecs import G729, AmrWb, GsmFr, Lpc10, Speex, amr_wb_encoded
+from mtqnet.corpus.degradations.native_codecs import KBPS as AMR_WB_KBPS
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.opus_neural import OpusNeural
-from mtqnet.corpus.degradations.pcm import as_int16
-from mtqnet.corpus.degradations.silk import Silk
-from mtqnet.corpus.degradations.siren import Siren
-from mtqnet.corpus.degradations.speex import Speex
+from mtqnet.corpus.degradations.speech_codecs import Codec2, Cvsd, Lc3, Silk, Siren
+from mtqnet.corpus.degradations.step import as_int16
 from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import pesq_wb, stoi
 
@@ -187,7 +177,7 @@ def test_silence_makes_no_sound(step: Coding) -> None:
 def test_amr_wb_frames_have_the_size_of_their_mode(mode: int, size: int, tracks: Tracks) -> None:
     """3GPP TS 26.201: 132 to 477 bits, and the octet with the mode."""
     need(AmrWb(AMR_WB_KBPS[mode]))
-    packets = encoded(as_int16(tracks.mixture), mode)
+    packets = amr_wb_encoded(as_int16(tracks.mixture), mode)
     assert {len(packet) for packet in packets} == {size}
     assert size == 1 + -(-round(20 * AMR_WB_KBPS[mode]) // 8)
 

@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.corpus import chain
 from mtqnet.corpus.degradations import STEPS, missing
-from mtqnet.corpus.degradations.blackbox import TAIL
-from mtqnet.corpus.degradations.conv_tasnet import ConvTasNet
-from mtqnet.corpus.degradations.deepfilternet import NO_LIMIT, DeepFilterNet
-from mtqnet.corpus.degradations.hush import Hush
+from mtqnet.corpus.degradations.coding import TAIL
+from mtqnet.corpus.degradations.neural import NO_LIMIT, ConvTasNet, DeepFilterNet, Hush, UlUnas
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.tools import at_input_level
-from mtqnet.corpus.degradations.ulunas import UlUnas
 from mtqnet.corpus.kinds import is_ordinary
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start

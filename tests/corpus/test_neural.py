@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.corpus.degradations import neural, packages
-from mtqnet.corpus.degradations.blackbox import TAIL
+from mtqnet.corpus.degradations.coding import TAIL
 from mtqnet.corpus.degradations.neural import Dtln, Gtcrn, Nsnet2, RnNoise, nsnet2_samples, nsnet2_spectra
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.pool import Pool

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level
-from mtqnet.corpus.degradations import STEPS, neural_enhancer, neural_vocoder
-from mtqnet.corpus.degradations.blackbox import TAIL
-from mtqnet.corpus.degradations.neural_enhancer import NeuralEnhancer
-from mtqnet.corpus.degradations.neural_vocoder import NeuralVocoder
+from mtqnet.corpus.degradations import STEPS, generative, neural
+from mtqnet.corpus.degradations.coding import TAIL
+from mtqnet.corpus.degradations.generative import NeuralVocoder
+from mtqnet.corpus.degradations.neural import NeuralEnhancer
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start
@@ -24,8 +24,8 @@ from mtqnet.labels.intrusive import delay, pesq_wb
 Samples = NDArray[np.float32]
 Step = NeuralVocoder | NeuralEnhancer
 
-VOCODERS = tuple(NeuralVocoder(quality, 0.0, 1) for quality in neural_vocoder.QUALITIES)
-ENHANCERS = tuple(NeuralEnhancer(quality, 1.0, 1) for quality in neural_enhancer.QUALITIES)
+VOCODERS = tuple(NeuralVocoder(quality, 0.0, 1) for quality in generative.QUALITIES)
+ENHANCERS = tuple(NeuralEnhancer(quality, 1.0, 1) for quality in neural.QUALITIES)
 ALL: tuple[Step, ...] = (*VOCODERS, *ENHANCERS)
 
 
@@ -110,7 +110,7 @@ def test_drawn_parameters_survive_json(kind: type[Step], material: Pool) -> None
 def test_missing_weights_are_an_error_that_names_their_source(
     step: Step, clean: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtqnet.corpus.degradations.own_weights.CHECKOUT", Path("nowhere"))
+    monkeypatch.setattr("mtqnet.corpus.degradations.packages.CHECKOUT", Path("nowhere"))
     monkeypatch.setenv("MTQNET_WEIGHTS", "nowhere")
     with pytest.raises(MissingExtraError, match="research/neural"):
         step.process(clean)

@@ -14,7 +14,7 @@ from mtqnet.audio.level import NOMINAL_DBOV, active_level
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import chain
 from mtqnet.corpus.degradations import STEPS
-from mtqnet.corpus.degradations.talkers import Babble
+from mtqnet.corpus.degradations.noise import Babble
 from mtqnet.corpus.kinds import group, is_ordinary
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import Recipe, draw, kinds, render

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.distortion import Clipping
+from mtqnet.corpus.degradations.network import SPLICE_FADE, Splice
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.splice import FADE, Splice
 from mtqnet.corpus.tracks import Tracks, start
 
 Samples = NDArray[np.float32]
@@ -33,7 +33,7 @@ def degraded(tracks: Tracks) -> Tracks:
 def test_the_part_and_the_rest_are_exactly_before_and_after_the_steps(kind: str, tracks: Tracks) -> None:
     made = Splice(1.0, 2.0, kind, STEPS)(tracks)  # type: ignore[arg-type]
     inside, outside = (degraded(tracks), tracks) if kind == "degraded" else (tracks, degraded(tracks))
-    part = slice(SAMPLE_RATE + FADE, 2 * SAMPLE_RATE - FADE)
+    part = slice(SAMPLE_RATE + SPLICE_FADE, 2 * SAMPLE_RATE - SPLICE_FADE)
     for name in ("speech", "noise"):
         whole = getattr(made, name)
         np.testing.assert_array_equal(whole[part], getattr(inside, name)[part])
@@ -45,7 +45,7 @@ def test_the_part_and_the_rest_are_exactly_before_and_after_the_steps(kind: str,
 def test_ends_of_the_part_are_faded() -> None:
     weight = Splice(1.0, 2.0, "degraded", ())._inside(3 * SAMPLE_RATE)
     assert weight.min() == 0 and weight.max() == 1
-    assert np.abs(np.diff(weight)).max() == pytest.approx(1 / FADE, rel=0.01)
+    assert np.abs(np.diff(weight)).max() == pytest.approx(1 / SPLICE_FADE, rel=0.01)
 
 
 def test_place_is_drawn_within_the_clip_and_half_a_second_to_four_long() -> None:

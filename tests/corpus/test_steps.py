@@ -13,7 +13,7 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.stft import stft
 from mtqnet.corpus.degradations.device import PEAK_LIMIT, BandLimit, Playback
 from mtqnet.corpus.degradations.distortion import Clipping, Mnru
-from mtqnet.corpus.degradations.network import FADE, FrameLoss
+from mtqnet.corpus.degradations.network import NETWORK_FADE, FrameLoss
 from mtqnet.corpus.degradations.noise import ColouredNoise, WhiteNoise
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom
@@ -144,7 +144,7 @@ def test_gaps_are_silent_and_fade_in_and_out() -> None:
     ones = np.ones(SAMPLE_RATE, np.float32)
     gain = FrameLoss(0.2, 1.5, 20, 3)(Tracks(ones, ones, ones)).speech
     assert gain.min() == pytest.approx(0.0, abs=1e-6) and gain.max() == pytest.approx(1.0, abs=1e-6)
-    assert np.abs(np.diff(gain)).max() <= 1 / FADE + 1e-6
+    assert np.abs(np.diff(gain)).max() <= 1 / NETWORK_FADE + 1e-6
 
 
 @pytest.mark.parametrize("slope_db", [-3.0, 0.0, 3.0, 9.0])

@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level, rms_level
-from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.talkers import (
+from mtqnet.corpus.degradations.noise import (
     LATEST_START,
     MAX_COMPETING_DB,
     MIN_COMPETING_DB,
     MIN_TALKERS,
     Babble,
     CompetingTalker,
+    WhiteNoise,
 )
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Tracks, start

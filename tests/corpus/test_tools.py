@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level
 from mtqnet.audio.stft import istft, stft
-from mtqnet.corpus.degradations.blackbox import TAIL, through
+from mtqnet.corpus.degradations.coding import TAIL, through
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
 from mtqnet.corpus.degradations.tools import NoiseReduce, SpeexDsp, WebRtc, reduced

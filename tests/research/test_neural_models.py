@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from mtqnet.corpus.degradations import neural_vocoder  # noqa: E402
-from mtqnet.corpus.degradations.frames import hann, samples_of, spectra  # noqa: E402
+from mtqnet.corpus.degradations import generative  # noqa: E402
+from mtqnet.corpus.degradations.step import hann, samples_of, spectra  # noqa: E402
 from research.neural import train  # noqa: E402
 from research.neural.data import Material, noisy_batch, speech_batch  # noqa: E402
 from research.neural.enhancer import Enhancer, compress, expand  # noqa: E402
@@ -39,7 +39,7 @@ def test_transform_of_training_and_of_the_steps_agree(window: NDArray[np.float64
 def test_mel_bands_of_training_and_of_the_step_agree() -> None:
     spectrum = np.random.default_rng(0).standard_normal((2, 257, 9)).astype(np.float32)
     made = Vocoder().mel(torch.from_numpy(spectrum)[None])[0].numpy()
-    np.testing.assert_allclose(made, neural_vocoder.log_mel(spectrum), atol=1e-4)
+    np.testing.assert_allclose(made, generative.log_mel(spectrum), atol=1e-4)
 
 
 def test_sizes_are_small() -> None:

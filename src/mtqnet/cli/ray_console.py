@@ -14,7 +14,7 @@ from mtqnet.cli.score_run import Tally
 from mtqnet.cli.terminal import stages, tell
 from mtqnet.errors import UsageError
 from mtqnet.integrations.ray import engine
-from mtqnet.integrations.ray.options import ScaleOptions
+from mtqnet.integrations.ray.cluster import ScaleOptions
 
 if TYPE_CHECKING:
     from mtqnet.corpus.build import Order

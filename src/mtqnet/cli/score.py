@@ -9,10 +9,9 @@ import typer
 from mtqnet.cli.corpus import RayAddress
 from mtqnet.cli.options import Engine, Model
 from mtqnet.errors import UsageError
-from mtqnet.integrations.ray.options import MEMORY_GB, SHARD_SIZE
 
-FILES, RAW, CLUSTER = "Recordings and table", "Raw samples on standard input", "Cluster (--engine ray)"
-"""Groups of options in the help"""
+RAW = "Raw samples on standard input"
+"""Group of options in the help"""
 
 
 def _explain(wanted: bool) -> None:
@@ -87,15 +86,6 @@ Rate = Annotated[
     typer.Option("--rate", help="Sample rate in Hz.", show_default=False, rich_help_panel=RAW),
 ]
 Encoding = Annotated[str, typer.Option("--encoding", help="Sample format: s16le or f32le.", rich_help_panel=RAW)]
-ShardSize = Annotated[
-    int, typer.Option("--shard-size", min=1, help="Recordings per table.", rich_help_panel=CLUSTER)
-]
-WorkerMemory = Annotated[
-    float,
-    typer.Option(
-        "--worker-memory", min=0, help="Memory limit per process in GB. 0: no limit.", rich_help_panel=CLUSTER
-    ),
-]
 
 HELP = (
     "Predict S-MOS, N-MOS and G-MOS and estimate PESQ, STOI and SDI of recordings.\n\n"
@@ -142,8 +132,6 @@ def score(
     encoding: Encoding = "s16le",
     engine: Engine = "local",
     address: RayAddress = None,
-    shard_size: ShardSize = SHARD_SIZE,
-    worker_memory: WorkerMemory = MEMORY_GB,
     explain: Explain = False,  # noqa: ARG001 its callback prints and exits
 ) -> None:
     """Score files and folders into a table."""
@@ -155,9 +143,9 @@ def score(
         if channels != "mix" or sort is not None or causes:
             raise UsageError("--channels, --sort and --causes are not available with --engine ray: omit them")
         from mtqnet.cli.ray_console import score_sources
-        from mtqnet.integrations.ray.options import ScaleOptions
+        from mtqnet.integrations.ray.cluster import ScaleOptions
 
-        scale = ScaleOptions(model, address, jobs, threads or 1, shard_size, windows, resume, worker_memory)
+        scale = ScaleOptions(model, address, jobs, threads or 1, windows=windows, again=resume)
         raise typer.Exit(score_sources(paths, output, scale, quiet))
     options = ScoreOptions(
         output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, threads, causes

@@ -45,7 +45,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Inserted:
-    """Links that apply to a part of the clip, or to everything but a part (degradations/splice.py)."""
+    """Links that apply to a part of the clip, or to everything but a part (degradations/network.py)."""
 
     links: tuple[Link, ...]
     good: float

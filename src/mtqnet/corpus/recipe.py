@@ -21,8 +21,8 @@ from mtqnet.corpus import pool as pools
 from mtqnet.corpus import tracks
 from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES, Inserted, Link, Links, Scenes, scenes_of
 from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.degradations.network import Splice
 from mtqnet.corpus.degradations.reducer import SpectralGain
-from mtqnet.corpus.degradations.splice import Splice
 from mtqnet.corpus.degradations.step import Step, uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.schedule import Schedule

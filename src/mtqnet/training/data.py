@@ -14,7 +14,7 @@ import numpy as np
 from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus import build as corpus
 from mtqnet.corpus import ensemble, peers
-from mtqnet.corpus.degradations.weights import VARIABLE
+from mtqnet.corpus.degradations.packages import VARIABLE
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
 from mtqnet.corpus.table import TABLE, excerpt, read_rows

@@ -1,7 +1,7 @@
 """Labels of parts of a clip: which degradations it has, and where.
 
 A clip has at most one part whose processing differs from the rest: a splice of the corpus (corpus/degradations/
-splice.py), or a piece of another clip that `mixed` inserts during training (partial mix-up). Frame scores and causes
+network.py), or a piece of another clip that `mixed` inserts during training (partial mix-up). Frame scores and causes
 are trained on the labels of the part inside it, and on those of the clip outside.
 
 The causes of a clip follow from its recipe. A degradation whose strength is near the limit of audibility is neither

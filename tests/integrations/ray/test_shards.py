@@ -15,9 +15,8 @@ import soundfile as sf
 
 from mtqnet.errors import NoAudioFoundError, UsageError
 from mtqnet.integrations.ray import shards, store
-from mtqnet.integrations.ray.fetch import INSIDE, items
 from mtqnet.integrations.ray.shards import Request
-from mtqnet.integrations.ray.sources import Entry, entries
+from mtqnet.integrations.ray.sources import INSIDE, Entry, entries, items
 from mtqnet.integrations.ray.store import Folder
 from mtqnet.scoring.batch import find
 

@@ -1,25 +1,56 @@
-"""What all codecs share: the level at the encoder, the delay of the decoder, speech and noise as two tracks.
+"""What all codecs and other tools that convert samples share: the level, the delay, speech and noise as two tracks.
 
-Each codec encodes and decodes the mixture as a black box (blackbox.py). Its delay is a constant, measured between
-400 and 3400 Hz, where its own high-pass filter does not change the phase; tests pin it.
-"""
+The internals of a tool are not known. Its effect on the speech and on the noise is estimated from its input and
+output (labels/components.py), after its delay is removed. The delay is a constant, measured between 400 and 3400 Hz,
+where the high-pass filter of a codec does not change the phase; tests pin it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import FLOOR_DB, NOMINAL_DBOV, active_level
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.corpus.degradations.blackbox import HEADROOM, through
-from mtqnet.corpus.degradations.pcm import as_float, as_int16
-from mtqnet.corpus.degradations.step import uniform
+from mtqnet.corpus.degradations.step import as_float, as_int16, uniform
 from mtqnet.corpus.tracks import Tracks
+from mtqnet.labels.components import components
 
 Samples = NDArray[np.float32]
+
+TAIL = 4800
+"""Samples, 0.3 s of silence behind a clip: a tool with a delay returns the end of the clip during this silence."""
+HEADROOM = 0.98
+"""Largest magnitude of the input; louder clips are attenuated before the tool and amplified after it."""
+
+
+def through(tracks: Tracks, tool: Callable[[Samples], Samples], delay: int) -> Tracks:
+    """Return both tracks after a tool that processes the mixture.
+
+    `tool` takes (samples,) at 16 kHz, full scale 1, and returns about as many; `delay` is the delay of its output in
+    samples (constant for a tool; pinned by tests). The sum of the two tracks is the output of the tool.
+    """
+    mixture = tracks.mixture
+    peak = float(np.abs(mixture).max(initial=0.0))
+    if peak == 0.0:
+        return tracks
+    gain = np.float32(min(1.0, HEADROOM / peak))
+    given = np.pad(mixture * gain, (0, TAIL))
+    processed = fitted(np.asarray(tool(given), dtype=np.float32), delay, len(mixture)) / gain
+    speech, noise = components(tracks.speech, mixture, processed)
+    return replace(tracks, speech=speech, noise=noise)
+
+
+def fitted(processed: Samples, delay: int, length: int) -> Samples:
+    """Return `length` samples of the output of a tool from `delay` on (negative: early), padded with silence."""
+    late = processed[delay:] if delay >= 0 else np.pad(processed, (-delay, 0))
+    late = late[:length]
+    return np.pad(late, (0, length - len(late)))
+
+
 Pcm = NDArray[np.int16]
 
 NARROWBAND = 8_000

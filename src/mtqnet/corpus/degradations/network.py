@@ -1,4 +1,6 @@
-"""What a packet network does: frames that never arrive, and play-out that slides to and fro."""
+"""What a packet network does: frames that never arrive, and play-out that slides to and fro.
+
+Splice applies steps to a part of a clip, or to everything but that part."""
 
 from __future__ import annotations
 
@@ -9,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import draw_seed, uniform
+from mtqnet.corpus.degradations.step import Step, draw_seed, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks
+from mtqnet.corpus.tracks import Samples, Tracks
 
-Samples = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 MS = SAMPLE_RATE // 1000
 """Samples a millisecond"""
-FADE = 32
+NETWORK_FADE = 32
 """Samples, 2 ms: a player's ramp into and out of a gap."""
 JOIN = 64
 """Samples, 4 ms: the cross-fade where a stretch is repeated or left out; 3.75 ms in ITU-T G.711 Appendix I."""
@@ -83,8 +84,10 @@ class FrameLoss:
 def _silence(lost: Flags, frame: int, length: int) -> Samples:
     """(length,): a gain of 0 in lost frames, with ramps."""
     kept = np.repeat(~lost, frame)[:length].astype(np.float32)
-    held = np.pad(kept, (FADE // 2, FADE - FADE // 2 - 1), mode="edge")  # the clip's ends are no gaps
-    return np.convolve(held, np.full(FADE, 1 / FADE), mode="valid").astype(np.float32)
+    held = np.pad(
+        kept, (NETWORK_FADE // 2, NETWORK_FADE - NETWORK_FADE // 2 - 1), mode="edge"
+    )  # the clip's ends are no gaps
+    return np.convolve(held, np.full(NETWORK_FADE, 1 / NETWORK_FADE), mode="valid").astype(np.float32)
 
 
 def _gaps(lost: Flags, frame: int, length: int) -> list[tuple[int, int]]:
@@ -176,3 +179,53 @@ def _late_weight(grow: int, shrink: int, length: int) -> Samples:
     """(length,): 1 between two places, 0 elsewhere, with a ramp of JOIN samples from either place on."""
     places = (grow, grow + JOIN, shrink, shrink + JOIN)
     return np.interp(np.arange(length), places, (0.0, 1.0, 1.0, 0.0)).astype(np.float32)
+
+
+SHORTEST_S, LONGEST_S = 0.5, 4.0
+"""Seconds of the part"""
+LARGEST_FRACTION = 0.8
+"""Of the clip"""
+SPLICE_FADE = 160
+"""Samples, 10 ms: the cross-fade at either end, inside the part"""
+
+
+@dataclass(frozen=True)
+class Splice:
+    """A part of the clip before (`good`) or after (`degraded`) some steps, and the rest the other way round."""
+
+    start_s: float
+    """Where the part begins, in seconds from the start of the clip"""
+    end_s: float
+    """Where it ends"""
+    kind: Literal["degraded", "good"]
+    """Quality of the part in comparison with the rest"""
+    steps: tuple[Step, ...]
+    """What the degraded parts have been through; no part of it is late."""
+
+    @classmethod
+    def over(cls, rng: np.random.Generator, steps: tuple[Step, ...], samples: int, good: float) -> Splice:
+        """Return a part at a random place of a clip of so many samples, the good one with the chance `good`."""
+        seconds = samples / SAMPLE_RATE
+        longest = min(LONGEST_S, LARGEST_FRACTION * seconds)
+        length = float(rng.uniform(min(SHORTEST_S, longest), longest))
+        start = float(rng.uniform(0, seconds - length))
+        kind: Literal["degraded", "good"] = "good" if rng.random() < good else "degraded"
+        return cls(round(start, 3), round(start + length, 3), kind, steps)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        degraded = tracks
+        for step in self.steps:
+            degraded = step(degraded)
+        inside, outside = (tracks, degraded) if self.kind == "good" else (degraded, tracks)
+        weight = self._inside(len(tracks.clean))
+        return replace(
+            tracks,
+            speech=weight * inside.speech + (1 - weight) * outside.speech,
+            noise=weight * inside.noise + (1 - weight) * outside.noise,
+        )
+
+    def _inside(self, length: int) -> Samples:
+        """(length,): 1 in the part, 0 outside it, with a ramp of SPLICE_FADE samples within either end."""
+        begin, end = round(self.start_s * SAMPLE_RATE), round(self.end_s * SAMPLE_RATE)
+        places, weights = (begin, begin + SPLICE_FADE, end - SPLICE_FADE, end), (0.0, 1.0, 1.0, 0.0)
+        return np.interp(np.arange(length), places, weights, left=0.0, right=0.0).astype(np.float32)

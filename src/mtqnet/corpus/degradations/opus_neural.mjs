@@ -1,4 +1,4 @@
-// Decoder of Opus packets with libopus 1.5 and its neural parts; one process serves many clips (opus_neural.py).
+// Decoder of Opus packets with libopus 1.5 and its neural parts; one process serves many clips (generative.py).
 // Argument: folder of the npm package @wasm-audio-decoders/opus-ml.
 // Request on standard input: uint32 size, then uint8 enhancement (0 none, 1 LACE, 2 NoLACE) and for each frame of
 // 20 ms a uint16 length with the packet; a lost frame is the first byte of its packet alone.

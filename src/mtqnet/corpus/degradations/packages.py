@@ -1,19 +1,130 @@
-"""What single kinds of processing need, and how to install it: checked before a build begins."""
+"""What single kinds of processing need: packages, programs, shared libraries and weights, and how to install them.
+
+The build checks it before it begins. No copy of another project's code or weights is part of this package; weights
+that no package contains are read from a folder, the environment variable MTQNET_WEIGHTS."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+import subprocess
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mtqnet.corpus.degradations.native import PACKAGES, has_library
-from mtqnet.corpus.degradations.own_weights import CHECKOUT
-from mtqnet.corpus.degradations.weights import SOURCES, VARIABLE, weights_folder
-from mtqnet.errors import MissingExtraError
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from mtqnet.errors import CorpusError, MissingExtraError
+
+PACKAGES: Mapping[str, str] = {
+    "libvo-amrwbenc.so.0": "libvo-amrwbenc0",
+    "libopencore-amrwb.so.0": "libopencore-amrwb0",
+    "libspeex.so.1": "libspeex1",
+    "libgsm.so.1": "libgsm1",
+    "libbcg729.so.0": "libbcg729-0",
+    "libspandsp.so.2": "libspandsp2",
+    "libopus.so.0": "libopus0",
+}
+"""Name of a library -> Debian package that contains it"""
+
+
+@lru_cache(maxsize=16)
+def shared_library(name: str) -> ctypes.CDLL:
+    """Load a library of PACKAGES. Raises MissingExtraError if it is not installed."""
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        raise MissingExtraError(f"{name} is not installed: apt-get install {PACKAGES[name]}") from error
+
+
+def has_library(name: str) -> bool:
+    """Whether the library can be loaded."""
+    try:
+        shared_library(name)
+    except MissingExtraError:
+        return False
+    return True
+
+
+LONGEST_S = 120
+"""Seconds for one clip; programs take a fraction of a second"""
+
+
+def run_program(command: Sequence[str], given: bytes, install: str) -> bytes:
+    """Standard output of a program. Raises MissingExtraError if it is not installed, CorpusError if it fails."""
+    if shutil.which(command[0]) is None:
+        raise MissingExtraError(f"{command[0]} is not installed: {install}")
+    done = subprocess.run(command, input=given, capture_output=True, timeout=LONGEST_S)
+    if done.returncode:
+        raise CorpusError(f"{command[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def samples_from(output: bytes) -> NDArray[np.int16]:
+    """16-bit samples of a program's output."""
+    return np.frombuffer(output[: len(output) // 2 * 2], np.int16)
+
+
+VARIABLE = "MTQNET_WEIGHTS"
+WEIGHTS = Path("../shared/weights")
+"""Used when the variable is not set"""
+SOURCES: Mapping[str, str] = {
+    "lyra_v2": "github.com/google/lyra, lyra/model_coeffs at commit 47698da",
+    "ulunas": "github.com/Xiaobin-Rong/ul-unas, ulunas_onnx/onnx_models at commit 00f7c70",
+}
+"""Subfolder -> where its files come from"""
+
+
+def weights_folder() -> Path:
+    """Folder with one subfolder for each key of SOURCES."""
+    return Path(os.environ.get(VARIABLE) or WEIGHTS)
+
+
+def weights_file(folder: str, name: str) -> Path:
+    """Path of a file with weights. Raises MissingExtraError if it does not exist."""
+    path = weights_folder() / folder / name
+    if not path.is_file():
+        raise MissingExtraError(
+            f"{path} does not exist: copy {name} from {SOURCES[folder]}, or set {VARIABLE} to the folder that "
+            f"contains {folder}"
+        )
+    return path
+
+
+def session(path: Path) -> ort.InferenceSession:
+    """The ONNX graph of a file, loaded once in a process; one thread, so that sums keep their order."""
+    return _session(path.resolve())
+
+
+@lru_cache(maxsize=16)
+def _session(path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+CHECKOUT = Path(__file__).parents[4] / "research" / "neural" / "weights"
+"""Where a checkout of the repository has them"""
+
+
+def own_weights(folder: str, name: str) -> Path:
+    """Path of a file, from the folder of weights or the checkout. Raises MissingExtraError."""
+    for root in (weights_folder(), CHECKOUT):
+        path = root / folder / name
+        if path.is_file():
+            return path
+    raise MissingExtraError(
+        f"{folder}/{name} does not exist: copy research/neural/weights/{folder} of the mtqnet repository into the "
+        f"folder that {VARIABLE} names"
+    )
+
 
 EXTRA = "pip install 'mtqnet[corpus]'"
 """Packages of the extra `corpus`"""
@@ -53,13 +164,13 @@ def library(name: str) -> Need:
 
 
 def weights(folder: str, *files: str) -> Need:
-    """Files in a folder of the weights (weights.py)."""
+    """Files in a folder of the weights."""
     install = f"copy {', '.join(files)} from {SOURCES[folder]} into $%s/{folder}" % VARIABLE
     return Need(folder, install, lambda: all((weights_folder() / folder / file).is_file() for file in files))
 
 
 def own(folder: str, *files: str) -> Need:
-    """Files that the project trained (own_weights.py)."""
+    """Files that the project trained."""
     install = f"copy research/neural/weights/{folder} of the mtqnet repository into ${VARIABLE}"
 
     def present() -> bool:
@@ -70,13 +181,13 @@ def own(folder: str, *files: str) -> Need:
 
 
 def _has_siren() -> bool:
-    from mtqnet.corpus.degradations.siren import has_siren
+    from mtqnet.corpus.degradations.speech_codecs import has_siren
 
     return has_siren()
 
 
 def _has_opus_ml() -> bool:
-    from mtqnet.corpus.degradations.opus_neural import package_folder
+    from mtqnet.corpus.degradations.generative import package_folder
 
     try:
         package_folder()

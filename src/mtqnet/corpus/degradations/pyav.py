@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.corpus.degradations.pcm import FULL_SCALE, as_int16
+from mtqnet.corpus.degradations.step import FULL_SCALE, as_int16
 from mtqnet.errors import missing_extra
 
 if TYPE_CHECKING:

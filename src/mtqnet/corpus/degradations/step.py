@@ -1,12 +1,13 @@
-"""What all steps have in common."""
+"""What all steps have in common: their interface, random parameters, frames, 16-bit samples and short-time spectra."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtqnet.corpus.tracks import Tracks
+from mtqnet.corpus.tracks import Samples, Tracks
 
 
 class Step(Protocol):
@@ -27,3 +28,52 @@ def draw_seed(rng: np.random.Generator) -> int:
 def uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """A number of three decimals, so that a recipe in JSON is the very same number."""
     return round(float(rng.uniform(low, high)), 3)
+
+
+T = TypeVar("T", bound=np.generic)
+
+FULL_SCALE = 32_768
+"""16-bit samples in a full scale of 1"""
+
+
+def in_frames(samples: NDArray[T], frame: int) -> NDArray[T]:
+    """(samples,) -> (frames, frame), the last one filled up with zeros."""
+    return np.pad(samples, (0, -len(samples) % frame)).reshape(-1, frame)
+
+
+def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Full scale 1 -> 16 bit, rounded; what is louder is clipped."""
+    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def spectra(samples: Samples, window: NDArray[np.float64], hop: int) -> NDArray[np.float32]:
+    """(samples,) -> (2, bins, 1 + samples // hop), real and imaginary part.
+
+    The signal is padded by half a window of zeros at both ends; frame t is centred at sample t * hop.
+    """
+    half = len(window) // 2
+    padded = np.pad(samples.astype(np.float64), half)
+    views = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop]
+    transformed = np.fft.rfft(views * window, axis=1).T
+    return np.stack([transformed.real, transformed.imag]).astype(np.float32)
+
+
+def samples_of(spectrum: NDArray[np.float32], window: NDArray[np.float64], hop: int, length: int) -> Samples:
+    """The inverse of `spectra`: (2, bins, frames) -> (length,), weighted overlap and add."""
+    pieces = np.fft.irfft(spectrum[0].T + 1j * spectrum[1].T, len(window), axis=1) * window
+    total = np.zeros((len(pieces) - 1) * hop + len(window))
+    weight = np.zeros_like(total)
+    for index, piece in enumerate(pieces):
+        total[index * hop : index * hop + len(window)] += piece
+        weight[index * hop : index * hop + len(window)] += window**2
+    inner = slice(len(window) // 2, len(window) // 2 + length)
+    return (total[inner] / np.maximum(weight[inner], 1e-8)).astype(np.float32)
+
+
+def hann(length: int) -> NDArray[np.float64]:
+    """Periodic Hann window."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from mtqnet.errors import MtqnetError
-from mtqnet.integrations.ray.fetch import Item, items
 from mtqnet.integrations.ray.sandbox import OUT_OF_MEMORY, At, Done, Finished, Ready, Task
+from mtqnet.integrations.ray.sources import Item, items
 from mtqnet.scoring import tables
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor

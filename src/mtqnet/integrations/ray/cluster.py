@@ -1,4 +1,4 @@
-"""A Ray cluster: one that runs already, or one on this machine for as long as the work takes."""
+"""A Ray cluster: one that runs already, or one on this machine for as long as the work takes; how a run is done."""
 
 from __future__ import annotations
 
@@ -7,10 +7,37 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from mtqnet.errors import MtqnetError, missing_extra
 from mtqnet.scoring.batch import cores
+
+SHARD_SIZE = 64
+"""Recordings of a shard: some seconds of work, lost if a worker dies. docs/scale.md explains when to use more"""
+MEMORY_GB = 4.0
+"""That a process which scores may have: with base it has 0.4, and a file of any length adds little"""
+GIGA = 1 << 30
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """How a run is done; what does not change its rows, but for the model and `windows`."""
+
+    model: str = "base"
+    address: str | None = None
+    """Of a Ray cluster; None: RAY_ADDRESS, or this machine"""
+    workers: int = 0
+    """0: as many as the cluster has processors for"""
+    threads: int = 1
+    """Math threads of a worker, and number of processors that it reserves"""
+    shard_size: int = SHARD_SIZE
+    windows: bool = False
+    again: bool = False
+    """Score shards again in which some recordings could not be scored"""
+    memory_gb: float = MEMORY_GB
+    """That a process which scores may have; 0: no limit"""
+
 
 LOCAL = "local"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}

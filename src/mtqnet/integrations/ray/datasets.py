@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mtqnet.integrations.ray.cluster import need_ray, quiet_data
+from mtqnet.integrations.ray.cluster import GIGA, MEMORY_GB, ScaleOptions, need_ray, quiet_data
 from mtqnet.integrations.ray.engine import Advance, Result, model_files
 from mtqnet.integrations.ray.engine import score as _score
-from mtqnet.integrations.ray.options import GIGA, MEMORY_GB, ScaleOptions
 from mtqnet.integrations.ray.worker import RowScorer
 
 BATCH = 16

@@ -17,8 +17,15 @@ from typing import Any
 from mtqnet import __version__
 from mtqnet.errors import MtqnetError
 from mtqnet.integrations.ray import shards, sources
-from mtqnet.integrations.ray.cluster import cluster_errors, connected, need_ray, processors, quiet_data
-from mtqnet.integrations.ray.options import GIGA, ScaleOptions
+from mtqnet.integrations.ray.cluster import (
+    GIGA,
+    ScaleOptions,
+    cluster_errors,
+    connected,
+    need_ray,
+    processors,
+    quiet_data,
+)
 from mtqnet.integrations.ray.shards import Outcome, Plan, Request, part
 from mtqnet.integrations.ray.store import Folder
 from mtqnet.integrations.ray.worker import Job, ModelFiles, Scorer, ShardReport

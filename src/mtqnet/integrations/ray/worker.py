@@ -16,10 +16,9 @@ import numpy as np
 
 from mtqnet.errors import MtqnetError, UsageError
 from mtqnet.integrations.ray import shards, store
-from mtqnet.integrations.ray.fetch import INSIDE
 from mtqnet.integrations.ray.sandbox import At, Done, Sandbox, Setting
 from mtqnet.integrations.ray.shards import Outcome, Plan, part
-from mtqnet.integrations.ray.sources import FILE_COLUMNS, Entry
+from mtqnet.integrations.ray.sources import FILE_COLUMNS, INSIDE, Entry
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import COLUMNS
 from mtqnet.scoring.tables import NUMBERS, RECORDINGS, WINDOWS, Row, cells
