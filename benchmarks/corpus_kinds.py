@@ -21,7 +21,7 @@ import numpy as np
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations import STEPS, generative
 from mtqnet.corpus.degradations.noise import ColouredNoise
-from mtqnet.corpus.kinds import kinds
+from mtqnet.corpus.describe import kinds
 from mtqnet.corpus.pool import Pool, Sources, load, pools
 from mtqnet.corpus.tracks import start
 

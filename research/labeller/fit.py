@@ -19,9 +19,8 @@ from mtqnet.audio import reading, resampling
 from mtqnet.audio.mnru import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import background
-from mtqnet.labels.band import NARROW_RATE, brought_back, narrowed
 from mtqnet.labels.curves import Curves
-from mtqnet.labels.speech import Looks, equivalent_q, look
+from mtqnet.labels.speech import NARROW_RATE, Looks, brought_back, equivalent_q, look, narrowed
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
 from research.labeller.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 

@@ -91,8 +91,8 @@ class Case:
 CASES = (
     Case(
         "corpus build",
-        ("corpus", "build", "--speech", "speech", "--noise", "noise", "--out", "corpus", "--train", str(CLIPS),
-         "--validation", "6", "--test", "4", "--unseen", "2", "--seed", str(SEED), "--jobs", "2",
+        ("corpus", "build", "--speech", "speech", "--noise", "noise", "--out", "corpus", "--split", f"train={CLIPS}",
+         "--split", "validation=6", "--split", "test=4", "--split", "unseen=2", "--seed", str(SEED), "--jobs", "2",
          *(word for kind in WITHOUT for word in ("--without", kind))),
         ("corpus",),
         ("corpus/**/*",),

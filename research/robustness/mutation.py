@@ -34,7 +34,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/mtqnet"
 MODULES = {
     "labels/background.py": "tests/labels/test_three_signal.py",
-    "labels/band.py": "tests/labels/test_band.py",
     "labels/components.py": "tests/labels/test_three_signal.py tests/corpus/test_tracks.py",
     "labels/composite.py": "tests/labels/test_composite.py",
     "labels/curves.py": "tests/labels/test_three_signal.py",

@@ -24,8 +24,7 @@ from mtqnet.corpus import chain
 from mtqnet.corpus.build import Order, build, make_clip
 from mtqnet.corpus.degradations import STEPS, missing, packages
 from mtqnet.corpus.pool import Pool, Sources
-from mtqnet.corpus.provenance import RECIPE_VERSION, provenance
-from mtqnet.corpus.recipe import Recipe, render
+from mtqnet.corpus.recipe import RECIPE_VERSION, Recipe, provenance, render
 from mtqnet.corpus.sources import SHARES, Item
 from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
 from mtqnet.errors import CorpusError, MissingExtraError

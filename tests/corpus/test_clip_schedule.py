@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mtqnet.corpus import recipe
-from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.schedule import USUAL_LIMIT, Quota, noise_weights, resolve, speech_weights
+from mtqnet.corpus.pool import USUAL_LIMIT, Pool, Quota, noise_weights, resolve, speech_weights
 from mtqnet.corpus.sources import Item
 from mtqnet.errors import CorpusError
 

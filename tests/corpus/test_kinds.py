@@ -11,7 +11,7 @@ from mtqnet.corpus import chain
 from mtqnet.corpus.build import Order, prepared
 from mtqnet.corpus.degradations import STEPS, packages
 from mtqnet.corpus.degradations.packages import Need
-from mtqnet.corpus.kinds import group, kinds, summary
+from mtqnet.corpus.describe import group, kinds, summary
 from mtqnet.corpus.pool import Sources
 from mtqnet.errors import MissingExtraError, UsageError
 
@@ -85,7 +85,9 @@ def test_unknown_kind_is_refused(sources: Sources) -> None:
 
 
 def test_clips_are_shared_between_splits_and_the_second_group_is_asked_for() -> None:
-    assert corpus_console.shared(100, {}) == {
+    assert corpus_console.split_counts(100, []) == {
         "train": 82, "validation": 6, "test": 6, "unseen": 6, "unseen2": 0,
     }  # fmt: skip
-    assert corpus_console.shared(100, {"unseen2": 9})["unseen2"] == 9
+    assert corpus_console.split_counts(100, ["unseen2=9"])["unseen2"] == 9
+    with pytest.raises(UsageError, match="use SPLIT=CLIPS"):
+        corpus_console.split_counts(100, ["dev=9"])

@@ -7,8 +7,7 @@ import json
 from importlib import metadata
 
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.provenance import PACKAGES, RECIPE_VERSION, provenance
-from mtqnet.corpus.recipe import draw, scenes_record
+from mtqnet.corpus.recipe import PACKAGES, RECIPE_VERSION, draw, provenance, scenes_record
 from mtqnet.corpus.sources import SPLITS, Item
 
 PINNED = (5, "abb49427c0a3b980")
@@ -27,7 +26,7 @@ def digest_of_draws() -> str:
 
 def test_changed_draws_need_a_new_recipe_version() -> None:
     assert (RECIPE_VERSION, digest_of_draws()) == PINNED, (
-        "the same seed draws other clips: raise RECIPE_VERSION in corpus/provenance.py and pin the new pair here"
+        "the same seed draws other clips: raise RECIPE_VERSION in corpus/recipe.py and pin the new pair here"
     )
 
 

@@ -15,7 +15,7 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import chain
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.noise import Babble
-from mtqnet.corpus.kinds import group, is_ordinary
+from mtqnet.corpus.describe import group, is_ordinary
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import Recipe, draw, kinds, render
 from mtqnet.corpus.sources import SPLITS

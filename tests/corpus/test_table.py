@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 
 from mtqnet.audio.reading import Excerpt
-from mtqnet.corpus.stopwatch import Stopwatch, added
+from mtqnet.corpus.recipe import Stopwatch, added
 from mtqnet.corpus.table import COLUMNS, TABLE, excerpt, read_clip, read_rows, write_rows
 from mtqnet.errors import CorpusError, MissingFileError, UnreadableError
 

@@ -61,7 +61,7 @@ def test_no_command_lacks_an_example_of_itself() -> None:
 
 def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    options = ["--without", "missing", "--clips", "20", "--train", "3", "--jobs", "1"]
+    options = ["--without", "missing", "--clips", "20", "--split", "train=3", "--jobs", "1"]
     done = mtqnet(
         "corpus", "build", "--speech", material.speech, "--noise", material.noise, "--out", out, *options
     )

@@ -11,9 +11,8 @@ from scipy.signal import butter, sosfiltfilt
 
 from mtqnet.audio.mnru import mnru
 from mtqnet.audio.resampling import resample
-from mtqnet.labels.band import is_narrow, narrowed, q_in_its_band
 from mtqnet.labels.curves import curves
-from mtqnet.labels.speech import equivalent_q, look
+from mtqnet.labels.speech import equivalent_q, is_narrow, look, narrowed, q_in_its_band
 from mtqnet.labels.three_signal import label, label_two
 
 Samples = NDArray[np.float32]

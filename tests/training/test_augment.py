@@ -14,7 +14,7 @@ from mtqnet.audio.features import log_mel
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.responses import handset_db
 from mtqnet.errors import UsageError
-from mtqnet.labels import band
+from mtqnet.labels import speech
 from mtqnet.targets import KEYS
 from mtqnet.training import augment
 from mtqnet.training.batches import Dataset, training_batches
@@ -73,14 +73,14 @@ def test_probability_is_the_fraction_of_augmented_clips() -> None:
 
 def test_narrowband_is_detected_as_for_the_labels(talker: Callable[..., Samples]) -> None:
     wide = talker()
-    clips = (wide, band.narrowed(wide)[: len(wide) // 2])  # the second is padded
+    clips = (wide, speech.narrowed(wide)[: len(wide) // 2])  # the second is padded
     told = augment.is_narrow(*batch_of(*clips))
-    assert told.tolist() == [band.is_narrow(clip) for clip in clips] == [False, True]
+    assert told.tolist() == [speech.is_narrow(clip) for clip in clips] == [False, True]
 
 
 def test_augmentation_does_not_change_the_bandwidth(talker: Callable[..., Samples]) -> None:
     wide = talker()
-    logmel, samples = batch_of(*[wide, band.narrowed(wide)] * 20)
+    logmel, samples = batch_of(*[wide, speech.narrowed(wide)] * 20)
     after = augment.random_response(logmel, samples, 1.0, np.random.default_rng(5))
     assert augment.is_narrow(after, samples).tolist() == [False, True] * 20
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtqnet.cli.options import AsJson, By, GroupTable, Model, Picture, Quiet, Scoring
+from mtqnet.cli.options import AsJson, By, GroupTable, Model, Picture, Scoring
 from mtqnet.errors import SOME_NOT_SCORED
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def compare(
     as_json: AsJson = False,
     picture: Picture = None,
     model: Model = "base",
-    quiet: Quiet = False,
 ) -> None:
     """Compare sets of recordings."""
     from mtqnet.cli.terminal import MOST_NAMED, output_console, tell, tell_notes, tell_unscored
@@ -52,7 +51,7 @@ def compare(
     if picture is not None:
         plots.check(picture)
         tables.refuse_overwrite(picture, [*sets, table])
-    with Scoring(model, quiet).scorer() as scorer:
+    with Scoring(model).scorer() as scorer:
         opened = [scorer.open(source, must_exist=True) for source in sets]
     result = comparing.compare(opened, not unpaired, by, table)
     if picture is not None:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
 Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--address", help="Address of the Ray cluster; default: RAY_ADDRESS, or a cluster on this machine."
-    ),
-]
 Folders = Annotated[list[Path], typer.Option(help="Folder of audio; may be repeated.")]
 Where = Annotated[
     list[str] | None,
@@ -36,7 +29,7 @@ BUILD_HELP = (
     "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
     "With --engine ray (mtqnet\\[ray]) a cluster builds the same clips; the sources must have the same paths on all "
-    "nodes."
+    "nodes. RAY_ADDRESS is the address of the cluster; without it, Ray is started on this machine."
 )
 
 
@@ -51,66 +44,39 @@ def build(
             min=0, help="Total number of clips: 80 % for training, the rest in equal parts for the other splits."
         ),
     ] = 1000,
-    train: Annotated[
-        int | None, typer.Option(min=0, help="Training clips, instead of the part of --clips.")
-    ] = None,
-    validation: Annotated[int | None, typer.Option(min=0, help="Validation clips.")] = None,
-    test: Annotated[int | None, typer.Option(min=0, help="Test clips.")] = None,
-    unseen: Annotated[
-        int | None, typer.Option(min=0, help="Clips through codecs and suppressors that no other split has.")
-    ] = None,
-    unseen2: Annotated[
-        int | None, typer.Option(min=0, help="Clips through a second group of such tools (AMR-WB, Hush).")
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="SPLIT=CLIPS: number of clips of train, validation, test, unseen or unseen2, instead of the part of "
+            "--clips; may be repeated."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the clips.")] = 1,
-    split_seed: Annotated[int, typer.Option(min=0, help="Seed of the split by speaker, noise file and room.")] = 0,
     without: Annotated[
         list[str] | None,
         typer.Option(
             help="Kind of processing to leave out, or `missing` for all without their tool; repeat for more."
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Folder of weights that no package contains (MTQNET_WEIGHTS, else ../shared/weights)."),
-    ] = None,
-    clips_per_sentence: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Most clips of one speech recording in a split (default: 20 if there are enough recordings).",
-        ),
-    ] = None,
-    clips_per_noise: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Most clips of one noise recording in a split (default: 20 if there are enough recordings).",
-        ),
-    ] = None,
     jobs: Jobs = 0,
     engine: Engine = "local",
-    address: RayAddress = None,
 ) -> None:
     """Build a corpus."""
-    from mtqnet.cli.corpus_console import build_corpus, shared
+    from mtqnet.cli.corpus_console import build_corpus, split_counts
     from mtqnet.cli.options import need_engine
+    from mtqnet.corpus.build import Order
+    from mtqnet.corpus.pool import Sources
 
-    if weights is not None:
-        os.environ["MTQNET_WEIGHTS"] = str(weights.resolve())  # read by the processes of the build
-    limits = (clips_per_sentence, clips_per_noise)
-    asked: dict[Any, int | None]
-    asked = {"train": train, "validation": validation, "test": test, "unseen": unseen, "unseen2": unseen2}
+    order = Order(
+        Sources(tuple(speech), tuple(noise), tuple(rooms or [])), split_counts(clips, split or []), seed,
+        without=tuple(without or ()),
+    )  # fmt: skip
     if need_engine(engine) == "ray":
         from mtqnet.cli.ray_console import build_on_cluster
-        from mtqnet.corpus.build import Order
-        from mtqnet.corpus.pool import Sources
 
-        sources = Sources(tuple(speech), tuple(noise), tuple(rooms or []))
-        order = Order(sources, shared(clips, asked), seed, split_seed, tuple(without or ()), *limits)
-        build_on_cluster(order, out, address, jobs)
-        return
-    build_corpus(speech, noise, rooms or [], clips, asked, (seed, split_seed), out, jobs, without or (), limits)
+        build_on_cluster(order, out, jobs)
+    else:
+        build_corpus(order, out, jobs)
 
 
 KINDS_HELP = (
@@ -157,13 +123,12 @@ def listen(
     corpus: Corpus,
     where: Where = None,
     count: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
 ) -> None:
     """Write a page with players."""
     from mtqnet.cli.corpus_console import listen_to_corpus
 
-    listen_to_corpus(corpus, where or [], count, seed, output)
+    listen_to_corpus(corpus, where or [], count, output)
 
 
 ENSEMBLE_HELP = (

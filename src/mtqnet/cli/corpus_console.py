@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from mtqnet.cli.terminal import stages
-from mtqnet.corpus import describe, ensemble, kinds, listen, pictures
+from mtqnet.corpus import describe, ensemble, listen, pictures
 from mtqnet.corpus.build import Built, Order, build
-from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.recordings import read_recordings
 from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.table import read_rows
 from mtqnet.corpus.where import parse, select
+from mtqnet.errors import UsageError
 
 SHOWN = 14
 """Lines of the table of times; what is left is added up in the last"""
 PIPE_WIDTH = 100
 """Characters of a line where output goes into a file"""
+SAMPLE_SEED = 1
+"""Of the clips on a page"""
 TRAIN_SHARE = 0.8
 """Of --clips"""
 
 
-def build_corpus(
-    speech: Sequence[Path],
-    noise: Sequence[Path],
-    rooms: Sequence[Path],
-    clips: int,
-    asked: Mapping[Split, int | None],
-    seeds: tuple[int, int],
-    out: Path,
-    jobs: int,
-    without: Sequence[str] = (),
-    limits: tuple[int | None, int | None] = (None, None),
-) -> None:
-    """Build with a bar; print where the time went, and on stdout where the table is.
-
-    `clips` in all, shared between splits where `asked` has no number. `seeds`: of the clips, of the split.
-    `limits`: of clips per sentence and per noise recording.
-    Raises MtqnetError.
-    """
-    sources = Sources(tuple(speech), tuple(noise), tuple(rooms))
-    order = Order(sources, shared(clips, asked), *seeds, tuple(without), *limits)
+def build_corpus(order: Order, out: Path, jobs: int) -> None:
+    """Build with a progress bar; print where the time went, and on stdout the path of the table. Raises MtqnetError."""
     console = Console(stderr=True)
     begun = time.monotonic()
     with stages(console) as stage:
@@ -56,14 +40,22 @@ def build_corpus(
     print(built.table)
 
 
-def shared(clips: int, asked: Mapping[Split, int | None]) -> dict[Split, int]:
-    """Clips of each split: as asked, else TRAIN_SHARE to train and the rest alike; none to `unseen2`."""
+def split_counts(clips: int, splits: Sequence[str]) -> dict[Split, int]:
+    """Clips of each split: as in `splits` (train=800), else TRAIN_SHARE of `clips` for train, none for unseen2.
+
+    Raises UsageError.
+    """
+    counts: dict[str, int] = {}
+    for text in splits:
+        name, _, number = text.partition("=")
+        if name not in SPLITS or not number.isdecimal():
+            raise UsageError(f"--split {text}: use SPLIT=CLIPS with one of {', '.join(SPLITS)}, such as train=800")
+        counts[name] = int(number)
     others = [split for split in SPLITS if split not in ("train", "unseen2")]
     rest = (clips - round(TRAIN_SHARE * clips)) // len(others)
     usual: dict[Split, int] = dict.fromkeys(SPLITS, rest)
     usual["train"], usual["unseen2"] = clips - rest * len(others), 0
-    chosen = {split: asked.get(split) for split in SPLITS}
-    return {split: usual[split] if number is None else number for split, number in chosen.items()}
+    return {split: counts.get(split, number) for split, number in usual.items()}
 
 
 def times(built: Built) -> Table:
@@ -80,7 +72,7 @@ def times(built: Built) -> Table:
 
 def list_kinds() -> None:
     """Print all kinds of processing, with what is missing for each, and how many there are."""
-    found = kinds.kinds()
+    found = describe.kinds()
     table = Table("kind", "group", "held out in", "missing", box=None, pad_edge=False)
     for kind in found:
         lacking = "; ".join(f"{need.name}: {need.install}" for need in kind.missing)
@@ -104,16 +96,16 @@ def describe_corpus(corpus: Path, where: Sequence[str], picture: Path | None) ->
         console = Console(width=PIPE_WIDTH)
     for table in describe.tables(describe.describe(rows, read_recordings(corpus))):
         console.print(table)
-    console.print(kinds.summary(rows), highlight=False)
+    console.print(describe.summary(rows), highlight=False)
     if picture is not None:
         pictures.draw(rows, picture)
         print(picture)
 
 
-def listen_to_corpus(corpus: Path, where: Sequence[str], count: int, seed: int, output: Path) -> None:
+def listen_to_corpus(corpus: Path, where: Sequence[str], count: int, output: Path) -> None:
     """Write a page with players for a sample of the clips that fit. Raises MtqnetError."""
     rows = select(read_rows(corpus), [parse(text) for text in where])
-    listen.page(corpus, rows, output, count, seed, " and ".join(where) or "a sample of all clips")
+    listen.page(corpus, rows, output, count, SAMPLE_SEED, " and ".join(where) or "a sample of all clips")
     print(output)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtqnet.cli.options import Audio, Column, FileColumn, Model, Picture, Quiet, Scoring, assigned
+from mtqnet.cli.options import Audio, Column, Model, Picture, Scoring, assigned
 from mtqnet.errors import SOME_NOT_SCORED, missing_extra
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def evaluate(
         Path | None, typer.Option(help="Table of scores that `mtqnet score -o` wrote.", show_default="scored now")
     ] = None,
     audio: Audio = None,
-    file_column: FileColumn = "",
     column: Column = None,
     by: Annotated[
         str, typer.Option(help="Column of the conditions to average over.", show_default="condition, system, ...")
@@ -46,7 +45,6 @@ def evaluate(
     ] = None,
     picture: Picture = None,
     model: Model = "base",
-    quiet: Quiet = False,
 ) -> None:
     """Compare scores with ratings."""
     try:
@@ -62,8 +60,8 @@ def evaluate(
         if path is not None:
             check(path)
             tables.refuse_overwrite(path, (ratings, scores))
-    table = read(ratings, file_column, assigned(column or []))
-    with Scoring(model, quiet).scorer() as scorer:
+    table = read(ratings, *assigned(column or []))
+    with Scoring(model).scorer() as scorer:
         found = (
             recordings.read(scores) if scores else evaluation.score_labels(table, audio or ratings.parent, scorer)
         )

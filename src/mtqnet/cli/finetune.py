@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtqnet.cli.options import Audio, Column, assigned
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -44,12 +46,7 @@ def finetune(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Model to start from: a shipped model, or a path.")
     ] = "base",
-    audio: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to which the file names of the table are relative.", show_default="the table's folder"
-        ),
-    ] = None,
+    audio: Audio = None,
     by: Annotated[
         str,
         typer.Option(
@@ -73,23 +70,12 @@ def finetune(
             help="Folder of recordings for the regularisation of targets without ratings.", show_default=False
         ),
     ] = None,
-    anchor: Annotated[
-        float, typer.Option(min=0, help="Weight of the regularisation, relative to a target with ratings.")
-    ] = 3.0,
     share: Annotated[
         float,
         typer.Option(help="Weight of the fine-tuned parameters in the average with the original ones, 0 to 1."),
     ] = 0.5,
     epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs.")] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the recordings.")] = 1,
-    file_column: Annotated[
-        str, typer.Option(help="Column with the recordings, if it is not found by its name.")
-    ] = "",
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="SCORE=COLUMN: column with the ratings of a score, as s_mos=SIG; may be repeated."),
-    ] = None,
-    work: Annotated[Path | None, typer.Option(help="Folder for cached features.", show_default="OUT.work")] = None,
+    column: Column = None,
     jobs: Annotated[
         int, typer.Option("--jobs", min=0, help="Number of processes for features; 0: one per core.")
     ] = 0,
@@ -98,14 +84,13 @@ def finetune(
     ] = False,
 ) -> None:
     """Fine-tune a model on ratings."""
-    from mtqnet.cli.options import assigned
     from mtqnet.evaluation import ratings
     from mtqnet.training.finetune import Options, TuneConfig
 
-    tuning = TuneConfig(epochs=epochs, anchor=anchor, share=share, seed=seed)
-    table = ratings.read(labels, file_column, assigned(column or []))
+    tuning = TuneConfig(epochs=epochs, share=share)
+    table = ratings.read(labels, *assigned(column or []))
     options = Options(
-        table, audio or labels.parent, out, work or out.with_name(f"{out.resolve().name}.work"), model, by,
+        table, audio or labels.parent, out, out.with_name(f"{out.resolve().name}.work"), model, by,
         tuple(hold_out or ()), leave_out_each, tuple(target or ()), unlabelled,
         tuning, force, jobs, shlex.join(["mtqnet", *sys.argv[1:]]),
     )  # fmt: skip

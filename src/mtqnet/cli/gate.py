@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtqnet.cli.options import AsJson, Model, Quiet, Scoring
+from mtqnet.cli.options import AsJson, Model, Scoring
 from mtqnet.errors import GateError
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def gate(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", show_default=False)] = None,
     as_json: AsJson = False,
     model: Model = "base",
-    quiet: Quiet = False,
 ) -> None:
     """Check recordings against limits."""
     from mtqnet.cli.terminal import output_console, tell_notes, tell_unscored
@@ -60,7 +59,7 @@ def gate(
     limits = {"min": minimum or [], "max": maximum or [], "max-drop": max_drop or []}
     asked = gates.rules(rules, limits, unscored, against)
     tables.refuse_overwrite(junit, [asked.against])
-    with Scoring(model, quiet).scorer() as scorer:
+    with Scoring(model).scorer() as scorer:
         found = scorer.open(paths[0]) if len(paths) == 1 else scorer.files(paths, "recordings", Path())
         baseline = scorer.open(asked.against, must_exist=True) if asked.against is not None else None
     outcome = gates.check(found, asked, baseline)

@@ -20,7 +20,6 @@ ENGINES = ("local", "ray")
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file or folder.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 Picture = Annotated[
     Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.", show_default=False)
 ]
@@ -32,9 +31,10 @@ GroupTable = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Column = Annotated[
     list[str] | None,
-    typer.Option(help="SCORE=COLUMN: column with the ratings of a score, as s_mos=SIG; may be repeated."),
+    typer.Option(
+        help="SCORE=COLUMN, as s_mos=SIG, or file=COLUMN: columns that are not found by their names; may be repeated."
+    ),
 ]
-FileColumn = Annotated[str, typer.Option(help="Column with the recordings, if it is not found by its name.")]
 Audio = Annotated[
     Path | None,
     typer.Option(
@@ -52,12 +52,13 @@ def need_engine(name: str) -> str:
     return name
 
 
-def assigned(pairs: Sequence[str]) -> dict[str, str]:
-    """Parse options such as s_mos=SIG into {"s_mos": "SIG"}. Raises UsageError."""
+def assigned(pairs: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Parse options such as file=wav and s_mos=SIG into ("wav", {"s_mos": "SIG"}). Raises UsageError."""
     for pair in pairs:
         if "=" not in pair:
             raise UsageError(f"--column {pair!r}: write SCORE=COLUMN, such as s_mos=SIG")
-    return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
+    columns = {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
+    return columns.pop("file", ""), columns
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,6 @@ class Scoring:
     """How recordings are scored that are not scored yet."""
 
     model: str
-    quiet: bool
 
     @contextmanager
     def scorer(self) -> Iterator[Scorer]:
@@ -74,7 +74,7 @@ class Scoring:
         from mtqnet.evaluation.recordings import Scorer
 
         console = error_console()
-        if self.quiet or not console.is_terminal:
+        if not console.is_terminal:
             yield Scorer(self.model)
             return
         with stages(console) as stage:

@@ -47,7 +47,7 @@ def score_sources(sources: Sequence[str], output: str | None, options: ScaleOpti
     return tally.exit_code
 
 
-def build_on_cluster(order: Order, out: Path, address: str | None, jobs: int) -> None:
+def build_on_cluster(order: Order, out: Path, jobs: int) -> None:
     """Build a corpus on a cluster; the output is that of the local build. Raises MtqnetError."""
     from mtqnet.cli.corpus_console import times
     from mtqnet.integrations.ray.corpus import build_corpus
@@ -55,9 +55,7 @@ def build_on_cluster(order: Order, out: Path, address: str | None, jobs: int) ->
     console = Console(stderr=True)
     begun = time.monotonic()
     with stages(console) as stage:
-        built = build_corpus(
-            order, out, address=address, jobs=jobs, progress=lambda done, total: stage("corpus", done, total)
-        )
+        built = build_corpus(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
     console.print(times(built))
     minutes = (time.monotonic() - begun) / 60
     console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)

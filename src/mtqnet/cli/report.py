@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtqnet.cli.options import By, GroupTable, Model, Quiet, Scoring
+from mtqnet.cli.options import By, GroupTable, Model, Scoring
 from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
 HELP = (
@@ -29,7 +29,6 @@ def report(
     sort: Annotated[str, typer.Option(help="Score by which the recordings are sorted.")] = "g_mos",
     worst: Annotated[int, typer.Option(min=0, help="Number of recordings with a player.")] = 5,
     model: Model = "base",
-    quiet: Quiet = False,
 ) -> None:
     """Write a page about recordings."""
     from mtqnet.cli.terminal import tell, tell_notes, tell_unscored
@@ -39,7 +38,7 @@ def report(
     tables.refuse_overwrite(output, [source, table])
     if not output.parent.is_dir():
         raise UsageError(f"{output}: the folder {output.parent} does not exist; create it first")
-    with Scoring(model, quiet).scorer() as scorer:
+    with Scoring(model).scorer() as scorer:
         found = scorer.open(source)
     grouped = recordings.groups(found, by, table) if by else {}
     reports.write(found, reports.Wanted(by, grouped, sort, worst), output)

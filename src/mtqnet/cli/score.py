@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from mtqnet.cli.corpus import RayAddress
 from mtqnet.cli.options import Engine, Model
 from mtqnet.errors import UsageError
 
@@ -106,7 +105,8 @@ HELP = (
     "second, for the last 10 s.\n\n"
     "[cyan]mtqnet score s3://bucket/calls list.parquet shards/ --engine ray -o s3://bucket/scores[/]\n\n"
     "With --engine ray (mtqnet\\[ray]) a PATH may also be an address, a manifest (.csv or .parquet with the column "
-    "file) or a .tar shard, and --output is a folder of Parquet tables. A second call resumes.\n\n"
+    "file) or a .tar shard, and --output is a folder of Parquet tables. A second call resumes. RAY_ADDRESS is the "
+    "address of the cluster; without it, Ray is started on this machine.\n\n"
     "[cyan]mtqnet score --explain[/] describes the scores and the flags.\n\n"
     "[bold]Exit codes[/]\n\n"
     "0: all recordings were scored. 1: some were not; the column error has the reasons. 2: wrong use (options, model "
@@ -131,7 +131,6 @@ def score(
     rate: Rate = None,
     encoding: Encoding = "s16le",
     engine: Engine = "local",
-    address: RayAddress = None,
     explain: Explain = False,  # noqa: ARG001 its callback prints and exits
 ) -> None:
     """Score files and folders into a table."""
@@ -145,7 +144,7 @@ def score(
         from mtqnet.cli.ray_console import score_sources
         from mtqnet.integrations.ray.cluster import ScaleOptions
 
-        scale = ScaleOptions(model, address, jobs, threads or 1, windows=windows, again=resume)
+        scale = ScaleOptions(model, workers=jobs, threads=threads or 1, windows=windows, again=resume)
         raise typer.Exit(score_sources(paths, output, scale, quiet))
     options = ScoreOptions(
         output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, threads, causes

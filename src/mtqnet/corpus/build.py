@@ -27,12 +27,10 @@ from numpy.typing import NDArray
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import chain, degradations
 from mtqnet.corpus import recipe as recipes
-from mtqnet.corpus.pool import Pool, Sources, pools
-from mtqnet.corpus.provenance import provenance
+from mtqnet.corpus.pool import Pool, Sources, pools, resolve
+from mtqnet.corpus.recipe import Stopwatch, added, provenance
 from mtqnet.corpus.recordings import write_recordings
-from mtqnet.corpus.schedule import resolve
 from mtqnet.corpus.sources import SPLITS, Split
-from mtqnet.corpus.stopwatch import Stopwatch, added
 from mtqnet.corpus.table import TABLE, write_rows
 from mtqnet.errors import CorpusError, LabelError, UsageError
 from mtqnet.labels import intrusive

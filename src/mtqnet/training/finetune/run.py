@@ -30,7 +30,7 @@ from mtqnet.training import features, weights
 from mtqnet.training.data import Stage
 from mtqnet.training.export import export
 from mtqnet.training.finetune import comparison, split, train
-from mtqnet.training.finetune.comparison import AFTER, Comparison
+from mtqnet.training.finetune.comparison import AFTER, Comparison, TunedIntervals, tuned_intervals
 from mtqnet.training.finetune.data import (
     Array,
     Rated,
@@ -42,7 +42,6 @@ from mtqnet.training.finetune.data import (
     segments,
     tuning_data,
 )
-from mtqnet.training.finetune.intervals import TunedIntervals, tuned_intervals
 from mtqnet.training.finetune.split import Plan
 from mtqnet.training.finetune.train import TuneConfig
 from mtqnet.training.model import Network
