@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom
+.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom web
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -22,6 +22,9 @@ demo: .venv/demo.done  ## score the example recordings and print the table
 test: .venv/dev.done  ## all tests, in two processes with a math thread each; WORKERS=0 for one process
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+web: .venv/dev.done  ## the package for browsers and the static page in web/dist, and their tests (Node 20, Chromium)
+	cd web && npm ci --no-audit --no-fund --silent && npm run --silent build && npm test
 
 check: .venv/dev.done  ## style and types
 	$(BIN)/ruff check .

@@ -209,7 +209,7 @@ def test_the_list_is_sorted_filtered_kept_and_exported(page: Page, examples: Pat
     assert float(re.search(r"\d\.\d\d", mean.inner_text())[0]) == pytest.approx(sum(scores) / 3, abs=0.011)  # type: ignore[index]
     assert "of 3 recordings: " in page.locator(".histogram").get_attribute("aria-label")
     assert page.locator(".histogram .bin").count() == 16
-    page.get_by_role("button", name="Sort by name").click()
+    page.get_by_role("button", name="Sort by recording").click()
     assert [name for name, _ in listed(page)] == [file.name for file in files]
     page.get_by_role("button", name="Sort by N-MOS").press("Enter")
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("N")

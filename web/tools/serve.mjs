@@ -7,17 +7,19 @@ import { chromium } from "playwright-core";
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml", ".wav": "audio/wav" };
 
-/** Serve a folder. @param {string} folder @returns {Promise<{url: string, close: () => Promise<void>}>} */
-export function serve(folder) {
+/** Serve a folder, and others below paths. @param {string} folder @param {Record<string, string>} [mounts] @returns {Promise<{url: string, close: () => Promise<void>}>} */
+export function serve(folder, mounts = {}) {
   const server = createServer((request, response) => {
-    let file = join(folder, normalize(decodeURIComponent(new URL(request.url ?? "/", "http://host").pathname)));
+    const path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://host").pathname));
+    const mount = Object.keys(mounts).find((name) => path.startsWith(name));
+    let file = mount ? join(mounts[mount], path.slice(mount.length)) : join(folder, path);
     try {
       if (statSync(file).isDirectory()) file = join(file, "index.html");
       const { size } = statSync(file);
       response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Length": size });
       createReadStream(file).pipe(response);
     } catch {
-      response.writeHead(404).end();
+      response.writeHead(path === "/favicon.ico" ? 204 : 404).end();
     }
   });
   return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve({

@@ -156,7 +156,7 @@ export class List {
     const chosen = this.key === key;
     const target = this.about.targets.find((one) => one.key === key);
     const arrow = chosen ? (this.direction > 0 ? " ▲" : " ▼") : "";
-    const button = element("button", { type: "button", className: "plain", textContent: text + arrow, title: target?.name ?? text, "aria-label": `Sort by ${target?.name ?? "name"}` });
+    const button = element("button", { type: "button", className: "plain", textContent: text + arrow, title: target?.name ?? text, "aria-label": `Sort by ${target?.name ?? text.toLowerCase()}` });
     button.addEventListener("click", () => {
       this.direction = chosen ? (this.direction === 1 ? -1 : 1) : 1;
       this.key = key;

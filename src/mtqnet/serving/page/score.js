@@ -287,7 +287,7 @@ function segmentList(worst, played) {
   if (!worst.length) return [element("p", { className: "hint", textContent: "No segment is clearly worse than the others." })];
   const buttons = worst.map((segment, place) => {
     const text = `${clock(segment.start_s)} to ${clock(segment.end_s)}`;
-    const button = element("button", { type: "button", id: place ? `segment-${place + 1}` : "worst", "aria-label": `Play segment ${place + 1}: ${text}, G-MOS ${segment.g_mos.toFixed(2)}` },
+    const button = element("button", { type: "button", id: place ? `segment-${place + 1}` : "worst", title: `Play segment ${place + 1}, G-MOS ${segment.g_mos.toFixed(2)}` },
       element("span", { textContent: `▶ ${text}` }), element("strong", { textContent: segment.g_mos.toFixed(2) }));
     button.addEventListener("click", () => played.playSegment(segment));
     return element("li", {}, button);
