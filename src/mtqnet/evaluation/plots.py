@@ -133,7 +133,7 @@ def draw_recording(samples: Samples, scores: Scores, path: Path) -> None:
             handles=lines, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1, ncols=4, fontsize=9,
             frameon=False,
         )  # fmt: skip
-    worst = worst_stretch(scores.track) if scores.track is not None else None
+    worst = worst_stretch(scores.track, scores.duration_s) if scores.track is not None else None
     if worst is not None:
         for axes in (wave, mos, ratio):
             axes.axvspan(worst.start_s, worst.stop_s, color=SHADE, alpha=0.16, linewidth=0)
@@ -154,8 +154,8 @@ def draw_recording(samples: Samples, scores: Scores, path: Path) -> None:
     save(drawn, path)
 
 
-def worst_stretch(track: Track) -> Stretch | None:
-    """Where G-MOS over time is lowest.
+def worst_stretch(track: Track, duration_s: float | None = None) -> Stretch | None:
+    """Where G-MOS over time is lowest, within a recording of this duration (the last frame may reach beyond it).
 
     It is the stretch with the largest sum of distances below the middle between good and bad frames, so that its
     length is that of the degradation. None if no frames stand out, or if the recording has no G-MOS, or is shorter
@@ -178,7 +178,8 @@ def worst_stretch(track: Track) -> Stretch | None:
     last = int((sums - lowest).argmax())
     first = int(sums[: last + 1].argmin())
     start, stop = track.times_s[first] - frame_s / 2, track.times_s[last - 1] + frame_s / 2
-    return Stretch(max(0.0, float(start)), float(stop), float(frames[first:last].mean()))
+    stop = float(stop) if duration_s is None else min(float(stop), duration_s)
+    return Stretch(max(0.0, float(start)), stop, float(frames[first:last].mean()))
 
 
 def _wave(axes: Axes, samples: Samples) -> None:

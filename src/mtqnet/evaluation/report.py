@@ -218,7 +218,7 @@ def _sound(row: Row) -> tuple[str, str]:
     length = round(PLAYED_S * SAMPLE_RATE)
     if len(samples) <= length:
         return playable(samples), ""
-    stretch = worst_stretch(row.scores.track) if row.scores.track is not None else None
+    stretch = worst_stretch(row.scores.track, row.scores.duration_s) if row.scores.track is not None else None
     start_s = max(0.0, stretch.start_s - LEAD_S) if stretch is not None else 0.0
     start = min(round(start_s * SAMPLE_RATE), len(samples) - length)
     return playable(samples[start : start + length]), f"{PLAYED_S:g} s from {start / SAMPLE_RATE:.1f} s on"

@@ -161,7 +161,9 @@ def _scored(scores: Scores, upload: Upload, model: str, track: bool, progress: P
         scores = with_local_track(predictor(model), samples, scores, progress)
     if scores.track is None:
         return Scored(scores, None)
-    return Scored(replace(scores, track=plots.thinned(scores.track)), worst_stretch(scores.track))
+    return Scored(
+        replace(scores, track=plots.thinned(scores.track)), worst_stretch(scores.track, scores.duration_s)
+    )
 
 
 def score_window(samples: Samples, model: str) -> Scores:

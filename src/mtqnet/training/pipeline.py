@@ -259,7 +259,10 @@ def _tested(rows: list[Row], predicted: Predicted) -> dict[str, object]:
     tests = _indices(rows, TESTS)
     tested, scores = [rows[index] for index in tests], calibration.selected(tests, predicted.with_distance)
     failures: dict[str, object] = {
-        "failures": [asdict(failure) for failure in evaluation.failures(tested, calibration.selected(tests, predicted.scores))]
+        "failures": [
+            asdict(failure)
+            for failure in evaluation.failures(tested, calibration.selected(tests, predicted.scores))
+        ]
     }
     calibrating = _indices(rows, (CALIBRATION,))
     if len(calibrating) < calibration.LEAST:
