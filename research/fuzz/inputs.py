@@ -199,7 +199,7 @@ def _service() -> Any:
     model = models.find(models.shipped()[0])
     live = SimpleNamespace(pending=0, call=lambda *_: replace(failed(model, AudioError("silent")), exception=None))
     return SimpleNamespace(
-        settings=Settings(database=""), keys=Keys(), live=live, metrics=MagicMock(), threads=None,
+        settings=Settings.model_validate({"database": ""}), keys=Keys(), live=live, metrics=MagicMock(), threads=None,
         model=lambda _: model, history=None, remember=_remember,
     )  # fmt: skip
 

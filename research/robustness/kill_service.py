@@ -58,7 +58,8 @@ async def client(url: str, number: str, record: Record) -> None:
                 record.answers[type(error).__name__] += 1
                 await asyncio.sleep(0.2)
                 continue
-            record.answers[str(answer.status_code)] += 1
+            kind = "" if answer.status_code == 200 else f" {answer.json()['type'].rpartition(':')[2]}"
+            record.answers[f"{answer.status_code}{kind}"] += 1
             if answer.status_code == 200:
                 record.saved[answer.json()["id"]] = name
             else:

@@ -32,6 +32,8 @@ SMOOTHING = 0.1
 """Weight of the latest job in the running mean of job durations"""
 ATTEMPTS = 2
 """How often a job is started: a process may be killed for reasons unrelated to the job"""
+STARTS = 3
+"""Processes that may die before they take a job, before it is given up"""
 REPAIR_EVERY_S = 1.0
 """Seconds between two checks of idle processes"""
 
@@ -97,27 +99,37 @@ class Slot:
         return not self._started or bool(self._pool.active)
 
     def run(self, function: Callable[..., T], arguments: Sequence[Any], job: Job | None = None) -> T:
-        """Run a job and wait for its result; a job whose process dies is started ATTEMPTS times in all.
+        """Run a job and wait for its result.
+
+        A job whose process dies is started ATTEMPTS times in all. Processes that were dead before they took the job,
+        or died while they started, do not count up to STARTS.
 
         Raises CancelledError if `job` is cancelled.
         """
         self._started = True
-        for attempt in range(1, ATTEMPTS + 1):
+        deaths = starts = 0
+        while True:
             try:
                 future = self._pool.schedule(function, args=arguments, timeout=self._options.job_s)
                 if job is not None:
                     job.started(future)
                 result: T = future.result()
-            except (BrokenProcessPool, RuntimeError, ProcessExpired) as error:
-                if isinstance(error, RuntimeError) and not isinstance(error, BrokenProcessPool) and self.active:
-                    raise  # raised by the job itself
+            except ProcessExpired as error:
                 self.repair()
-                if attempt == ATTEMPTS:
+                deaths += 1
+                if deaths == ATTEMPTS:
                     raise
                 log.warning("a scoring process ended unexpectedly (%s); its job is started again", error)
+            except RuntimeError as error:
+                if not isinstance(error, BrokenProcessPool) and self.active:
+                    raise  # raised by the job itself
+                self.repair()
+                starts += 1
+                if starts > STARTS:
+                    raise
+                log.warning("a scoring process was gone (%s); the job is given to another one", error)
             else:
                 return result
-        raise AssertionError("unreachable")
 
     def repair(self) -> None:
         """Replace a pool that takes no more jobs."""
