@@ -117,6 +117,27 @@ def processor() -> str:
     return f"{name[1] if name else platform.processor()} ({', '.join(sets)})"
 
 
+def report(lines: list[str]) -> str:
+    """Return the page with the table of these lines."""
+    page = [
+        "# Golden scores",
+        "",
+        f"Written by `make golden` on {date.today()}. Recordings and generated signals of `tests/golden`, compared "
+        "with the committed scores. *Equal*: all scores and ends of intervals agree in seven decimals. *Largest "
+        f"difference* is that of any score, in its unit; accepted is {TOLERANCE:g}, except with SSE4 alone, "
+        "to which no processor of the last decade is limited.",
+        "",
+        f"Processor: {processor()}, Python {platform.python_version()}. Instruction sets are hidden by making `cpuid` "
+        "fault (`research/robustness/cpuid_mask.c`), so the code paths are those of such processors.",
+        "",
+        *lines,
+        "",
+        "Not measured: processors of AMD and Arm, macOS, Windows.",
+        "",
+    ]
+    return "\n".join(page)
+
+
 def main() -> int:
     """Measure all combinations and write the page; 1 if one differs by more than TOLERANCE."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,23 +173,7 @@ def main() -> int:
                 kind = f"{kind.split(':')[0]}: " + ", ".join(f"{key} {value}" for key, value in result[0].items())
             lines.append("| " + " | ".join([kind, name, *cells]) + " |")
             print(lines[-1], flush=True)
-    page = [
-        "# Golden scores",
-        "",
-        f"Written by `make golden` on {date.today()}. Recordings and generated signals of `tests/golden`, compared "
-        "with the committed scores. *Equal*: all scores and ends of intervals agree in seven decimals. *Largest "
-        f"difference* is that of any score, in its unit; accepted is {TOLERANCE:g}, except with SSE4 alone, "
-        "to which no processor of the last decade is limited.",
-        "",
-        f"Processor: {processor()}, Python {platform.python_version()}. Instruction sets are hidden by making `cpuid` "
-        "fault (`research/robustness/cpuid_mask.c`), so the code paths are those of such processors.",
-        "",
-        *lines,
-        "",
-        "Not measured: processors of AMD and Arm, macOS, Windows.",
-        "",
-    ]
-    options.output.write_text("\n".join(page), encoding="utf-8")
+            options.output.write_text(report(lines), encoding="utf-8")
     return 0 if good else 1
 
 

@@ -216,7 +216,12 @@ def report(outcomes: dict[tuple[str, str], Outcome]) -> str:
             f"| {suffix} | {name} | {one.kills} | {one.tables} | {one.different} | {one.processes} | {one.files} "
             f"| {one.tracebacks} | {codes} |"
         )
-    lines += ["", "The last run of each table ends with exit code 1, because three files cannot be decoded.", ""]
+    lines += [
+        "",
+        "The last run of each table ends with exit code 1, because three files cannot be decoded. Exit code 1 after "
+        "SIGINT is also that of a Python interpreter that was interrupted while it started.",
+        "",
+    ]
     return "\n".join(lines)
 
 

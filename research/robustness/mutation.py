@@ -210,6 +210,8 @@ def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
     for module, (total, several) in found.items():
         dead = sum(one.killed for one in several)
         lines.append(f"| {module} | {total} | {len(several)} | {dead} | {dead / max(1, len(several)):.0%} |")
+    if missing := [module for module in MODULES if module not in found]:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     lines += ["", "Survivors (module, line, change):", ""]
     lines += [f"- `{one.module}`, line {one.line}: {one.change}" for one in mutants if not one.killed]
     return "\n".join([*lines, ""])

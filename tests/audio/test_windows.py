@@ -6,12 +6,13 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtqnet.audio.level import FRAME
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
-from mtqnet.audio.windows import MAX_WINDOW_S, combine, cut, filled, pad, weights
+from mtqnet.audio.windows import MAX_WINDOW_S, Window, active_seconds, combine, cut, filled, pad, settled, weights
 
 LIMIT = round(MAX_WINDOW_S * SAMPLE_RATE)
 
@@ -100,3 +101,14 @@ def test_windows_filled_from_blocks_are_the_windows_of_the_whole(
 
 def test_blocks_that_end_early_leave_windows_out() -> None:
     assert len(list(filled(cut(3 * LIMIT), [np.zeros(2 * LIMIT, dtype=np.float32)]))) == 2
+
+
+def test_active_time_is_a_fraction_of_a_second() -> None:
+    sound = np.zeros(SAMPLE_RATE, np.float32)
+    sound[: SAMPLE_RATE // 4] = 0.1
+    assert active_seconds(Window(0, SAMPLE_RATE), sound, 1e-4) == pytest.approx(0.25, abs=0.021)
+
+
+def test_the_weight_of_a_single_window_is_one() -> None:
+    only = [Window(0, 8000)]
+    assert settled(only, [0.3]).tolist() == weights(only, np.zeros(8000, np.float32)).tolist() == [1.0]

@@ -61,6 +61,27 @@ def test_a_record_keeps_them() -> None:
     assert intervals.parse(json.loads(json.dumps(intervals.as_json(made))), KEYS) == made
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coverage": 1.5}, {"coverage": 0.0}, {"coverage": float("nan")}, {"factor": float("nan")}, {"factor": -1.0},
+        {"weights": 1}, {"weights": -1}, {"weights": float("inf")}, {"lowest": 9.0}, {"highest": float("inf")},
+    ],
+)  # fmt: skip
+def test_impossible_intervals_are_refused(change: dict[str, float]) -> None:
+    stored = intervals.as_json(Intervals(0.9, dict.fromkeys(KEYS, steep())))
+    ((name, value),) = change.items()
+    band = stored["bands"]["g_mos"]
+    if name == "coverage":
+        stored["coverage"] = value
+    elif name == "weights":
+        band["weights"] = [*band["weights"], value] if value != -1 else band["weights"][:-1]
+    else:
+        band[name] = value
+    with pytest.raises(ValueError, match=r"weights|impossible|coverage"):
+        intervals.parse(stored, KEYS)
+
+
 def test_many_recordings_at_once_are_as_one_by_one() -> None:
     made = Intervals(0.9, dict.fromkeys(KEYS, steep()))
     rng = np.random.default_rng(0)

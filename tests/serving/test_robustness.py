@@ -12,8 +12,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -23,6 +26,7 @@ import uvicorn
 from alembic import command
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
+from pebble import ProcessExpired
 from running import Server, server
 from sqlalchemy import create_engine, text
 from test_scoring import problem
@@ -34,6 +38,7 @@ from mtqnet.scoring.scores import Scores
 from mtqnet.serving import app, connections, guard, uploads
 from mtqnet.serving.history import database as databases
 from mtqnet.serving.history.store import Entry, Filters, History
+from mtqnet.serving.pool import PoolOptions, Slot
 from mtqnet.serving.problems import ProblemError
 from mtqnet.serving.server import _bound
 from mtqnet.serving.settings import Settings
@@ -281,3 +286,45 @@ def running_process(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+class _FakePool:
+    """A pool whose jobs have these outcomes, one after the other."""
+
+    active = True
+
+    def __init__(self, outcomes: list[Any]) -> None:
+        self._outcomes = outcomes
+
+    def schedule(self, *_: Any, **__: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        outcome = self._outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "result"),
+    [
+        ([ProcessExpired("x"), 5], 5),
+        ([BrokenProcessPool("x"), ProcessExpired("x"), BrokenProcessPool("x"), BrokenProcessPool("x"), 5], 5),
+        ([ProcessExpired("x"), BrokenProcessPool("x"), ProcessExpired("x"), 5], ProcessExpired),
+        ([BrokenProcessPool("x")] * 4, BrokenProcessPool),
+        ([RuntimeError("of the job"), 5], RuntimeError),
+        ([ValueError("of the job"), 5], ValueError),
+    ],
+)
+def test_only_deaths_on_a_job_use_up_its_attempts(
+    monkeypatch: pytest.MonkeyPatch, outcomes: list[Any], result: Any
+) -> None:
+    waiting = list(outcomes)
+    monkeypatch.setattr(Slot, "_new_pool", lambda _: _FakePool(waiting))
+    slot = Slot(PoolOptions(processes=1, queue=1, job_s=1.0))
+    if result == 5:
+        assert slot.run(int, ()) == 5
+    else:
+        with pytest.raises(result):
+            slot.run(int, ())
