@@ -262,8 +262,8 @@ class Config:
     transfer: bool = False
     """Whether MTQ-Net is initialised with MOSA-Net's weights"""
     initial: str = ""
-    """A shipped model, or the path of an .onnx file: MOSA-Net starts from its network, which must have the same
-    dimensions; empty: random weights"""
+    """A shipped model, or the path of an .onnx file: MOSA-Net, or the network that is distilled, starts from its network,
+    which must have the same dimensions; empty: random weights"""
 
     def __post_init__(self) -> None:
         if self.tune_encoder and "encoder" not in self.network.front_ends:

@@ -109,6 +109,8 @@ def train_student(
 ) -> tuple[Network, list[trainer.Epoch]]:
     """Train the small network on the labels of `train` and, if its clips have them, on the teacher's features."""
     network = mpl.new_network(config, KEYS, train.encoder_width, config.seed)
+    if config.initial:
+        network.start_from(weights.load(config.initial).network)
     trained: Trainable = network
     loss: trainer.Loss = losses.supervised(KEYS, config.loss)
     if TEACHER_FEATURES in train.clips[0].features:
