@@ -117,6 +117,12 @@ def processor() -> str:
     return f"{name[1] if name else platform.processor()} ({', '.join(sets)})"
 
 
+def digests() -> str:
+    """Return the names of the shipped models and the beginnings of their digests."""
+    records = [json.loads(path.read_text()) for path in sorted((ROOT / "src/mtqnet/weights").glob("*.json"))]
+    return ", ".join(f"{record['name']} {record['sha256'][:8]}" for record in records)
+
+
 def report(lines: list[str]) -> str:
     """Return the page with the table of these lines."""
     page = [
@@ -128,7 +134,7 @@ def report(lines: list[str]) -> str:
         "to which no processor of the last decade is limited.",
         "",
         f"Processor: {processor()}, Python {platform.python_version()}. Instruction sets are hidden by making `cpuid` "
-        "fault (`research/robustness/cpuid_mask.c`), so the code paths are those of such processors.",
+        f"fault (`research/robustness/cpuid_mask.c`), so the code paths are those of such processors. Models: {digests()}.",
         "",
         *lines,
         "",

@@ -132,7 +132,10 @@ async def client(url: str, until: float, seed: int, answers: Counter[str]) -> No
             if kind == "stream":
                 answers[await stream(url, rng)] += 1
             else:
-                answers[f"{kind} {await request(http, kind, sounds, rng)}"] += 1
+                try:
+                    answers[f"{kind} {await request(http, kind, sounds, rng)}"] += 1
+                except httpx.HTTPError as error:
+                    answers[f"{kind} {type(error).__name__}"] += 1
             await asyncio.sleep(rng.uniform(0.0, 1.5))
 
 
