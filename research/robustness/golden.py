@@ -134,7 +134,8 @@ def report(lines: list[str]) -> str:
         "to which no processor of the last decade is limited.",
         "",
         f"Processor: {processor()}, Python {platform.python_version()}. Instruction sets are hidden by making `cpuid` "
-        f"fault (`research/robustness/cpuid_mask.c`), so the code paths are those of such processors. Models: {digests()}.",
+        "fault (`research/robustness/cpuid_mask.c`), so the code paths are those of such processors. "
+        f"Models: {digests()}.",
         "",
         *lines,
         "",
