@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, insert
 
-from mtqnet.serving.history.database import opened
+from mtqnet.serving.history.database import opened, scores
 from mtqnet.serving.history.store import Filters, History, now_ms
-from mtqnet.serving.history.tables import scores
 from mtqnet.targets import KEYS
 from verdicts import Bar, write
 

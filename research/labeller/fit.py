@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio import reading, resampling
-from mtqnet.audio.mnru import mnru
+from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import background
 from mtqnet.labels.curves import Curves

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio import reading
 from mtqnet.audio.level import a_weighted_power, active_level, rms_level, to_db
-from mtqnet.audio.mnru import mnru
 from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.errors import CorpusError, MissingExtraError
 from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
 from mtqnet.labels.curves import Curves, curves

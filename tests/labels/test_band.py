@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-from mtqnet.audio.mnru import mnru
 from mtqnet.audio.resampling import resample
+from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.labels.curves import curves
 from mtqnet.labels.speech import equivalent_q, is_narrow, look, narrowed, q_in_its_band
 from mtqnet.labels.three_signal import label, label_two

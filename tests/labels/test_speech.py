@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.audio.mnru import mnru
 from mtqnet.audio.stft import istft, stft
 from mtqnet.corpus.degradations.device import BandLimit
+from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.corpus.tracks import start
 from mtqnet.labels.curves import curves
 from mtqnet.labels.speech import (

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import a_weighted_power, active_level
-from mtqnet.audio.mnru import mnru
+from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.corpus.degradations.network import FrameLoss
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom

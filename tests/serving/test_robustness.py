@@ -35,7 +35,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from mtqnet.scoring.scores import Scores
-from mtqnet.serving import app, connections, guard, uploads
+from mtqnet.serving import app, guard, uploads
+from mtqnet.serving import server as servers
 from mtqnet.serving.history import database as databases
 from mtqnet.serving.history.store import Entry, Filters, History
 from mtqnet.serving.pool import PoolOptions, Slot
@@ -198,12 +199,12 @@ async def listening_port(limit: int) -> tuple[asyncio.Server, int]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[misc]
         await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[misc]
 
-    config = uvicorn.Config(application, http=connections.Connection, lifespan="off", timeout_keep_alive=60)
+    config = uvicorn.Config(application, http=servers.Connection, lifespan="off", timeout_keep_alive=60)
     config.load()
     state = ServerState()
 
-    def connection() -> connections.Connection:
-        made = connections.Connection(config, state, {})
+    def connection() -> servers.Connection:
+        made = servers.Connection(config, state, {})
         made.limit = limit
         return made
 
@@ -212,7 +213,7 @@ async def listening_port(limit: int) -> tuple[asyncio.Server, int]:
 
 
 def test_connections_without_complete_headers_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEADERS_S", 0.05)
+    monkeypatch.setattr(servers, "HEADERS_S", 0.05)
 
     async def run() -> None:
         opened, port = await listening_port(limit=10)

@@ -71,12 +71,7 @@ def build(
         Sources(tuple(speech), tuple(noise), tuple(rooms or [])), split_counts(clips, split or []), seed,
         without=tuple(without or ()),
     )  # fmt: skip
-    if need_engine(engine) == "ray":
-        from mtqnet.cli.ray_console import build_on_cluster
-
-        build_on_cluster(order, out, jobs)
-    else:
-        build_corpus(order, out, jobs)
+    build_corpus(order, out, jobs, need_engine(engine))
 
 
 KINDS_HELP = (

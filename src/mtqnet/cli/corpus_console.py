@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -28,12 +28,17 @@ TRAIN_SHARE = 0.8
 """Of --clips"""
 
 
-def build_corpus(order: Order, out: Path, jobs: int) -> None:
+def build_corpus(order: Order, out: Path, jobs: int, engine: str = "local") -> None:
     """Build with a progress bar; print where the time went, and on stdout the path of the table. Raises MtqnetError."""
+    builder: Callable[..., Built] = build
+    if engine == "ray":
+        from mtqnet.integrations.ray.corpus import build_corpus as build_on_cluster
+
+        builder = build_on_cluster
     console = Console(stderr=True)
     begun = time.monotonic()
     with stages(console) as stage:
-        built = build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
+        built = builder(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
     console.print(times(built))
     minutes = (time.monotonic() - begun) / 60
     console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)

@@ -1,12 +1,9 @@
-"""What a person sees of `mtqnet score --engine ray` and `mtqnet corpus build --engine ray`."""
+"""What a person sees of `mtqnet score --engine ray`."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,9 +12,6 @@ from mtqnet.cli.terminal import stages, tell
 from mtqnet.errors import UsageError
 from mtqnet.integrations.ray import engine
 from mtqnet.integrations.ray.cluster import ScaleOptions
-
-if TYPE_CHECKING:
-    from mtqnet.corpus.build import Order
 
 TABLES = (".csv", ".jsonl")
 """What --output may end in for the plain command, and means a file"""
@@ -45,18 +39,3 @@ def score_sources(sources: Sequence[str], output: str | None, options: ScaleOpti
     if not quiet:
         tell(tally.summary(output), style="yellow" if tally.failed else "green")
     return tally.exit_code
-
-
-def build_on_cluster(order: Order, out: Path, jobs: int) -> None:
-    """Build a corpus on a cluster; the output is that of the local build. Raises MtqnetError."""
-    from mtqnet.cli.corpus_console import times
-    from mtqnet.integrations.ray.corpus import build_corpus
-
-    console = Console(stderr=True)
-    begun = time.monotonic()
-    with stages(console) as stage:
-        built = build_corpus(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
-    console.print(times(built))
-    minutes = (time.monotonic() - begun) / 60
-    console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)
-    print(built.table)

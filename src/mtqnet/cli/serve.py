@@ -97,6 +97,7 @@ def _new_key(path: Path | None, name: str) -> str:
 def _serve(options: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
+    from mtqnet.cli.terminal import tell
     from mtqnet.serving.server import run
     from mtqnet.serving.settings import Settings
 
@@ -105,4 +106,4 @@ def _serve(options: dict[str, Any]) -> None:
     except ValidationError as error:
         told = "; ".join(f"MTQNET_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
         raise UsageError(told) from error
-    run(settings)
+    run(settings, tell)

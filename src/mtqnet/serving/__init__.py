@@ -10,3 +10,6 @@
 
 Needs the extra `serve`.
 """
+
+MB = 1_000_000
+"""Bytes"""

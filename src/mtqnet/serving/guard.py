@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mtqnet.serving import MB
 from mtqnet.serving.problems import ProblemError, busy, response, too_large
-from mtqnet.serving.units import MB
 
 POLICY = "; ".join(
     (

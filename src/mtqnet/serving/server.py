@@ -1,19 +1,99 @@
-"""Run the application until it is stopped; running jobs are finished first."""
+"""Run the application until it is stopped; running jobs are finished first.
+
+Limits of connections that uvicorn does not have: a time limit for request headers, and a maximum number.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import socket
+from collections.abc import Callable
+from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mtqnet.cli.terminal import tell
 from mtqnet.errors import MtqnetError, UsageError
 from mtqnet.scoring.workers import ONE_MATH_THREAD
-from mtqnet.serving import app
-from mtqnet.serving.connections import Connection, max_connections
+from mtqnet.serving import MB, app
 from mtqnet.serving.settings import LOOPBACK, Settings
-from mtqnet.serving.units import MB
+
+HEADERS_S = 15.0
+"""Seconds until the headers of a request must be complete, counted from its first byte or from the connection"""
+OPEN_FILES = 16_384
+"""File descriptors that the service requests, if the system's hard limit allows it"""
+RESERVED_FILES = 96
+"""File descriptors that connections do not use: uploads, pipes of the scoring processes, the history"""
+REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+
+
+def max_connections() -> int:
+    """Raise the limit of open files where possible, and return the number of connections that fit into it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(1, (OPEN_FILES if soft == resource.RLIM_INFINITY else soft) - RESERVED_FILES)
+
+
+class Connection(H11Protocol):
+    """An HTTP connection that is closed if the headers of its next request do not arrive in time.
+
+    Without the limits, clients that never complete a request use up the file descriptors of the service.
+    """
+
+    limit = 1000
+    """Connections at once; further ones are answered with 503 and closed"""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limit:
+            transport.write(REFUSAL)
+            transport.close()
+            return
+        self._start_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting and self._deadline is None:
+            self._start_deadline()
+        super().data_received(data)
+        if not self._waiting:
+            self._stop_deadline()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._stop_deadline()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_deadline()
+        super().connection_lost(exc)
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _start_deadline(self) -> None:
+        self._deadline = self.loop.call_later(HEADERS_S, self._close_if_waiting)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close_if_waiting(self) -> None:
+        self._deadline = None
+        if self._waiting and not self.transport.is_closing():
+            self.transport.close()
+
 
 WS_MESSAGE = 2 * MB
 """Bytes of a message of a live stream: 10 s of 48 kHz in float32"""
@@ -23,11 +103,15 @@ LISTEN_QUEUE = 512
 """Connections that wait in the system until they are accepted"""
 ACCEPT_AT_ONCE = 32
 """Connections accepted in one step of the event loop. If no file descriptor is left, asyncio still tries this
-many times and logs a traceback for each. Well below connections.RESERVED_FILES."""
+many times and logs a traceback for each. Well below RESERVED_FILES."""
 
 
 class Server(uvicorn.Server):
-    """Prints its address after the start."""
+    """Calls `tell` with its address after the start."""
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -35,11 +119,11 @@ class Server(uvicorn.Server):
             listening.listen(LISTEN_QUEUE)  # asyncio shortened the queue to ACCEPT_AT_ONCE
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
-            tell(f"mtqnet listens at http://{f'[{host}]' if ':' in host else host}:{port}")
+            self._tell(f"mtqnet listens at http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
-def run(settings: Settings) -> None:
-    """Serve until stopped. Raises MtqnetError if the service cannot start."""
+def run(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Serve until stopped; `tell` gets the address and warnings. Raises MtqnetError if the service cannot start."""
     os.environ.update(ONE_MATH_THREAD)  # for the scoring processes: each has a core
     Connection.limit = max_connections()
     with _bound(settings) as listening:
@@ -60,7 +144,8 @@ def run(settings: Settings) -> None:
                 timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
                 server_header=False,
                 lifespan="on",
-            )
+            ),
+            tell,
         )
         server.run(sockets=[listening])
     if not server.started:

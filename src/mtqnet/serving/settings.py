@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mtqnet.scoring import batch, models
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.serving.units import MB
+from mtqnet.serving import MB
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this computer for itself"""

@@ -22,8 +22,8 @@ from mtqnet.scoring.over_time import STRETCH_S, values, with_local_track
 from mtqnet.scoring.predictor import Predictor, Progress, section
 from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.worker_process import exit_with_parent, limit_memory
+from mtqnet.serving import MB
 from mtqnet.serving.comparing import Compared, compared
-from mtqnet.serving.units import MB
 
 PLAYABLE_MAX_S = 1800.0
 """Maximum seconds of a recording that is played or plotted; it is in memory as a whole, 115 MB"""

@@ -7,11 +7,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.mnru import mnru, mnru_gain
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.step import draw_seed, uniform
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.tracks import Samples, Tracks
+
+
+def mnru_gain(samples: int, q_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Compute the gain of the unit for each sample: y = x (1 + 10^(-Q/20) N) in P.810, N white Gaussian noise.
+
+    The same gain can be applied to a mixture and to its parts.
+
+    Args:
+        samples: Number of samples.
+        q_db: Q in dB, the level of the speech over that of the modulated noise.
+        rng: Source of randomness.
+
+    Returns:
+        Shape (samples,).
+    """
+    noise = rng.standard_normal(samples, dtype=np.float32)
+    return np.float32(1.0) + np.float32(10 ** (-q_db / 20)) * noise
+
+
+def mnru(samples: NDArray[np.float32], q_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Add modulated noise at Q dB: (samples,) -> (samples,)."""
+    return samples * mnru_gain(len(samples), q_db, rng)
+
 
 TINY = 1e-9
 """Full scale is 1; below this a sample has no gain to speak of."""

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, delete, exists, insert, select, te
 
 from mtqnet.scoring import tables as score_tables
 from mtqnet.scoring.scores import Scores
-from mtqnet.serving.history.tables import LABEL, NAME, recordings, scores
+from mtqnet.serving.history.database import LABEL, NAME, recordings, scores
 from mtqnet.targets import KEYS
 
 DAY_MS = 86_400_000

@@ -14,8 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from mtqnet import __version__
 from mtqnet.audio.flags import FLAGS
 from mtqnet.serving import schemas
-from mtqnet.serving.problems import ProblemError
-from mtqnet.serving.routes.shared import BINARY, problems
+from mtqnet.serving.problems import BINARY, ProblemError, problems
 from mtqnet.serving.state import ServiceOf, need_key
 from mtqnet.targets import TARGETS
 

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from mtqnet.serving import schemas
 from mtqnet.serving.history.store import Filters
-from mtqnet.serving.problems import ProblemError
-from mtqnet.serving.routes.shared import BINARY, problems
+from mtqnet.serving.problems import BINARY, ProblemError, problems
 from mtqnet.serving.state import ServiceOf, need_key
 from mtqnet.targets import KEYS
 

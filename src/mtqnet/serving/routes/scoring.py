@@ -21,8 +21,7 @@ from mtqnet.scoring.batch import parse_channels
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.serving import schemas, uploads, worker
 from mtqnet.serving.history.store import Entry
-from mtqnet.serving.problems import ProblemError, not_scored
-from mtqnet.serving.routes.shared import BINARY, BODY, problems, upload
+from mtqnet.serving.problems import BINARY, BODY, ProblemError, not_scored, problems, upload
 from mtqnet.serving.schemas import Label
 from mtqnet.serving.state import Service, ServiceOf, log, need_key
 from mtqnet.serving.uploads import Desk

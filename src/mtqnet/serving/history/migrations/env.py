@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from mtqnet.serving.history.tables import metadata
+from mtqnet.serving.history.database import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

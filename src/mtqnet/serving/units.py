@@ -1,4 +1,0 @@
-"""Units, for those who need no settings."""
-
-MB = 1_000_000
-"""Bytes"""
