@@ -143,11 +143,12 @@ sbom:  ## docs/results/sbom.json and licences.md: packages and weights of the co
 history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 rows, with a verdict (a minute)
 	$(BIN)/python benchmarks/many_rows.py
 
-scale: .venv/dev.done  ## docs/scale.md: 5,000 files on a cluster that loses a node; what it costs and gains (PARTS=speed: idle machine)
+scale: .venv/dev.done  ## docs/results/cluster.md: 5,000 files on a cluster that loses a node; what it costs and gains (PARTS=speed: idle machine)
 	$(BIN)/python benchmarks/scale.py $(addprefix --part ,$(PARTS)) --files $(FILES) --timed-files $(TIMED) --output docs
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site
+	mkdir -p build/site/audio && cp examples/recordings/*.flac build/site/audio
 
 clean:
 	rm -rf .venv .venv-peers .venv-docs build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""What a cluster costs and gains, into docs/scale.md and docs/results/scale: make scale
+"""What a cluster costs and gains, into docs/results/cluster.md and docs/results/scale: make scale
 
     python benchmarks/scale.py --files 5000 --timed-files 3000 --output docs
 
@@ -76,7 +76,7 @@ def main(
                 rows = simulated(results)
         _write(results / f"{name}.csv", rows)
         (results / f"{name}.txt").write_text(_stamp_of(name, load, counts))
-    write_page(output / "scale.md", results)
+    write_page(output / "results/cluster.md", results)
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
     raise typer.Exit(1 if missed else 0)
