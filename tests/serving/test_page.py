@@ -58,7 +58,7 @@ def page(browser: Any, serving: Server) -> Iterator[Page]:
     """A tab that must not ask any other host, and must not complain."""
     context = browser.new_context(accept_downloads=True, viewport={"width": 1180, "height": 900})
     tab = context.new_page()
-    tab.set_default_timeout(30_000)
+    tab.set_default_timeout(120_000)
     asked: list[str] = []
     complaints: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
