@@ -426,8 +426,8 @@ def _pyav(container: str) -> Any:
         import av.error
     except ImportError as error:
         raise UnreadableError(
-            f"{containers.TITLES[container]} needs an optional decoder: pip install 'mtqnet[formats]', or convert "
-            "the file: ffmpeg -i FILE FILE.wav"
+            f"{containers.TITLES[container]} needs an optional decoder: pip install 'mtqnet[formats]' (in a "
+            "clone of the repository: pip install '.[formats]'), or convert the file: ffmpeg -i FILE FILE.wav"
         ) from error
     return av
 

@@ -40,7 +40,7 @@ class Commands(TyperGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show all characters
                 stream.reconfigure(errors="backslashreplace")
-        with reported_errors():
+        with reported_errors(lambda: ctx.invoked_subcommand):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

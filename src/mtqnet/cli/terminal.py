@@ -34,15 +34,18 @@ EXTRAS = {
     "ray": "ray",
 }  # fmt: skip
 """Optional package -> extra that installs it"""
+COMMAND_EXTRAS = {"label": "corpus", "corpus": "corpus", "train": "train", "finetune": "train"}
+"""Command -> extra with all that it needs; the one of its first missing package would not be enough"""
 
 Stage = Callable[[str, int, int], None]
 """Name of the stage, items done, items in total"""
 
 
 @contextmanager
-def reported_errors() -> Iterator[None]:
+def reported_errors(command: Callable[[], str | None] = lambda: None) -> Iterator[None]:
     """Turn exceptions of this package and of the file system into one line on stderr and an exit code.
 
+    `command` returns the name of the command that runs.
     Characters that the terminal's encoding does not have are printed as escapes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -56,7 +59,8 @@ def reported_errors() -> Iterator[None]:
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:
             raise
-        tell_error(str(missing_extra(f"this command (module {module!r})", EXTRAS[module])))
+        extra = COMMAND_EXTRAS.get(command() or "", EXTRAS[module]) if EXTRAS[module] != "ray" else "ray"
+        tell_error(str(missing_extra(f"this command (module {module!r})", extra)))
         raise typer.Exit(MissingExtraError.exit_code) from error
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader of the pipe has closed it, as `| head` does
