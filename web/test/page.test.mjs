@@ -47,14 +47,8 @@ async function visit(act, { path = "", options = {}, complaints = [], prepare = 
   await context.close();
 }
 
-async function drop(page, place, ...files) {
-  const data = await page.evaluateHandle((all) => {
-    const made = new DataTransfer();
-    for (const { name, bytes } of all) made.items.add(new File([new Uint8Array(bytes)], name));
-    return made;
-  }, files.map(({ name, bytes }) => ({ name, bytes: [...bytes] })));
-  await page.dispatchEvent(place, "drop", { dataTransfer: data });
-}
+/** Choose files for a drop zone. */
+const drop = (page, zone, ...files) => page.locator(`${zone} input[type=file]`).setInputFiles(files.map(({ name, bytes }) => ({ name, mimeType: "audio/wav", buffer: Buffer.from(bytes) })));
 
 const recording = (file) => ({ name: file, bytes: readFileSync(join(folder, file)) });
 const status = (page, text) => page.locator("#score-status").getByText(text).waitFor();
