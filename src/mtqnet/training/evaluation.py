@@ -178,7 +178,7 @@ def failures(rows: Sequence[dict[str, Any]], predicted: Labels) -> list[Failure]
     found = []
     for split in dict.fromkeys(row["split"] for row in rows):
         indices = np.flatnonzero([row["split"] == split for row in rows])
-        for target in QUEST:
+        for target in (target for target in QUEST if target.key in predicted):
             error = np.abs(predicted[target.key] - labels[target.key])[indices]
             order = np.argsort(-error, kind="stable")[:WORST]  # NaN is last
             for index in indices[order[~np.isnan(error[order])]]:
