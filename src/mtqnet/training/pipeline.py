@@ -149,7 +149,7 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
     record = json.loads(exported.record.read_text())
     record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
     record |= _tested(held_out, predicted) | _causes(held_out, predicted)
-    record["local"] = config.tune.mix > 0 or config.student.mix > 0
+    record["local"] = config.student.mix > 0 or (config.tune_encoder and config.tune.mix > 0)
     record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
     return FinishedRun(exported, figures, minutes)
