@@ -103,7 +103,7 @@ def definition() -> dict[str, Any]:
             "level": statistics.LEVEL,
         },
         "omitted_flags": NOT_MEASURED,
-        "models": {name: _record(name) for name in models.shipped()},
+        "models": {name: _record(name) for name in models.complete()},
     }
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtqnet.evaluation.seeds import Difference
 from mtqnet.targets import BY_KEY, OBJECTIVE, QUEST
-from research.experiments.figures import Difference
 from research.experiments.material import RATED
 from research.experiments.schedule import PEER_CLIPS
 from research.experiments.study import PEERS, Table
@@ -58,7 +58,7 @@ Written by `{facts.command}`; edit the code, not this page.
 
 - {facts.seeds} seeds; each draws other weights, another order and, where only some clips carry labels, other
   clips to carry them. Mean and 95 % interval of both chances: the seed and the draw of test clips
-  (experiments/figures.py).
+  (src/mtqnet/evaluation/seeds.py).
 - clips: {clips}
 - labels: 3QUEST-style, anchored on public P.835 ratings; on the rated sets: the votes of people
 - best epoch by S-, N- and G-MOS of the validation clips

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.evaluation import seeds as figures
+from mtqnet.evaluation.seeds import Array, Difference, Interval, Resampled
 from mtqnet.targets import BY_KEY, QUEST, TARGETS, Target
-from research.experiments import figures
 from research.experiments.arms import SPLITS, Result
-from research.experiments.figures import Array, Difference, Interval, Resampled
 from research.experiments.material import RATED, Test
 from research.experiments.study import Table
 

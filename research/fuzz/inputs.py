@@ -132,7 +132,7 @@ def record(data: bytes) -> None:
 
 def record_seeds() -> Iterator[bytes]:
     """Yield the shipped records with a small graph, and the beginnings of the shipped graphs."""
-    for name in models.shipped():
+    for name in models.complete():
         path = models.WEIGHTS / f"{name}.onnx"
         content = json.loads(path.with_suffix(".json").read_text())
         kept = ("name", "targets", "features", "peak_normalise", "frame_rate_hz", "sha256", "licence", "intervals")
@@ -196,7 +196,7 @@ class _Socket:
 @lru_cache(maxsize=1)
 def _service() -> Any:
     """A service without processes: every window is refused."""
-    model = models.find(models.shipped()[0])
+    model = models.find(models.complete()[0])
     live = SimpleNamespace(pending=0, call=lambda *_: replace(failed(model, AudioError("silent")), exception=None))
     return SimpleNamespace(
         settings=Settings.model_validate({"database": ""}), keys=Keys(), live=live, metrics=MagicMock(), threads=None,

@@ -66,7 +66,6 @@ def test_integer_is_accepted_as_float(tmp_path: Path) -> None:
         ("nmae = 1\n" + LEAST, "'nmae'"),
         (LEAST.replace('noise = ["b"]\n', ""), "'noise' is missing"),
         (LEAST.replace('name = "x"\n', ""), "'name' is missing"),
-        ('name = "x"\n', "'corpus' is missing"),
         (LEAST + "[student]\nepochs = 3.5\n", "epochs: expected a value of type int"),
         (LEAST + "[student]\nepochs = true\n", "epochs: expected a value of type int"),
         (LEAST + "[student]\nepochs = false\n", "epochs: expected a value of type int"),

@@ -47,15 +47,54 @@ TrainingMethod = Annotated[
     ),
 ]
 
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Table of recordings with S-, N- or G-MOS, as for `mtqnet evaluate`, in addition to [ratings] of the "
+        "configuration; may be repeated.",
+        show_default=False,
+    ),
+]
+By = Annotated[
+    str,
+    typer.Option(
+        help="Grouping column of the tables, for example the speaker: a group is never split between training and "
+        "test data.",
+        show_default=False,
+    ),
+]
+Unlabelled = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated.", show_default=False),
+]
+Teacher = Annotated[
+    str,
+    typer.Option(
+        help="Pretrained MOSA-Net that predicts the pseudo labels: a shipped model, or a path.",
+        show_default="mosa-net; with a corpus, MOSA-Net is trained on it",
+    ),
+]
+Compare = Annotated[
+    bool,
+    typer.Option(
+        "--compare",
+        help="Train by all methods, and fine-tune `base`, over all groups and several seeds, and write the table of "
+        "LCC, SRCC and MSE to OUT/comparison; no model is written.",
+    ),
+]
+Seeds = Annotated[int, typer.Option(min=2, help="Number of seeds of --compare.")]
+
 HELP = (
     "Train a model by multi-task pseudo-label learning (MPL): corpus, MOSA-Net (the teacher of the pseudo labels), "
     "MTQ-Net, optionally the speech encoder, and ONNX export.\n\n"
     "The model is determined by a configuration and its seed. A configuration with a \\[distill] section trains a "
-    "small network on the scores of an existing model instead. An interrupted run is resumed when the command is "
-    "repeated. The result is OUT/model, for [cyan]mtqnet score --model[/]. Needs mtqnet\\[train] and the packages of "
-    "corpus-tools.txt.\n\n"
+    "small network on the scores of an existing model instead. With --labels the training data are your own recordings "
+    "with S-, N- or G-MOS, and the pretrained model `mosa-net` predicts the pseudo labels. An interrupted run is "
+    "resumed when the command is repeated. The result is OUT/model, for [cyan]mtqnet score --model[/]. Needs "
+    "mtqnet\\[train] and, for a corpus, the packages of corpus-tools.txt.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]\n\n"
+    "[cyan]mtqnet train configs/ratings.toml --labels calls/labels.csv --by speaker --out mine[/]\n\n"
     "[cyan]mtqnet train configs/small.toml --data ../shared/data --out runs/small --corpus runs/base/corpus[/]"
 )
 
@@ -68,15 +107,48 @@ def train(
     jobs: Jobs = 0,
     peers: Peers = PEERS_PYTHON,
     method: TrainingMethod = None,
+    labels: Labels = None,
+    by: By = "",
+    unlabelled: Unlabelled = None,
+    teacher: Teacher = "",
+    compare: Compare = False,
+    seeds: Seeds = 5,
 ) -> None:
     """Run all stages of training, or of distillation."""
+    from mtqnet.errors import UsageError
     from mtqnet.training.data import RunPaths
 
     paths = RunPaths(data, out, corpus, jobs)
     if _is_distillation(config):
+        if labels or compare or teacher:
+            raise UsageError("a configuration with [distill] takes no --labels, --teacher or --compare")
         distil_model(config, paths)
+        return
+    settings = _settings(config, labels or [], by, unlabelled or [], teacher)
+    if compare:
+        compare_methods(settings, paths, seeds)
     else:
-        train_model(config, paths, peers, method)
+        train_model(settings, paths, peers, method)
+
+
+def _settings(config: Path, labels: list[Path], by: str, unlabelled: list[Path], teacher: str) -> Config:
+    """Read a configuration and add the options to it; paths of options are relative to the current folder."""
+    from dataclasses import replace
+
+    from mtqnet.errors import UsageError
+    from mtqnet.training import config as configs
+
+    settings = configs.load(config)
+    own = settings.ratings
+    ratings = replace(
+        own,
+        labels=(*own.labels, *(str(path.absolute()) for path in labels)),
+        by=by or own.by,
+        unlabelled=(*own.unlabelled, *(str(path.absolute()) for path in unlabelled)),
+    )
+    if not ratings.labels and (by or unlabelled):
+        raise UsageError("--by and --unlabelled belong to a table of ratings: name it with --labels")
+    return replace(settings, ratings=ratings, pretrained=teacher or settings.pretrained)
 
 
 def _is_distillation(config: Path) -> bool:
@@ -90,8 +162,8 @@ def _is_distillation(config: Path) -> bool:
     return bool({"distil", "distill"} & set(sections))
 
 
-def train_model(config: Path, paths: RunPaths, peers: Path, method: Method | None = None) -> None:
-    """Train the model of a configuration file and print its figures. Raises MtqnetError."""
+def train_model(config: Config, paths: RunPaths, peers: Path, method: Method | None = None) -> None:
+    """Train the model of a configuration and print its figures. Raises MtqnetError."""
     from mtqnet.training import pipeline
 
     def learn(settings: Config, listener: Listener) -> Callable[[], FinishedRun]:
@@ -103,23 +175,36 @@ def train_model(config: Path, paths: RunPaths, peers: Path, method: Method | Non
 
 def distil_model(config: Path, paths: RunPaths) -> None:
     """Train the small network of a configuration file on an existing model's scores. Raises MtqnetError."""
+    from mtqnet.training import config as configs
     from mtqnet.training import distill
 
-    _run(config, lambda settings, listener: distill.learn(settings, paths, listener))
+    _run(configs.load(config), lambda settings, listener: distill.learn(settings, paths, listener))
 
 
-def _run(config: Path, learn: Callable[[Config, Listener], Callable[[], FinishedRun]]) -> None:
+def compare_methods(settings: Config, paths: RunPaths, seeds: int) -> None:
+    """Compare the methods on tables of ratings and print the result. Raises MtqnetError."""
+    from mtqnet.cli.terminal import error_console, stages, tell, tell_notes
+    from mtqnet.training import methods
+
+    with stages(error_console()) as stage:
+        result = methods.compare(settings, paths, seeds, stage)
+    tell_notes(result.notes)
+    print(result.page.read_text(encoding="utf-8"))
+    tell(
+        f"{result.page.parent}: {', '.join(sorted(path.name for path in result.page.parent.glob('comparison.*')))}"
+    )
+
+
+def _run(settings: Config, learn: Callable[[Config, Listener], Callable[[], FinishedRun]]) -> None:
     """Train; of several processes that torchrun started, only the first prints and exports the model."""
-    from mtqnet.cli.terminal import error_console, stages
-    from mtqnet.training import config as configs
+    from mtqnet.cli.terminal import error_console, stages, tell_notes
     from mtqnet.training import parallel
     from mtqnet.training.pipeline import Listener
 
-    settings = configs.load(config)
     with parallel.started() as process:
         console = error_console(quiet=not process.first)
         with stages(console) as stage:
-            finish = learn(settings, Listener(stage, epoch_lines(console, stage)))
+            finish = learn(settings, Listener(stage, epoch_lines(console, stage), lambda note: tell_notes([note])))
             runs = [finish()] if process.first else []
     for run in runs:
         _show(run, settings, console)

@@ -101,6 +101,11 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in WEIGHTS.glob("*.onnx")))
 
 
+def complete() -> tuple[str, ...]:
+    """Return the sorted names of the shipped models that predict all six scores."""
+    return tuple(name for name in shipped() if set(find(name).targets) == set(KEYS))
+
+
 def find(model: str | os.PathLike[str]) -> ModelRecord:
     """Find a model and read its record.
 

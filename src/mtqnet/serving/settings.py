@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
 
 def _shipped() -> tuple[str, ...]:
-    return tuple(sorted(models.shipped(), key=lambda name: name != DEFAULT_MODEL))
+    return tuple(sorted(models.complete(), key=lambda name: name != DEFAULT_MODEL))
 
 
 def default_database() -> str:

@@ -21,6 +21,8 @@ from mtqnet.targets import PEERS
 LossKind = Literal["huber", "mse", "mae"]
 FrontEndName = Literal["logmel", "spectrum", "encoder"]
 Method = Literal["mpl", "scratch", "transfer"]
+MOSA_NET = "mosa-net"
+"""Name of the shipped MOSA-Net"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,39 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         if min(self.train, self.validation, self.test) < 2:
             raise UsageError("corpus.train, corpus.validation and corpus.test must be at least 2 clips each")
+
+
+@dataclass(frozen=True)
+class RatingsConfig:
+    """Tables of ratings as training data (tables.py). Names are relative to the data folder."""
+
+    labels: tuple[str, ...] = ()
+    """Tables as for `mtqnet evaluate`; file names in them are relative to the folder of the table"""
+    by: str = ""
+    """Grouping column, such as the speaker: a group is never divided between training and test data"""
+    split: str = ""
+    """Column that names the split of each recording: train, validation, calibration or test; empty: by group"""
+    unlabelled: tuple[str, ...] = ()
+    """Folders of recordings that have pseudo labels only"""
+    reference: str = ""
+    """Column with the clean reference of each recording, from which true PESQ, STOI and SDI are computed"""
+    true_values: bool = False
+    """Whether true PESQ, STOI and SDI replace the pseudo labels where they are known"""
+    weight: float = 1.0
+    """Weight of the tables in the loss, if there is a corpus too"""
+    corpus_weight: float = 1.0
+    """Weight of the corpus in the loss"""
+    file_column: str = ""
+    """Column with the recordings; empty: it is found by its name"""
+    columns: tuple[str, ...] = ()
+    """Columns of scores that are not found by their names, such as "s_mos=SIG" """
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.weight < math.inf and 0 <= self.corpus_weight < math.inf):
+            raise UsageError(
+                f"ratings.weight and ratings.corpus_weight must not be negative, found {self.weight:g} and "
+                f"{self.corpus_weight:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -232,7 +267,8 @@ class Config:
     """Everything that determines a model."""
 
     name: str
-    corpus: CorpusConfig
+    corpus: CorpusConfig = field(default_factory=lambda: CorpusConfig((), ()))
+    """Without folders of speech there is no corpus; then [ratings] names the training data"""
     seed: int = 1
     method: Method = "mpl"
     """mpl: multi-task pseudo-label learning; scratch: S-, N- and G-MOS labels alone; transfer: the same, with the
@@ -261,6 +297,10 @@ class Config:
     unlike the training clips are scored more accurately"""
     transfer: bool = False
     """Whether MTQ-Net is initialised with MOSA-Net's weights"""
+    ratings: RatingsConfig = field(default_factory=RatingsConfig)
+    pretrained: str = ""
+    """A pretrained MOSA-Net, a shipped model or the path of an .onnx file, which predicts the pseudo labels; empty:
+    `mosa-net` if there is no corpus, otherwise MOSA-Net is trained on the corpus"""
     initial: str = ""
     """A shipped model, or the path of an .onnx file: MOSA-Net, or the network that is distilled, starts from its network,
     which must have the same dimensions; empty: random weights"""
@@ -272,8 +312,23 @@ class Config:
             raise UsageError(
                 "method = 'scratch' trains no MOSA-Net: delete transfer = true or choose another method"
             )
+        if self.ratings.labels and (self.network.causes or self.existing_models.ensemble or self.tune_encoder):
+            raise UsageError(
+                "tables of ratings cannot be trained with network.causes, existing_models.ensemble or tune_encoder, "
+                "which need the recipes of a corpus alone: set them to false"
+            )
         if not 0 <= self.tuned_weight <= 1:
             raise UsageError(f"tuned_weight must be from 0 to 1, found {self.tuned_weight:g}")
+
+    @property
+    def has_corpus(self) -> bool:
+        """Whether the training data contain a simulated corpus."""
+        return bool(self.corpus.speech)
+
+    @property
+    def pretrained_teacher(self) -> str:
+        """The pretrained MOSA-Net; empty if it is to be trained or not needed."""
+        return self.pretrained or ("" if self.has_corpus or not self.ratings.labels else MOSA_NET)
 
     def with_method(self, method: Method) -> Config:
         """Return the same configuration with another method."""
@@ -322,6 +377,11 @@ def load(path: Path) -> Config:
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or thousands of nested brackets
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     return build(Config, table, path.name)
+
+
+def with_ratings(config: Config, ratings: RatingsConfig) -> Config:
+    """Return the configuration with other tables of ratings."""
+    return dataclasses.replace(config, ratings=ratings)
 
 
 Built = TypeVar("Built")

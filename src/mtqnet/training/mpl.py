@@ -4,7 +4,8 @@ The sentences of the abstract, in other words, and where they are in this file:
 
     MTQ-Net predicts the three scores of 3QUEST: S-, N- and G-MOS        QUEST in targets.py
     MPL has two stages                                                   MPL.run
-    1. a pretrained MOSA-Net predicts pseudo labels (PESQ, STOI, SDI)    MPL.train_teacher, MPL.pseudo_labels
+    1. a pretrained MOSA-Net predicts pseudo labels (PESQ, STOI, SDI)    Pretrained (the shipped `mosa-net`), or
+                                                                         MPL.train_teacher, MPL.pseudo_labels
     2. multi-task training on both kinds of labels                       MPL.train_student
        supervised loss on S-, N- and G-MOS, semi-supervised loss on the  losses.MultiTaskLoss
        pseudo labels, both Huber losses
@@ -61,6 +62,16 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Pretrained:
+    """MOSA-Net that was trained before."""
+
+    labels: Labels
+    """Its predictions of the training clips, (clips,) by target: the pseudo labels"""
+    network: Network | None = None
+    """Its network, if MTQ-Net starts from it"""
+
+
+@dataclass(frozen=True)
 class MPL:
     """Multi-task pseudo-label learning on one set of training and validation clips."""
 
@@ -71,12 +82,18 @@ class MPL:
     folder: Path
     """Checkpoints; a second run continues an interrupted one"""
     report: Report | None = None
+    pretrained: Pretrained | None = None
+    """MOSA-Net that was trained before, such as the shipped `mosa-net`; None: it is trained on these clips"""
 
     def run(self) -> Trained:
         """Run both stages, or the comparison that `method` names."""
         if self.config.method == "scratch":
             student, history = self.train_student({})
             return Trained(None, student, {}, [], history)
+        if self.pretrained is not None:
+            pseudo_labels = self.pretrained.labels if self.config.method == "mpl" else {}
+            student, history = self.train_student(pseudo_labels, self.pretrained.network)
+            return Trained(self.pretrained.network, student, pseudo_labels, [], history)
         teacher, teacher_history = self.train_teacher()
         pseudo_labels = self.pseudo_labels(teacher) if self.config.method == "mpl" else {}
         student, history = self.train_student(pseudo_labels, teacher)
@@ -141,8 +158,15 @@ class MPL:
 
     @property
     def student_targets(self) -> tuple[str, ...]:
-        """Targets of MTQ-Net: with MPL the six scores and those of existing models, otherwise S-, N- and G-MOS."""
-        return (*KEYS, *self.config.existing_models.heads) if self.config.method == "mpl" else QUEST_KEYS
+        """Targets of MTQ-Net: with MPL the six scores and those of existing models, otherwise S-, N- and G-MOS.
+
+        Without those of S-, N- and G-MOS that no training clip has a label of.
+        """
+        mpl = self.config.method == "mpl"
+        keys = (*KEYS, *self.config.existing_models.heads) if mpl else QUEST_KEYS
+        labels = self.train.labels
+        absent = [key for key in QUEST_KEYS if key in labels and np.isnan(labels[key]).all()]
+        return tuple(key for key in keys if key not in absent)
 
     def report_of(self, network: str) -> trainer.EpochReport | None:
         """Return the function that reports the epochs of this network."""

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from mtqnet import __version__
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import peers
+from mtqnet.errors import UsageError
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import OBJECTIVE
-from mtqnet.training import calibration, end_to_end, evaluation, mpl, parallel, trainer
+from mtqnet.training import calibration, card, end_to_end, evaluation, mpl, parallel, tables, trainer
 from mtqnet.training import encoder as encoders
 from mtqnet.training.batches import labels_of
 from mtqnet.training.config import Config
@@ -43,7 +44,7 @@ from mtqnet.training.model import Network
 from mtqnet.training.trainer import Epoch
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
-TESTS = ("test", "unseen", "unseen2")
+TESTS = ("test", "unseen", "unseen2", tables.RATED)
 EVALUATION = "evaluation"
 """Name of the last stage"""
 
@@ -54,6 +55,8 @@ class Listener:
 
     stage: Stage
     epoch: mpl.Report
+    note: Callable[[str], None] = lambda _: None
+    """Called with what the user should know about the data"""
 
 
 SILENT = Listener(lambda *_: None, lambda *_: None)
@@ -103,7 +106,15 @@ def learn(
     Returns:
         A function that does the rest, for one process.
     """
+    if not config.has_corpus and not config.ratings.labels:
+        raise UsageError(
+            f"the configuration '{config.name}' has no training data: it needs [corpus], or a table of ratings "
+            "(--labels TABLE, or labels in [ratings])"
+        )
     clock = Clock(paths.out / "time.json")
+    if config.ratings.labels:
+        listener = timed(listener, clock)
+        return _learn_from_tables(config, paths, listener, clock)
     with parallel.first_alone() as process:
         listener = timed(listener, clock) if process.first else SILENT
         rows = corpus_rows(config, paths, listener.stage, existing_python)
@@ -131,6 +142,27 @@ def learn(
     return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
 
 
+def _learn_from_tables(
+    config: Config, paths: RunPaths, listener: Listener, clock: Clock
+) -> Callable[[], FinishedRun]:
+    """Run all stages up to the trained network for tables of ratings, with or without a corpus."""
+    prepared = tables.prepare(config, paths, listener.stage)
+    for note in prepared.notes:
+        listener.note(note)
+    stage = mpl.MPL(
+        config, prepared.train, prepared.validation, paths.out, listener.epoch, prepared.pretrained
+    )  # fmt: skip
+    trained = stage.run()
+    network, about = trained.student, _about(config, trained)
+    about["labels"] = f"ratings of listeners ({', '.join(Path(name).name for name in config.ratings.labels)})"
+    about["ratings"] = {**prepared.about, "notes": list(prepared.notes)}
+    if network.distance is not None:
+        network.distance.fit(trainer.embeddings(network, prepared.train))
+    front_end = FrontEnd.of_config(config)
+    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
+    return partial(finish, TrainedModel(config, network, encoder, about), prepared.rows, paths, listener, clock)
+
+
 def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
     """Export a network, evaluate and calibrate the exported model on the other clips, and write its record."""
     config = model.config
@@ -152,6 +184,7 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
     record["local"] = config.student.mix > 0 or (config.tune_encoder and config.tune.mix > 0)
     record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
+    card.write(exported.record)
     return FinishedRun(exported, figures, minutes)
 
 
@@ -162,7 +195,7 @@ def timed(listener: Listener, clock: Clock) -> Listener:
         clock.tick(network)
         listener.epoch(network, result, total)
 
-    return Listener(clock.timed(listener.stage), epoch)
+    return Listener(clock.timed(listener.stage), epoch, listener.note)
 
 
 @dataclass
@@ -224,7 +257,7 @@ def _about(config: Config, trained: mpl.Trained) -> dict[str, Any]:
         "best_epochs": {"student": _best(trained.student_history).epoch},
         "torch": torch.__version__,
     }
-    if trained.teacher is not None:
+    if trained.teacher_history:
         teacher = _best(trained.teacher_history)
         about["teacher_lcc_validation"] = {t.key: round(teacher.lcc[t.key], 4) for t in OBJECTIVE}
         about["best_epochs"] = {"teacher": teacher.epoch, **about["best_epochs"]}
@@ -265,7 +298,8 @@ def _tested(rows: list[Row], predicted: Predicted) -> dict[str, object]:
         ]
     }
     calibrating = _indices(rows, (CALIBRATION,))
-    if len(calibrating) < calibration.LEAST:
+    known = [np.isfinite(labels[key][calibrating] + predicted.scores[key][calibrating]).sum() for key in targets]
+    if not len(calibrating) or min(known) < calibration.LEAST:
         return failures
     intervals = calibration.fit(
         calibration.selected(calibrating, predicted.with_distance),

@@ -63,7 +63,7 @@ def plan(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) ->
     Raises:
         UsageError: If there is only one group, or a group in `hold_out` does not exist.
     """
-    names = sorted(set(groups), key=_hash)
+    names = sorted(set(groups), key=by_hash)
     if len(names) < 2:
         raise UsageError(
             f"all recordings have the same group ({by} is {names[0]!r}), so that no group can be tested separately: "
@@ -98,7 +98,7 @@ def divided(recordings: Indices, groups: Sequence[str], most: int) -> list[Indic
     for index in recordings.tolist():
         members.setdefault(groups[index], []).append(index)
     parts: list[list[int]] = [[] for _ in range(min(most, len(members)))]
-    for name in sorted(members, key=lambda name: (-len(members[name]), _hash(name))):
+    for name in sorted(members, key=lambda name: (-len(members[name]), by_hash(name))):
         min(parts, key=len).extend(members[name])
     return [np.array(sorted(part)) for part in parts]
 
@@ -137,5 +137,6 @@ def _description_each(groups: int, parts: int, by: str) -> str:
     return f"{groups} groups ({what}) were held out in {parts} parts, each once; {result}"
 
 
-def _hash(name: str) -> str:
+def by_hash(name: str) -> str:
+    """Return a sort key in an order that does not depend on the table."""
     return hashlib.sha256(name.encode()).hexdigest()

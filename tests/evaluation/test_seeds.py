@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mtqnet.evaluation import seeds as figures
+from mtqnet.evaluation.seeds import Resampled
 from mtqnet.targets import G_MOS, QUEST, S_MOS, SDI, Target
-from research.experiments import figures
-from research.experiments.figures import Resampled
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -1,14 +1,14 @@
-"""LCC, SRCC and MSE of every run; means over seeds with 95 % intervals; paired differences between arms.
+"""LCC, SRCC and MSE of trainings with several seeds, 95 % intervals, and paired differences between methods.
 
-Two things make a figure uncertain: another seed trains another network (and shows other labels), and another draw
-of test clips gives another correlation. With n seeds, s the spread of the figure between them, and v its variance
-under resampling of the test clips (the mean over seeds taken on the same clips),
+A figure is uncertain for two reasons: another seed trains another network, and other test recordings give another
+correlation. With n seeds, s the standard deviation of the figure between them, and v its variance under resampling
+of the test recordings (of the mean over the seeds),
 
     variance = s^2 / n + v,    interval = mean +- t(df) sqrt(variance)
 
-with the degrees of freedom of Welch and Satterthwaite. For a difference between two arms both parts are paired:
-seed by seed, and on the same resampled clips. Sources: Satterthwaite 1946; Efron and Tibshirani, An Introduction
-to the Bootstrap, 1993.
+with the degrees of freedom of Welch and Satterthwaite. For a difference between two methods both parts are paired:
+seed by seed, and on the same resampled recordings. Sources: Satterthwaite 1946; Efron and Tibshirani, An Introduction
+to the Bootstrap, 1993. `mtqnet train --compare` and the paper's experiments (research/experiments) use this module.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """How near a run's scores are to the truth."""
+    """Agreement of the scores of one training with the labels."""
 
     lcc: float
     """Pearson; of log10 for SDI"""
     srcc: float
     """Spearman"""
     mse: float
-    """In the target's own unit, squared; of log10 for SDI; NaN where truth is on another scale"""
+    """In the target's unit, squared; of log10 for SDI; NaN if the labels are on another scale"""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and where it may lie."""
+    """A mean over seeds and its 95 % interval."""
 
     mean: float
     low: float
@@ -57,14 +57,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """One arm less another."""
+    """One method minus another."""
 
     p: float
     """Two-sided, of no difference"""
 
 
 def measure(target: Target, truth: Array, score: Array, is_mos: bool = True) -> Measure:
-    """(clips,) twice -> figures over the clips with a truth and a score."""
+    """Compare labels and scores, (clips,) each; clips without one of them are ignored."""
     known = ~np.isnan(truth) & ~np.isnan(score)
     y, x = truth[known], target.compress(score[known])
     y = target.compress(y) if is_mos else y
@@ -77,7 +77,7 @@ def measure(target: Target, truth: Array, score: Array, is_mos: bool = True) -> 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A figure of one arm: by seed, and under each resampling of the clips (mean over seeds)."""
+    """A figure of one method: by seed, and for each resampling of the clips (mean over seeds)."""
 
     by_seed: Array
     """(seeds,)"""
@@ -92,8 +92,10 @@ def mean_lcc(
     is_mos: bool = True,
     clips: NDArray[np.bool_] | np.bool_ = np.True_,
 ) -> Resampled:
-    """LCC, averaged over the targets, of runs (one a seed) on the same clips: of `clips`, (clips,), those that a
-    run scores."""
+    """Compute the LCC, averaged over the targets, of one run per seed on the same clips.
+
+    `clips` (clips,) selects clips; those without a score are ignored.
+    """
     counts = _draws(len(truth[targets[0].key]))
     seeds, draws = [], []
     for run in runs:
@@ -108,12 +110,12 @@ def mean_lcc(
 
 
 def scored(targets: Sequence[Target], runs: Sequence[Mapping[str, Array]]) -> NDArray[np.bool_]:
-    """(clips,) those of which every run says all targets."""
+    """Return which clips have scores of all targets in every run, (clips,)."""
     return np.asarray(~np.isnan([run[t.key] for run in runs for t in targets]).any(axis=0))
 
 
 def weighted_lcc(counts: Array, y: Array, x: Array) -> Array:
-    """(draws, clips) how often each clip was drawn, (clips,) twice -> (draws,) Pearson correlations."""
+    """Compute Pearson correlations (draws,); `counts` (draws, clips) is how often each clip was drawn."""
     y, x = y - y.mean(), x - x.mean()
     total = counts.sum(axis=1)
     means = [counts @ term / total for term in (y, x, y * y, x * x, y * x)]
@@ -123,14 +125,16 @@ def weighted_lcc(counts: Array, y: Array, x: Array) -> Array:
 
 
 def interval(figure: Resampled) -> Interval:
-    """Of one arm."""
+    """Return mean and interval of one method."""
     mean, half, _, _ = _spread(figure.by_seed, figure.by_draw)
     return Interval(mean, mean - half, mean + half)
 
 
 def difference(one: Resampled, other: Resampled) -> Difference:
-    """`one` less `other`, both of the same clips and with the same seeds in the same order, or one of them with a
-    single run for all."""
+    """Return `one` minus `other` with its interval.
+
+    Both have the same clips and the same seeds in the same order, or one of them has a single run.
+    """
     seeds, draws = one.by_seed - other.by_seed, one.by_draw - other.by_draw
     mean, half, error, freedom = _spread(seeds, draws)
     p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float("nan")
@@ -138,7 +142,7 @@ def difference(one: Resampled, other: Resampled) -> Difference:
 
 
 def _spread(seeds: Array, draws: Array) -> tuple[float, float, float, float]:
-    """Mean, half the interval, standard error, degrees of freedom."""
+    """Return mean, half the interval, standard error and degrees of freedom."""
     of_seeds = float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
     of_clips = float(np.var(draws, ddof=1))
     total = of_seeds + of_clips
@@ -151,6 +155,6 @@ def _spread(seeds: Array, draws: Array) -> tuple[float, float, float, float]:
 
 
 def _draws(clips: int) -> Array:
-    """(RESAMPLES, clips): the same draws for every arm, so that differences are paired."""
+    """Return (RESAMPLES, clips): the same draws for every method, so that differences are paired."""
     rng = np.random.default_rng([RESAMPLE_SEED, clips])
     return rng.multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES).astype(np.float64)

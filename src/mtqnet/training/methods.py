@@ -1,0 +1,359 @@
+"""`mtqnet train --compare`: the methods of the paper on tables of ratings, over groups and seeds.
+
+    scratch          S-, N- and G-MOS alone
+    transfer         the same, starting from the weights of MOSA-Net
+    mpl              MPL: pseudo labels of the pretrained MOSA-Net in addition; from the same weights if the
+                     configuration has transfer = true
+    mpl_unlabelled   the same, with the unlabelled recordings
+    finetune         a finished model, fine-tuned (finetune/train.py)
+
+Every group is the test group once (with more than MOST_FOLDS groups, several are tested together). Of the others,
+some groups choose the epoch; the fold and the recordings are the same for all methods. The scores of all folds are
+put together, so that a figure is over all recordings; intervals and paired differences are those of
+evaluation/seeds.py, as in the paper's experiments (research/experiments).
+
+OUT/comparison.md, .csv and .svg   the table, its figures, and a plot
+OUT/scores/METHOD-SEED.npz         predictions; a second call continues an interrupted one
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtqnet.errors import UsageError
+from mtqnet.evaluation import seeds as figures
+from mtqnet.evaluation.seeds import Difference, Interval, Resampled
+from mtqnet.scoring import models
+from mtqnet.targets import BY_KEY, QUEST, Target
+from mtqnet.training import features, mpl, tables, weights
+from mtqnet.training.batches import Labels
+from mtqnet.training.config import Config, Method
+from mtqnet.training.data import RunPaths, Stage
+from mtqnet.training.finetune import data as finetuning
+from mtqnet.training.finetune import split
+from mtqnet.training.finetune import train as tuning
+from mtqnet.training.finetune.train import TuneConfig
+
+MOST_FOLDS = 10
+REFERENCE = "scratch"
+"""The method that the others are compared with"""
+METHODS: Mapping[str, str] = {
+    "scratch": "from scratch: S-, N- and G-MOS alone",
+    "transfer": "knowledge transfer: the same, starting from MOSA-Net",
+    "mpl": "MPL",
+    "mpl_unlabelled": "MPL with unlabelled recordings",
+    "finetune": "fine-tuning of a finished model",
+}
+FINE_TUNED = "base"
+MEAN = "mean"
+"""Mean over the rated scores"""
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Result."""
+
+    page: Path
+    rows: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Figures of one method and one score, over all recordings."""
+
+    method: str
+    target: str
+    recordings: int
+    lcc: Interval
+    srcc: float
+    mse: float
+    less: Difference | None
+    """LCC less that of REFERENCE"""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Recordings of one fold."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all methods share."""
+
+    config: Config
+    material: tables.Material
+    paths: RunPaths
+    folds: tuple[Fold, ...]
+    clips: Sequence[features.Clip]
+    more: Sequence[features.Clip]
+    """Unlabelled segments"""
+    pseudo: Labels
+    """Pseudo labels of the rated segments, then of the unlabelled ones"""
+
+
+def compare(
+    config: Config,
+    paths: RunPaths,
+    seeds: int,
+    stage: Stage,
+    model: str = FINE_TUNED,
+    tune: TuneConfig | None = None,
+) -> Comparison:
+    """Run all methods and write the table.
+
+    Args:
+        config: Configuration with tables of ratings, without a corpus.
+        paths: Where to read and write.
+        seeds: Number of seeds.
+        stage: Called with the progress.
+        model: The model that is fine-tuned.
+        tune: Options of the fine-tuning; its number of epochs is chosen by cross-validation in the training groups
+            with the first seed.
+
+    Raises:
+        UsageError: If there is no table, a corpus, or only one group.
+    """
+    if config.has_corpus or not config.ratings.labels:
+        raise UsageError("--compare needs tables of ratings (--labels) and a configuration without [corpus]")
+    bench = _bench(config, paths, stage)
+    results: dict[str, list[Labels]] = {}
+    for method in METHODS:
+        if method == "mpl_unlabelled" and not bench.more:
+            continue
+        run = (
+            _tuner(bench, model, tune or TuneConfig(), stage)
+            if method == "finetune"
+            else partial(_train, bench, method)
+        )
+        results[method] = []
+        for seed in range(1, seeds + 1):
+            stage(METHODS[method], seed - 1, seeds)
+            results[method].append(_stored(bench, method, seed, run))
+        stage(METHODS[method], seeds, seeds)
+    lines = tuple(summarise(results, bench.material.labels))
+    folder = paths.out / "comparison"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(lines, folder / "comparison.csv")
+    page = folder / "comparison.md"
+    page.write_text(text(lines, bench, seeds), encoding="utf-8")
+    plot(lines, folder / "comparison.svg")
+    return Comparison(page, lines, bench.material.notes)
+
+
+def folds(groups: Sequence[str], names: Sequence[str]) -> tuple[Fold, ...]:
+    """Divide recordings: every group is tested once, and other groups choose the epoch.
+
+    Raises:
+        UsageError: If there is only one group.
+    """
+    if len(set(groups)) < 2:
+        raise UsageError(f"all recordings have the same group ({groups[0]!r}): use another column for --by")
+    everything, found = np.arange(len(groups)), []
+    for test in split.divided(everything, groups, MOST_FOLDS):
+        rest = np.setdiff1d(everything, test)
+        inner = [groups[index] for index in rest]
+        several = len(set(inner)) > 2
+        keys = inner if several else [names[index] for index in rest]
+        order = sorted(set(keys), key=split.by_hash)
+        wanted, chosen = tables.VALIDATION_SHARE * len(rest), set[str]()
+        for name in order[:-1]:
+            if sum(key in chosen for key in keys) >= wanted:
+                break
+            chosen.add(name)
+        held = np.array([key in chosen for key in keys])
+        found.append(Fold(rest[~held], rest[held], test))
+    return tuple(found)
+
+
+def summarise(results: Mapping[str, Sequence[Labels]], truth: Labels) -> list[Line]:
+    """Compute the figures of all methods: means over seeds, intervals, and differences from REFERENCE."""
+    lines = []
+    rated = [t for t in QUEST if np.ptp(truth[t.key][~np.isnan(truth[t.key])], initial=0) > 0] if truth else []
+    rated = [t for t in rated if all(t.key in run for runs in results.values() for run in runs)]
+    groups: list[tuple[str, list[Target]]] = [(target.key, [target]) for target in rated]
+    if len(rated) > 1:
+        groups.append((MEAN, rated))
+    for key, targets in groups:
+        known = np.all([~np.isnan(truth[t.key]) for t in targets], axis=0)
+        inside = {t.key: truth[t.key][known] for t in targets}
+        reference: Resampled | None = None
+        for method, runs in results.items():
+            scores = [{t.key: run[t.key][known] for t in targets} for run in runs]
+            found = figures.mean_lcc(targets, inside, scores)
+            single = [figures.measure(t, inside[t.key], run[t.key]) for run in scores for t in targets]
+            less = None if reference is None else figures.difference(found, reference)
+            reference = found if method == REFERENCE else reference
+            lines.append(
+                Line(
+                    method, key, int(known.sum()), figures.interval(found),
+                    float(np.mean([one.srcc for one in single])), float(np.mean([one.mse for one in single])), less,
+                )
+            )  # fmt: skip
+    return lines
+
+
+def write_csv(lines: Sequence[Line], path: Path) -> None:
+    """Write the figures."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(
+            ("method", "target", "recordings", "lcc", "low", "high", "srcc", "mse", "less_scratch", "less_low",
+             "less_high", "p")
+        )  # fmt: skip
+        for line in lines:
+            less = line.less
+            rest = (
+                ("", "", "", "")
+                if less is None
+                else tuple(_cell(v) for v in (less.mean, less.low, less.high, less.p))
+            )
+            numbers = (line.lcc.mean, line.lcc.low, line.lcc.high, line.srcc, line.mse)
+            writer.writerow((line.method, line.target, line.recordings, *(_cell(v) for v in numbers), *rest))
+
+
+def text(lines: Sequence[Line], bench: Bench, seeds: int) -> str:
+    """Return the table as Markdown."""
+    material = bench.material
+    rows = ["| score | method | LCC | SRCC | MSE | LCC less scratch | p |", "|---|---|---|---|---|---|---|"]
+    for line in lines:
+        less = line.less
+        cells = ("", "") if less is None else (
+            f"{less.mean:+.3f} [{less.low:+.3f}, {less.high:+.3f}]", f"{less.p:.3f}"
+        )  # fmt: skip
+        name = BY_KEY[line.target].name if line.target in BY_KEY else MEAN
+        rows.append(
+            f"| {name} | {METHODS[line.method]} | {line.lcc.mean:.3f} [{line.lcc.low:.3f}, {line.lcc.high:.3f}] | "
+            f"{line.srcc:.3f} | {line.mse:.3f} | {cells[0]} | {cells[1]} |"
+        )
+    by = bench.config.ratings.by or "recording"
+    head = (
+        f"{len(material.names)} rated recordings in {len(set(material.groups))} groups ({by}), "
+        f"{len(bench.folds)} folds, {seeds} seeds, {len(bench.more)} unlabelled segments. Every "
+        "recording is scored by networks that were not trained on its group. "
+        "Brackets: 95 % intervals over seeds and recordings; differences are paired."
+    )
+    return "\n".join([head, "", *rows, ""])
+
+
+def plot(lines: Sequence[Line], path: Path) -> None:
+    """Plot LCC with its intervals."""
+    import matplotlib as mpl_
+    from matplotlib.figure import Figure
+
+    mpl_.rcParams["svg.hashsalt"] = "mtqnet"
+    targets = list(dict.fromkeys(line.target for line in lines))
+    methods = list(dict.fromkeys(line.method for line in lines))
+    figure = Figure(figsize=(2.2 * len(targets) + 1.5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for place, method in enumerate(methods):
+        own = [line for line in lines if line.method == method]
+        x = [targets.index(line.target) + (place - (len(methods) - 1) / 2) * 0.14 for line in own]
+        axes.errorbar(
+            x, [line.lcc.mean for line in own], yerr=[line.lcc.half for line in own], fmt="o", capsize=3,
+            label=METHODS[method].partition(":")[0],
+        )  # fmt: skip
+    axes.set_xticks(range(len(targets)), [BY_KEY[key].name if key in BY_KEY else MEAN for key in targets])
+    axes.set_ylabel("LCC, 95 % interval")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _bench(config: Config, paths: RunPaths, stage: Stage) -> Bench:
+    """Read the tables and compute features and pseudo labels once for all methods."""
+    material = tables.read(config.ratings, paths, stage)
+    front_end, folder = features.FrontEnd.of_config(config), paths.out / "features"
+    clips, more = (
+        features.compute(front_end, excerpts, folder, name, partial(stage, f"features, {name}"), paths.jobs)
+        if excerpts else []
+        for name, excerpts in (("rated", material.segments.clips), ("unlabelled", material.unlabelled))
+    )  # fmt: skip
+    record = models.find(config.pretrained_teacher)
+    excerpts = [*material.segments.clips, *material.unlabelled]
+    pseudo = tables.pseudo_labels(record, excerpts, paths.out / "pseudo", "all", paths.jobs, stage)
+    if config.ratings.true_values:
+        known = {key: values[material.segments.recording] for key, values in material.labels.items()}
+        padded = {key: np.concatenate([v, np.full(len(more), np.nan)]) for key, v in known.items()}
+        pseudo = tables.with_known(pseudo, padded)
+    return Bench(config, material, paths, folds(material.groups, material.names), clips, more, pseudo)
+
+
+def _stored(bench: Bench, method: str, seed: int, run: Callable[[int, Fold, Path], Labels]) -> Labels:
+    """Scores of all recordings by networks that were not trained on their groups; stored."""
+    target = bench.paths.out / "scores" / f"{method}-{seed}.npz"
+    if target.exists():
+        with np.load(target) as stored:
+            return {key: stored[key] for key in stored.files}
+    scores: dict[str, Array] = {}
+    for number, fold in enumerate(bench.folds):
+        folder = target.with_suffix("") / str(number)
+        for key, values in run(seed, fold, folder).items():
+            scores.setdefault(key, np.full(len(bench.material.names), np.nan))[fold.test] = values
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".tmp.npz")
+    np.savez(unfinished, **scores)  # type: ignore[arg-type]
+    unfinished.replace(target)
+    shutil.rmtree(target.with_suffix(""), ignore_errors=True)
+    return scores
+
+
+def _train(bench: Bench, name: str, seed: int, fold: Fold, folder: Path) -> Labels:
+    """Train by one method on a fold, and score its test recordings."""
+    method: Method = "mpl" if name.startswith("mpl") else "scratch" if name == "scratch" else "transfer"
+    config = replace(bench.config.with_method(method), seed=seed)
+    train, validation = (bench.material.dataset(bench.clips, part) for part in (fold.train, fold.validation))
+    chosen = np.flatnonzero(np.isin(bench.material.segments.recording, fold.train))
+    if name == "mpl_unlabelled":
+        train = tables.joined((train, tables.unlabelled(bench.more)))
+        chosen = np.concatenate([chosen, np.arange(len(bench.clips), len(bench.clips) + len(bench.more))])
+    network = (
+        tables.initial_network(config, config.pretrained_teacher) if config.initialised_from_teacher else None
+    )
+    pretrained = mpl.Pretrained({key: values[chosen] for key, values in bench.pseudo.items()}, network)
+    student = mpl.MPL(config, train, validation, folder, None, pretrained).run().student
+    return finetuning.scores(student, bench.material.sound(bench.clips), fold.test)
+
+
+def _tuner(bench: Bench, model: str, config: TuneConfig, stage: Stage) -> Callable[[int, Fold, Path], Labels]:
+    """Return a function that fine-tunes a model on a fold, and scores its test recordings."""
+    opened, material = weights.load(model), bench.material
+    clips = features.compute(
+        opened.front_end, material.segments.clips, bench.paths.out / "features", f"rated-{opened.record.name}",
+        partial(stage, f"features for {opened.record.name}"), bench.paths.jobs,
+    )  # fmt: skip
+    tuned = tuple(
+        t.key for t in QUEST if t.key in opened.record.targets and not np.isnan(material.labels[t.key]).all()
+    )
+    sound = material.sound(clips)
+    data = finetuning.tuning_data(opened.network, sound, material.labels, material.weights, tuned, [])
+    epochs: dict[bytes, int] = {}
+
+    def run(seed: int, fold: Fold, _folder: Path) -> Labels:
+        training, options = np.sort(np.concatenate([fold.train, fold.validation])), replace(config, seed=seed)
+        if (key := fold.test.tobytes()) not in epochs:
+            progress = partial(stage, f"number of epochs for {opened.record.name}")
+            epochs[key] = tuning.search(opened.network, data, training, material.groups, options, progress).epochs
+        network = tuning.tune(opened.network, data, training, epochs[key], options)
+        return finetuning.scores(network, sound, fold.test)
+
+    return run
+
+
+def _cell(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{value:.4f}"
