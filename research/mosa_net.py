@@ -1,11 +1,11 @@
 """The shipped `mosa-net`: MOSA-Net of a training run, without its speech encoder.
 
-    python -m research.mosa_net RUN --corpus CORPUS [--config configs/base.toml] [--epochs 4] [--out src/mtqnet/weights]
+    python -m research.mosa_net RUN --corpus CORPUS [--config configs/base.toml] [--out runs/mosa-net]
 
 RUN/mosa-net.safetensors is the checkpoint of stage 1 of `mtqnet train`. Its network has a speech encoder with
 4 million weights, which would exceed the size limit of the distribution. So the columns of the BLSTM that
-read the encoder are removed, and the remaining network is trained on for a few epochs. Its labels are true PESQ, STOI
-and SDI of the training clips. S-, N- and G-MOS are not used.
+read the encoder are removed, and the remaining network is trained on. Its labels are true PESQ, STOI and SDI of the
+training clips, averaged with the scores of the complete network. S-, N- and G-MOS are not used.
 
 Then the model is exported, its intervals are calibrated, and its figures are compared with those of the complete
 network on the same clips.
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mtqnet import __version__
 from mtqnet.corpus.table import read_rows
-from mtqnet.targets import OBJECTIVE
+from mtqnet.targets import OBJECTIVE, named
 from mtqnet.training import config as configs
 from mtqnet.training import data, losses, trainer
 from mtqnet.training.batches import Dataset
@@ -37,7 +37,9 @@ from mtqnet.training.model import Network
 from mtqnet.training.pipeline import Clock, FinishedRun, Listener, TrainedModel, finish
 
 KEYS = tuple(target.key for target in OBJECTIVE)
-LABELS = "PESQ, STOI and SDI: computed from the clean references"
+TEACHER_WEIGHT = 0.5
+"""Weight of the complete network's scores in the labels; the others are the true values"""
+LABELS = "PESQ, STOI and SDI: computed, averaged with the scores of a MOSA-Net with a speech encoder"
 
 
 def checkpoint(path: Path) -> dict[str, Tensor]:
@@ -66,13 +68,18 @@ def pruned(network: Network) -> Network:
     return small
 
 
-def train(network: Network, sets: Sequence[Dataset], fit: FitConfig, folder: Path,
+def train(network: Network, sets: Sequence[Dataset], teacher: Network, fit: FitConfig, folder: Path,
           listener: Listener) -> list[trainer.Epoch]:  # fmt: skip
     """Train the pruned network in place. `sets` are training and validation clips with all views."""
+    scores, labels = trainer.predict(teacher, sets[0]), {}
+    for target in named(KEYS):
+        truth, predicted = (target.compress(values[target.key]) for values in (sets[0].labels, scores))
+        mean = (1 - TEACHER_WEIGHT) * truth + TEACHER_WEIGHT * predicted
+        labels[target.key] = 10**mean if target.log else mean
     clips, validation = (Dataset(each.without("encoder").clips, each.labels) for each in sets)
     loss = losses.supervised(KEYS, configs.LossConfig())
     return trainer.fit(
-        network, clips, validation, loss, fit, 1, folder / "mosa-net.safetensors",
+        network, clips.with_labels(labels), validation, loss, fit, 1, folder / "mosa-net.safetensors",
         lambda epoch, total: listener.epoch("mosa-net", epoch, total),
     )  # fmt: skip
 
@@ -92,7 +99,7 @@ def ship(config: Config, rows: list[Row], paths: RunPaths, run: Path, listener: 
     teacher = complete(config, checkpoint(run / "mosa-net.safetensors"), sets[0].encoder_width)
     network = pruned(teacher)
     torch.manual_seed(1)
-    history = train(network, sets, config.teacher, paths.out, listener)
+    history = train(network, sets, teacher, config.teacher, paths.out, listener)
     best = min(history, key=lambda epoch: epoch.validation_error)
     before = trainer.validate(teacher, sets[1])[1]
     small = replace(
@@ -124,7 +131,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--config", type=Path, default=Path("configs/base.toml"))
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument(
         "--encoder", default="", help="encoder weights of the run, if it did not start from Whisper's"
     )

@@ -36,8 +36,9 @@ PAGE = """# MPL with ratings of listeners
 
 The paper's first experiment with human labels: ratings by ITU-T P.835 of CSP835 (78 recordings of three speakers, each
 rated on its own) and NOIZEUS (48 recordings, 8 kHz; the ratings are those of a condition, so that recordings of one
-condition have equal labels). They are the only labels of S-, N- and G-MOS in training, except for fine-tuning, which
-starts from `base`. `base` and the labeller were developed with figures of these sets, so that its row is too optimistic.
+condition have equal labels). They are the only labels of S-, N- and G-MOS in training, except for fine-tuning, that
+starts from `base`. `base` and the labeller were developed with figures of these sets, so that its row is too
+optimistic.
 
 {table}
 

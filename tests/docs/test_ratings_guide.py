@@ -57,4 +57,4 @@ def test_worked_example_runs(
     printed = capsys.readouterr().out
     assert "30 rated recordings: the figures have little meaning" in printed
     assert "calls/01.flac: S-MOS" in printed
-    assert (tmp_path / "mine/model/mine.md").exists()
+    assert (tmp_path / "mine/model/ratings.md").exists()

@@ -84,7 +84,7 @@ def test_two_processes_have_the_losses_of_one(network: str, runs: dict[int, Path
 def test_first_process_writes_one_model(runs: dict[int, Path]) -> None:
     for run in runs.values():
         assert sorted(path.name for path in (run / "model").iterdir()) == [
-            "tiny.json", "tiny.onnx", "tiny.safetensors"
+            "tiny.json", "tiny.md", "tiny.onnx", "tiny.safetensors"
         ]  # fmt: skip
     made = {processes: json.loads((run / "model/tiny.json").read_text()) for processes, run in runs.items()}
     assert made[1]["best_epochs"] == made[2]["best_epochs"]

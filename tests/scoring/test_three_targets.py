@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calls(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., NDArray[np.float32]]) -> Path:
     folder = tmp_path_factory.mktemp("calls")
     for number in range(3):
-        sf.write(folder / f"{number}.wav", voice(3.0, level_db=-40 + 8 * number, seed=number), SAMPLE_RATE)
+        sf.write(folder / f"{number}.wav", voice(4.0, level_db=-40 + 8 * number, seed=number), SAMPLE_RATE)
     return folder
 
 

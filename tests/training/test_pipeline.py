@@ -21,7 +21,7 @@ from mtqnet.training.pipeline import SILENT, Clock, TrainedModel, finish
 
 def test_time_of_two_calls_is_summed_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 60.0, 90.0, 1000.0, 1030.0])
-    monkeypatch.setattr("mtqnet.training.pipeline.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("mtqnet.training.data.time.monotonic", lambda: next(now))
     first = Clock(tmp_path / "run/time.json", last=next(now))
     first.tick("corpus")
     first.tick("features")
@@ -33,7 +33,7 @@ def test_time_of_two_calls_is_summed_by_stage(tmp_path: Path, monkeypatch: pytes
 
 def test_repeated_stage_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 60.0, 90.0, 100.0])
-    monkeypatch.setattr("mtqnet.training.pipeline.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("mtqnet.training.data.time.monotonic", lambda: next(now))
     clock = Clock(tmp_path / "time.json", last=next(now))
     clock.tick("training")
     for _ in range(2):

@@ -100,11 +100,15 @@ def as_json(intervals: Intervals) -> dict[str, Any]:
 
 
 def parse(stored: Mapping[str, Any], targets: Sequence[str], distance: bool = False) -> Intervals:
-    """Read the result of `as_json` for these targets. Raises KeyError, TypeError or ValueError."""
-    count = len(targets)
+    """Read the result of `as_json` for these targets, some of which may have no intervals.
+
+    Raises KeyError, TypeError or ValueError.
+    """
+    calibrated = [key for key in targets if key in stored["bands"]]
+    count = len(calibrated)
     expected = 1 + count + count * (count + 1) // 2 + distance
     bands = {}
-    for key in targets:
+    for key in calibrated:
         band = stored["bands"][key]
         weights = tuple(float(weight) for weight in band["weights"])
         if len(weights) != expected:

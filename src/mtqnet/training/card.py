@@ -29,9 +29,9 @@ def text(record: Mapping[str, Any]) -> str:
     lines = [
         f"# Model card: {record['name']}", "",
         f"Predicts {targets} from a single recording. `mtqnet score call.wav --model {record['name']}.onnx`", "",
-        f"- Labels: {record['labels']}", f"- Licence: {record['licence']}",
-        f"- Method: {record['config']['method']}, seed {record['seed']}, mtqnet {record['version']}",
-        f"- Parameters: {record['parameters']:,}", f"- sha256 of the graph: {record['sha256']}",
+        f"- Labels: {record.get('labels', 'unknown')}", f"- Licence: {record['licence']}",
+        f"- Method: {record['config']['method']}, seed {record['config']['seed']}, mtqnet {record.get('version', '')}",
+        f"- Parameters: {record.get('parameters', 'unknown')}", f"- sha256 of the graph: {record['sha256']}",
     ]  # fmt: skip
     lines += _data(record.get("ratings", {}))
     lines += ["", "## Figures", "", *_figures(record["figures"])]
@@ -67,8 +67,8 @@ def _figures(figures: list[Mapping[str, Any]]) -> list[str]:
 def _intervals(record: Mapping[str, Any]) -> str:
     if "intervals" not in record:
         return (
-            "None: intervals need at least 40 calibration recordings with a label of every score, which are every "
-            "second validation recording of a table with 80 or more of them."
+            "None: intervals of a score need at least 40 calibration recordings with its label, which are every second "
+            "validation recording of a table with 80 or more of them."
         )
     covered = [row for row in record.get("coverage", []) if ":" not in row["kind"]]
     parts = [f"{row['kind']} {BY_KEY[row['target']].name} {row['share']:.2f}" for row in covered]

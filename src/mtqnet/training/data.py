@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +168,53 @@ def existing_scores(
 def padded(scores: Labels, clips: int) -> Labels:
     """Extend the scores of the first clips to (clips,) by NaN."""
     return {key: np.concatenate([values, np.full(clips - len(values), np.nan)]) for key, values in scores.items()}
+
+
+@dataclass
+class Clock:
+    """Time of each stage in seconds, in a file, summed over all calls of a resumed run.
+
+    An interrupted call loses the time since the last tick.
+    """
+
+    path: Path
+    last: float = field(default_factory=time.monotonic)
+
+    def tick(self, stage: str) -> None:
+        """Add the time since the last tick to a stage."""
+        now = time.monotonic()
+        seconds = self.seconds()
+        seconds[stage] = round(seconds.get(stage, 0.0) + now - self.last, 2)
+        self.last = now
+        self._write(seconds)
+
+    def reset(self, stage: str) -> None:
+        """Delete the time of a stage that every call repeats completely."""
+        if stage in (seconds := self.seconds()):
+            self._write({name: spent for name, spent in seconds.items() if name != stage})
+
+    def timed(self, stage: Stage) -> Stage:
+        """Return the same function; the time between its calls is added."""
+
+        def tick(name: str, done: int, total: int) -> None:
+            self.tick(name)
+            stage(name, done, total)
+
+        return tick
+
+    def seconds(self) -> dict[str, float]:
+        """Return the time by stage, in the order in which the stages began."""
+        if not self.path.exists():
+            return {}
+        stored: dict[str, float] = json.loads(self.path.read_text())
+        return stored
+
+    def minutes(self) -> dict[str, float]:
+        """Return the time by stage in minutes."""
+        return {stage: round(seconds / 60, 1) for stage, seconds in self.seconds().items()}
+
+    def _write(self, seconds: dict[str, float]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(seconds, indent=1) + "\n")
+        unfinished.replace(self.path)

@@ -169,6 +169,7 @@ def figures(rows: Sequence[dict[str, Any]], predicted: Labels) -> list[Figure]:
         compare(split, target, labels[target.key][splits == split], predicted[target.key][splits == split])
         for split in dict.fromkeys(splits.tolist())
         for target in named(list(predicted))
+        if np.isfinite(labels[target.key][splits == split]).any()
     ]
 
 

@@ -184,8 +184,8 @@ def folds(groups: Sequence[str], names: Sequence[str]) -> tuple[Fold, ...]:
 def summarise(results: Mapping[str, Sequence[Labels]], truth: Labels) -> list[Line]:
     """Compute the figures of all methods: means over seeds, intervals, and differences from REFERENCE."""
     lines = []
-    rated = [t for t in QUEST if np.ptp(truth[t.key][~np.isnan(truth[t.key])], initial=0) > 0] if truth else []
-    rated = [t for t in rated if all(t.key in run for runs in results.values() for run in runs)]
+    every = [run for runs in results.values() for run in runs]
+    rated = [t for t in QUEST if np.isfinite(truth[t.key]).any() and all(t.key in run for run in every)]
     groups: list[tuple[str, list[Target]]] = [(target.key, [target]) for target in rated]
     if len(rated) > 1:
         groups.append((MEAN, rated))

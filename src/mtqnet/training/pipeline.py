@@ -15,9 +15,8 @@ Every stage stores its result in the run's folder, so an interrupted run resumes
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,17 @@ from mtqnet.training import calibration, card, end_to_end, evaluation, mpl, para
 from mtqnet.training import encoder as encoders
 from mtqnet.training.batches import labels_of
 from mtqnet.training.config import Config
-from mtqnet.training.data import CALIBRATION, Row, RunPaths, Stage, corpus_rows, dataset, excerpts, existing_scores
+from mtqnet.training.data import (
+    CALIBRATION,
+    Clock,
+    Row,
+    RunPaths,
+    Stage,
+    corpus_rows,
+    dataset,
+    excerpts,
+    existing_scores,
+)
 from mtqnet.training.evaluation import Predicted
 from mtqnet.training.export import Exported, export
 from mtqnet.training.features import FrontEnd
@@ -166,7 +175,14 @@ def _learn_from_tables(
 def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
     """Export a network, evaluate and calibrate the exported model on the other clips, and write its record."""
     config = model.config
-    stored = replace(config, encoder=replace(config.encoder, weights=Path(config.encoder.weights).name))  # no path
+    named_only = {
+        "labels": tuple(Path(name).name for name in config.ratings.labels),
+        "unlabelled": tuple(Path(name).name for name in config.ratings.unlabelled),
+    }
+    stored = replace(  # no paths
+        config, encoder=replace(config.encoder, weights=Path(config.encoder.weights).name),
+        ratings=replace(config.ratings, **named_only), pretrained=Path(config.pretrained).name,
+    )  # fmt: skip
     about = {"licence": _licence(config), "config": asdict(stored), **model.about}
     exported = export(
         model.network, model.encoder, config.name, paths.out / "model", about, config.int8, model.encoder_in
@@ -196,56 +212,6 @@ def timed(listener: Listener, clock: Clock) -> Listener:
         listener.epoch(network, result, total)
 
     return Listener(clock.timed(listener.stage), epoch, listener.note)
-
-
-@dataclass
-class Clock:
-    """Time of each stage in seconds, in a file, summed over all calls of a resumed run.
-
-    An interrupted call loses the time since the last tick.
-    """
-
-    path: Path
-    last: float = field(default_factory=time.monotonic)
-
-    def tick(self, stage: str) -> None:
-        """Add the time since the last tick to a stage."""
-        now = time.monotonic()
-        seconds = self.seconds()
-        seconds[stage] = round(seconds.get(stage, 0.0) + now - self.last, 2)
-        self.last = now
-        self._write(seconds)
-
-    def reset(self, stage: str) -> None:
-        """Delete the time of a stage that every call repeats completely."""
-        if stage in (seconds := self.seconds()):
-            self._write({name: spent for name, spent in seconds.items() if name != stage})
-
-    def timed(self, stage: Stage) -> Stage:
-        """Return the same function; the time between its calls is added."""
-
-        def tick(name: str, done: int, total: int) -> None:
-            self.tick(name)
-            stage(name, done, total)
-
-        return tick
-
-    def seconds(self) -> dict[str, float]:
-        """Return the time by stage, in the order in which the stages began."""
-        if not self.path.exists():
-            return {}
-        stored: dict[str, float] = json.loads(self.path.read_text())
-        return stored
-
-    def minutes(self) -> dict[str, float]:
-        """Return the time by stage in minutes."""
-        return {stage: round(seconds / 60, 1) for stage, seconds in self.seconds().items()}
-
-    def _write(self, seconds: dict[str, float]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(seconds, indent=1) + "\n")
-        unfinished.replace(self.path)
 
 
 def _about(config: Config, trained: mpl.Trained) -> dict[str, Any]:
@@ -298,8 +264,9 @@ def _tested(rows: list[Row], predicted: Predicted) -> dict[str, object]:
         ]
     }
     calibrating = _indices(rows, (CALIBRATION,))
-    known = [np.isfinite(labels[key][calibrating] + predicted.scores[key][calibrating]).sum() for key in targets]
-    if not len(calibrating) or min(known) < calibration.LEAST:
+    known = {key: np.isfinite(labels[key] + predicted.scores[key])[calibrating].sum() for key in targets}
+    targets = [key for key in targets if known[key] >= calibration.LEAST]
+    if not targets:
         return failures
     intervals = calibration.fit(
         calibration.selected(calibrating, predicted.with_distance),

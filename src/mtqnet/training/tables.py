@@ -520,10 +520,14 @@ def prepare(config: Config, paths: RunPaths, stage: Stage) -> Prepared:
         )
         excerpts, rows = [*data_excerpts(clips_of, "train", paths), *excerpts], [*clips_of, *rows]
     about: dict[str, Any] = {
-        "tables": list(config.ratings.labels), "recordings": len(material.names), "segments": len(clips),
-        "groups": len(set(material.groups)), "by": config.ratings.by, "unlabelled": len(material.unlabelled),
+        "tables": [Path(name).name for name in config.ratings.labels],
+        "recordings": len(material.names),
+        "segments": len(clips),
+        "groups": len(set(material.groups)),
+        "by": config.ratings.by,
+        "unlabelled": len(material.unlabelled),
         "splits": {split: len(index) for split, index in places.items()},
-    }  # fmt: skip
+    }
     pretrained = None
     if config.pretrained_teacher and config.method != "scratch":
         record = models.find(config.pretrained_teacher)

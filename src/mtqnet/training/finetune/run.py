@@ -27,7 +27,7 @@ from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import BY_KEY
 from mtqnet.training import features, weights
-from mtqnet.training.data import Stage
+from mtqnet.training.data import Clock, Stage
 from mtqnet.training.export import export
 from mtqnet.training.finetune import comparison, split, train
 from mtqnet.training.finetune.comparison import AFTER, Comparison, TunedIntervals, tuned_intervals
@@ -45,7 +45,6 @@ from mtqnet.training.finetune.data import (
 from mtqnet.training.finetune.split import Plan
 from mtqnet.training.finetune.train import TuneConfig
 from mtqnet.training.model import Network
-from mtqnet.training.pipeline import Clock
 from mtqnet.training.weights import Opened
 
 LEAST = 10
