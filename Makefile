@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small card peers reproduce bench docs clean load history scale sbom web
+.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small mosa-net ratings card peers reproduce bench docs clean load history scale sbom web
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -69,6 +69,12 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/c
 
 train: .venv/dev.done peers  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base
+
+mosa-net: .venv/dev.done  ## MOSA-Net with the encoder of RUN=runs/base: a model in runs/mosa-net/model
+	$(BIN)/python -m research.mosa_net $(or $(RUN),runs/base) --data $(DATA) --out runs/mosa-net
+
+ratings: .venv/dev.done  ## docs/results/ratings.md: the methods of the paper with ratings of listeners
+	$(BIN)/python -m research.rated_training --data $(DATA) --out runs/rated
 
 tuning: .venv/dev.done  ## docs/results/tuning.md: tuned on two talkers, tested on the third (five minutes)
 	$(BIN)/python benchmarks/unseen_talker.py --model $(firstword $(MODELS)) --data $(DATA) --output docs/results

@@ -72,10 +72,8 @@ class RatingsConfig:
     """Weight of the tables in the loss, if there is a corpus too"""
     corpus_weight: float = 1.0
     """Weight of the corpus in the loss"""
-    file_column: str = ""
-    """Column with the recordings; empty: it is found by its name"""
     columns: tuple[str, ...] = ()
-    """Columns of scores that are not found by their names, such as "s_mos=SIG" """
+    """Columns that are not found by their names, such as "s_mos=SIG" or "file=NAME" """
 
     def __post_init__(self) -> None:
         if not (0 <= self.weight < math.inf and 0 <= self.corpus_weight < math.inf):
@@ -96,7 +94,8 @@ class EncoderConfig:
     pool: int = 2
     """Number of encoder frames of 20 ms that are averaged into one"""
     weights: str = ""
-    """A model's .safetensors file with a tuned encoder; its weights replace those of the named encoder"""
+    """A shipped model, or a model's .safetensors file, with a tuned encoder; its weights replace those of the named
+    encoder"""
     pool_first: bool = False
     """Whether frames are averaged before the transformer layers instead of after them, which takes a third of the
     time (Whisper only)"""

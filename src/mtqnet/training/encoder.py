@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from mtqnet.audio.features import MEL_BANDS, MEL_HOP
 from mtqnet.errors import ModelError, missing_extra
+from mtqnet.scoring import models
 from mtqnet.scoring.models import WEIGHTS
 from mtqnet.training.config import EncoderConfig
 from mtqnet.training.model import attention_mask, frame_mask, pooled, strided
@@ -89,8 +90,9 @@ def stored_weights(config: EncoderConfig) -> bytes:
     Raises:
         ModelError: If the file cannot be read.
     """
+    shipped = config.weights in models.shipped()
     try:
-        return Path(config.weights).read_bytes()
+        return (models.WEIGHTS / f"{config.weights}.safetensors" if shipped else Path(config.weights)).read_bytes()
     except OSError as error:
         raise ModelError(
             f"encoder.weights: cannot read {config.weights} ({error.strerror}): name a model's .safetensors file"

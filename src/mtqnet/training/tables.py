@@ -195,7 +195,7 @@ def split_cells(config: RatingsConfig, paths: RunPaths, material: Material) -> l
         return []
     named_splits: dict[Path, str] = {}
     for name in config.labels:
-        table = ratings.read(paths.data / name, config.file_column, _columns(config))
+        table = ratings.read(paths.data / name, *_columns(config))
         cells = table.column(config.split)
         for path, cell in zip(locate(table.files, table.path.parent), cells, strict=True):
             if cell not in SPLIT_NAMES:
@@ -303,7 +303,7 @@ def _differences(one: NetworkConfig, other: NetworkConfig) -> str:
 
 def _table(config: RatingsConfig, path: Path, notes: Notes) -> tuple[finetuning.Rated, list[str]]:
     """Ratings of a table, and the name of each recording's reference (empty: none)."""
-    table = ratings.read(path, config.file_column, _columns(config))
+    table = ratings.read(path, *_columns(config))
     notes += [f"{path.name}: {note}" for note in table.notes]
     rated = finetuning.rated(table, path.parent, config.by)
     notes.append(f"{path.name}: {len(table.files)} recordings, {', '.join(_counts(table))}; {rated.weighting}")
@@ -320,11 +320,13 @@ def _table(config: RatingsConfig, path: Path, notes: Notes) -> tuple[finetuning.
     return replace(rated, labels=labels, weights=counted), references
 
 
-def _columns(config: RatingsConfig) -> dict[str, str]:
+def _columns(config: RatingsConfig) -> tuple[str, dict[str, str]]:
+    """Return the column of the recordings (empty: found by its name), and columns by score."""
     if wrong := [pair for pair in config.columns if "=" not in pair]:
         raise UsageError(f"ratings.columns: {wrong[0]!r}: write SCORE=COLUMN, such as s_mos=SIG")
     pairs = (pair.partition("=") for pair in config.columns)
-    return {key.strip(): name.strip() for key, _, name in pairs}
+    columns = {key.strip(): name.strip() for key, _, name in pairs}
+    return columns.pop("file", ""), columns
 
 
 def _counts(table: ratings.RatingTable) -> list[str]:
