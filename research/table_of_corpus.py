@@ -3,8 +3,8 @@
     python -m research.table_of_corpus CORPUS OUT --clips 10000 [--config configs/ratings.toml] [--teacher mosa-net]
 
 Clips are written as FLAC files, their S-, N- and G-MOS as a table with the column `part` (the split). The same
-configuration is trained on the table and, without the table's reader, on the rows of the corpus. Both networks score
-the test clips; their difference is reported with its interval (evaluation/seeds.py), and the peak memory of the process.
+configuration is trained on the table and, without the table's reader, on the rows of the corpus. Both networks
+score the test clips; their difference is reported with its interval (evaluation/seeds.py), and the peak memory.
 """
 
 from __future__ import annotations
