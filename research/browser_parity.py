@@ -181,7 +181,7 @@ def expected(folder: Path, described: list[dict[str, Any]], model: str) -> list[
 def _over_time() -> dict[str, Any]:
     """Return results of functions on tracks that the rows may not contain."""
     rng = np.random.default_rng(SEED)
-    times = (np.arange(125) + 0.5) / 12.5
+    times = np.asarray((np.arange(125) + 0.5) / 12.5, dtype=np.float64)
     worst = []
     for depth in (0.0, 0.1, 0.6, 1.5):
         values = 3.5 + 0.05 * rng.standard_normal(len(times))

@@ -30,6 +30,7 @@ from mtqnet.training import data, mpl, tables, trainer
 from mtqnet.training.config import Config, RatingsConfig
 from mtqnet.training.data import Row, RunPaths
 from mtqnet.training.features import FrontEnd
+from mtqnet.training.model import Network
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -59,7 +60,7 @@ def write(rows: list[Row], corpus: Path, folder: Path) -> Path:
     return path
 
 
-def of_corpus(config: Config, rows: list[Row], paths: RunPaths) -> trainer.Trainable:
+def of_corpus(config: Config, rows: list[Row], paths: RunPaths) -> Network:
     """Train on the rows of the corpus."""
     front_end = FrontEnd.of_config(config)
     train, validation = (
@@ -70,12 +71,14 @@ def of_corpus(config: Config, rows: list[Row], paths: RunPaths) -> trainer.Train
     pseudo = tables.pseudo_labels(teacher, clips, paths.out / "pseudo", "train", paths.jobs, lambda *_: None)
     network = tables.initial_network(config, str(teacher.path)) if config.transfer else None
     quest = {target.key for target in QUEST}
-    known = (replace(part, labels={k: v for k, v in part.labels.items() if k in quest}, parts=None, kinds=())
-             for part in (train, validation))  # fmt: skip
-    return mpl.MPL(config, *known, paths.out, None, mpl.Pretrained(pseudo, network)).run().student
+    train, validation = (
+        replace(part, labels={k: v for k, v in part.labels.items() if k in quest}, parts=None, kinds=())
+        for part in (train, validation)
+    )
+    return mpl.MPL(config, train, validation, paths.out, None, mpl.Pretrained(pseudo, network)).run().student
 
 
-def of_table(config: Config, table: Path, out: Path) -> trainer.Trainable:
+def of_table(config: Config, table: Path, out: Path) -> Network:
     """Train on the table."""
     config = replace(config, ratings=RatingsConfig((str(table.absolute()),), split="part"))
     prepared = tables.prepare(config, RunPaths(Path(), out, None, 1), lambda *_: None)

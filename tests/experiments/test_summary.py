@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from laboratory import SEEDS, TABLE
 
+from mtqnet.evaluation import seeds
 from mtqnet.targets import G_MOS, QUEST, TARGETS
-from research.experiments import arms, figures, pages, plots, summary
+from research.experiments import arms, pages, plots, summary
 from research.experiments.arms import SPLITS, Lab, Result
 from research.experiments.material import Test as Truth
 from research.experiments.pages import Facts
@@ -99,7 +100,7 @@ def test_arms_are_held_against_each_other_on_the_clips_that_both_score(
         arm: [Result({"test": {k: v[:half] for k, v in run.scores["test"].items()}}, 60.0, []) for run in runs]
         for arm, runs in {**results, "peer": [few]}.items()
     }
-    alone = [figures.mean_lcc((G_MOS,), first["test"].truth, [run.scores["test"] for run in cut[arm]])
+    alone = [seeds.mean_lcc((G_MOS,), first["test"].truth, [run.scores["test"] for run in cut[arm]])
              for arm in ("peer", "bad")]  # fmt: skip
     assert row is not None
     assert row.less["bad"].mean == pytest.approx(float(np.mean(alone[0].by_seed - alone[1].by_seed)))

@@ -76,4 +76,4 @@ def test_service_and_page_offer_models_with_all_scores_by_default(
 
     monkeypatch.setattr(models, "WEIGHTS", model)
     assert models.shipped() == ("three",) and models.complete() == ()
-    assert list(Settings(models=(str(model),)).records()) == ["three"]
+    assert list(Settings.model_validate({"models": [str(model)], "database": ""}).records()) == ["three"]

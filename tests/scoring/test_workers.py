@@ -201,10 +201,10 @@ def test_a_copy_of_the_process_scores_and_leaves_open_files_to_its_parent(
         "error",
         "-c",
         COPY,
-        toy_model,
-        good_file,
-        bad_files["text"],
-        tmp_path / "lock",
+        str(toy_model),
+        str(good_file),
+        str(bad_files["text"]),
+        str(tmp_path / "lock"),
     ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     expected = Predictor(toy_model).score(good_file).g_mos

@@ -471,7 +471,11 @@ def test_history_its_filters_and_rows(page: Page, serving: Server, examples: Pat
     sound = (examples / "1_clean.flac").read_bytes()
     with serving.client() as client:
         for name, source in (("<b>row-first", "trend"), ("row-second", "trend"), ("row-third", "other site")):
-            asked = {"name": f"{name}.flac", "source": source, "keep_audio": "third" in name}
+            asked: dict[str, str | bool] = {
+                "name": f"{name}.flac",
+                "source": source,
+                "keep_audio": "third" in name,
+            }
             client.post("/v1/score", content=sound, params=asked)
     page.get_by_role("link", name="History").click()
     page.get_by_label("Name contains").last.fill("row-")

@@ -307,12 +307,17 @@ class _FakePool:
         return future
 
 
+def expired() -> Exception:
+    error: Exception = ProcessExpired("x")  # type: ignore[no-untyped-call]
+    return error
+
+
 @pytest.mark.parametrize(
     ("outcomes", "result"),
     [
-        ([ProcessExpired("x"), 5], 5),
-        ([BrokenProcessPool("x"), ProcessExpired("x"), BrokenProcessPool("x"), BrokenProcessPool("x"), 5], 5),
-        ([ProcessExpired("x"), BrokenProcessPool("x"), ProcessExpired("x"), 5], ProcessExpired),
+        ([expired(), 5], 5),
+        ([BrokenProcessPool("x"), expired(), BrokenProcessPool("x"), BrokenProcessPool("x"), 5], 5),
+        ([expired(), BrokenProcessPool("x"), expired(), 5], ProcessExpired),
         ([BrokenProcessPool("x")] * 4, BrokenProcessPool),
         ([RuntimeError("of the job"), 5], RuntimeError),
         ([ValueError("of the job"), 5], ValueError),

@@ -256,9 +256,14 @@ def test_teacher_starts_from_the_network_of_a_model(
     train: Dataset, validation: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tiny.network(tiny.CHANNEL, KEYS)
-    monkeypatch.setattr(mpl.weights, "load", lambda _: SimpleNamespace(network=first))
+    monkeypatch.setattr("mtqnet.training.mpl.weights.load", lambda _: SimpleNamespace(network=first))
     started: list[Network] = []
-    monkeypatch.setattr(mpl.trainer, "fit", lambda network, *_: started.append(network) or [])
+
+    def fit(network: Network, *_: object) -> list[object]:
+        started.append(network)
+        return []
+
+    monkeypatch.setattr("mtqnet.training.mpl.trainer.fit", fit)
     mpl.MPL(replace(CONFIG, initial="other"), train, validation, tmp_path).train_teacher()
     own = started[0].state_dict()
     for name, weight in first.state_dict().items():

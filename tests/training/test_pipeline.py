@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import QUEST
-from mtqnet.training.data import RunPaths
-from mtqnet.training.pipeline import SILENT, Clock, TrainedModel, finish
+from mtqnet.training.data import Clock, RunPaths
+from mtqnet.training.pipeline import SILENT, TrainedModel, finish
 
 
 def test_time_of_two_calls_is_summed_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -301,8 +301,8 @@ class Config:
     """A pretrained MOSA-Net, a shipped model or the path of an .onnx file, which predicts the pseudo labels; empty:
     `mosa-net` if there is no corpus, otherwise MOSA-Net is trained on the corpus"""
     initial: str = ""
-    """A shipped model, or the path of an .onnx file: MOSA-Net, or the network that is distilled, starts from its network,
-    which must have the same dimensions; empty: random weights"""
+    """A shipped model, or the path of an .onnx file, from whose network MOSA-Net starts, or the network that is
+    distilled. It must have the same dimensions; empty: random weights"""
 
     def __post_init__(self) -> None:
         if self.tune_encoder and "encoder" not in self.network.front_ends:

@@ -37,11 +37,11 @@ from mtqnet.training import encoder as encoders
 from mtqnet.training import features, losses, mpl, parallel, trainer, weights
 from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels
 from mtqnet.training.config import Config, NetworkConfig
-from mtqnet.training.data import RunPaths, corpus_rows, dataset, excerpts
+from mtqnet.training.data import Clock, RunPaths, corpus_rows, dataset, excerpts
 from mtqnet.training.features import FrontEnd, Progress, fill_chunks, read_chunk, write_chunk
 from mtqnet.training.model import Network, Output, Trainable, masked_mean
 from mtqnet.training.parts import PartLabels
-from mtqnet.training.pipeline import SILENT, Clock, FinishedRun, Listener, TrainedModel, finish, timed
+from mtqnet.training.pipeline import SILENT, FinishedRun, Listener, TrainedModel, finish, timed
 
 LABELS_ARE = (
     "scores of {teacher}, mixed ({weight:.0%}) with its own kind of labels: S-, N- and G-MOS: 3QUEST-style, "

@@ -175,13 +175,12 @@ def _learn_from_tables(
 def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
     """Export a network, evaluate and calibrate the exported model on the other clips, and write its record."""
     config = model.config
-    named_only = {
-        "labels": tuple(Path(name).name for name in config.ratings.labels),
-        "unlabelled": tuple(Path(name).name for name in config.ratings.unlabelled),
-    }
+    labels, unlabelled = (
+        tuple(Path(name).name for name in names) for names in (config.ratings.labels, config.ratings.unlabelled)
+    )
     stored = replace(  # no paths
         config, encoder=replace(config.encoder, weights=Path(config.encoder.weights).name),
-        ratings=replace(config.ratings, **named_only), pretrained=Path(config.pretrained).name,
+        ratings=replace(config.ratings, labels=labels, unlabelled=unlabelled), pretrained=Path(config.pretrained).name,
     )  # fmt: skip
     about = {"licence": _licence(config), "config": asdict(stored), **model.about}
     exported = export(

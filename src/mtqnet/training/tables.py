@@ -90,7 +90,7 @@ class Material:
         chosen = np.flatnonzero(np.isin(self.segments.recording, recordings))
         index, shares = self.segments.recording[chosen], self.segments.shares[chosen]
         counted = {key: values[index] * shares for key, values in self.weights.items()}
-        return Dataset([clips[n] for n in chosen], {k: v[index] for k, v in self.labels.items()}, counted)
+        return Dataset([clips[int(n)] for n in chosen], {k: v[index] for k, v in self.labels.items()}, counted)
 
     def sound(self, clips: Sequence[features.Clip]) -> finetuning.Sound:
         """Return the features of all segments."""
@@ -283,10 +283,8 @@ def initial_network(config: Config, model: str) -> Network:
     opened = weights.load(model)
     plain = replace(config.network, causes=False, distance=False)
     own = replace(opened.network.config, causes=False, distance=False)
-    ignored = {"dropout": 0.0, "input_dropout": 0.0}
-    if replace(plain, **ignored) != replace(own, **ignored) or opened.front_end != features.FrontEnd.of_config(
-        config
-    ):
+    plain, own = (replace(one, dropout=0.0, input_dropout=0.0) for one in (plain, own))
+    if plain != own or opened.front_end != features.FrontEnd.of_config(config):
         raise UsageError(
             f"method = 'transfer' and transfer = true start from the weights of '{opened.record.name}', whose "
             f"network has other dimensions or another front end: {_differences(plain, own)}; use its values in "

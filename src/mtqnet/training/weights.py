@@ -92,10 +92,10 @@ def _configuration(record: ModelRecord, about: Mapping[str, Any]) -> tuple[Netwo
         ) from error
     if not about.get(TUNED_ENCODER, False):
         return dimensions, encoder_config
-    file = _weights_file(record)
+    stored = _weights_file(record)
     if other := about.get(ENCODER_IN):
-        file = file.with_name(f"{Path(str(other)).name}.safetensors")
-    return dimensions, replace(encoder_config, weights=str(file))
+        stored = stored.with_name(f"{Path(str(other)).name}.safetensors")
+    return dimensions, replace(encoder_config, weights=str(stored))
 
 
 def _weights_file(record: ModelRecord) -> Path:
