@@ -74,7 +74,7 @@ def test_scoring_never_imports_torch_or_other_rooms(toy_model: Path, good_file: 
     assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "matplotlib", "pesq", "pystoi", "onnx"}
     assert not loaded & {"soxr", "rich", "typer", "multiprocessing"}  # 16 kHz, no terminal, one process
     rooms = {name.split(".")[1] for name in loaded if name.startswith("mtqnet.")}
-    assert rooms == {"errors", "targets", "audio", "scoring"}
+    assert rooms == {"errors", "targets", "causes", "audio", "scoring"}
 
 
 def test_the_command_loads_only_what_it_shows_with(toy_model: Path, good_file: Path) -> None:

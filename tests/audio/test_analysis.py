@@ -209,13 +209,16 @@ def white(samples: int) -> Samples:
     return np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
 
 
-def test_ceiling_is_located_at_the_quantile_of_the_positive_samples(voice: Voice) -> None:
+def test_ceiling_is_located_at_the_quantile_of_each_half_wave(voice: Voice) -> None:
     for samples in (voice(3.0), np.clip(voice(3.0), -0.1, 0.1), white(9_999), np.ones(3)):
         samples = np.asarray(samples, dtype=np.float32)
-        ceiling = np.quantile(samples[samples > 0], FLAT_TOP_QUANTILE)
-        count = np.count_nonzero(samples >= (1 - FLAT_TOP_TOLERANCE) * ceiling)
+        count = 0
+        for half in (samples[samples > 0], -samples[samples < 0]):
+            if len(half):
+                ceiling = np.quantile(half, FLAT_TOP_QUANTILE)
+                count += np.count_nonzero(half >= (1 - FLAT_TOP_TOLERANCE) * ceiling)
         assert count_ceiling(samples) == pytest.approx(count, rel=0.1, abs=3)
-    assert count_ceiling(-np.ones(5, np.float32)) == 0
+    assert count_ceiling(-np.ones(5, np.float32)) == 5
 
 
 def count_ceiling(samples: Samples) -> int:

@@ -140,7 +140,7 @@ def test_rules_that_cannot_be_meant_are_told(tmp_path: Path, text: str, says: st
 def test_command_fails_and_passes_on_real_recordings(run: Run, examples: Path, tmp_path: Path) -> None:
     """The clean recording against all: the shipped model, the exit code, JUnit and JSON."""
     junit = tmp_path / "gate.xml"
-    done = run("gate", examples / "1_clean.flac", "--min", "n_mos=2.5", "--max", "sdi_est=0.5")
+    done = run("gate", examples / "1_clean.flac", "--min", "n_mos=2.5", "--max", "sdi_est=1")
     assert done.returncode == 0, done.stdout + done.stderr
     done = run("gate", examples, "--min", "g_mos.worst=4.5", "--max", "sdi_est=5", "--junit", junit, "--json")
     assert done.returncode == GateError.exit_code == 3

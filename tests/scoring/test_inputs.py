@@ -129,11 +129,16 @@ def test_a_folder_or_a_list_gives_results(good_file: Path, bad_files: dict[str, 
 
 
 def test_processes_and_progress_change_nothing(
-    predictor: Predictor, good_file: Path, bad_files: dict[str, Path], capfd: pytest.CaptureFixture[str]
+    predictor: Predictor,
+    good_file: Path,
+    bad_files: dict[str, Path],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("mtqnet.scoring.progress.LINE_S", 0.0)  # a line after each recording
     paths = [good_file, bad_files["text"]]
     assert list(predictor.score_files(paths, jobs=2, progress=True)) == list(predictor.score_files(paths, jobs=1))
-    assert "scoring" in "".join(capfd.readouterr())
+    assert "scored 2 of 2" in "".join(capfd.readouterr())
     assert len(predictor.score_files(good_file)) == 1
     with pytest.raises(UsageError, match="empty"):
         predictor.score_files([""])

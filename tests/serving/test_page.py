@@ -182,7 +182,7 @@ VERDICTS: list[tuple[dict[str, Any], str]] = [
 def test_the_verdict_names_quality_cause_and_worst_segment(page: Page, serving: Server, good_file: Path) -> None:
     with serving.client() as client:  # the browser does not pass the bytes of an upload on to a route
         answer = client.post("/v1/score", files={"file": good_file.read_bytes()}, params={"track": True}).json()
-    answers = iter([answer | scores for scores, _ in VERDICTS])
+    answers = iter([answer | {"cause": ""} | scores for scores, _ in VERDICTS])
     page.route("**/v1/score?*", lambda route: route.fulfill(json=next(answers)))
     for scores, sentence in VERDICTS:
         page.set_input_files("#score-files", good_file)

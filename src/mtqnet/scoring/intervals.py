@@ -105,6 +105,8 @@ def parse(stored: Mapping[str, Any], targets: Sequence[str], distance: bool = Fa
     Raises KeyError, TypeError or ValueError.
     """
     calibrated = [key for key in targets if key in stored["bands"]]
+    if not calibrated:
+        raise ValueError("has intervals of none of its targets")
     count = len(calibrated)
     expected = 1 + count + count * (count + 1) // 2 + distance
     bands = {}
