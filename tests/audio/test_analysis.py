@@ -216,7 +216,7 @@ def test_ceiling_is_located_at_the_quantile_of_each_half_wave(voice: Voice) -> N
         for half in (samples[samples > 0], -samples[samples < 0]):
             if len(half):
                 ceiling = np.quantile(half, FLAT_TOP_QUANTILE)
-                count += np.count_nonzero(half >= (1 - FLAT_TOP_TOLERANCE) * ceiling)
+                count += int(np.count_nonzero(half >= (1 - FLAT_TOP_TOLERANCE) * ceiling))
         assert count_ceiling(samples) == pytest.approx(count, rel=0.1, abs=3)
     assert count_ceiling(-np.ones(5, np.float32)) == 5
 
