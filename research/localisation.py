@@ -37,6 +37,10 @@ FIRST = 1_000_000
 """Number of the first clip that is drawn: none of these is in a corpus"""
 AUDIBLE_MOS = 0.3
 """Least effect of the part on the G-MOS label of the clip: without it the part is as good as the rest"""
+G_CLEAN = 4.25
+"""G-MOS label of an undegraded clip"""
+MOST_DRAWS = 50_000
+"""Recipes that are drawn for a split before the search ends: it has as many clips as were found"""
 LEVEL_ONLY = frozenset({"Playback"})
 
 Array = NDArray[np.float64]
@@ -85,6 +89,9 @@ def main() -> None:
     results = []
     for split in ("test", "unseen"):
         clips = list(drawn(made[split], split, options.clips))
+        if not clips:
+            print(f"{split}: no clip with a single degraded part was found", flush=True)
+            continue
         results += [measured(model, split, clips) for model in options.models]
         print(results[-len(options.models) :], flush=True)
     options.output.write_text(page(results, options))
@@ -92,9 +99,10 @@ def main() -> None:
 
 def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
     """Yield clips with one degraded part of 1 to 3 s and nothing else."""
-    number, found = FIRST, 0
-    while found < wanted:
-        number += 1
+    found = 0
+    for number in range(FIRST, FIRST + MOST_DRAWS):
+        if found == wanted:
+            return
         recipe = recipes.draw(pool, split, number, 1)
         if recipe.scene != "spliced":
             continue
@@ -113,10 +121,6 @@ def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
             continue
         found += 1
         yield Clip(samples, start, end, of_rows([row]).inside[0])
-
-
-G_CLEAN = 4.25
-"""G-MOS label of an undegraded clip"""
 
 
 def measured(model: str, split: str, clips: list[Clip]) -> Result:

@@ -36,12 +36,20 @@ CAUSES: tuple[Cause, ...] = (
 CAUSE_KEYS: tuple[str, ...] = tuple(cause.key for cause in CAUSES)
 BY_CAUSE: dict[str, Cause] = {cause.key: cause for cause in CAUSES}
 
+SMALLEST = 1e-6
+"""Smallest probability whose logarithm is used"""
 PRESENT = 0.5
 """Probability from which a cause is reported"""
 SHORTEST_S, WHOLE = 0.3, 0.8
 """Shortest stretch that is reported, and the fraction of the recording from which no position is given"""
 
 Array = NDArray[np.float64]
+
+
+def log_odds(probability: Array) -> Array:
+    """log(p / (1 - p)) of probabilities of any shape, at most about 14 in size."""
+    p = np.clip(probability, SMALLEST, 1 - SMALLEST)
+    return np.asarray(np.log(p / (1 - p)))
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,7 @@ class Calibration:
     offset: float = 0.0
 
     def __call__(self, probability: Array) -> Array:
-        p = np.clip(probability, 1e-6, 1 - 1e-6)
-        return np.asarray(1 / (1 + np.exp(-(self.slope * np.log(p / (1 - p)) + self.offset))))
+        return np.asarray(1 / (1 + np.exp(-(self.slope * log_odds(probability) + self.offset))))
 
 
 def pooled(frames: Array) -> Array:

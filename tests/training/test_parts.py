@@ -67,7 +67,9 @@ def batch(clips: int = 6, rows: int = 448) -> tuple[torch.Tensor, torch.Tensor, 
 
 def test_a_mixed_clip_has_the_labels_of_both_clips_at_their_places() -> None:
     logmel, samples, labels, whole = batch()
-    views, mixed, found = parts.mixed({"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1))
+    views, mixed, found = parts.with_pieces(
+        {"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1)
+    )
     changed = (found.span_s[:, 1] > 0).tolist()
     assert sum(changed) >= 3
     for clip, was in enumerate(changed):
@@ -88,7 +90,7 @@ def test_a_mixed_clip_has_the_labels_of_both_clips_at_their_places() -> None:
 def test_clips_with_a_splice_are_not_mixed() -> None:
     logmel, samples, labels, whole = batch()
     whole.span_s[:, 1] = 1.0
-    views, mixed, _ = parts.mixed({"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1))
+    views, mixed, _ = parts.with_pieces({"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1))
     assert torch.equal(views["logmel"], logmel) and torch.equal(mixed, labels)
 
 

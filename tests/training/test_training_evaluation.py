@@ -48,7 +48,7 @@ def test_every_split_and_target_has_a_row(toy_model: Path, tmp_path: Path) -> No
         sf.write(tmp_path / f"{number}.wav", 10 ** (-number / 16) / 500 * rng.standard_normal(16_000), 16_000)
         labels = {target.label: str(target.from_training(np.array(number / 2 - 2))) for target in TARGETS}
         rows.append({"file": f"{number}.wav", "split": "validation" if number % 2 else "test", **labels})
-    found = evaluation.figures(rows, evaluation.scores(toy_model, rows, tmp_path))
+    found = evaluation.figures(rows, evaluation.predict(toy_model, rows, tmp_path).scores)
     assert [(f.split, f.target) for f in found] == [(s, t.key) for s in ("test", "validation") for t in TARGETS]
     assert all(f.clips == 4 for f in found)
     assert found[0].srcc == -1.0, "the softer, the lower; the labels rise"
@@ -62,17 +62,17 @@ def test_a_clip_that_is_refused_costs_no_other(toy_model: Path, tmp_path: Path) 
         sf.write(tmp_path / f"{number}.wav", noise if number else 0 * noise, 16_000)
         labels = {target.label: str(2.0 + number / 2) for target in TARGETS}
         rows.append({"id": str(number), "file": f"{number}.wav", "split": "test", "steps": [], **labels})
-    said = evaluation.scores(toy_model, rows, tmp_path)
+    said = evaluation.predict(toy_model, rows, tmp_path).scores
     assert np.isnan(said["s_mos"]).tolist() == [True, False, False, False]
     assert {figure.clips for figure in evaluation.figures(rows, said)} == {3}
     assert "0" not in {failure.clip for failure in evaluation.failures(rows, said)}
     with pytest.raises(ModelError, match="none of the 1 held-out clips"):
-        evaluation.scores(toy_model, rows[:1], tmp_path)
+        evaluation.predict(toy_model, rows[:1], tmp_path)
 
 
 def test_clip_that_cannot_be_read_is_named(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.wav"):
-        evaluation.scores(toy_model, [{"file": "gone.wav", "split": "test"}], tmp_path)
+        evaluation.predict(toy_model, [{"file": "gone.wav", "split": "test"}], tmp_path)
 
 
 def test_correlation_with_a_constant_is_not_defined_and_not_an_error() -> None:

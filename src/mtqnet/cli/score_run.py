@@ -90,10 +90,7 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
     """
     _check(options)
     jobs = batch.expand(paths)
-    record = models.find(options.model)
-    if options.causes and not record.causes:
-        raise UsageError(f"the model {record.name!r} predicts no causes: omit --causes, or use another --model")
-    record.weights()  # a model that does not load must not replace a table
+    models.find(options.model).weights()  # a model that does not load must not replace a table
     with ExitStack() as stack:
         if options.path is not None:
             tables.check_not_input(options.path, (job.path for job in jobs))
@@ -124,6 +121,8 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
 def _check(options: ScoreOptions) -> None:
     if options.path is not None:
         tables.check(options.path)
+    if options.causes and not (record := models.find(options.model)).causes:
+        raise UsageError(f"the model {record.name!r} predicts no causes: omit --causes, or use another --model")
     if options.resume and options.output is None:
         raise UsageError("--resume completes a table: name it with --output")
     if options.sort is not None:

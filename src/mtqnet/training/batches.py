@@ -20,11 +20,10 @@ from mtqnet.errors import UsageError
 from mtqnet.labels.ensemble import loss_weights
 from mtqnet.targets import QUEST, named
 from mtqnet.training import augment
-from mtqnet.training import parts as parts_
 from mtqnet.training.config import FitConfig
 from mtqnet.training.features import Clip
 from mtqnet.training.parallel import SINGLE, Process
-from mtqnet.training.parts import PartLabels, Parts
+from mtqnet.training.parts import PartLabels, Parts, with_pieces
 
 BUCKET = 20
 """Number of batches whose clips are sorted by length together: little padding, in a random order"""
@@ -183,7 +182,7 @@ def varied(batch: Batch, level_db: float, augment_probability: float, rng: np.ra
 
 
 def mixed(batch: Batch, probability: float, rng: np.random.Generator) -> Batch:
-    """Replace a piece of some clips by a piece of another (parts.mixed).
+    """Replace a piece of some clips by a piece of another (parts.with_pieces).
 
     Raises:
         UsageError: If the clips have views other than log-mel, or no recipes that tell their causes.
@@ -194,7 +193,7 @@ def mixed(batch: Batch, probability: float, rng: np.random.Generator) -> Batch:
     views = {name: view for name, view in batch.inputs.items() if name != counts}
     if batch.parts is None or set(views) - {"logmel", TEACHER_FEATURES}:
         raise UsageError("mix works for clips of a corpus whose only view is 'logmel': set mix = 0")
-    views, labels, parts = parts_.mixed(views, batch.samples, batch.labels, batch.parts, probability, rng)
+    views, labels, parts = with_pieces(views, batch.samples, batch.labels, batch.parts, probability, rng)
     return replace(batch, inputs={**batch.inputs, **views}, labels=labels, parts=parts)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from mtqnet.causes import Calibration
+from mtqnet.causes import Calibration, log_odds
 from mtqnet.errors import ModelError
 from mtqnet.scoring.intervals import Band, Intervals, terms
 from mtqnet.targets import Target, named
@@ -119,10 +119,10 @@ def logistic(probabilities: Array, truth: Array) -> Calibration:
         truth: (clips,): 1, 0, or NaN for unknown.
     """
     known = ~np.isnan(truth) & ~np.isnan(probabilities)
-    p, y = np.clip(probabilities[known], 1e-6, 1 - 1e-6), truth[known]
+    y = truth[known]
     if not len(y) or not 0 < y.mean() < 1:
         return Calibration()
-    odds = np.log(p / (1 - p))
+    odds = log_odds(probabilities[known])
 
     def loss(x: Array) -> float:
         z = x[0] * odds + x[1]

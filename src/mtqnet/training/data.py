@@ -23,9 +23,9 @@ from mtqnet.corpus.table import TABLE, excerpt, read_rows
 from mtqnet.labels.ensemble import kinds_of
 from mtqnet.targets import KEYS, PEERS
 from mtqnet.training import features, parallel
-from mtqnet.training import parts as parts_
 from mtqnet.training.batches import Dataset, Labels, labels_of, weights_of
 from mtqnet.training.config import Config, CorpusConfig, ExistingModelsConfig
+from mtqnet.training.parts import of_rows
 
 Stage = Callable[[str, int, int], None]
 """Called with the name of a stage, the finished and the total number of its parts"""
@@ -118,7 +118,7 @@ def dataset(
     if not of_split or "recipe" not in of_split[0]:
         return Dataset(clips, labels, weights)
     kinds = [kinds_of(row["steps"]) for row in of_split]
-    return Dataset(clips, labels, weights, parts_.of_rows(of_split), kinds)
+    return Dataset(clips, labels, weights, of_rows(of_split), kinds)
 
 
 def known_predictors(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -75,13 +75,6 @@ class Predicted:
         return self.scores if self.distance is None else {**self.scores, DISTANCE: self.distance}
 
 
-def scores(
-    model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """Return the scores of `predict`."""
-    return predict(model, rows, root, progress).scores
-
-
 def predict(
     model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
 ) -> Predicted:

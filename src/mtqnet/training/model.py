@@ -147,7 +147,9 @@ class Network(Trainable):
         causes = None if self.causes is None else self.causes(x)
         embedding = masked_mean(x, counts)
         distance = None if self.distance is None else self.distance(embedding)
-        return Output(masked_mean(frames, counts), frames, counts, None, causes, embedding, distance)
+        return Output(
+            masked_mean(frames, counts), frames, counts, causes=causes, embedding=embedding, distance=distance
+        )
 
     def _front_end(self, name: str, inputs: Mapping[str, Tensor], samples: Tensor) -> tuple[Tensor, Tensor]:
         branch = self.branches[name]

@@ -1,8 +1,8 @@
 """Labels of parts of a clip: which degradations it has, and where.
 
-A clip has at most one part whose processing differs from the rest: a splice of the corpus (corpus/degradations/
-network.py), or a piece of another clip that `mixed` inserts during training (partial mix-up). Frame scores and causes
-are trained on the labels of the part inside it, and on those of the clip outside.
+A clip has at most one part whose processing differs from the rest: a splice of the corpus
+(corpus/degradations/network.py), or a piece of another clip that `with_pieces` inserts during training (partial
+mix-up). Frame scores and causes are trained on the labels of the part inside it, and on those of the clip outside.
 
 The causes of a clip follow from its recipe. A degradation whose strength is near the limit of audibility is neither
 present nor absent (NaN) and has no influence.
@@ -39,7 +39,7 @@ AUDIBLE_SNR_DB, INAUDIBLE_SNR_DB = 30.0, 40.0
 EVENTS = ("packet_loss",)
 """Causes that are short events: where they are present, the frames in which they occur are not known"""
 SHORTEST_S, LONGEST_S = 0.6, 4.0
-"""Length of the piece that `mixed` inserts"""
+"""Length of the piece that `with_pieces` inserts"""
 FRAME_ROWS = 8
 """Rows of log-mel, 80 ms: the piece begins and ends at multiples of it"""
 
@@ -136,7 +136,7 @@ def causes_of(steps: Iterable[str], snr_db: float) -> list[float]:
     return [found[key] for key in CAUSE_KEYS]
 
 
-def mixed(
+def with_pieces(
     views: Mapping[str, Tensor], samples: Tensor, labels: Tensor, parts: PartLabels, probability: float,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Tensor], Tensor, PartLabels]:  # fmt: skip

