@@ -160,3 +160,24 @@ def test_processes_divide_every_batch_and_none_is_idle(world: int) -> None:
         assert sorted({length for part in own for length in part}) == sorted(batch.samples.tolist())
         if world == 2:
             assert own == [batch.samples[0::2].tolist(), batch.samples[1::2].tolist()]
+
+
+def test_clips_of_the_same_recording_come_in_pairs_and_every_clip_once() -> None:
+    data = tiny.dataset(tiny.CHANNEL, 24)
+    speech = np.array([n // 3 for n in range(24)], dtype=np.int64)  # eight recordings, three clips each
+    fit = FitConfig(batch=4, level_db=0.0, pairs=True)
+    together = 0
+    batches = list(training_batches(replace(data, speech=speech), KEYS, fit, np.random.default_rng(2)))
+    for batch in batches:
+        assert batch.speech is not None
+        numbers = batch.speech.tolist()
+        together += len(numbers) - len(set(numbers))
+    seen = sorted(int(n) for batch in batches for n in batch.samples)
+    assert seen == sorted(clip.samples for clip in data.clips)
+    assert together >= 6, "most of the eight pairs are in one batch"
+
+
+def test_a_subset_keeps_the_recordings_of_its_clips() -> None:
+    data = replace(tiny.dataset(tiny.CHANNEL, 4), speech=np.array([3, 1, 3, 2], dtype=np.int64))
+    taken = data.take(np.array([2, 1])).speech
+    assert taken is not None and taken.tolist() == [3, 1]

@@ -167,3 +167,24 @@ def test_weights_multiply_the_loss_of_each_label_and_of_each_target(output: Outp
     one = MultiTaskLoss(KEYS, HUBER, target_weights=(0.0, 0.0, 2.0, 0.0, 0.0, 0.0))
     each, _ = one.per_clip(output, labels)
     torch.testing.assert_close(one(output, labels), 2 * each[:, 2].mean())
+
+
+def test_the_rank_term_compares_clips_of_the_same_speech_alone(output: Output, labels: torch.Tensor) -> None:
+    ranked = MultiTaskLoss(KEYS, LossConfig(rank_weight=0.5))
+    plain = MultiTaskLoss(KEYS, LossConfig())(output, labels)
+    torch.testing.assert_close(ranked(output, labels, speech=torch.tensor([1, 2, 3])), plain)
+    error = (output.values - labels)[0] - (output.values - labels)[2]
+    semi = torch.tensor([1.0 if key in {t.key for t in QUEST} else ranked.config.pseudo_weight for key in KEYS])
+    expected = plain + 0.5 * (distance(error, HUBER) * semi).sum()
+    torch.testing.assert_close(ranked(output, labels, speech=torch.tensor([7, 2, 7])), expected)
+
+
+def test_the_rank_term_ignores_a_common_error_and_unknown_labels(output: Output) -> None:
+    ranked, speech = MultiTaskLoss(KEYS, LossConfig(rank_weight=1.0)), torch.tensor([0, 0, 1])
+    ones = torch.ones(3, len(KEYS))
+    shifted = output.values + 0.7
+    torch.testing.assert_close(
+        ranked.of_pairs(output.values, shifted, ones, speech), torch.zeros(len(KEYS)), atol=1e-6, rtol=0
+    )
+    unknown = torch.full((3, len(KEYS)), torch.nan)
+    assert ranked.of_pairs(output.values, unknown, ones, speech).tolist() == [0.0] * len(KEYS)

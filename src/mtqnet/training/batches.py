@@ -50,6 +50,8 @@ class Dataset:
     """Causes of the clips, and their parts of other quality; None if unknown"""
     kinds: Sequence[tuple[str, ...]] = ()
     """Kinds of processing of each clip (labels/ensemble.py); empty if unknown"""
+    speech: Indices | None = None
+    """(clips,): number of the recording of speech that each clip was made from; None if unknown"""
 
     def with_labels(self, labels: Labels) -> Dataset:
         """Return the same clips with these labels added or replaced."""
@@ -60,7 +62,8 @@ class Dataset:
         labels, weights = ({key: v[indices] for key, v in part.items()} for part in (self.labels, self.weights))
         parts = None if self.parts is None else self.parts.take(indices)
         kinds = [self.kinds[index] for index in indices] if self.kinds else ()
-        return Dataset([self.clips[index] for index in indices], labels, weights, parts, kinds)
+        speech = None if self.speech is None else self.speech[indices]
+        return Dataset([self.clips[index] for index in indices], labels, weights, parts, kinds, speech)
 
     def without(self, view: str) -> Dataset:
         """Return the same clips without one view."""
@@ -91,13 +94,16 @@ class Batch:
     """(batch, targets): weights of the labels in the loss; by default 1"""
     parts: PartLabels | None = None
     """Labels of the frames; by default those of the clips"""
+    speech: Tensor | None = None
+    """(batch,): number of the recording of speech that each clip was made from; None if unknown"""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
         inputs = {name: view.to(device) for name, view in self.inputs.items()}
         weights = None if self.weights is None else self.weights.to(device)
         parts = None if self.parts is None else self.parts.to(device)
-        return Batch(inputs, self.samples.to(device), self.labels.to(device), weights, parts)
+        speech = None if self.speech is None else self.speech.to(device)
+        return Batch(inputs, self.samples.to(device), self.labels.to(device), weights, parts, speech)
 
 
 def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
@@ -153,7 +159,9 @@ def collate(data: Dataset, indices: Indices, targets: Sequence[str]) -> Batch:
         labels[:, column] = target.to_training(data.labels[target.key][indices])
     samples = torch.tensor([clip.samples for clip in clips])
     known = torch.from_numpy(labels)
-    return Batch(inputs, samples, known, _weights(data, indices, targets), _parts(data, indices, known, inputs))
+    speech = None if data.speech is None else torch.from_numpy(data.speech[indices])
+    weights, parts = _weights(data, indices, targets), _parts(data, indices, known, inputs)
+    return Batch(inputs, samples, known, weights, parts, speech)
 
 
 def varied(batch: Batch, level_db: float, augment_probability: float, rng: np.random.Generator) -> Batch:
@@ -234,7 +242,8 @@ def _drawn(data: Dataset, fit: FitConfig, rng: np.random.Generator) -> list[Indi
     everything, labelled = np.arange(len(lengths)), np.flatnonzero(data.labelled)
     others = np.setdiff1d(everything, labelled)
     if not fit.unlabelled_batch or not len(labelled) or not len(others):
-        return _by_length(everything, lengths, fit.batch, fit.steps, rng)
+        speech = data.speech if fit.pairs else None
+        return _by_length(everything, lengths, fit.batch, fit.steps, rng, speech)
     first = _by_length(labelled, lengths, fit.batch, fit.steps, rng)
     second = _by_length(others, lengths, fit.unlabelled_batch, fit.steps, rng)
     first.sort(key=lambda indices: int(lengths[indices].max()))  # combine batches of similar length
@@ -244,12 +253,39 @@ def _drawn(data: Dataset, fit: FitConfig, rng: np.random.Generator) -> list[Indi
 
 
 def _by_length(
-    indices: Indices, lengths: Indices, size: int, steps: int, rng: np.random.Generator
+    indices: Indices,
+    lengths: Indices,
+    size: int,
+    steps: int,
+    rng: np.random.Generator,
+    speech: Indices | None = None,
 ) -> list[Indices]:
-    """Draw batches of `size` clips of similar length in random order: all clips once, or `steps` batches."""
+    """Draw batches of `size` clips of similar length in random order: all clips once, or `steps` batches.
+
+    With `speech`, the recording of each clip, two clips of the same recording are neighbours where possible, and
+    are sorted by the length of the longer one.
+    """
     rounds = math.ceil(steps * size / len(indices)) if steps else 1
-    order = np.concatenate([rng.permutation(indices) for _ in range(rounds)])[: steps * size or None]
+    shuffled = [rng.permutation(indices) for _ in range(rounds)]
+    if speech is None:
+        order = np.concatenate(shuffled)[: steps * size or None]
+        key = lengths
+    else:
+        pairs = [pair for each in shuffled for pair in _pairs(each, speech, rng)]
+        order = np.concatenate(pairs)[: steps * size or None]
+        key = lengths.copy()
+        for pair in pairs:
+            key[pair] = lengths[pair].max()
     groups = [order[i : i + size * BUCKET] for i in range(0, len(order), size * BUCKET)]
-    ordered = [group[np.argsort(lengths[group], kind="stable")] for group in groups]
+    ordered = [group[np.argsort(key[group], kind="stable")] for group in groups]
     batches = [group[i : i + size] for group in ordered for i in range(0, len(group), size)]
     return [batches[number] for number in rng.permutation(len(batches))]
+
+
+def _pairs(order: Indices, speech: Indices, rng: np.random.Generator) -> list[Indices]:
+    """Divide clips into pairs of the same recording, and single clips where their number is odd, in random
+    order."""
+    by_speech = order[np.argsort(speech[order], kind="stable")]
+    ends = np.flatnonzero(np.diff(speech[by_speech])) + 1
+    pairs = [clips[i : i + 2] for clips in np.split(by_speech, ends) for i in range(0, len(clips), 2)]
+    return [pairs[number] for number in rng.permutation(len(pairs))]

@@ -160,6 +160,8 @@ class LossConfig:
     """Weight of the semi-supervised loss, gamma"""
     pseudo_fade: bool = False
     """Whether gamma decreases to 0 over the run along a cosine"""
+    rank_weight: float = 0.0
+    """Weight of the differences between clips of the same recording of speech; needs [fit] `pairs`"""
     cause_weight: float = 0.3
     """Weight of the cross-entropy of the causes, for a network that predicts them"""
 
@@ -192,6 +194,8 @@ class FitConfig:
     whose input is log-mel alone: `tune`, and `student` of a network without other front ends"""
     mix: float = 0.0
     """Fraction of the clips of which a piece is replaced by a piece of another clip (parts.py); only for log-mel"""
+    pairs: bool = False
+    """Whether two clips of the same recording of speech are put into the same batch, for `rank_weight`"""
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the weights, which is validated and kept; 0: no average"""
 

@@ -118,7 +118,9 @@ def dataset(
     if not of_split or "recipe" not in of_split[0]:
         return Dataset(clips, labels, weights)
     kinds = [kinds_of(row["steps"]) for row in of_split]
-    return Dataset(clips, labels, weights, of_rows(of_split), kinds)
+    recordings = [json.loads(row["recipe"])["speech"] for row in of_split]
+    speech = np.unique(recordings, return_inverse=True)[1].astype(np.int64)
+    return Dataset(clips, labels, weights, of_rows(of_split), kinds, speech)
 
 
 def known_predictors(rows: Sequence[Row]) -> tuple[str, ...]:

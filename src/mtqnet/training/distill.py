@@ -219,8 +219,9 @@ class FeatureDistillationLoss:
         weights: Tensor | None = None,
         progress: float = 0.0,
         parts: PartLabels | None = None,
+        speech: Tensor | None = None,
     ) -> Tensor:
-        value = self.scores(output, labels, weights, progress, parts)
+        value = self.scores(output, labels, weights, progress, parts, speech)
         if output.feature_distance is None:
             return value
         known = (~torch.isnan(labels if parts is None else parts.outside)).any(dim=1)

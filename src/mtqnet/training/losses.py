@@ -5,6 +5,12 @@
     L_semi = sum over PESQ, STOI, SDI (and scores of existing models) of L_m, with pseudo labels
     L_m    = mean over clips of d(y - y^) + alpha / F sum over frames of d(y_f - y^_f)
 
+With LossConfig.rank_weight beta, pairs of clips that were made from the same recording of speech add
+
+    beta sum over targets of mean over pairs of d((y_i - y_j) - (y^_i - y^_j))
+
+so that systems which process the same speech are ordered correctly.
+
 d is the Huber loss, or the squared or absolute error for comparison. A missing label is NaN and has no influence:
 the mean of each target is over the clips of the batch that have its label. The frame term follows MOSA-Net's code:
 the label y_f of a frame is that of its clip or, in a clip with a part of other quality (parts.py), that of its part.
@@ -47,6 +53,7 @@ class MultiTaskLoss:
         weights: Tensor | None = None,
         progress: float = 0.0,
         parts: PartLabels | None = None,
+        speech: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a batch, a scalar.
 
@@ -56,10 +63,15 @@ class MultiTaskLoss:
             weights: (batch, targets), weights of the labels, 1 on average; by default 1.
             progress: Fraction of the run's steps that are done, 0 to 1.
             parts: Labels of the frames; by default those of the clips.
+            speech: (batch,), number of the recording of speech that each clip was made from; by default all
+                recordings are different.
         """
         each, known = self.per_clip(output, labels, parts)
         each = each if weights is None else each * weights
         per_target = each.sum(dim=0) / known.sum(dim=0).clamp(min=1)
+        if speech is not None and self.config.rank_weight:
+            ones = torch.ones_like(labels) if weights is None else weights
+            per_target = per_target + self.config.rank_weight * self.of_pairs(output.values, labels, ones, speech)
         total: Tensor = (per_target * self._weights(progress).to(labels.device)).sum()
         if parts is not None and output.causes is not None:
             total = total + self.config.cause_weight * cause_loss(output.causes, output.counts, parts)
@@ -78,6 +90,18 @@ class MultiTaskLoss:
         of_frames = of_frames * frame_mask(output.counts, output.frames.shape[1])[:, :, None]
         each = of_clip + self.config.frame_weight * of_frames.sum(dim=1) / output.counts[:, None]
         return each, known | known_frames.any(dim=1)
+
+    def of_pairs(self, values: Tensor, labels: Tensor, weights: Tensor, speech: Tensor) -> Tensor:
+        """Return the mean distance of the differences within pairs of clips of the same speech, (targets,).
+
+        A pair has the smaller of the weights of its clips.
+        """
+        first, second = torch.nonzero(torch.triu(speech[:, None] == speech[None, :], 1), as_tuple=True)
+        each, known = _masked(
+            element_loss(self.config), values[first] - values[second], labels[first] - labels[second]
+        )
+        each = each * torch.minimum(weights[first], weights[second])
+        return each.sum(dim=0) / known.sum(dim=0).clamp(min=1)
 
     def _weights(self, progress: float) -> Tensor:
         """(targets,)"""

@@ -56,6 +56,7 @@ class Loss(Protocol):
         weights: Tensor | None = None,
         progress: float = 0.0,
         parts: PartLabels | None = None,
+        speech: Tensor | None = None,
     ) -> Tensor: ...
 
 
@@ -135,7 +136,8 @@ class Loop:
             output = run(batch.inputs, batch.samples)
         causes = None if output.causes is None else output.causes.float()
         output = output._replace(values=output.values.float(), frames=output.frames.float(), causes=causes)
-        return self.loss(output, batch.labels, batch.weights, step / (self.steps * self.epochs), batch.parts)
+        progress = step / (self.steps * self.epochs)
+        return self.loss(output, batch.labels, batch.weights, progress, batch.parts, batch.speech)
 
     def _runner(self) -> Callable[..., Output]:
         """Return the network, wrapped for several processes and compiled if configured."""
@@ -362,6 +364,8 @@ def _identity(
             digest.update(np.ascontiguousarray(data.labels.get(key, ())).tobytes())
         for key, weights in sorted(data.weights.items()):
             digest.update(key.encode() + np.ascontiguousarray(weights).tobytes())
+        if data.speech is not None:
+            digest.update(data.speech.tobytes())
         if data.parts is not None:
             digest.update(b"".join(np.ascontiguousarray(part).tobytes() for part in vars(data.parts).values()))
         for clip in data.clips[:: max(1, len(data.clips) // SAMPLED_CLIPS)]:
