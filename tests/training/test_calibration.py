@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mtqnet.causes import Calibration
 from mtqnet.errors import ModelError
+from mtqnet.scoring.intervals import terms
 from mtqnet.targets import KEYS, TARGETS
 from mtqnet.training import calibration
 
@@ -81,3 +82,13 @@ def test_logistic_calibration_recovers_the_odds() -> None:
     found = calibration.logistic(1 / (1 + np.exp(-odds)), truth)
     assert (found.slope, found.offset) == pytest.approx((0.6, -0.5), abs=0.05)
     assert calibration.logistic(np.full(10, 0.3), np.zeros(10)) == Calibration()
+
+
+def test_a_factor_of_the_errors_is_one_of_the_widths() -> None:
+    scores, labels = clips(1000, 5)
+    twice = {target.key: np.full(1000, 2.0) for target in TARGETS}
+    plain, wide = (calibration.fit(scores, labels, KEYS, factors=factors) for factors in (None, twice))
+    x = terms(list(TARGETS), scores)
+    for key in KEYS:
+        ratio = wide.bands[key].half_width(x) / plain.bands[key].half_width(x)
+        np.testing.assert_allclose(ratio, 2.0, rtol=0.02)

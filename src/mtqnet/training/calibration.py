@@ -4,6 +4,10 @@ Split conformal prediction with input-dependent width (scoring/intervals.py). Ca
 training or for the choice of the best epoch. On one half of them a ridge regression predicts the logarithm of the
 error from the scores; the other half determines the factor by which the intervals must be widened to contain
 COVERAGE of the labels. Then the halves are exchanged, so that every clip contributes to the quantile.
+
+Calibration clips contain the codecs and suppressors of the training, but recordings of users often contain others.
+So the errors of clips with such tools are multiplied by a factor that was measured with each tool left out of the
+training (NewToolsConfig; research/left_out_tools.py).
 """
 
 from __future__ import annotations
@@ -50,7 +54,9 @@ class Coverage:
     """Mean width in the target's unit; for SDI of log10"""
 
 
-def fit(scores: Values, labels: Values, targets: Sequence[str], seed: int = 0) -> Intervals:
+def fit(
+    scores: Values, labels: Values, targets: Sequence[str], seed: int = 0, factors: Values | None = None
+) -> Intervals:
     """Fit the intervals of these targets.
 
     Args:
@@ -58,13 +64,18 @@ def fit(scores: Values, labels: Values, targets: Sequence[str], seed: int = 0) -
         labels: Their labels; NaN where unknown.
         targets: Keys of the targets.
         seed: Seed of the division into halves.
+        factors: Factors of the errors, (clips,) by target; by default 1.
 
     Raises:
         ModelError: If a target has too few labels.
     """
     x = terms(list(named(list(targets))), scores)
     first = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
-    bands = {t.key: _band(t, x, scores[t.key], labels[t.key], first) for t in named(list(targets))}
+    ones = np.ones(len(x))
+    bands = {
+        t.key: _band(t, x, scores[t.key], labels[t.key], first, ones if factors is None else factors[t.key])
+        for t in named(list(targets))
+    }
     return Intervals(COVERAGE, bands)
 
 
@@ -139,14 +150,16 @@ def conformal_quantile(ratios: Array, coverage: float) -> float:
     return float(np.sort(ratios)[index])
 
 
-def _band(target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_]) -> Band:
+def _band(
+    target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_], factors: Array
+) -> Band:
     known = ~np.isnan(labels) & ~np.isnan(x).any(axis=1)
     if known.sum() < LEAST:
         raise ModelError(
             f"intervals of {target.name} need at least {LEAST} calibration clips with a label, found {known.sum()}"
         )
     x, first = x[known], first[known]
-    error = np.abs(target.to_training(labels[known]) - target.to_training(scores[known]))
+    error = factors[known] * np.abs(target.to_training(labels[known]) - target.to_training(scores[known]))
     ratio = np.empty(len(error))
     for half in (first, ~first):
         ratio[half] = error[half] / _expected_error(x[~half], error[~half], x).half_width(x[half])

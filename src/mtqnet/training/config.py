@@ -254,6 +254,23 @@ class DistillConfig:
 
 
 @dataclass(frozen=True)
+class NewToolsConfig:
+    """How much larger errors are for codecs and suppressors that the training does not contain: factors by which the
+    errors of calibration clips with a codec or suppressor are multiplied (research/left_out_tools.py)."""
+
+    s_mos: float = 1.0
+    n_mos: float = 1.0
+    g_mos: float = 1.0
+    pesq_est: float = 1.0
+    stoi_est: float = 1.0
+    sdi_est: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) < 1:
+            raise UsageError(f"[new_tools]: factors must be at least 1, found {min(vars(self).values()):g}")
+
+
+@dataclass(frozen=True)
 class MachineConfig:
     """Options for faster hardware. On a CPU `bf16` and `compile` make training slower."""
 
@@ -285,6 +302,7 @@ class Config:
     existing_models: ExistingModelsConfig = field(default_factory=ExistingModelsConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Used if the configuration has a [distill] section, which makes `mtqnet train` distil a model"""
+    new_tools: NewToolsConfig = field(default_factory=NewToolsConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
     int8: bool = False
     """Whether the exported graph uses 8-bit weights in its matrix products. The .safetensors file has 32-bit

@@ -29,12 +29,13 @@ from mtqnet import __version__
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
+from mtqnet.labels.ensemble import CODEC, SUPPRESSION, VOCODER, kinds_of
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import calibration, card, end_to_end, evaluation, mpl, parallel, tables, trainer
 from mtqnet.training import encoder as encoders
 from mtqnet.training.batches import labels_of
-from mtqnet.training.config import Config
+from mtqnet.training.config import Config, NewToolsConfig
 from mtqnet.training.data import (
     CALIBRATION,
     Clock,
@@ -195,7 +196,7 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
     minutes = clock.minutes()
     record = json.loads(exported.record.read_text())
     record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
-    record |= _tested(held_out, predicted) | _causes(held_out, predicted)
+    record |= _tested(held_out, predicted, config.new_tools) | _causes(held_out, predicted)
     record["local"] = config.student.mix > 0 or (config.tune_encoder and config.tune.mix > 0)
     record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
@@ -249,7 +250,7 @@ def _causes(rows: list[Row], predicted: Predicted) -> dict[str, object]:
     }
 
 
-def _tested(rows: list[Row], predicted: Predicted) -> dict[str, object]:
+def _tested(rows: list[Row], predicted: Predicted, new_tools: NewToolsConfig) -> dict[str, object]:
     """Return the largest errors on the test clips and, with enough calibration clips, intervals and their
     coverage."""
     targets = list(predicted.scores)
@@ -271,9 +272,16 @@ def _tested(rows: list[Row], predicted: Predicted) -> dict[str, object]:
         calibration.selected(calibrating, predicted.with_distance),
         calibration.selected(calibrating, labels),
         targets,
+        factors={key: _error_factors([rows[i] for i in calibrating], vars(new_tools)[key]) for key in targets},
     )
     coverage = calibration.by_kind(intervals, tested, scores, calibration.selected(tests, labels))
     return {**failures, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
+
+
+def _error_factors(rows: list[Row], factor: float) -> NDArray[np.float64]:
+    """(clips,): `factor` for clips that went through a codec or a suppressor, otherwise 1."""
+    with_tool = [bool({CODEC, VOCODER, SUPPRESSION} & set(kinds_of(row.get("steps", ())))) for row in rows]
+    return np.where(with_tool, factor, 1.0)
 
 
 def _indices(rows: list[Row], splits: tuple[str, ...]) -> NDArray[np.int64]:
