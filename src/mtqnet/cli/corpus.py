@@ -10,21 +10,26 @@ import typer
 Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
 Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
-Folders = Annotated[list[Path], typer.Option(help="Folder of audio; may be repeated.")]
+Folders = Annotated[list[Path], typer.Option(help="Folder of audio files; may be repeated.")]
 Where = Annotated[
     list[str] | None,
-    typer.Option(help="Select clips, as 's_mos<2', 'steps=Opus', 'Opus.kbps<12'; may be repeated."),
+    typer.Option(
+        help="Select clips by a column of the table ('s_mos<2', split=test), by a processing step (steps=Opus), or "
+        "by a parameter of a step ('Opus.kbps<12'); may be repeated."
+    ),
 ]
 Corpus = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus.")]
 
 
 BUILD_HELP = (
     "Build degraded clips with PESQ, STOI, SDI and S-, N-, G-MOS labels (3QUEST-style, anchored on public P.835 "
-    "ratings).\n\nAny folder of audio can be used, with or without an index.csv. Speakers, noise files and rooms "
-    "are split between train, validation and test. The splits unseen and unseen2 use the recordings of test and go "
-    "through codecs and noise suppressors that no other split has. The same seed gives the same clips. A further call "
-    "with the same folder resumes the build, or adds clips if --clips is larger. Needs mtqnet\\[corpus] and the tools "
-    "that `mtqnet corpus kinds` lists; --without builds without some of them.\n\n[bold]Examples[/]\n\n"
+    "ratings).\n\nEach source is a folder of audio files. An optional index.csv in it, with the columns file and "
+    "speaker, names the speakers. Speakers, noise files and rooms are divided between the splits train, validation "
+    "and test. The splits unseen and unseen2 use the speakers, noise files and rooms of test, with codecs and noise "
+    "suppressors that no other split contains. The same seed gives the same clips. If the command is run again with "
+    "the same OUT, an interrupted build is resumed; if --clips is larger, clips are added. Needs mtqnet\\[corpus] "
+    "and the tools that `mtqnet corpus kinds` lists; --without builds the corpus without some of "
+    "them.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
@@ -41,21 +46,23 @@ def build(
     clips: Annotated[
         int,
         typer.Option(
-            min=0, help="Total number of clips: 80 % for training, the rest in equal parts for the other splits."
+            min=0,
+            help="Total number of clips: 80 % for train, the rest in equal parts for validation, test and unseen.",
         ),
     ] = 1000,
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="SPLIT=CLIPS: number of clips of train, validation, test, unseen or unseen2, instead of the part of "
-            "--clips; may be repeated."
+            help="SPLIT=CLIPS: number of clips of one split, instead of its part of --clips; may be repeated. "
+            "unseen2 has no clips without it."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the clips.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 1,
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Kind of processing to leave out, or `missing` for all without their tool; repeat for more."
+            help="Kind of processing to omit, such as Opus, or `missing`: all kinds whose tool is not installed; may "
+            "be repeated."
         ),
     ] = None,
     jobs: Jobs = 0,
@@ -89,7 +96,7 @@ def kinds() -> None:
 
 DESCRIBE_HELP = (
     "Describe a corpus: distribution of each label and each degradation, correlation between labels. "
-    "Gaps in the distribution of S-, N- or G-MOS are marked.\n\n[bold]Examples[/]\n\n"
+    "Ranges of S-, N- or G-MOS with few clips are marked.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus describe corpus[/]\n\n"
     "[cyan]mtqnet corpus describe corpus --picture corpus.png --where split=unseen[/]"
 )
@@ -127,9 +134,11 @@ def listen(
 
 
 ENSEMBLE_HELP = (
-    "Score the clips of a corpus by DNSMOS and Distill-MOS, and add the label ensemble and the disagreement of its "
-    "sources to the table.\n\nThe predictors run in an environment of their own (`make peers`). Scores are kept: "
-    "a second call scores only clips that are new. Training uses the ensemble where the configuration has "
+    "Score the clips of a corpus by DNSMOS and Distill-MOS, and add ensemble labels to its table.\n\n"
+    "An ensemble label of S-, N- or G-MOS is a weighted mean of the label of the corpus and the scores of DNSMOS "
+    "and Distill-MOS. The table also gets the disagreement of these sources. The two predictors run in a separate "
+    "Python environment, which `make peers` creates in a clone of the repository. If the command is run again, only "
+    "new clips are scored. `mtqnet train` uses the ensemble labels if the configuration contains "
     "existing_models.ensemble = true.\n\n[bold]Example[/]\n\n"
     "[cyan]mtqnet corpus ensemble corpus --peers .venv-peers/bin/python[/]"
 )
@@ -137,11 +146,11 @@ ENSEMBLE_HELP = (
 
 def ensemble(
     corpus: Corpus,
-    peers: Annotated[Path, typer.Option(help="Python interpreter of the environment with the predictors.")] = Path(
-        ".venv-peers/bin/python"
-    ),
+    peers: Annotated[
+        Path, typer.Option(help="Python interpreter of the environment with DNSMOS and Distill-MOS.")
+    ] = Path(".venv-peers/bin/python"),
     train: Annotated[
-        int, typer.Option(min=0, help="Training clips to score, the first ones; 0 is all of them.")
+        int, typer.Option(min=0, help="Score only this number of training clips, the first ones; 0: all.")
     ] = 0,
     jobs: Jobs = 0,
 ) -> None:
@@ -151,7 +160,10 @@ def ensemble(
     add_ensemble(corpus, peers, train, jobs)
 
 
-app = typer.Typer(no_args_is_help=True, help="Build labelled clips from clean speech, noise and rooms.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Build a corpus of labelled clips from clean speech, noise and room impulse responses, and inspect it.",
+)
 app.command("build", help=BUILD_HELP)(build)
 app.command("kinds", help=KINDS_HELP)(kinds)
 app.command("describe", help=DESCRIBE_HELP)(describe)

@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 
 HELP = (
     "Fine-tune a model on your listeners' ratings of any of the six scores.\n\n"
-    "RATINGS is a table as for `mtqnet evaluate`; empty cells are allowed. Votes and standard deviations, if the table "
-    "has them, are used as weights. Targets without ratings are regularised towards the original model's predictions "
-    "on the same recordings (and on --unlabelled, if given). --by names the grouping column, for example the speaker: "
-    "a group is never split between training and held-out data. One fifth of the recordings is held out and shows the "
-    "improvement; the number of epochs is selected by cross-validation on the others. For small tables use "
-    "--leave-out-each: every group is held out once, and the final model is trained on all.\n\n"
-    "The result is a folder for [cyan]mtqnet score --model[/]. It is not written if the original model, or the model "
-    "that is already in OUT, is better (exit code 3). Needs mtqnet\\[train], and a model with its .safetensors "
-    "file.\n\n"
+    "RATINGS is a table in the format of `mtqnet evaluate`: a column of files and one or more columns of ratings. "
+    "Cells may be empty. Columns with the number of votes or the standard deviation are used as weights. Targets "
+    "without ratings are regularised towards the original model's predictions on the same recordings, and on those "
+    "in --unlabelled. --by names the grouping column, for example the speaker: a group is never split between "
+    "training and held-out data.\n\n"
+    "By default, one fifth of the recordings is held out, and the command prints the errors on them before and "
+    "after fine-tuning. The number of epochs is selected by cross-validation on the others. For fewer than about "
+    "200 recordings use --leave-out-each: every group is held out once, and the final model is trained on all "
+    "groups.\n\n"
+    "The result is the folder OUT, which [cyan]mtqnet score --model OUT[/] uses. It is not written (exit code 3) if "
+    "the original model, or a model that is already in OUT, is more accurate on the held-out ratings. Needs "
+    "mtqnet\\[train], and a model with a .safetensors file next to its .onnx file; the shipped models have one.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet finetune ratings/labels.csv --by speaker --out mine[/]\n\n"
-    "[cyan]mtqnet finetune votes.csv --column g_mos=MOS --by talker --leave-out-each --out mine[/]\n\n"
+    "[cyan]mtqnet finetune votes.csv --column g_mos=MOS --by speaker --leave-out-each --out mine[/]\n\n"
     "[cyan]mtqnet finetune labels.csv --target g_mos --unlabelled calls/ --model old.onnx --out mine[/]"
 )
 
@@ -55,14 +58,14 @@ def finetune(
         ),
     ] = "",
     hold_out: Annotated[
-        list[str] | None, typer.Option(help="A group to hold out; may be repeated.", show_default="a fifth")
+        list[str] | None, typer.Option(help="Group to hold out; may be repeated.", show_default="one fifth")
     ] = None,
     leave_out_each: Annotated[
         bool, typer.Option("--leave-out-each", help="Hold out every group once; train the final model on all.")
     ] = False,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="A score to fine-tune; may be repeated.", show_default="all with ratings"),
+        typer.Option(help="Score to fine-tune, such as g_mos; may be repeated.", show_default="all with ratings"),
     ] = None,
     unlabelled: Annotated[
         Path | None,
@@ -80,7 +83,7 @@ def finetune(
         int, typer.Option("--jobs", min=0, help="Number of processes for features; 0: one per core.")
     ] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Write the model even if the existing one is better.")
+        bool, typer.Option("--force", help="Write the model even if the original or existing one is better.")
     ] = False,
 ) -> None:
     """Fine-tune a model on ratings."""

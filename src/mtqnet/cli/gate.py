@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 HELP = (
     "Check recordings against limits, for CI: exit code 0 if all limits are met, 3 if one is not.\n\n"
-    "A limit is KEY=VALUE, or KEY.STATISTIC=VALUE with mean (the default), worst, or a percentile such as p10. "
-    "--max-drop compares with a baseline, a folder or a table of scores, over the recordings that both have: the score "
-    "may be worse by at most this value. A recording without a score fails the gate, unless --unscored allows it. "
-    "Limits may also be defined in a TOML file (--rules); options replace the same limit of the file.\n\n"
+    "A limit is SCORE=VALUE or SCORE.STATISTIC=VALUE. SCORE is a column such as g_mos. STATISTIC is mean (the "
+    "default), worst (the worst recording), or a percentile such as p10. --max-drop compares with the baseline "
+    "--against over the recordings that both contain: the score may be worse by at most this value. Recordings that "
+    "cannot be scored fail the check, unless --unscored allows their number. Limits may also be defined in a TOML "
+    "file (--rules); an option replaces the same limit of the file.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet gate out/ --min g_mos=3.2 --min n_mos.worst=2 --max sdi_est=0.3 --junit gate.xml[/]\n\n"
     "[cyan]mtqnet gate out/ --max-drop g_mos=0.1 --against baseline.csv[/]\n\n"
@@ -32,18 +33,29 @@ Limits = list[str] | None
 
 def gate(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Recordings, folders, or one table.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="PATH", help="Recordings, folders, or one table of scores.", show_default=False),
     ],
-    minimum: Annotated[Limits, typer.Option("--min", help="The score is at least this; may be repeated.")] = None,
-    maximum: Annotated[Limits, typer.Option("--max", help="The score is at most this; may be repeated.")] = None,
+    minimum: Annotated[
+        Limits, typer.Option("--min", help="SCORE=VALUE: lowest allowed value; may be repeated.")
+    ] = None,
+    maximum: Annotated[
+        Limits, typer.Option("--max", help="SCORE=VALUE: highest allowed value; may be repeated.")
+    ] = None,
     max_drop: Annotated[
-        Limits, typer.Option("--max-drop", help="The score is worse than the baseline by at most this.")
+        Limits,
+        typer.Option(
+            "--max-drop", help="SCORE=VALUE: largest allowed loss against the baseline; may be repeated."
+        ),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Baseline of --max-drop: a folder or a table.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Baseline of --max-drop: a folder of recordings or a table of scores.", show_default=False
+        ),
     ] = None,
     unscored: Annotated[
-        int | None, typer.Option(min=0, help="Number of recordings that may have no score.", show_default="0")
+        int | None, typer.Option(min=0, help="Allowed number of recordings without a score.", show_default="0")
     ] = None,
     rules: Annotated[Path | None, typer.Option(help="TOML file with limits.", show_default=False)] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", show_default=False)] = None,
@@ -72,9 +84,15 @@ def gate(
     tell_notes(outcome.notes)
     tell_unscored(outcome.unscored, outcome.recordings)
     if outcome.failed:
-        empty = "there are no recordings" if not outcome.recordings else "recordings have no score"
-        reason = "" if outcome.all_scored else f", because {empty}"
-        raise GateError(f"{outcome.failed} of {len(outcome.checks) + 1} checks failed{reason}")
+        unmet = sum(not check.passed for check in outcome.checks)
+        reasons = [f"{unmet} of {len(outcome.checks)} limits not met"] if unmet else []
+        if not outcome.recordings:
+            reasons.append("there are no recordings")
+        elif not outcome.all_scored:
+            reasons.append(
+                f"{len(outcome.unscored)} without a score, --unscored allows {outcome.allowed}"
+            )
+        raise GateError(f"the gate failed: {'; '.join(reasons)}")
 
 
 def check_table(outcome: Outcome) -> Table:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 HELP = (
     "Label a recording whose clean speech is available: S-, N- and G-MOS from the clean, unprocessed and processed "
-    "signals, with equivalent Q and SNR as reasons, and PESQ, STOI, SDI, Csig, Cbak and Covl.\n\n"
-    "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; this is not the licensed instrument. A delay "
-    "of up to 0.5 s and the level are compensated. Without --unprocessed, noise and distortion cannot be separated; "
-    "the output states what is uncertain. Needs mtqnet\\[corpus].\n\n"
+    "signals; PESQ, STOI, SDI, and the composite measures Csig, Cbak and Covl.\n\n"
+    "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; this is not the licensed instrument. The "
+    "output also contains two intermediate values: the equivalent Q (the MNRU setting of ITU-T P.810 with the same "
+    "speech distortion, in dB) and the SNR. A delay of up to 0.5 s and differences in level are compensated. "
+    "Without --unprocessed, noise and distortion cannot be separated; the output then names the scores that are "
+    "uncertain. Needs mtqnet\\[corpus].\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet label --clean c.wav --unprocessed u.wav --processed p.wav[/]\n\n"
     "[cyan]mtqnet label --clean c.wav --processed coded.wav --json[/]"
@@ -26,7 +28,7 @@ NOTE = "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; the
 
 
 def label(
-    clean: Annotated[Path, typer.Option("--clean", "-c", help="Clean speech.")],
+    clean: Annotated[Path, typer.Option("--clean", "-c", help="Recording of the clean speech.")],
     processed: Annotated[Path, typer.Option("--processed", "-p", help="Output of the device or codec.")],
     unprocessed: Annotated[
         Path | None, typer.Option("--unprocessed", "-u", help="Input of the device: speech and noise.")

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 ENGINES = ("local", "ray")
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A shipped model, or the path of an .onnx file or folder.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a shipped model (base, small or mosa-net), or path of an .onnx file or its folder.",
+    ),
 ]
 Picture = Annotated[
     Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.", show_default=False)
@@ -26,13 +31,16 @@ Picture = Annotated[
 By = Annotated[str, typer.Option(help="Grouping column, for example the room or the codec.", show_default=False)]
 GroupTable = Annotated[
     Path | None,
-    typer.Option("--table", help="CSV file with a column of files and the column of --by.", show_default=False),
+    typer.Option(
+        "--table", help="CSV file with a column of file names and the grouping column --by.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Column = Annotated[
     list[str] | None,
     typer.Option(
-        help="SCORE=COLUMN, as s_mos=SIG, or file=COLUMN: columns that are not found by their names; may be repeated."
+        help="SCORE=COLUMN, such as s_mos=SIG, or file=COLUMN: column to use if its name is not recognised; may be "
+        "repeated."
     ),
 ]
 Audio = Annotated[

@@ -12,8 +12,8 @@ from mtqnet.cli.options import Model
 HELP = (
     "Draw a recording: waveform, spectrogram, the six scores over time, and the worst part if it differs from the "
     "rest. Needs mtqnet\\[analysis].\n\n"
-    "The lines are the scores of the 3 s around each moment; the bars at their end are the 90 % intervals of the whole "
-    "recording.\n\n"
+    "Each point of a line is the score of the 3 s around it. The bars at the right end are the scores of the complete "
+    "recording with their 90 % prediction intervals.\n\n"
     "[bold]Example[/]\n\n"
     "[cyan]mtqnet plot call.wav --output call.png[/]"
 )

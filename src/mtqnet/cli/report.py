@@ -11,10 +11,11 @@ from mtqnet.cli.options import By, GroupTable, Model, Scoring
 from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
 HELP = (
-    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, flags, "
-    "means by group, all recordings. The page needs no network. Needs mtqnet\\[analysis].\n\n"
-    "The page contains the audio of the worst recordings only, at most 20 s of each. For a table of scores, their "
-    "audio is read from the paths in the table.\n\n"
+    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, "
+    "flags (warnings about recordings), means by group, and a list of all recordings. The page needs no network. "
+    "Needs mtqnet\\[analysis].\n\n"
+    "The page contains the audio of the worst recordings only, at most 20 s of each. If SOURCE is a table, their "
+    "audio is read from the paths in it.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet report calls/ -o report.html[/]\n\n"
     "[cyan]mtqnet report scores.csv --by phone --table phones.csv --sort n_mos -o report.html[/]"
@@ -22,12 +23,17 @@ HELP = (
 
 
 def report(
-    source: Annotated[Path, typer.Argument(help="A folder, or a table of scores.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of recordings, or a table that `mtqnet score -o` wrote.", show_default=False
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     by: By = "",
     table: GroupTable = None,
     sort: Annotated[str, typer.Option(help="Score by which the recordings are sorted.")] = "g_mos",
-    worst: Annotated[int, typer.Option(min=0, help="Number of recordings with a player.")] = 5,
+    worst: Annotated[int, typer.Option(min=0, help="Number of worst recordings with a player.")] = 5,
     model: Model = "base",
 ) -> None:
     """Write a page about recordings."""

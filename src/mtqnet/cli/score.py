@@ -36,7 +36,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Write the table to this file: .csv, .jsonl or .parquet. With ray: a folder or address.",
+        help="Write the table to this file: .csv, .jsonl or .parquet. With --engine ray: a folder or URL.",
         show_default=False,
     ),
 ]
@@ -56,13 +56,15 @@ Causes = Annotated[
     typer.Option(
         "--causes",
         help="Add the probabilities of seven kinds of degradation (noise, reverberation, clipping, band limitation, "
-        "coding, packet loss, suppression), and a sentence per recording on the terminal.",
+        "coding, packet loss, noise suppression), and on a terminal a sentence per recording.",
     ),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume", help="Keep the rows of --output whose model, version and file are unchanged; score the rest."
+        "--resume",
+        help="Keep the rows of the existing table --output if model, mtqnet version and file are unchanged; score "
+        "the other recordings.",
     ),
 ]
 Sort = Annotated[
@@ -71,7 +73,7 @@ Sort = Annotated[
         "--sort", help="Sort by a score, worst first, for example g_mos; or by file.", show_default=False
     ),
 ]
-AsTable = Annotated[bool, typer.Option("--table", help="Print the table for people even if the output is a pipe.")]
+AsTable = Annotated[bool, typer.Option("--table", help="Print the formatted table even if the output is a pipe.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")]
 Jobs = Annotated[
     int,
@@ -82,15 +84,22 @@ Jobs = Annotated[
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads per process. 0: one per core.")]
 Rate = Annotated[
     int | None,
-    typer.Option("--rate", help="Sample rate in Hz.", show_default=False, rich_help_panel=RAW),
+    typer.Option("--rate", help="Sample rate of the raw samples in Hz.", show_default=False, rich_help_panel=RAW),
 ]
-Encoding = Annotated[str, typer.Option("--encoding", help="Sample format: s16le or f32le.", rich_help_panel=RAW)]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        "--encoding",
+        help="Sample format: s16le (16-bit integers) or f32le (32-bit floats), little-endian.",
+        rich_help_panel=RAW,
+    ),
+]
 
 HELP = (
     "Predict S-MOS, N-MOS and G-MOS and estimate PESQ, STOI and SDI of recordings.\n\n"
-    "On a terminal the result is a table for people, in a pipe it is CSV. A recording that cannot be scored gets a "
-    "row with the reason; the others are scored. A folder is searched for audio and video files, including the "
-    "folders in it.\n\n"
+    "On a terminal, the result is a formatted table; in a pipe or file, it is CSV. A recording that cannot be "
+    "scored gets a row with the reason in the column error; the others are scored. Folders are searched for audio "
+    "and video files, subfolders included.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet score call.wav[/]\n\n"
     "[cyan]mtqnet score calls/ more.flac -o scores.csv[/]\n\n"
@@ -101,16 +110,18 @@ HELP = (
     "[cyan]mtqnet score call.wav --causes[/]\n\n"
     "[cyan]cat call.flac | mtqnet score -[/]\n\n"
     "[cyan]arecord -t raw -f S16_LE -r 16000 | mtqnet score - --rate 16000[/]\n\n"
-    "Standard input (-) may be a complete audio file, or raw samples with --rate. Raw samples get a row every "
-    "second, for the last 10 s.\n\n"
+    "Standard input (-) is either a complete audio file, or raw samples if --rate states their sample rate. For raw "
+    "samples, a row with the scores of the last 10 s is written every second.\n\n"
     "[cyan]mtqnet score s3://bucket/calls list.parquet shards/ --engine ray -o s3://bucket/scores[/]\n\n"
-    "With --engine ray (mtqnet\\[ray]) a PATH may also be an address, a manifest (.csv or .parquet with the column "
-    "file) or a .tar shard, and --output is a folder of Parquet tables. A second call resumes. RAY_ADDRESS is the "
-    "address of the cluster; without it, Ray is started on this machine.\n\n"
+    "With --engine ray, the recordings are scored on a Ray cluster (needs mtqnet\\[ray]). Then PATH may also be a "
+    "URL such as s3://bucket/calls, a list of recordings (a .csv or .parquet file with a column named file), or a "
+    "WebDataset archive (.tar). --output is a folder, to which Parquet tables are written. If the same command is "
+    "run again, only missing recordings are scored. The environment variable RAY_ADDRESS is the address of the "
+    "cluster; without it, Ray is started on this machine.\n\n"
     "[cyan]mtqnet score --explain[/] describes the scores and the flags.\n\n"
     "[bold]Exit codes[/]\n\n"
-    "0: all recordings were scored. 1: some were not; the column error has the reasons. 2: wrong use (options, model "
-    "or installation)."
+    "0: all recordings were scored. 1: some were not; the column error has the reasons. 2: wrong use (options, "
+    "model or installation)."
 )
 """Paragraphs are single lines, because the terminal's width decides where they are wrapped"""
 

@@ -11,8 +11,8 @@ import typer
 from mtqnet.errors import UsageError, missing_extra
 
 HELP = (
-    "Serve scores over HTTP and WebSocket, with a page for the browser.\n\n"
-    "The page is at /, the endpoints at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
+    "Serve scores over HTTP and WebSocket, with a web page.\n\n"
+    "The web page is at /, the endpoints are at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
     "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and stores a "
     "history of scores (never of audio) for 90 days. Each setting can also be an environment variable: [cyan]mtqnet "
     "serve --show-settings[/] lists them. Needs mtqnet\\[serve].\n\n"
@@ -51,19 +51,23 @@ def serve(
     ] = None,
     keys: Annotated[
         Path | None,
-        typer.Option(help="File of bearer keys; requests without a key are refused.", show_default=False),
+        typer.Option(
+            help="File of API keys (bearer tokens); requests without a valid key are refused.", show_default=False
+        ),
     ] = None,
     new_key: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Add a key to the file of --keys, print it, and exit.", show_default=False
+            metavar="NAME",
+            help="Add a key with this name to the file --keys, print it, and exit.",
+            show_default=False,
         ),
     ] = None,
     browser_files: Annotated[
         Path | None,
         typer.Option(
-            help="Folder `dist` of the npm package mtqnet, with which the page also scores in the browser.",
-            show_default="files of this installation, if any",
+            help="Folder `dist` of the npm package mtqnet: allows the web page to score in the browser.",
+            show_default="the folder in this installation, if it exists",
         ),
     ] = None,
     show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings and exit.")] = False,
@@ -90,7 +94,7 @@ def _new_key(path: Path | None, name: str) -> str:
     from mtqnet.serving import keys
 
     if path is None:
-        raise UsageError("--new-key needs the file of keys: add --keys FILE")
+        raise UsageError("--new-key needs the file of keys: name it with --keys FILE")
     return keys.add(path, name)
 
 

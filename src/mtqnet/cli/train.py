@@ -23,11 +23,22 @@ if TYPE_CHECKING:
     from mtqnet.training.pipeline import FinishedRun, Listener
     from mtqnet.training.trainer import Epoch
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the sources that the configuration names.")]
-SharedCorpus = Annotated[Path | None, typer.Option(help="Existing corpus of the same configuration.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", help="Folder to which the paths of speech, noise and rooms in CONFIG are relative."),
+]
+SharedCorpus = Annotated[
+    Path | None, typer.Option(help="Use this corpus, which an earlier run with the same configuration has built.")
+]
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 """The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
-Peers = Annotated[Path, typer.Option(help="Python interpreter with speechmos and distillmos; see `make peers`.")]
+Peers = Annotated[
+    Path,
+    typer.Option(
+        help="Python interpreter of an environment with the packages speechmos (DNSMOS) and distillmos, for "
+        "configurations that use these predictors as teachers. `make peers` creates it."
+    ),
+]
 
 
 class Method(StrEnum):
@@ -41,8 +52,8 @@ class Method(StrEnum):
 TrainingMethod = Annotated[
     Method | None,
     typer.Option(
-        help="Multi-task pseudo-label learning, or one of the methods that the paper compares it with: scratch uses "
-        "S-, N- and G-MOS labels alone, transfer also starts from MOSA-Net's weights.",
+        help="mpl: multi-task pseudo-label learning. scratch: S-, N- and G-MOS labels alone. transfer: like scratch, "
+        "but initialised with the weights of MOSA-Net.",
         show_default="the configuration's",
     ),
 ]
@@ -50,8 +61,8 @@ TrainingMethod = Annotated[
 Labels = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Table of recordings with S-, N- or G-MOS, as for `mtqnet evaluate`, in addition to [ratings] of the "
-        "configuration; may be repeated.",
+        help="Table of your recordings with S-, N- or G-MOS, in the format of `mtqnet evaluate`, in addition to the "
+        "tables in the section \\[ratings] of CONFIG; may be repeated.",
         show_default=False,
     ),
 ]
@@ -70,7 +81,7 @@ Unlabelled = Annotated[
 Teacher = Annotated[
     str,
     typer.Option(
-        help="Pretrained MOSA-Net that predicts the pseudo labels: a shipped model, or a path.",
+        help="Pretrained MOSA-Net that predicts the pseudo labels: the name of a shipped model, or a path.",
         show_default="mosa-net; with a corpus, MOSA-Net is trained on it",
     ),
 ]
@@ -78,20 +89,24 @@ Compare = Annotated[
     bool,
     typer.Option(
         "--compare",
-        help="Train by all methods, and fine-tune `base`, over all groups and several seeds, and write the table of "
-        "LCC, SRCC and MSE to OUT/comparison; no model is written.",
+        help="Compare the methods on --labels instead of writing a model: train by each of them, and fine-tune the "
+        "model base, with each group held out once and several seeds. The table of LCC, SRCC and MSE is written "
+        "to OUT/comparison.",
     ),
 ]
-Seeds = Annotated[int, typer.Option(min=2, help="Number of seeds of --compare.")]
+Seeds = Annotated[int, typer.Option(min=2, help="Number of random seeds of --compare.")]
 
 HELP = (
-    "Train a model by multi-task pseudo-label learning (MPL): corpus, MOSA-Net (the teacher of the pseudo labels), "
-    "MTQ-Net, optionally the speech encoder, and ONNX export.\n\n"
-    "The model is determined by a configuration and its seed. A configuration with a \\[distill] section trains a "
-    "small network on the scores of an existing model instead. With --labels the training data are your own recordings "
-    "with S-, N- or G-MOS, and the pretrained model `mosa-net` predicts the pseudo labels. An interrupted run is "
-    "resumed when the command is repeated. The result is OUT/model, for [cyan]mtqnet score --model[/]. Needs "
-    "mtqnet\\[train] and, for a corpus, the packages of corpus-tools.txt.\n\n"
+    "Train a model by multi-task pseudo-label learning (MPL), and export it to ONNX.\n\n"
+    "The steps are: build a corpus of degraded clips; train MOSA-Net, which predicts the pseudo labels for PESQ, "
+    "STOI and SDI; train MTQ-Net on labels and pseudo labels; optionally, train the pretrained speech encoder "
+    "jointly with it.\n\n"
+    "CONFIG defines sources, networks, losses and seed. If it has a \\[distill] section, a small network is trained "
+    "on the scores of an existing model instead. With --labels, the training data are your own recordings with S-, "
+    "N- or G-MOS instead of a corpus, and the pretrained model mosa-net, which is part of the package, predicts the "
+    "pseudo labels. If the same command is run again, an interrupted training is resumed. The result is the folder "
+    "OUT/model, which [cyan]mtqnet score --model OUT/model[/] uses. Needs mtqnet\\[train]. A corpus also needs "
+    "mtqnet\\[corpus] and the tools that `mtqnet corpus kinds` lists.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet train configs/base.toml --data ../shared/data --out runs/base[/]\n\n"
     "[cyan]mtqnet train configs/ratings.toml --labels calls/labels.csv --by speaker --out mine[/]\n\n"
@@ -121,7 +136,9 @@ def train(
     paths = RunPaths(data, out, corpus, jobs)
     if _is_distillation(config):
         if labels or compare or teacher:
-            raise UsageError("a configuration with [distill] takes no --labels, --teacher or --compare")
+            raise UsageError(
+                "--labels, --teacher and --compare cannot be used with a configuration that has a [distill] section"
+            )
         distil_model(config, paths)
         return
     settings = _settings(config, labels or [], by, unlabelled or [], teacher)

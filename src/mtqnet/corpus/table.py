@@ -65,7 +65,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     table = path / TABLE if path.is_dir() else path
     if not table.exists():
-        raise CorpusError(f"no table {table}: build the corpus first, or let its build end")
+        raise CorpusError(
+            f"no table {table}: build the corpus with `mtqnet corpus build`, or run the interrupted build again"
+        )
     if table.suffix == ".csv":
         with table.open(newline="", encoding="utf-8") as stream:
             return list(csv.DictReader(stream))

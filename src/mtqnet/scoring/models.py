@@ -143,7 +143,10 @@ def _record(path: Path) -> ModelRecord:
     if not _possible(path) or not os.path.lexists(path):
         raise ModelError(f"no such model file: {str(path)[:MAX_NAME]}")
     if not os.path.lexists(file):
-        raise ModelError(f"{path.name} has no record: put the exported {file.name} into the same folder")
+        raise ModelError(
+            f"{path.name} has no {file.name} next to it, which describes the model: copy the file that was exported "
+            "with it into the same folder"
+        )
     try:
         return _parse(path, json.loads(_read(file, MAX_RECORD_BYTES).decode("utf-8")))
     except RecursionError as error:

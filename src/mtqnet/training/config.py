@@ -425,7 +425,7 @@ def build(kind: type[Built], table: Mapping[str, Any], where: str) -> Built:
         raise UsageError(f"{where}: {_unknown(kind.__name__, unknown[0], list(fields))}")
     needed = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [name for name in needed if name not in table]:
-        raise UsageError(f"{where}: the key {missing[0]!r} is missing")
+        raise UsageError(f"{where}: the key {missing[0]!r} is missing; add it, see configs/base.toml")
     values = {name: _convert(hints[name], value, f"{where}, {name}") for name, value in table.items()}
     return kind(**values)
 

@@ -257,7 +257,10 @@ def require(kinds: Collection[str]) -> None:
         return
     ways = dict.fromkeys(needed.values())
     without = "".join(f" --without {kind}" for kind in lacking)
-    instead = f" Or build without these kinds of processing:{without}, or --without missing for short"
+    instead = (
+        f" Or build without these kinds of processing:{without}, or --without missing (in a training configuration: "
+        'without = ["missing"] in [corpus])'
+    )
     raise MissingExtraError(
         f"the corpus needs {', '.join(needed)}. Install them: {'; '.join(ways)}." + (instead if lacking else "")
     )

@@ -94,7 +94,13 @@ def opened(url: str) -> Engine:
         engine = _engine(url)
         migrate(engine)
     except ModuleNotFoundError as error:
-        raise missing_extra(f"a history at {make_url(url).drivername}", "postgres") from error
+        driver = make_url(url).drivername
+        if not driver.startswith("postgresql"):
+            raise UsageError(
+                f"the driver of the history {driver!r} is not supported: use sqlite:///FILE or "
+                "postgresql+psycopg://USER@HOST/NAME"
+            ) from error
+        raise missing_extra(f"a history at {driver}", "postgres") from error
     except (ArgumentError, NoSuchModuleError, SQLAlchemyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
