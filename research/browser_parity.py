@@ -25,6 +25,7 @@ import soxr
 from numpy.typing import NDArray
 
 import mtqnet
+from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.causes import describe
 from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.scoring.over_time import averaged
@@ -216,6 +217,18 @@ def _over_time() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _resampled() -> list[dict[str, Any]]:
+    """Return a short signal at each rate, which does not begin or end with silence, at the models' rate."""
+    rng = np.random.default_rng(SEED)
+    rows = []
+    for rate in RATES:
+        samples = (0.2 + 0.1 * rng.standard_normal(rate // 20)).astype(np.float32)
+        rows.append(
+            {"rate": rate, "samples": samples.tolist(), "resampled": resample(samples, rate, SAMPLE_RATE).tolist()}
+        )
+    return rows
+
+
 def main() -> None:
     """Read the arguments and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,7 +242,7 @@ def main() -> None:
     rows = expected(options.folder, described, options.model)
     content = {
         "model": options.model, "version": mtqnet.__version__, "rows": rows,
-        "fields": [field.name for field in fields(mtqnet.Scores)], **_over_time(),
+        "fields": [field.name for field in fields(mtqnet.Scores)], "resampled": _resampled(), **_over_time(),
     }  # fmt: skip
     (options.folder / "expected.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 

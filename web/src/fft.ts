@@ -9,7 +9,7 @@ export function realFft(length: number): RealFft {
   return made;
 }
 
-/** A transform of `length` real samples to `length / 2 + 1` bins. It is reused, so `re` and `im` change with each call. */
+/** A transform between `length` real samples and `length / 2 + 1` bins. `re` and `im` change with each call. */
 export class RealFft {
   readonly re: Float64Array;
   readonly im: Float64Array;
@@ -32,12 +32,12 @@ export class RealFft {
     this.sin = Float64Array.from({ length: half + 1 }, (_, k) => Math.sin((2 * Math.PI * k) / length));
   }
 
-  /** Transform samples[start] to samples[start + length - 1], multiplied by the window. */
-  forward(samples: Float32Array | Float64Array, start: number, window: Float32Array | Float64Array): void {
+  /** Transform samples[start] to samples[start + length - 1], multiplied by the window if there is one. */
+  forward(samples: Float32Array | Float64Array, start: number, window?: Float32Array | Float64Array): void {
     const { half, inRe, inIm, re, im, cos, sin } = this;
     for (let at = 0; at < half; at += 1) {
-      inRe[at] = samples[start + 2 * at] * window[2 * at];
-      inIm[at] = samples[start + 2 * at + 1] * window[2 * at + 1];
+      inRe[at] = samples[start + 2 * at] * (window ? window[2 * at] : 1);
+      inIm[at] = samples[start + 2 * at + 1] * (window ? window[2 * at + 1] : 1);
     }
     const { outRe, outIm } = this.plan.run(inRe, inIm);
     for (let k = 0; k <= half; k += 1) {
@@ -51,9 +51,30 @@ export class RealFft {
       im[k] = evenIm + cos[k] * oddIm - sin[k] * oddRe;
     }
   }
+
+  /** Transform the bins `re` and `im` back to real samples. */
+  inverse(out: Float64Array): void {
+    const { half, inRe, inIm, re, im, cos, sin } = this;
+    for (let k = 0; k < half; k += 1) {
+      const other = half - k;
+      const evenRe = re[k] + re[other];
+      const evenIm = im[k] - im[other];
+      const difRe = re[k] - re[other];
+      const difIm = im[k] + im[other];
+      const oddRe = cos[k] * difRe - sin[k] * difIm;
+      const oddIm = cos[k] * difIm + sin[k] * difRe;
+      inRe[k] = evenRe - oddIm;
+      inIm[k] = -evenIm - oddRe; // the conjugate: the inverse transform is computed by the forward one
+    }
+    const { outRe, outIm } = this.plan.run(inRe, inIm);
+    for (let at = 0; at < half; at += 1) {
+      out[2 * at] = outRe[at] / this.length;
+      out[2 * at + 1] = -outIm[at] / this.length;
+    }
+  }
 }
 
-/** Complex transform by decimation in time, in stages of the factors 4, 2, 3 and 5. */
+/** Complex transform by decimation in time, in stages of the factors 4, 2, 3 and others. */
 class Complex {
   readonly outRe: Float64Array;
   readonly outIm: Float64Array;
@@ -81,6 +102,7 @@ class Complex {
     for (const factor of this.factors) {
       if (factor === 2) this.two(size);
       else if (factor === 4) this.four(size);
+      else if (factor === 3) this.three(size);
       else this.general(size, factor);
       size *= factor;
     }
@@ -101,6 +123,33 @@ class Complex {
         im[b] = im[a] - y;
         re[a] += x;
         im[a] += y;
+      }
+    }
+  }
+
+  private three(size: number): void {
+    const { outRe: re, outIm: im, cos, sin, length } = this;
+    const stride = length / (3 * size);
+    const third = Math.sqrt(3) / 2;
+    for (let k = 0; k < size; k += 1) {
+      const [c1, s1] = [cos[k * stride], sin[k * stride]];
+      const [c2, s2] = [cos[2 * k * stride], sin[2 * k * stride]];
+      for (let a = k; a < length; a += 3 * size) {
+        const b = a + size;
+        const c = b + size;
+        const bRe = re[b] * c1 - im[b] * s1;
+        const bIm = re[b] * s1 + im[b] * c1;
+        const cRe = re[c] * c2 - im[c] * s2;
+        const cIm = re[c] * s2 + im[c] * c2;
+        const [sumRe, sumIm, difRe, difIm] = [bRe + cRe, bIm + cIm, third * (bRe - cRe), third * (bIm - cIm)];
+        const restRe = re[a] - sumRe / 2;
+        const restIm = im[a] - sumIm / 2;
+        re[a] += sumRe;
+        im[a] += sumIm;
+        re[b] = restRe + difIm;
+        im[b] = restIm - difRe;
+        re[c] = restRe - difIm;
+        im[c] = restIm + difRe;
       }
     }
   }

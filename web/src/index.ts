@@ -47,6 +47,9 @@ export interface LoadOptions {
   threads?: number;
 }
 
+/** In a page or a worker of a browser. In Node, onnxruntime-web defines `Worker`, too, so that its existence does not tell. */
+const IN_BROWSER = typeof document === "object" || typeof (globalThis as { WorkerGlobalScope?: unknown }).WorkerGlobalScope === "function";
+
 /** Version of the package, which is that of the Python package with the same results. */
 export const version: string = definition.version;
 
@@ -60,7 +63,7 @@ export async function load(name = "small", options: LoadOptions = {}): Promise<M
     throw new ModelError("this browser has no WebAssembly (some browsers disable it in a restricted mode): use another browser, or `mtqnet score`");
   const { record, graph } = options.files ?? (await filesOf(name, options.models));
   const threads = options.threads ?? (globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1);
-  const inWorker = options.worker ?? typeof Worker === "function";
+  const inWorker = options.worker ?? (IN_BROWSER && typeof Worker === "function");
   const model: BaseModel = inWorker ? await WorkerModel.load(record, graph, threads) : new LocalModel(await Runtime.load(record, graph, threads));
   return {
     record,

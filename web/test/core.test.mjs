@@ -56,7 +56,7 @@ test("a result has the fields of Scores in Python", async () => {
 });
 
 test("the transform agrees with its definition", () => {
-  for (const length of [8, 30, 400, 512, 1024]) {
+  for (const length of [8, 18, 30, 400, 512, 1024]) {
     const samples = Float32Array.from({ length }, (_, at) => Math.sin(at * at));
     const transform = realFft(length);
     transform.forward(samples, 0, new Float32Array(length).fill(1));
@@ -68,9 +68,21 @@ test("the transform agrees with its definition", () => {
       }
       assert.ok(Math.hypot(transform.re[bin] - re, transform.im[bin] - im) < 1e-9 * length, `${length}, bin ${bin}`);
     }
+    const back = new Float64Array(length);
+    transform.inverse(back);
+    back.forEach((value, at) => assert.ok(Math.abs(value - samples[at]) < 1e-12, `${length}, sample ${at}`));
   }
   assert.throws(() => realFft(14), RangeError);
   assert.equal(hann(400)[200], 1);
+});
+
+test("resampling agrees with soxr, which the Python package uses", () => {
+  for (const { rate, samples, resampled } of fixtures().resampled) {
+    const got = resample(Float32Array.from(samples), rate);
+    assert.equal(got.length, resampled.length, `${rate}`);
+    const most = got.reduce((largest, value, at) => Math.max(largest, Math.abs(value - resampled[at])), 0);
+    assert.ok(most < 2e-5, `${rate}: ${most}`);
+  }
 });
 
 test("resampling keeps tones in place, removes images, and does not depend on blocks", () => {
