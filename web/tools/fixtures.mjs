@@ -1,4 +1,7 @@
-/** Results of the Python package to test against, computed once per test run by research/browser_parity.py. */
+/**
+ * Results of the Python package to test against, computed by research/browser_parity.py. `npm test` runs this file first and
+ * sets MTQNET_FIXTURES, so that the test files share one computation; a test file that runs alone computes them itself.
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,8 +15,12 @@ let made = null;
 export function fixtures() {
   if (made) return made;
   const folder = join(root, "build", "browser-fixtures");
+  const file = join(folder, "expected.json");
+  if (process.env.MTQNET_FIXTURES) return (made = { folder, ...JSON.parse(readFileSync(file, "utf8")) });
   const own = join(root, ".venv", "bin", "python");
   const python = process.env.MTQNET_PYTHON ?? (existsSync(own) ? own : "python3");
   execFileSync(python, ["-m", "research.browser_parity", folder, "--count", COUNT], { cwd: root, stdio: "inherit", env: { ...process.env, PYTHONPATH: [join(root, "src"), root].join(":") } });
-  return (made = { folder, ...JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) });
+  return (made = { folder, ...JSON.parse(readFileSync(file, "utf8")) });
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) fixtures();
