@@ -193,24 +193,24 @@ RAISED: tuple[Flag, ...] = (
     Flag(
         "high_level", "caution", "active_dbov", False, HIGH_DBOV, "dBov",
         "high active speech level (ITU-T P.56)",
-        "Peaks of speech are 12 dB and more above it: here they overload, or float samples were not scaled to "
-        "full scale 1.",
+        "Peaks of speech are at least 12 dB above the active level, so they are clipped, or float samples were not "
+        "scaled to full scale 1.",
         "Scale float samples to full scale 1; otherwise lower the gain.",
     ),
     Flag(
         "dc", "caution", "dc_offset", False, DC_OFFSET, "1",
         "constant offset (DC), as a fraction of full scale",
-        "As strong as speech at its nominal -26 dBov. In nine recordings it changed N-MOS by 0.05 and G-MOS by "
-        "0.03; an offset of 0.2 by 0.16 and 0.09. Of 359 recordings of clean speech, 358 are below 0.04; one has "
-        "0.26.",
+        "An offset of 0.05 has the level of speech at its nominal -26 dBov. In nine recordings it changed N-MOS by "
+        "0.05 and G-MOS by 0.03; an offset of 0.2 changed them by 0.16 and 0.09. Of 359 recordings of clean speech, "
+        "358 are below 0.04; one has 0.26.",
         "Remove the mean, or check the sound card or converter.",
     ),
     Flag(
         "little_speech", "caution", "active_fraction", True, LITTLE_SPEECH_FRACTION, "1",
         "only a small part of the recording is active (ITU-T P.56)",
-        "In 1,067 recordings of speech, good and bad, the fraction is 0.26 or more. Frames without speech "
-        "contribute to the scores of their window. In noise less than 15.9 dB below the speech, P.56 detects no "
-        "pauses.",
+        "In 1,067 recordings of speech, clean and degraded, the fraction is 0.26 or more. Frames without speech "
+        "contribute to the scores of their window. P.56 detects no pauses if the noise is less than 15.9 dB below the "
+        "speech.",
         "Cut the pauses, or score the spoken parts only.",
     ),
     Flag(
@@ -219,45 +219,46 @@ RAISED: tuple[Flag, ...] = (
         "A telephone call reaches 3.5 or 4 kHz, at most half of what a file at 16 kHz or more can contain. Of 359 "
         "recordings of clean wide-band speech, none is below 0.78.",
         "If you expected wide band, look for a telephone, a codec or a low sample rate in the chain. Speech that "
-        "ends at 4 kHz is scored as listeners rate who know no wider band; only PESQ counts the missing band.",
+        "ends at 4 kHz is scored as in a listening test with narrowband speech only: the missing band does not lower "
+        "S-MOS and G-MOS, but it lowers the estimate of PESQ.",
     ),
     Flag(
         "low_rate", "ok", "source_rate", True, LOW_RATE_HZ, "Hz",
         "the sample rate of the file is below that of the scores",
-        "Scores are computed at 16 kHz. Frequencies that a lower rate cannot contain count as missing.",
+        "Scores are computed at 16 kHz; the file contains no frequencies above half its own rate.",
         "Compare such files with files of the same rate.",
     ),
     Flag(
         "noise_only", "caution", "spectral_change", True, NOISE_CHANGE, "1",
         "probably noise without speech: the spectrum does not change as that of speech does",
-        "log10 of the change of the spectrum within 100 ms over that within 10 ms. White noise has -0.18, clean "
-        "speech 0.3 or more. Of 1,067 recordings of speech (noisy at 0 dB, reverberant, coded and whispered ones "
-        "among them), one is below -0.04.",
+        "Measured is the change of the spectrum within 100 ms, divided by that within 10 ms, as log10. White noise "
+        "has -0.18, clean speech 0.3 or more. Of 1,067 recordings of speech, including noisy (0 dB SNR), "
+        "reverberant, coded and whispered speech, one is below -0.04.",
         "Check that somebody speaks. S-MOS and the estimates have no meaning without speech.",
     ),
     Flag(
         "music_only", "caution", "tonal_persistence", False, MUSIC_PERSISTENCE, "1",
         "probably music, an alarm or hum without speech: tones last longer than in speech",
-        "Correlation of the fine spectrum with itself 200 ms later: 0 for noise, at most 0.4 for clean speech. "
-        "Of 1,067 recordings of speech, good and bad, none is above 0.52; of 300 with other noise and rooms, "
-        "three are: two with a ship's horn at the level of the speech, one with 13 s of reverberation. Needs 4 s of "
-        "sound: in shorter excerpts a synthetic voice reaches 0.64.",
+        "Measured is the correlation of the fine structure of the spectrum with that 200 ms later: 0 for noise, at "
+        "most 0.4 for clean speech. Of 1,067 recordings of speech, clean and degraded, none is above 0.52. Of 300 with "
+        "other noise and rooms, three are: two with a ship's horn at the level of the speech, one with 13 s of "
+        "reverberation. At least 4 s of sound are needed: in shorter excerpts a synthetic voice reaches 0.64.",
         "Check that somebody speaks. S-MOS and the estimates have no meaning without speech.",
     ),
     Flag(
         "channels_cancel", "caution", "channels_cancel", True, CANCEL_DB, "dB",
         "the mean of the channels would cancel; only the loudest channel is scored",
-        "Averaging independent channels loses at most 18 dB, one silent channel of two 6 dB. More means that one "
-        "channel is inverted.",
+        "The mean of independent channels (up to 64) is at most 18 dB below one channel, the mean of a signal and a "
+        "silent channel 6 dB. A larger loss means that one channel is inverted.",
         "Invert one channel, or select the channel to score.",
     ),
     Flag(
         "channels_differ", "caution", "channel_correlation", True, CHANNEL_CORRELATION, "1",
         "the channels differ; their mean is scored",
-        "Smallest correlation of a channel with the mean of the channels. In 15 pairs of speakers it is 1.00 for equal "
-        "channels (also coded, panned, or with noise at 20 dB SNR), 0.98 with noise at 10 dB, about 0.7 with one party "
-        "per channel, and 0.44 to 0.81 for microphones 1 ms apart. The mean of two simultaneous parties has a G-MOS up "
-        "to 1.6 below the worse channel, that of such microphones up to 0.9.",
+        "Measured is the smallest correlation of a channel with the mean of the channels. In 15 pairs of speakers "
+        "it is 1.00 for equal channels (also coded, panned, or with noise at 20 dB SNR), 0.98 with noise at 10 dB, "
+        "about 0.7 with one party per channel, and 0.44 to 0.81 for microphones 1 ms apart. G-MOS of the mean of "
+        "two simultaneous parties is up to 1.6 below that of the worse channel, that of such microphones up to 0.9.",
         "Score every channel by itself: `--channels each`.",
     ),
     Flag(
