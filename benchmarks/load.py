@@ -55,8 +55,9 @@ class Served:
 @contextmanager
 def server(folder: Path, **settings: object) -> Iterator[Served]:
     told = {f"MTQNET_{name.upper()}": str(value) for name, value in settings.items()}
+    told["MTQNET_DATABASE"] = f"sqlite:///{folder / 'h.sqlite'}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "mtqnet", "serve", "--port", "0", "--database", f"sqlite:///{folder / 'h.sqlite'}"],
+        [sys.executable, "-m", "mtqnet", "serve", "--port", "0"],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | told,

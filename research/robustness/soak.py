@@ -52,17 +52,9 @@ class Sample:
 
 def start(folder: Path) -> tuple[Popen[str], str]:
     """Start `mtqnet serve` with its history and temporary files in `folder`; return the process and its address."""
-    command = [
-        sys.executable,
-        "-m",
-        "mtqnet",
-        "serve",
-        "--port",
-        "0",
-        "--database",
-        f"sqlite:///{folder / 'h.sqlite'}",
-    ]
-    process = Popen(command, stderr=PIPE, text=True, env=os.environ | {"TMPDIR": str(folder)})
+    command = [sys.executable, "-m", "mtqnet", "serve", "--port", "0"]
+    settings = {"TMPDIR": str(folder), "MTQNET_DATABASE": f"sqlite:///{folder / 'h.sqlite'}"}
+    process = Popen(command, stderr=PIPE, text=True, env=os.environ | settings)
     assert process.stderr is not None
     for line in process.stderr:
         if "http://" in line and "warning" not in line:

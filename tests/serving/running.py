@@ -80,7 +80,7 @@ def server(folder: Path, *options: str | Path, **settings: object) -> Iterator[S
 def usual_server(folder: Path, toy_model: Path) -> Iterator[Server]:
     """`base` and a toy, a limit of 3 MB and 60 s, audio kept on demand."""
     with server(
-        folder, "--model", "base", "--model", toy_model, "--workers", "2", max_body_mb=3, max_duration_s=60,
+        folder, "--model", "base", "--model", toy_model, workers=2, max_body_mb=3, max_duration_s=60,
         keep_audio=True, stream_idle_s=3,
     ) as running:  # fmt: skip
         yield running

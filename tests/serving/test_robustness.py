@@ -66,7 +66,7 @@ def scoring_processes(parent: int) -> list[int]:
 
 @pytest.fixture
 def one(tmp_path: Path, toy_model: Path) -> Iterator[Server]:
-    with server(tmp_path, "--model", toy_model, "--workers", "1") as running:
+    with server(tmp_path, "--model", toy_model, workers=1) as running:
         yield running
 
 
@@ -272,7 +272,7 @@ def test_a_body_that_trickles_in_is_refused_before_the_time_limit(monkeypatch: p
 
 
 def test_scoring_processes_end_with_a_killed_service(tmp_path: Path, toy_model: Path) -> None:
-    with server(tmp_path, "--model", toy_model, "--workers", "1") as running:
+    with server(tmp_path, "--model", toy_model, workers=1) as running:
         workers = scoring_processes(running.process.pid)
         assert workers
         running.process.kill()

@@ -14,13 +14,14 @@ HELP = (
     "Serve scores over HTTP and WebSocket, with a web page.\n\n"
     "The web page is at /, the endpoints are at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
     "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and stores a "
-    "history of scores (never of audio) for 90 days. Each setting can also be an environment variable: [cyan]mtqnet "
-    "serve --show-settings[/] lists them. Needs mtqnet\\[serve].\n\n"
+    "history of scores (never of audio) for 90 days. All other settings, such as the number of processes and "
+    "the database, are environment variables: [cyan]mtqnet serve --show-settings[/] lists them. Needs "
+    "mtqnet\\[serve].\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet serve[/]\n\n"
     "[cyan]mtqnet serve --port 8080 --model base --model mine.onnx[/]\n\n"
     "[cyan]mtqnet serve --keys keys.txt --new-key monitoring[/]\n\n"
-    "[cyan]mtqnet serve --host 0.0.0.0 --keys keys.txt --database postgresql+psycopg://user@host/mtqnet[/]"
+    "[cyan]mtqnet serve --host 0.0.0.0 --keys keys.txt[/]"
 )
 NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_settings", "sqlalchemy", "alembic",
          "prometheus_client", "pebble")  # fmt: skip
@@ -40,15 +41,6 @@ def serve(
             show_default="all shipped",
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Number of scoring processes; 0: one per core.", show_default="0")
-    ] = None,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            help="Database URL of the history; '' for no history.", show_default="SQLite in ~/.local/state"
-        ),
-    ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -63,22 +55,12 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    browser_files: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder `dist` of the npm package mtqnet: allows the web page to score in the browser.",
-            show_default="the folder in this installation, if it exists",
-        ),
-    ] = None,
     show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings and exit.")] = False,
 ) -> None:
     """Serve scores."""
     if any(find_spec(name) is None for name in NEEDS):
         raise missing_extra("mtqnet serve", "serve")
-    given = {
-        "host": host, "port": port, "models": model and tuple(model), "workers": workers, "database": database,
-        "keys": keys, "browser_files": browser_files,
-    }  # fmt: skip
+    given = {"host": host, "port": port, "models": model and tuple(model), "keys": keys}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if show_settings:
         from mtqnet.serving.settings import markdown
