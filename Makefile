@@ -63,7 +63,7 @@ corpus-tools: .venv/dev.done  ## codecs and suppressors that corpora may use (do
 corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/corpus.md says of them
 	$(BIN)/mtqnet corpus build --speech $(DATA)/speech_librispeech/train-clean-100 --speech $(DATA)/speech_asterisk_5lang \
 		--speech $(DATA)/pairs_voicebank_demand_cmgan/clean --noise $(DATA)/noise_mixed_cc --rooms $(DATA)/rir_real \
-		--split train=8200 --split validation=500 --split test=500 --split unseen=400 --split unseen2=400 \
+		--clips train=8200 --clips validation=500 --clips test=500 --clips unseen=400 --clips unseen2=400 \
 		--out runs/corpus
 	$(BIN)/mtqnet corpus describe runs/corpus --picture docs/corpus.png
 

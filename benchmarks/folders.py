@@ -39,7 +39,7 @@ def _ours(scorer: Scorer, paths: Sequence[Path], plan: Plan) -> Iterator[Row]:
         for cores in plan.cores:
             with tempfile.TemporaryDirectory() as kept:
                 table = Path(kept) / "scores.csv"
-                options = ["--quiet", "--jobs", str(cores), "--threads", "1", "-o", str(table)]
+                options = ["--quiet", "--jobs", str(cores), "-o", str(table)]
                 taken[cores].append(timed([[*ours(scorer), str(paths[0].parent), *options]], cores))
                 digests[cores].add(hashlib.sha256(table.read_bytes()).hexdigest())
     audio_s = clips.seconds_of(paths)

@@ -204,7 +204,7 @@ def installed(scorers: Sequence[Scorer], _plan: Plan) -> Iterator[Row]:
 
 def _fresh(scorer: Scorer, path: Path) -> list[str]:
     if scorer.kind == "mtqnet":
-        return [*ours(scorer), str(path), "--threads", "1"]
+        return [*ours(scorer), str(path), "--jobs", "1"]
     return scorer.command(1, [path])
 
 

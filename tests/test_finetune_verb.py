@@ -13,7 +13,7 @@ def test_help_has_examples_and_every_option(run: Callable[..., Any]) -> None:
     done = run("finetune", "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("mtqnet finetune ") >= 4
-    for option in ("--by", "--hold-out", "--leave-out-each", "--target", "--unlabelled", "--share", "--force"):
+    for option in ("--by", "--hold-out", "--leave-out-each", "--unlabelled", "--share", "--force"):
         assert option in done.stdout
     assert "[/" not in done.stdout  # markup is shown, not printed
 

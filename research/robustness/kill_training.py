@@ -91,8 +91,8 @@ class Case:
 CASES = (
     Case(
         "corpus build",
-        ("corpus", "build", "--speech", "speech", "--noise", "noise", "--out", "corpus", "--split", f"train={CLIPS}",
-         "--split", "validation=6", "--split", "test=4", "--split", "unseen=2", "--seed", str(SEED), "--jobs", "2",
+        ("corpus", "build", "--speech", "speech", "--noise", "noise", "--out", "corpus", "--clips", f"train={CLIPS}",
+         "--clips", "validation=6", "--clips", "test=4", "--clips", "unseen=2", "--seed", str(SEED), "--jobs", "2",
          *(word for kind in WITHOUT for word in ("--without", kind))),
         ("corpus",),
         ("corpus/**/*",),
@@ -105,8 +105,8 @@ CASES = (
     ),
     Case(
         "finetune",
-        ("finetune", "ratings.csv", "--model", "small", "--by", "speaker", "--out", "mine", "--epochs", "3", "--jobs",
-         "1", "--force"),
+        ("finetune", "ratings.csv", "--model", "small", "--by", "speaker", "--out", "mine", "--epochs", "3",
+         "--force"),
         ("mine", "mine.work"),
         ("mine/*.onnx", "mine/*.safetensors"),
     ),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mtqnet.cli import corpus_console
+from mtqnet.cli import corpus
 from mtqnet.corpus import chain
 from mtqnet.corpus.build import Order, prepared
 from mtqnet.corpus.degradations import STEPS, packages
@@ -53,7 +53,7 @@ def test_clips_are_summed_up() -> None:
 
 
 def test_list_shows_the_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    corpus_console.list_kinds()
+    corpus.kinds()
     printed = capsys.readouterr().out
     assert f"{len(STEPS)} kinds of processing" in printed and "OpusNeural" in printed
 
@@ -85,9 +85,9 @@ def test_unknown_kind_is_refused(sources: Sources) -> None:
 
 
 def test_clips_are_shared_between_splits_and_the_second_group_is_asked_for() -> None:
-    assert corpus_console.split_counts(100, []) == {
+    assert corpus.split_counts(["100"]) == {
         "train": 82, "validation": 6, "test": 6, "unseen": 6, "unseen2": 0,
     }  # fmt: skip
-    assert corpus_console.split_counts(100, ["unseen2=9"])["unseen2"] == 9
-    with pytest.raises(UsageError, match="use SPLIT=CLIPS"):
-        corpus_console.split_counts(100, ["dev=9"])
+    assert corpus.split_counts(["unseen2=9", "100"])["unseen2"] == 9
+    with pytest.raises(UsageError, match="give a number, or SPLIT=NUMBER"):
+        corpus.split_counts(["dev=9"])

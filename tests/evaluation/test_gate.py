@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -37,7 +38,7 @@ def scored(tmp_path: Path, write: Write) -> Recordings:
 def held(found: Recordings, baseline: Recordings | None = None, /, **limits: str) -> Outcome:
     options = {kind.replace("_", "-"): [text] for kind, text in limits.items()}
     against = Path("baseline") if baseline else None
-    return gate.check(found, gate.rules(None, options, None, against), baseline)
+    return gate.check(found, gate.rules(None, options, against), baseline)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +93,10 @@ def test_a_drop_counts_only_what_both_have(scored: Recordings, tmp_path: Path, w
 def test_recordings_without_a_score_fail_unless_allowed(tmp_path: Path, write: Write) -> None:
     rows = [{"file": "a.wav", "g_mos": 4}, {"file": "b.wav", "g_mos": ""}]
     found = recordings.read(write(tmp_path / "scores.csv", rows))
-    asked = {"min": ["g_mos=3"]}
-    assert [gate.check(found, gate.rules(None, asked, n, None), None).failed for n in (0, 1)] == [1, 0]
+    limits = gate.rules(None, {"min": ["g_mos=3"]}, None)
+    assert [gate.check(found, replace(limits, unscored=n), None).failed for n in (0, 1)] == [1, 0]
     none = recordings.read(write(tmp_path / "none.csv", [{"file": "b.wav", "g_mos": ""}]))
-    assert gate.check(none, gate.rules(None, asked, 9, None), None).failed == 1
+    assert gate.check(none, replace(limits, unscored=9), None).failed == 1
 
 
 def test_options_go_before_the_file(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
         'statistic = "p10"\nunscored = 2\nagainst = "old"\n'
         "[min]\ng_mos = 3\nn_mos.worst = 2\n[max-drop]\ng_mos = 0.1"
     )
-    read = gate.rules(file, {"min": ["g_mos=2.5", "s_mos.mean=3"]}, None, None)
+    read = gate.rules(file, {"min": ["g_mos=2.5", "s_mos.mean=3"]}, None)
     asked = {(limit.kind, limit.target, limit.statistic): limit.value for limit in read.limits}
     assert asked == {
         ("min", "g_mos", "p10"): 2.5,
@@ -113,7 +114,7 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
         ("min", "s_mos", "mean"): 3,
     }
     assert (read.unscored, read.against) == (2, tmp_path / "old")
-    assert gate.rules(file, {}, 0, Path("new")).against == Path("new")
+    assert gate.rules(file, {}, Path("new")).against == Path("new")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_rules_that_cannot_be_meant_are_told(tmp_path: Path, text: str, says: st
     file = tmp_path / "gate.toml"
     file.write_text(text)
     with pytest.raises(UsageError, match=says):
-        gate.rules(file, {}, None, None)
+        gate.rules(file, {}, None)
 
 
 def test_command_fails_and_passes_on_real_recordings(run: Run, examples: Path, tmp_path: Path) -> None:
@@ -161,13 +162,17 @@ def test_baseline_is_a_folder_too(run: Run, examples: Path, toy_model: Path) -> 
     assert "(7 recordings)" in done.stdout
 
 
-def test_broken_recording_is_named(run: Run, toy_model: Path, good_file: Path, bad_files: dict[str, Path]) -> None:
+def test_broken_recording_is_named(
+    run: Run, toy_model: Path, good_file: Path, bad_files: dict[str, Path], tmp_path: Path
+) -> None:
     arguments = ("gate", good_file, bad_files["silent"], "--min", "g_mos=1", "-m", toy_model)
     done = run(*arguments)
     assert done.returncode == 3
     assert "silent.wav: silent: its loudest" in done.stderr
-    assert "the gate failed: 1 without a score, --unscored allows 0" in done.stderr
-    assert run(*arguments, "--unscored", "1").returncode == 0
+    assert "the gate failed: 1 without a score, 0 allowed" in done.stderr
+    rules = tmp_path / "gate.toml"
+    rules.write_text("unscored = 1\n")
+    assert run(*arguments, "--rules", rules).returncode == 0
 
 
 def test_example_files_are_what_the_command_takes(tmp_path: Path, write: Write) -> None:

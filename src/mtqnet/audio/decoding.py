@@ -99,7 +99,7 @@ def open_source(audio: Readable) -> AudioSource:
     if container is None and suffix in containers.RAW_SUFFIXES:
         raise UnreadableError(
             "the file has no header, so its sample rate and encoding are unknown: convert it to WAV, or pass it "
-            "on standard input: mtqnet score - --rate HZ --encoding s16le"
+            "on standard input: mtqnet score - --rate HZ"
         )
     try:
         return LibsndfileSource(source, container, inspection)

@@ -1,11 +1,32 @@
-"""`mtqnet corpus`: options and help; each command calls one function of corpus_console.py."""
+"""`mtqnet corpus`: labelled clips from clean speech, noise and rooms."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from mtqnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mtqnet.corpus.build import Built
+    from mtqnet.corpus.sources import Split
+
+LISTED_STEPS = 14
+"""Rows of the table of times; the last one is the sum of the others"""
+PIPE_WIDTH = 100
+"""Characters of a line of a table that is written into a file or a pipe"""
+PAGE_CLIPS, PAGE_SEED = 20, 1
+"""Clips of a page with players, and the seed of their selection"""
+DEFAULT_CLIPS, TRAIN_SHARE = 1000, 0.8
+"""Total number of clips, and the share of the training split"""
+PEERS_PYTHON = Path(".venv-peers/bin/python")
+"""The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
@@ -44,17 +65,12 @@ def build(
     out: Out = Path("corpus"),
     rooms: Annotated[list[Path] | None, typer.Option(help="Folder of room impulse responses.")] = None,
     clips: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Total number of clips: 80 % for train, the rest in equal parts for validation, test and unseen.",
-        ),
-    ] = 1000,
-    split: Annotated[
         list[str] | None,
         typer.Option(
-            help="SPLIT=CLIPS: number of clips of one split, instead of its part of --clips; may be repeated. "
-            "unseen2 has no clips without it."
+            metavar="N | SPLIT=N",
+            help="Total number of clips: 80 % for train, the rest in equal parts for validation, test and unseen. Or "
+            "the number of clips of one split, such as unseen2=250; unseen2 has no clips without it. May be repeated.",
+            show_default="1000",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 1,
@@ -69,16 +85,69 @@ def build(
     engine: Engine = "local",
 ) -> None:
     """Build a corpus."""
-    from mtqnet.cli.corpus_console import build_corpus, split_counts
     from mtqnet.cli.options import need_engine
+    from mtqnet.cli.terminal import error_console, stages
     from mtqnet.corpus.build import Order
+    from mtqnet.corpus.build import build as build_here
     from mtqnet.corpus.pool import Sources
 
     order = Order(
-        Sources(tuple(speech), tuple(noise), tuple(rooms or [])), split_counts(clips, split or []), seed,
+        Sources(tuple(speech), tuple(noise), tuple(rooms or [])), split_counts(clips or []), seed,
         without=tuple(without or ()),
     )  # fmt: skip
-    build_corpus(order, out, jobs, need_engine(engine))
+    builder: Callable[..., Built] = build_here
+    if need_engine(engine) == "ray":
+        from mtqnet.integrations.ray.corpus import build_corpus
+
+        builder = build_corpus
+    console = error_console()
+    begun = time.monotonic()
+    with stages(console) as stage:
+        built = builder(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
+    console.print(times(built))
+    minutes = (time.monotonic() - begun) / 60
+    console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)
+    print(built.table)
+
+
+def split_counts(texts: Sequence[str]) -> dict[Split, int]:
+    """Return the clips of each split from texts such as "1000" or "train=800". Raises UsageError.
+
+    Splits without a number of their own share the total, 1000 by default; unseen2 has none.
+    """
+    from mtqnet.corpus.sources import SPLITS
+
+    total, counts = DEFAULT_CLIPS, dict[str, int]()
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        if (name and name not in SPLITS) or not number.isdecimal():
+            raise UsageError(
+                f"--clips {text}: give a number, or SPLIT=NUMBER with one of {', '.join(SPLITS)}, such as train=800"
+            )
+        if name:
+            counts[name] = int(number)
+        else:
+            total = int(number)
+    others = [split for split in SPLITS if split not in ("train", "unseen2")]
+    rest = (total - round(TRAIN_SHARE * total)) // len(others)
+    usual: dict[Split, int] = dict.fromkeys(SPLITS, rest)
+    usual["train"], usual["unseen2"] = total - rest * len(others), 0
+    return {split: counts.get(split, number) for split, number in usual.items()}
+
+
+def times(built: Built) -> Table:
+    """Return a table of the time that each step took in all processes."""
+    from rich.table import Table
+
+    table = Table("what", "seconds", "share", title="Time of all processes")
+    total = sum(built.seconds.values()) or 1.0
+    lines = list(built.seconds.items())
+    if len(lines) > LISTED_STEPS:
+        first, rest = lines[: LISTED_STEPS - 1], lines[LISTED_STEPS - 1 :]
+        lines = [*first, ("all others", sum(spent for _, spent in rest))]
+    for name, spent in lines:
+        table.add_row(name, f"{spent:.0f}", f"{spent / total:.0%}")
+    return table
 
 
 KINDS_HELP = (
@@ -89,9 +158,25 @@ KINDS_HELP = (
 
 def kinds() -> None:
     """List the kinds of processing."""
-    from mtqnet.cli.corpus_console import list_kinds
+    from rich.console import Console
+    from rich.table import Table
 
-    list_kinds()
+    from mtqnet.corpus import describe
+
+    found = describe.kinds()
+    table = Table("kind", "group", "held out in", "missing", box=None, pad_edge=False)
+    for kind in found:
+        lacking = "; ".join(f"{need.name}: {need.install}" for need in kind.missing)
+        table.add_row(kind.name, kind.group, kind.held_out, lacking)
+    console = Console()
+    console.print(table)
+    codecs, suppressors = (sum(kind.group == group for kind in found) for group in ("codec", "suppressor"))
+    installed = sum(not kind.missing for kind in found)
+    console.print(
+        f"{len(found)} kinds of processing, {codecs} codecs and {suppressors} suppressors among them; "
+        f"{installed} can be applied here",
+        highlight=False,
+    )
 
 
 DESCRIBE_HELP = (
@@ -110,27 +195,43 @@ def describe(
     ] = None,
 ) -> None:
     """Print and draw what is in a corpus."""
-    from mtqnet.cli.corpus_console import describe_corpus
+    from mtqnet.cli.terminal import output_console
+    from mtqnet.corpus import pictures
+    from mtqnet.corpus.describe import describe as described
+    from mtqnet.corpus.describe import summary, tables
+    from mtqnet.corpus.recordings import read_recordings
+    from mtqnet.corpus.table import read_rows
+    from mtqnet.corpus.where import parse, select
 
-    describe_corpus(corpus, where or [], picture)
+    rows = select(read_rows(corpus), [parse(text) for text in where or []])
+    console = output_console(PIPE_WIDTH)
+    for table in tables(described(rows, read_recordings(corpus))):
+        console.print(table)
+    console.print(summary(rows), highlight=False)
+    if picture is not None:
+        pictures.draw(rows, picture)
+        print(picture)
 
 
 LISTEN_HELP = (
-    "Write an HTML page with players for a sample of a corpus; it needs no network.\n\n[bold]Example[/]\n\n"
-    "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus --count 20 -o opus.html[/]"
+    "Write an HTML page with players for 20 clips of a corpus; it needs no network.\n\n[bold]Example[/]\n\n"
+    "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus -o opus.html[/]"
 )
 
 
 def listen(
     corpus: Corpus,
     where: Where = None,
-    count: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 20,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("listen.html"),
 ) -> None:
     """Write a page with players."""
-    from mtqnet.cli.corpus_console import listen_to_corpus
+    from mtqnet.corpus.listen import page
+    from mtqnet.corpus.table import read_rows
+    from mtqnet.corpus.where import parse, select
 
-    listen_to_corpus(corpus, where or [], count, output)
+    rows = select(read_rows(corpus), [parse(text) for text in where or []])
+    page(corpus, rows, output, PAGE_CLIPS, PAGE_SEED, " and ".join(where or ()) or "a sample of all clips")
+    print(output)
 
 
 ENSEMBLE_HELP = (
@@ -148,16 +249,15 @@ def ensemble(
     corpus: Corpus,
     peers: Annotated[
         Path, typer.Option(help="Python interpreter of the environment with DNSMOS and Distill-MOS.")
-    ] = Path(".venv-peers/bin/python"),
-    train: Annotated[
-        int, typer.Option(min=0, help="Score only this number of training clips, the first ones; 0: all.")
-    ] = 0,
-    jobs: Jobs = 0,
+    ] = PEERS_PYTHON,
 ) -> None:
     """Add the label ensemble to a corpus."""
-    from mtqnet.cli.corpus_console import add_ensemble
+    from mtqnet.cli.terminal import error_console, stages
+    from mtqnet.corpus.ensemble import add
 
-    add_ensemble(corpus, peers, train, jobs)
+    with stages(error_console()) as stage:
+        table = add(corpus, peers, progress=lambda done, total: stage("predictors", done, total))
+    print(table)
 
 
 app = typer.Typer(

@@ -37,7 +37,7 @@ HELP = (
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet finetune ratings/labels.csv --by speaker --out mine[/]\n\n"
     "[cyan]mtqnet finetune votes.csv --column g_mos=MOS --by speaker --leave-out-each --out mine[/]\n\n"
-    "[cyan]mtqnet finetune labels.csv --target g_mos --unlabelled calls/ --model old.onnx --out mine[/]"
+    "[cyan]mtqnet finetune labels.csv --unlabelled calls/ --model old.onnx --out mine[/]"
 )
 
 
@@ -63,10 +63,6 @@ def finetune(
     leave_out_each: Annotated[
         bool, typer.Option("--leave-out-each", help="Hold out every group once; train the final model on all.")
     ] = False,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="Score to fine-tune, such as g_mos; may be repeated.", show_default="all with ratings"),
-    ] = None,
     unlabelled: Annotated[
         Path | None,
         typer.Option(
@@ -79,9 +75,6 @@ def finetune(
     ] = 0.5,
     epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs.")] = 30,
     column: Column = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=0, help="Number of processes for features; 0: one per core.")
-    ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Write the model even if the original or existing one is better.")
     ] = False,
@@ -94,8 +87,8 @@ def finetune(
     table = ratings.read(labels, *assigned(column or []))
     options = Options(
         table, audio or labels.parent, out, out.with_name(f"{out.resolve().name}.work"), model, by,
-        tuple(hold_out or ()), leave_out_each, tuple(target or ()), unlabelled,
-        tuning, force, jobs, shlex.join(["mtqnet", *sys.argv[1:]]),
+        tuple(hold_out or ()), leave_out_each, unlabelled=unlabelled, tuning=tuning, force=force,
+        command=shlex.join(["mtqnet", *sys.argv[1:]]),
     )  # fmt: skip
     tune_model(options)
 

@@ -19,9 +19,9 @@ HELP = (
     "Check recordings against limits, for CI: exit code 0 if all limits are met, 3 if one is not.\n\n"
     "A limit is SCORE=VALUE or SCORE.STATISTIC=VALUE. SCORE is a column such as g_mos. STATISTIC is mean (the "
     "default), worst (the worst recording), or a percentile such as p10. --max-drop compares with the baseline "
-    "--against over the recordings that both contain: the score may be worse by at most this value. Recordings that "
-    "cannot be scored fail the check, unless --unscored allows their number. Limits may also be defined in a TOML "
-    "file (--rules); an option replaces the same limit of the file.\n\n"
+    "--against over the recordings that both contain: the score may be worse by at most this value. Limits may also be "
+    "defined in a TOML file (--rules); an option replaces the same limit of the file. Recordings that cannot be scored "
+    "fail the check, unless `unscored` in the file allows their number.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet gate out/ --min g_mos=3.2 --min n_mos.worst=2 --max sdi_est=0.3 --junit gate.xml[/]\n\n"
     "[cyan]mtqnet gate out/ --max-drop g_mos=0.1 --against baseline.csv[/]\n\n"
@@ -54,9 +54,6 @@ def gate(
             help="Baseline of --max-drop: a folder of recordings or a table of scores.", show_default=False
         ),
     ] = None,
-    unscored: Annotated[
-        int | None, typer.Option(min=0, help="Allowed number of recordings without a score.", show_default="0")
-    ] = None,
     rules: Annotated[Path | None, typer.Option(help="TOML file with limits.", show_default=False)] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", show_default=False)] = None,
     as_json: AsJson = False,
@@ -69,7 +66,7 @@ def gate(
 
     tables.refuse_overwrite(junit, [*paths, rules, against])
     limits = {"min": minimum or [], "max": maximum or [], "max-drop": max_drop or []}
-    asked = gates.rules(rules, limits, unscored, against)
+    asked = gates.rules(rules, limits, against)
     tables.refuse_overwrite(junit, [asked.against])
     with Scoring(model).scorer() as scorer:
         found = scorer.open(paths[0]) if len(paths) == 1 else scorer.files(paths, "recordings", Path())
@@ -89,9 +86,7 @@ def gate(
         if not outcome.recordings:
             reasons.append("there are no recordings")
         elif not outcome.all_scored:
-            reasons.append(
-                f"{len(outcome.unscored)} without a score, --unscored allows {outcome.allowed}"
-            )
+            reasons.append(f"{len(outcome.unscored)} without a score, {outcome.allowed} allowed")
         raise GateError(f"the gate failed: {'; '.join(reasons)}")
 
 

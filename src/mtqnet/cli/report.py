@@ -11,15 +11,18 @@ from mtqnet.cli.options import By, GroupTable, Model, Scoring
 from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
 HELP = (
-    "Write one HTML page about a folder or a table of scores: distributions, the worst recordings with players, "
+    "Write one HTML page about a folder or a table of scores: distributions, the five worst recordings with players, "
     "flags (warnings about recordings), means by group, and a list of all recordings. The page needs no network. "
     "Needs mtqnet\\[analysis].\n\n"
-    "The page contains the audio of the worst recordings only, at most 20 s of each. If SOURCE is a table, their "
-    "audio is read from the paths in it.\n\n"
+    "The page contains the audio of these five only, at most 20 s of each. If SOURCE is a table, their audio is read "
+    "from the paths in it.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet report calls/ -o report.html[/]\n\n"
     "[cyan]mtqnet report scores.csv --by phone --table phones.csv --sort n_mos -o report.html[/]"
 )
+
+WORST = 5
+"""Number of recordings with a player"""
 
 
 def report(
@@ -33,7 +36,6 @@ def report(
     by: By = "",
     table: GroupTable = None,
     sort: Annotated[str, typer.Option(help="Score by which the recordings are sorted.")] = "g_mos",
-    worst: Annotated[int, typer.Option(min=0, help="Number of worst recordings with a player.")] = 5,
     model: Model = "base",
 ) -> None:
     """Write a page about recordings."""
@@ -47,7 +49,7 @@ def report(
     with Scoring(model).scorer() as scorer:
         found = scorer.open(source)
     grouped = recordings.groups(found, by, table) if by else {}
-    reports.write(found, reports.Wanted(by, grouped, sort, worst), output)
+    reports.write(found, reports.Wanted(by, grouped, sort, WORST), output)
     tell_notes(found.notes)
     tell_unscored(found.unscored, len(found.rows))
     tell(f"{len(found.scored)} recordings -> {output}", style="green")

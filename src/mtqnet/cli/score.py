@@ -9,16 +9,39 @@ import typer
 from mtqnet.cli.options import Engine, Model
 from mtqnet.errors import UsageError
 
-RAW = "Raw samples on standard input"
-"""Group of options in the help"""
+LEVEL_STYLES = {"ok": "green", "caution": "yellow", "refused": "red"}
+"""Level of a flag -> colour"""
 
 
 def _explain(wanted: bool) -> None:
-    if wanted:
-        from mtqnet.cli.explain import explain
+    """Print the table of the six scores, and each flag with its reason and what to do."""
+    if not wanted:
+        return
+    from rich.padding import Padding
+    from rich.text import Text
 
-        explain()
-        raise typer.Exit
+    from mtqnet.audio.flags import FLAGS
+    from mtqnet.cli.terminal import grid, output_console
+    from mtqnet.targets import TARGETS
+
+    console = output_console(pipe_width=200)
+    table = grid(("column", "name", "range", "better", "unit", "standard", "meaning"))
+    for column in table.columns[3:]:
+        column.no_wrap = False
+    for target in TARGETS:
+        span = f"{target.low:g} to {target.high:g}"
+        better = "higher" if target.higher_is_better else "lower"
+        table.add_row(target.key, target.name, span, better, target.unit, target.standard, target.says)
+    console.print(table)
+    console.print(
+        "Flags. ok: for information only. caution: interpret the scores with care. refused: not scored.\n"
+    )
+    for flag in FLAGS:
+        head = Text.assemble((flag.key, "bold"), "  ", (flag.level, LEVEL_STYLES[flag.level]), f"  {flag.summary}")
+        head.append(f"  ({flag.limit})" if flag.limit else "", style="dim")
+        console.print(head, highlight=False)
+        console.print(Padding(Text(f"{flag.reason} {flag.advice}"), (0, 0, 1, 4), expand=False), highlight=False)
+    raise typer.Exit
 
 
 Explain = Annotated[
@@ -78,20 +101,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress ba
 Jobs = Annotated[
     int,
     typer.Option(
-        "--jobs", "-j", min=0, help="Number of processes. 0: as many as there are cores, if there is enough work."
+        "--jobs", "-j", min=0, help="Number of cores to use, each by a process if there is enough work. 0: all."
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads per process. 0: one per core.")]
 Rate = Annotated[
     int | None,
-    typer.Option("--rate", help="Sample rate of the raw samples in Hz.", show_default=False, rich_help_panel=RAW),
-]
-Encoding = Annotated[
-    str,
     typer.Option(
-        "--encoding",
-        help="Sample format: s16le (16-bit integers) or f32le (32-bit floats), little-endian.",
-        rich_help_panel=RAW,
+        "--rate",
+        min=1,
+        help="Standard input is raw samples (16-bit integers, little-endian) at this rate in Hz.",
+        show_default=False,
     ),
 ]
 
@@ -138,28 +157,25 @@ def score(
     table: AsTable = False,
     quiet: Quiet = False,
     jobs: Jobs = 0,
-    threads: Threads = 0,
     rate: Rate = None,
-    encoding: Encoding = "s16le",
     engine: Engine = "local",
     explain: Explain = False,  # noqa: ARG001 its callback prints and exits
 ) -> None:
     """Score files and folders into a table."""
+    from mtqnet.cli import score_run as run
     from mtqnet.cli.options import need_engine
-    from mtqnet.cli.score_run import STDIN, RawFormat, ScoreOptions, score_paths, score_stdin
     from mtqnet.scoring.batch import parse_channels
 
     if need_engine(engine) == "ray":
         if channels != "mix" or sort is not None or causes:
             raise UsageError("--channels, --sort and --causes are not available with --engine ray: omit them")
-        from mtqnet.cli.ray_console import score_sources
         from mtqnet.integrations.ray.cluster import ScaleOptions
 
-        scale = ScaleOptions(model, workers=jobs, threads=threads or 1, windows=windows, again=resume)
-        raise typer.Exit(score_sources(paths, output, scale, quiet))
-    options = ScoreOptions(
-        output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, threads, causes
+        scale = ScaleOptions(model, workers=jobs, windows=windows, again=resume)
+        raise typer.Exit(run.score_on_cluster(paths, output, scale, quiet))
+    options = run.ScoreOptions(
+        output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, causes
     )  # fmt: skip
-    if STDIN in paths:
-        raise typer.Exit(score_stdin(RawFormat(rate, encoding), options, paths))
-    raise typer.Exit(score_paths(paths, options))
+    if run.STDIN in paths:
+        raise typer.Exit(run.score_stdin(rate, options, paths))
+    raise typer.Exit(run.score_paths(paths, options))

@@ -1,4 +1,5 @@
-"""Run `mtqnet score`: files, folders or standard input into a table on the terminal, in a pipe or in a file.
+"""Run `mtqnet score`: files, folders or standard input into a table on the terminal, in a pipe or in a file;
+or, on a cluster, into a folder of tables.
 
 Results go to standard output, everything else to standard error.
 """
@@ -6,6 +7,7 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import sys
@@ -13,7 +15,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from mtqnet import __version__
 from mtqnet.audio import containers
 from mtqnet.audio.reading import Channels
 from mtqnet.cli import INTERRUPTED
-from mtqnet.cli.terminal import clock, tell
+from mtqnet.cli.terminal import clock, error_console, stages, tell
 from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
 from mtqnet.scoring import batch, models, tables
 from mtqnet.scoring.batch import Job
@@ -34,11 +36,13 @@ from mtqnet.scoring.stream import ENCODINGS, Stream
 from mtqnet.scoring.tables import Layout, Table
 from mtqnet.targets import TARGETS
 
-__all__ = ["STDIN", "RawFormat", "ScoreOptions", "Tally", "score_paths", "score_stdin"]
+if TYPE_CHECKING:
+    from mtqnet.integrations.ray.cluster import ScaleOptions
 
 STDIN = "-"
 """Path of standard input, also in the column `file`"""
 READ_BYTES = 1 << 16
+RAW_SAMPLE = ENCODINGS["s16le"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,6 @@ class ScoreOptions:
     table: bool = False
     quiet: bool = False
     jobs: int = 0
-    threads: int = 0
     causes: bool = False
 
     @property
@@ -67,16 +70,6 @@ class ScoreOptions:
         """Layout of the table."""
         layout = tables.WINDOWS if self.windows else tables.RECORDINGS
         return tables.with_causes(layout) if self.causes else layout
-
-
-@dataclass(frozen=True)
-class RawFormat:
-    """Format of raw samples."""
-
-    rate: int | None
-    """Sample rate in Hz"""
-    encoding: str = "s16le"
-    """Key of stream.ENCODINGS"""
 
 
 def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
@@ -171,8 +164,7 @@ def _rows(
             yield job
 
     processes = _processes(options, len(jobs))
-    threads = options.threads if processes == 1 else options.threads or 1
-    setting = Setting(options.model, threads, options.channels)
+    setting = Setting(options.model, options.jobs if processes == 1 else 1, options.channels)
     scored = score_jobs(setting, processes, logged(), copy=True, advance=advance)
 
     def rows() -> Generator[Scores]:
@@ -186,10 +178,8 @@ def _rows(
 
 
 def _processes(options: ScoreOptions, jobs: int) -> int:
-    """Number of processes: --jobs, or as many as save time; one if --threads was used instead."""
-    if options.jobs:
-        return max(1, min(options.jobs, jobs))
-    return 1 if options.threads else batch.worthwhile_processes(jobs)
+    """Number of processes: --jobs, or as many as save time."""
+    return max(1, min(options.jobs, jobs)) if options.jobs else batch.worthwhile_processes(jobs)
 
 
 @contextmanager
@@ -267,7 +257,7 @@ def _on_stdout(options: ScoreOptions) -> Table:
     return _PipedCsv(sys.stdout, options.layout)
 
 
-def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> int:
+def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -> int:
     """Score standard input: an audio file, or raw samples as they arrive.
 
     Returns:
@@ -279,8 +269,6 @@ def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> 
     """
     if len(paths) > 1:
         raise UsageError("- is standard input and must be the only path: score files in a separate command")
-    if raw.encoding not in ENCODINGS:
-        raise UsageError(f"no encoding '{raw.encoding}': expected one of {', '.join(ENCODINGS)}")
     if sys.stdin is None:  # closed by the program that started this one
         raise UsageError("standard input is closed: pipe a recording into this command")
     if options.resume:
@@ -293,11 +281,11 @@ def score_stdin(raw: RawFormat, options: ScoreOptions, paths: Sequence[str]) -> 
     content = containers.content_of(source.head)
     if container is None and content is not None:
         raise UsageError(f"standard input is {content}, not audio: pass an audio file, or raw samples with --rate")
-    predictor = Predictor(options.model, options.threads, track=False)
+    predictor = Predictor(options.model, options.jobs, track=False)
     with tables.lock(options.path) if options.path is not None else nullcontext():
         if container is not None:
             return _score_piped_file(source, predictor, options)
-        return _score_raw(source, predictor, raw, replace(options, windows=True))
+        return _score_raw(source, predictor, rate, replace(options, windows=True))
 
 
 def _score_piped_file(source: _Beginning, predictor: Predictor, options: ScoreOptions) -> int:
@@ -309,8 +297,8 @@ def _score_piped_file(source: _Beginning, predictor: Predictor, options: ScoreOp
     return tally.exit_code
 
 
-def _score_raw(source: _Beginning, predictor: Predictor, raw: RawFormat, options: ScoreOptions) -> int:
-    if raw.rate is None:
+def _score_raw(source: _Beginning, predictor: Predictor, rate: int | None, options: ScoreOptions) -> int:
+    if rate is None:
         raise UsageError(
             "standard input is not in a known audio format, so it is taken as raw samples: give their sample rate "
             "with --rate"
@@ -318,10 +306,10 @@ def _score_raw(source: _Beginning, predictor: Predictor, raw: RawFormat, options
     if options.channels == "each":
         raise UsageError("--channels each applies to audio files: for raw samples give the number of channels")
     channels = 1 if options.channels == "mix" else options.channels
-    stream = Stream(predictor, raw.rate, channels=channels)
+    stream = Stream(predictor, rate, channels=channels)
     tally = Tally()
     with LiveLines() if _on_screen(options) else open_table(options) as table:
-        for scores in _stream_rows(stream, chunks(source, raw.encoding, channels)):
+        for scores in _stream_rows(stream, chunks(source, channels)):
             table.write(scores)
             tally.add(scores)
     if not tally.scored + tally.failed:
@@ -349,16 +337,15 @@ class _Beginning:
         return data
 
 
-def chunks(source: _Beginning, encoding: str, channels: int) -> Iterator[NDArray[Any]]:
+def chunks(source: _Beginning, channels: int) -> Iterator[NDArray[Any]]:
     """Yield raw samples (samples, channels) as they arrive; bytes of an incomplete sample wait for the rest."""
-    dtype = ENCODINGS[encoding]
-    frame = dtype.itemsize * channels
+    frame = RAW_SAMPLE.itemsize * channels
     rest = b""
     while data := source.read1(READ_BYTES):
         data = rest + data
         complete = len(data) // frame * frame
         rest = data[complete:]
-        yield np.frombuffer(data[:complete], dtype).reshape(-1, channels)
+        yield np.frombuffer(data[:complete], RAW_SAMPLE).reshape(-1, channels)
 
 
 def _stream_rows(stream: Stream, pieces: Iterator[NDArray[Any]]) -> Iterator[Scores]:
@@ -384,3 +371,32 @@ class LiveLines(Table):
 
     def close(self, complete: bool) -> None:
         """Every line has been printed."""
+
+
+def score_on_cluster(sources: Sequence[str], output: str | None, options: ScaleOptions, quiet: bool) -> int:
+    """Score sources on a Ray cluster into a folder of Parquet tables.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        MtqnetError: The options or the cluster do not allow scoring.
+    """
+    if output is None or output.lower().endswith((".csv", ".jsonl")):
+        raise UsageError("--engine ray writes a folder of Parquet tables: name it with --output")
+    if STDIN in sources:
+        raise UsageError("standard input cannot be scored by a cluster: omit --engine ray")
+    from mtqnet.integrations.ray import engine
+
+    with stages(error_console(quiet)) as stage:
+        done = itertools.count(1)
+        result = engine.score(sources, output, options, lambda _, shards: stage("shards", next(done), shards))
+    tally = Tally()
+    for one in result.outcomes:
+        scored = one.recordings - one.failed
+        tally.failed += one.failed
+        tally.scored += 0 if one.shard in result.kept else scored
+        tally.kept += scored if one.shard in result.kept else 0
+    if not quiet:
+        tell(tally.summary(output), style="yellow" if tally.failed else "green")
+    return tally.exit_code

@@ -30,15 +30,6 @@ Data = Annotated[
 SharedCorpus = Annotated[
     Path | None, typer.Option(help="Use this corpus, which an earlier run with the same configuration has built.")
 ]
-PEERS_PYTHON = Path(".venv-peers/bin/python")
-"""The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
-Peers = Annotated[
-    Path,
-    typer.Option(
-        help="Python interpreter of an environment with the packages speechmos (DNSMOS) and distillmos, for "
-        "configurations that use these predictors as teachers. `make peers` creates it."
-    ),
-]
 
 
 class Method(StrEnum):
@@ -90,11 +81,12 @@ Compare = Annotated[
     typer.Option(
         "--compare",
         help="Compare the methods on --labels instead of writing a model: train by each of them, and fine-tune the "
-        "model base, with each group held out once and several seeds. The table of LCC, SRCC and MSE is written "
+        "model base, with each group held out once and five seeds. The table of LCC, SRCC and MSE is written "
         "to OUT/comparison.",
     ),
 ]
-Seeds = Annotated[int, typer.Option(min=2, help="Number of random seeds of --compare.")]
+SEEDS = 5
+"""Of a comparison of methods"""
 
 HELP = (
     "Train a model by multi-task pseudo-label learning (MPL), and export it to ONNX.\n\n"
@@ -120,14 +112,12 @@ def train(
     out: Out = Path("runs/model"),
     corpus: SharedCorpus = None,
     jobs: Jobs = 0,
-    peers: Peers = PEERS_PYTHON,
     method: TrainingMethod = None,
     labels: Labels = None,
     by: By = "",
     unlabelled: Unlabelled = None,
     teacher: Teacher = "",
     compare: Compare = False,
-    seeds: Seeds = 5,
 ) -> None:
     """Run all stages of training, or of distillation."""
     from mtqnet.errors import UsageError
@@ -143,9 +133,9 @@ def train(
         return
     settings = _settings(config, labels or [], by, unlabelled or [], teacher)
     if compare:
-        compare_methods(settings, paths, seeds)
+        compare_methods(settings, paths)
     else:
-        train_model(settings, paths, peers, method)
+        train_model(settings, paths, method)
 
 
 def _settings(config: Path, labels: list[Path], by: str, unlabelled: list[Path], teacher: str) -> Config:
@@ -179,13 +169,13 @@ def _is_distillation(config: Path) -> bool:
     return bool({"distil", "distill"} & set(sections))
 
 
-def train_model(config: Config, paths: RunPaths, peers: Path, method: Method | None = None) -> None:
+def train_model(config: Config, paths: RunPaths, method: Method | None = None) -> None:
     """Train the model of a configuration and print its figures. Raises MtqnetError."""
     from mtqnet.training import pipeline
 
     def learn(settings: Config, listener: Listener) -> Callable[[], FinishedRun]:
         chosen = settings if method is None else settings.with_method(method.value)
-        return pipeline.learn(chosen, paths, listener, peers)
+        return pipeline.learn(chosen, paths, listener)
 
     _run(config, learn)
 
@@ -198,13 +188,13 @@ def distil_model(config: Path, paths: RunPaths) -> None:
     _run(configs.load(config), lambda settings, listener: distill.learn(settings, paths, listener))
 
 
-def compare_methods(settings: Config, paths: RunPaths, seeds: int) -> None:
+def compare_methods(settings: Config, paths: RunPaths) -> None:
     """Compare the methods on tables of ratings and print the result. Raises MtqnetError."""
     from mtqnet.cli.terminal import error_console, stages, tell, tell_notes
     from mtqnet.training import methods
 
     with stages(error_console()) as stage:
-        result = methods.compare(settings, paths, seeds, stage)
+        result = methods.compare(settings, paths, SEEDS, stage)
     tell_notes(result.notes)
     print(result.page.read_text(encoding="utf-8"))
     tell(

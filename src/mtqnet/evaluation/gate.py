@@ -127,7 +127,6 @@ class Outcome:
 def rules(
     file: Path | None,
     options: Mapping[str, Sequence[str]],
-    unscored: int | None,
     against: Path | None,
 ) -> Rules:
     """Collect the limits of a TOML file and of options.
@@ -135,7 +134,6 @@ def rules(
     Args:
         file: TOML file with limits, or None.
         options: Limits by kind as given on the command line; they replace the same limit of the file.
-        unscored: Recordings that may have no score; None: as the file states, else 0.
         against: Baseline of max-drop; None: as the file states.
 
     Raises:
@@ -153,7 +151,7 @@ def rules(
     baseline = against or (file.parent / str(settings["against"]) if file and "against" in settings else None)
     if baseline is None and any(kind == DROP for kind, _, _ in found):
         raise UsageError("--max-drop needs a baseline: name its folder or table of scores with --against")
-    allowed = unscored if unscored is not None else settings.get("unscored", 0)
+    allowed = settings.get("unscored", 0)
     if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 0:
         raise UsageError(f"{file}: unscored = {allowed!r} is not a whole number of 0 or more")
     return Rules(tuple(found.values()), allowed, baseline)

@@ -150,7 +150,7 @@ def _targets(options: Options, original: Opened, ratings: Rated) -> tuple[str, .
     """Return the targets that are trained. Raises UsageError if the table has no ratings of them."""
     there = tuple(key for key in original.record.targets if key in ratings.labels)
     if missing := [key for key in options.targets if key not in there]:
-        raise UsageError(f"--target {missing[0]}: the table has ratings of {', '.join(there) or 'no score'} only")
+        raise UsageError(f"{missing[0]}: the table has ratings of {', '.join(there) or 'no score'} only")
     if not there:
         raise UsageError(
             f"the model '{original.record.name}' predicts none of the scores that {options.table.path} has "
