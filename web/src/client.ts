@@ -18,15 +18,19 @@ export class WorkerModel implements Model {
   private next = 0;
   private closed = false;
 
-  private constructor(readonly record: ModelRecord, private readonly worker: Worker) {
+  record!: ModelRecord;
+
+  private constructor(private readonly worker: Worker) {
     worker.onmessage = ({ data }: MessageEvent<Answer>) => this.take(data);
     worker.onerror = (event) => this.fail(new ModelError(`the worker that scores cannot be started (${event.message || "blocked or not found"}): check that all files of the package are served`));
   }
 
-  /** Start a worker with a model. Throws ModelError. */
-  static async load(record: ModelRecord, graph: Uint8Array, threads: number): Promise<WorkerModel> {
-    const made = new WorkerModel(record, new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "mtqnet" }));
+  /** Start a worker while its model is loaded. Throws ModelError. */
+  static async load(files: Promise<{ record: ModelRecord; graph: Uint8Array }>, threads: number): Promise<WorkerModel> {
+    const made = new WorkerModel(new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "mtqnet" }));
     try {
+      const [{ record, graph }] = await Promise.all([files, made.ask({ call: "start", threads })]);
+      made.record = record;
       await made.ask({ call: "load", record, graph, threads });
     } catch (error) {
       made.worker.terminate();

@@ -10,7 +10,7 @@ import { definition } from "./definition.js";
 import { ModelError } from "./errors.js";
 import { LocalModel, type Model as BaseModel } from "./model.js";
 import { type Monitor, type MonitorOptions, monitor } from "./monitor.js";
-import { Runtime, bytesOf } from "./runtime.js";
+import { Runtime, bytesOf, start } from "./runtime.js";
 import type { ModelRecord, Scores } from "./types.js";
 
 export { decode, decodeWav } from "./decode.js";
@@ -61,18 +61,23 @@ export const version: string = definition.version;
 export async function load(name = "small", options: LoadOptions = {}): Promise<Model> {
   if (typeof WebAssembly !== "object")
     throw new ModelError("this browser has no WebAssembly (some browsers disable it in a restricted mode): use another browser, or `mtqnet score`");
-  const { record, graph } = options.files ?? (await filesOf(name, options.models));
+  const files = options.files ? Promise.resolve(options.files) : filesOf(name, options.models);
   const threads = options.threads ?? (globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1);
   const inWorker = options.worker ?? (IN_BROWSER && typeof Worker === "function");
-  const model: BaseModel = inWorker ? await WorkerModel.load(record, graph, threads) : new LocalModel(await Runtime.load(record, graph, threads));
+  const model: BaseModel = inWorker ? await WorkerModel.load(files, threads) : await local(files, threads);
   return {
-    record,
+    record: model.record,
     score: (audio, rate, scoring) => model.score(audio, rate, scoring),
     scoreChannels: (audio, rate, scoring) => model.scoreChannels(audio, rate, scoring),
     stream: (rate, streaming) => model.stream(rate, streaming),
     close: () => model.close(),
     monitor: (track, callback, monitoring) => monitor(model, track, callback, monitoring),
   };
+}
+
+async function local(files: Promise<{ record: ModelRecord; graph: Uint8Array }>, threads: number): Promise<BaseModel> {
+  const [{ record, graph }] = await Promise.all([files, start(threads)]);
+  return new LocalModel(await Runtime.load(record, graph, threads));
 }
 
 async function filesOf(name: string, models: string | URL | undefined): Promise<{ record: ModelRecord; graph: Uint8Array }> {

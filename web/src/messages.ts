@@ -5,6 +5,7 @@ import type { ModelRecord, Scores } from "./types.js";
 
 /** What the page sends. `id` is that of the call, to which the answer refers. */
 export type Request = { id: number } & (
+  | { call: "start"; threads: number }
   | { call: "load"; record: ModelRecord; graph: Uint8Array; threads: number }
   | { call: "score"; channels: Float32Array[]; rate: number; channel: Channel | "each"; file: string | undefined; track: "none" | "frames" | "local" | undefined }
   | { call: "abort"; target: number }

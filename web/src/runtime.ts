@@ -16,21 +16,34 @@ export interface Output {
   distance: number | null;
 }
 
-let ort: Ort | null = null;
+/** A graph of one Identity node: the runtime starts with its first session, and has no other call for that. */
+const SMALLEST = "CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0=";
 
-/** onnxruntime-web with its WebAssembly file next to it. */
-async function runtime(threads: number): Promise<Ort> {
-  if (ort) return ort;
+let started: Promise<Ort> | null = null;
+
+/** Start onnxruntime-web, so that its WebAssembly file is loaded and compiled while the model is loaded. Throws ModelError. */
+export function start(threads: number): Promise<Ort> {
+  started ??= load(threads);
+  started.catch(() => (started = null));
+  return started;
+}
+
+async function load(threads: number): Promise<Ort> {
   if (typeof WebAssembly !== "object")
     throw new ModelError("this browser has no WebAssembly (some browsers disable it in a restricted mode): use another browser, or `mtqnet score`");
   const folder = new URL("./runtime/", import.meta.url);
-  const loaded: Ort = await import(/* @vite-ignore */ new URL("ort.wasm.min.mjs", folder).href);
-  loaded.env.wasm.numThreads = threads;
-  const [mjs, wasm] = ["mjs", "wasm"].map((suffix) => new URL(`ort-wasm-simd-threaded.${suffix}`, folder));
-  loaded.env.wasm.wasmPaths = { mjs: mjs.href, wasm: wasm.href };
-  if (wasm.protocol === "file:") loaded.env.wasm.wasmBinary = (await bytesOf(wasm)).buffer;
-  loaded.env.logLevel = "error";
-  return (ort = loaded);
+  try {
+    const loaded: Ort = await import(/* @vite-ignore */ new URL("ort.wasm.min.mjs", folder).href);
+    loaded.env.wasm.numThreads = threads;
+    const [mjs, wasm] = ["mjs", "wasm"].map((suffix) => new URL(`ort-wasm-simd-threaded.${suffix}`, folder));
+    loaded.env.wasm.wasmPaths = { mjs: mjs.href, wasm: wasm.href };
+    if (wasm.protocol === "file:") loaded.env.wasm.wasmBinary = (await bytesOf(wasm)).buffer;
+    loaded.env.logLevel = "error";
+    await (await loaded.InferenceSession.create(Uint8Array.from(atob(SMALLEST), (letter) => letter.charCodeAt(0)))).release();
+    return loaded;
+  } catch (error) {
+    throw new ModelError(`the WebAssembly runtime cannot be started (${messageOf(error).split("\n")[0]}): check that all files of the package are served`);
+  }
 }
 
 /** The content of a file of this package, from disk in Node. Throws ModelError. */
@@ -57,7 +70,7 @@ export class Runtime {
 
   /** Load a model. Throws ModelError. */
   static async load(record: ModelRecord, graph: Uint8Array, threads: number): Promise<Runtime> {
-    const loaded = await runtime(threads);
+    const loaded = await start(threads);
     if (globalThis.crypto?.subtle) {
       const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph as Uint8Array<ArrayBuffer>));
       const hex = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");

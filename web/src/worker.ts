@@ -2,7 +2,7 @@
 import type { Answer, Request } from "./messages.js";
 import { messageOf, ModelError } from "./errors.js";
 import { LocalModel, type LocalStream } from "./model.js";
-import { Runtime } from "./runtime.js";
+import { Runtime, start } from "./runtime.js";
 import type { Scores } from "./types.js";
 
 let model: LocalModel | null = null;
@@ -12,6 +12,10 @@ const running = new Map<number, AbortController>();
 const send = (answer: Answer) => postMessage(answer);
 
 async function perform(request: Request): Promise<Scores[]> {
+  if (request.call === "start") {
+    await start(request.threads);
+    return [];
+  }
   if (request.call === "load") {
     model = new LocalModel(await Runtime.load(request.record, request.graph, request.threads));
     return [];
