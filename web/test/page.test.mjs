@@ -139,6 +139,29 @@ test("page: A/B comparison and the keyboard", LONG, async () => {
   }, { prepare: withAxe });
 });
 
+test("page: a recording is scored and examined with the keyboard alone", LONG, async () => {
+  await visit(async (page) => {
+    /** Press Tab until an element matches. */
+    const tabTo = async (selector, text = "") => {
+      for (let press = 0; press < 60; press += 1) {
+        await page.keyboard.press("Tab");
+        if (await page.evaluate(([wanted, name]) => document.activeElement.matches(wanted) && document.activeElement.textContent.includes(name), [selector, text])) return;
+      }
+      assert.fail(`the Tab key does not reach ${selector} ${text}`);
+    };
+    await tabTo("button", "clean speech");
+    await page.keyboard.press("Enter");
+    await status(page, "Scored 1 of 1.");
+    await tabTo("summary", "Estimates");
+    await page.keyboard.press("Enter");
+    await page.locator("[data-score=pesq_est]").waitFor();
+    await tabTo("input[type=range]");
+    await page.keyboard.press("ArrowRight");
+    assert.ok(Number(await page.getByRole("slider", { name: "Position in" }).inputValue()) > 0);
+    assert.match(await page.getByRole("slider", { name: "Position in" }).getAttribute("aria-valuetext"), /G-MOS/);
+  });
+});
+
 test("page: live microphone through a worklet and a worker", LONG, async () => {
   await visit(async (page) => {
     await page.getByRole("button", { name: "Start listening" }).click();
@@ -146,7 +169,25 @@ test("page: live microphone through a worklet and a worker", LONG, async () => {
     await accessible(page, "live");
     await page.getByRole("button", { name: "Stop listening" }).click();
     await page.getByText("Stopped after").waitFor();
-  }, { path: "#live", prepare: withAxe });
+    await page.getByRole("button", { name: "Start listening" }).click();
+    await page.getByText(/^Listening/).waitFor();
+    await page.evaluate(() => {
+      globalThis.microphone.stop();
+      globalThis.microphone.dispatchEvent(new Event("ended")); // as when it is unplugged
+    });
+    await page.getByText("the microphone was disconnected").waitFor();
+    await page.getByRole("button", { name: "Start listening" }).waitFor();
+  }, {
+    path: "#live",
+    prepare: (context) => Promise.all([withAxe(context), context.addInitScript(() => {
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const media = await open(wanted);
+        [globalThis.microphone] = media.getAudioTracks();
+        return media;
+      };
+    })]),
+  });
 });
 
 test("page: works without a network after the first visit", LONG, async () => {

@@ -22,6 +22,8 @@ let rows = [];
 /** @type {(() => Promise<void>) | null} */
 let stop = null;
 let level = QUIETEST_DB;
+/** Whether the device ended the stream */
+let lost = false;
 
 /** @param {{targets: Target[]}} about @param {() => string} model @param {Service} service */
 export function start(about, model, service) {
@@ -65,6 +67,7 @@ function meter(chunk) {
 async function listen(about, model, button, service) {
   rows = [];
   level = QUIETEST_DB;
+  lost = false;
   byId("live-drops").replaceChildren();
   /** @type {WebSocket | null} */
   let socket = null;
@@ -73,6 +76,9 @@ async function listen(about, model, button, service) {
     microphone = await sound.microphone((chunk) => {
       meter(chunk);
       if (socket?.readyState === WebSocket.OPEN) socket.send(chunk);
+    }, () => {
+      lost = true;
+      stop?.();
     }, byId("live-device").value);
   } catch (error) {
     say(byId("live-status"), sound.noMicrophone(error), true);
@@ -103,9 +109,10 @@ async function listen(about, model, button, service) {
 function take(row, about) {
   const status = byId("live-status");
   if (row.kind === "problem") say(status, row.detail, true);
-  if (row.kind === "end") say(status, `Stopped after ${clock(row.heard_s)}.`);
+  if (row.kind === "end") say(status, `Stopped after ${clock(row.heard_s)}${lost ? ": the microphone was disconnected or is no longer allowed" : ""}.`, lost);
   if (row.kind !== "scores") return;
-  rows.push(row);
+  const { end_s, error } = row;
+  rows.push({ end_s, error, ...Object.fromEntries(about.targets.map(({ key }) => [key, row[key]])) }); // an hour has 3,600
   if (row.error) say(status, `${clock(row.end_s)}: ${row.error}`);
   else {
     const notes = [...row.flags, ...(row.behind_s > 2 ? [`${row.behind_s.toFixed(0)} s behind`] : [])];

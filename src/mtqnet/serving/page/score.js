@@ -89,7 +89,7 @@ function record(button) {
     }
     pieces = [];
     try {
-      listening = await sound.microphone((chunk) => pieces.push(chunk));
+      listening = await sound.microphone((chunk) => pieces.push(chunk), () => listening && button.click());
       button.textContent = "Stop and score";
       say(byId("score-status"), "Recording…");
     } catch (error) {

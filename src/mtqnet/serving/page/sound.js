@@ -107,10 +107,12 @@ export async function inputs() {
 
 /**
  * Take samples from an input device until `stop` is called.
- * @param {(chunk: Float32Array, rate: number) => void} take @param {string} [device] id of an input device; else the default one
+ * @param {(chunk: Float32Array, rate: number) => void} take @param {() => void} ended called if the device ends, for example when it is unplugged
+ * @param {string} [device] id of an input device; else the default one
  */
-export async function microphone(take, device) {
+export async function microphone(take, ended, device) {
   const media = await navigator.mediaDevices.getUserMedia({ audio: device ? { ...RAW, deviceId: { exact: device } } : RAW });
+  for (const track of media.getTracks()) track.addEventListener("ended", ended);
   const context = new AudioContext();
   await context.audioWorklet.addModule(new URL("capture.js", import.meta.url));
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
