@@ -33,6 +33,8 @@ from mtqnet.scoring.scores import Track
 from mtqnet.targets import KEYS
 
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
+OTHER_RATES = (4000, 9600, 12000, 20000, 37800, 50000, 64000, 88200, 96000, 192000)
+"""Rates at which resampling is compared, too"""
 SOURCE_RATE = 48_000
 SEED = 26
 LONG = (60.0, 120.0, 300.0)
@@ -221,10 +223,15 @@ def _resampled() -> list[dict[str, Any]]:
     """Return a short signal at each rate, which does not begin or end with silence, at the models' rate."""
     rng = np.random.default_rng(SEED)
     rows = []
-    for rate in RATES:
+    for rate in RATES + OTHER_RATES:
         samples = (0.2 + 0.1 * rng.standard_normal(rate // 20)).astype(np.float32)
         rows.append(
-            {"rate": rate, "samples": samples.tolist(), "resampled": resample(samples, rate, SAMPLE_RATE).tolist()}
+            {
+                "rate": rate,
+                "common": rate in RATES,
+                "samples": samples.tolist(),
+                "resampled": resample(samples, rate, SAMPLE_RATE).tolist(),
+            }
         )
     return rows
 

@@ -25,9 +25,9 @@ ROOT = DOCS.parent
 PAGES = ("index.md", "input.md", "scores.md", "compare.md", "evaluate.md", "judge.md", "train.md", "faq.md")
 IN_A_ROW = ("finetune.md",)
 """Pages whose commands use what those before them wrote"""
-TRIED_ELSEWHERE = ("serve.md", "scale.md", "corpus-tools.md", "ratings.md")
+TRIED_ELSEWHERE = ("serve.md", "scale.md", "corpus-tools.md", "ratings.md", "browser.md")
 """Pages whose commands need a server, a cluster or a package manager:
-tests/serving, tests/integrations/ray, test_torchrun.py, test_ratings_guide.py"""
+tests/serving, tests/integrations/ray, test_torchrun.py, test_ratings_guide.py, web/test"""
 ELSEWHERE = re.compile(r"^(make|mtqnet train) ")
 """Commands that other tests run, on less"""
 
