@@ -1,4 +1,4 @@
-"""The bars that speed, memory and size are held to, and whether a run meets them."""
+"""Limits for speed, memory and size, and whether a run meets them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ HOUR, TEN_HOURS = "3600 s", "36000 s"
 
 
 VERDICTS = {None: "not measured", True: "met", False: "MISSED"}
-"""By whether a bar is kept"""
+"""Text by whether a limit is met"""
 
 
 def cells(bar: Bar) -> tuple[str, str, str, str]:
-    """What a bar says, its figure, its limit and the verdict."""
+    """Return the name of a limit, the measured value, the limit and the verdict."""
     return (bar.name, *bar.figures, VERDICTS[bar.kept])
 
 
 class Figures:
-    """Rows by what they are of."""
+    """Rows by measure, predictor, number of cores and clip."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._values = {(row.measure, row.scorer, row.cores, row.clip): row.value for row in rows}
@@ -41,29 +41,34 @@ class Figures:
         return sum(length * (value or 0.0) for length, value in found) / sum(length for length, _ in found)
 
     def folder(self, scorer: str, cores: int) -> float | None:
-        """Seconds of audio a second"""
+        """Seconds of audio per second"""
         found = (v for (m, s, c, _), v in self._values.items() if (m, s, c) == ("folder", scorer, cores))
         return next(found, None)
 
     def tables(self, scorer: str) -> float | None:
-        """How many different tables the runs wrote, by any number of jobs."""
+        """Number of different tables that the runs wrote, with any number of jobs."""
         return self.of("same bytes", scorer, 0, "any jobs")
 
 
 def bars(rows: Sequence[Row]) -> list[Bar]:
-    """Every bar, whether it was measured or not."""
+    """All limits, measured or not."""
     found = Figures(rows)
     short, of = found.short, found.of
     lines = [
-        Bar("small faster than DNSMOS, clips of 6 to 10 s, times", _ratio(short(DNSMOS), short(SMALL)), 60, True),
-        Bar("base faster than DNSMOS, clips of 6 to 10 s, times", _ratio(short(DNSMOS), short(BASE)), 15, True),
+        Bar("small: speed relative to DNSMOS, clips of 6 to 10 s", _ratio(short(DNSMOS), short(SMALL)), 60, True),
+        Bar("base: speed relative to DNSMOS, clips of 6 to 10 s", _ratio(short(DNSMOS), short(BASE)), 15, True),
         Bar(
-            "base faster than Distill-MOS, clip of 60 s, times",
+            "base: speed relative to Distill-MOS, clip of 60 s",
             _ratio(of("clips", DISTILLMOS, 1, "60 s"), of("clips", BASE, 1, "60 s")),
             60,
             True,
         ),
-        Bar("small over decode + log-mel, 6 to 10 s, times", _ratio(short(SMALL), short(FLOOR)), 5, False),
+        Bar(
+            "small: time relative to decoding and log-mel features, 6 to 10 s",
+            _ratio(short(SMALL), short(FLOOR)),
+            5,
+            False,
+        ),
     ]
     return lines + [bar for scorer in (SMALL, BASE) for bar in _of_each(scorer, found)]
 
@@ -75,17 +80,24 @@ def _of_each(scorer: str, found: Figures) -> list[Bar]:
     size = _ratio(of("installed", scorer, 0, ""), of("installed", DNSMOS, 0, ""))
     spread = None if hour is None or ten is None else abs(ten - hour) / hour
     return [
-        Bar(f"{name}: fresh process to the score of 10 s, share of speechmos'", first, 0.25, False),
-        Bar(f"{name}: peak memory for ten hours, MB", ten, 300, False),
-        Bar(f"{name}: ten hours' memory differs from one hour's, share", spread, 0.10, False),
-        Bar(f"{name}: installed size, share of speechmos'", size, 0.40, False),
         Bar(
-            f"{name}: two cores over one, folder, times",
+            f"{name}: time from process start to the first score (10 s), relative to speechmos", first, 0.25, False
+        ),
+        Bar(f"{name}: peak memory for ten hours, MB", ten, 300, False),
+        Bar(f"{name}: difference of the peak memory for ten hours and one hour, relative", spread, 0.10, False),
+        Bar(f"{name}: installed size, relative to speechmos", size, 0.40, False),
+        Bar(
+            f"{name}: speed on two cores relative to one, folder",
             _ratio(found.folder(scorer, 2), found.folder(scorer, 1)),
             1.8,
             True,
         ),
-        Bar(f"{name}: different tables of repeated runs with 1 and 2 jobs", found.tables(scorer), 1, False),
+        Bar(
+            f"{name}: number of different tables of repeated runs with 1 and 2 jobs",
+            found.tables(scorer),
+            1,
+            False,
+        ),
     ]
 
 

@@ -63,15 +63,15 @@ def machine() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return (
-        f"mtqnet {__version__}, {model}, {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}. The "
-        "peers run by their own code, in an environment of their own (peers.txt), on the same clips: the example "
-        "recordings, cut to length. Scorers take turns, so that what else the machine does meets all of them."
+        f"mtqnet {__version__}, {model}, {os.cpu_count()} cores; Python {platform.python_version()}, onnxruntime "
+        f"{version('onnxruntime')}, numpy {version('numpy')}. DNSMOS (package speechmos) and Distill-MOS run with "
+        "their own code in a separate environment (`peers.txt`). All models score the same clips, which are example "
+        "recordings cut to the stated length, in turn, so that other load of the machine affects all of them."
     )
 
 
 def now() -> str:
-    """When, and how busy the machine is."""
+    """Return the time and the load of the machine."""
     busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{datetime.now():%Y-%m-%d %H:%M}{busy}"
 

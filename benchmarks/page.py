@@ -11,21 +11,31 @@ from bars import BASE, SMALL, bars, cells
 from measures import Row
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Okabe and Ito's, told apart by colour-blind people too."""
+"""Palette of Okabe and Ito, which colour-blind people can distinguish, too"""
 TITLES = {
-    "clips": ("Time per second of audio", "Milliseconds, of loaded models; medians over rounds in turn."),
-    "memory": ("Peak memory", "MB, of a fresh process that scores one clip on one core; peers up to ten minutes."),
-    "first": ("A fresh process to its first score", "Seconds, for a clip of 10 s, imports and all."),
+    "clips": (
+        "Time per second of audio",
+        "Milliseconds per second of audio, without loading the model; medians over several rounds. *decode + "
+        "log-mel*: reading the file and computing log-mel features, without a model.",
+    ),
+    "memory": ("Peak memory", "MB of a new process that scores one clip on one core."),
+    "first": (
+        "Start-up",
+        "Seconds from the start of a process to the score of a clip of 10 s, including imports.",
+    ),
     "folder": (
         "A folder",
-        "Seconds of audio a second, start-up and all; so many processes, one thread each. Peers score every fifth "
-        "recording of it.",
+        "Seconds of audio per second, including start-up, with one process per core and one thread each. DNSMOS and "
+        "Distill-MOS score every fifth recording.",
     ),
     "same bytes": (
-        "The same bytes",
-        "Different tables that repeated runs over the folder wrote: 1 is as it should be.",
+        "Reproducibility",
+        "Number of different tables that repeated runs over the same folder wrote; 1 means that all are identical.",
     ),
-    "streams": ("A live stream", "Milliseconds from the last sample of a second to its score, on one core."),
+    "streams": (
+        "A live stream",
+        "Milliseconds from the arbaseline of the last sample of a second to its score, on one core.",
+    ),
     "installed": ("Installed size", "MB on disk, with all dependencies."),
 }
 LARGER_IS_BETTER = {"folder"}
@@ -58,16 +68,16 @@ def write(rows: Sequence[Row], machine: str, folder: Path) -> None:
 
 
 def text(rows: Sequence[Row], machine: str) -> str:
-    """The page: a table a measurement, and how each of ours compares with each of the others."""
+    """Return the page: a table per measurement, and the ratios of mtqnet to the other predictors."""
     parts = [
-        "# How fast, how large",
+        "# Speed, memory and size",
         "",
         "Written by `make bench`; edit the code, not this page.",
         "",
         machine,
         "",
     ]
-    parts += ["## The bars", "", *_verdicts(rows), ""]
+    parts += ["## Limits", "", *_verdicts(rows), ""]
     if any(row.measure == "clips" for row in rows):
         parts += ["![Time per second of audio](benchmarks.svg)", ""]
     for measure, (title, says) in TITLES.items():
@@ -76,17 +86,28 @@ def text(rows: Sequence[Row], machine: str) -> str:
             parts += [f"## {title}", "", f"{says} Measured {found[0].run}.", "", *_table(found), ""]
     ratios = [line for measure in TITLES for line in _ratios([row for row in rows if row.measure == measure])]
     if ratios:
-        parts += ["## Ratios", "", "How many times better the first is than the second, in this run.", ""]
+        parts += [
+            "## Ratios",
+            "",
+            "Quotient of the two in this run; above 1, the first is better (faster or smaller).",
+            "",
+        ]
         parts += ["| first | second | measurement | cores | ratio |", "|---|---|---|---|---|", *ratios, ""]
     return "\n".join(parts)
 
 
 def _verdicts(rows: Sequence[Row]) -> list[str]:
-    """Each bar with its figure; and which of the shipped models were not there."""
+    """Return the table of limits, and a note for each shipped model that was not measured."""
     missing = [name for name in (BASE, SMALL) if all(row.scorer != name for row in rows)]
     lines = [f"| {' | '.join(cells(bar))} |" for bar in bars(rows)]
-    notes = [f"`{name.split()[1]}` was not there when this was measured." for name in missing]
-    return ["| bar | figure | limit | verdict |", "|---|---|---|---|", *lines, *([""] if notes else []), *notes]
+    notes = [f"`{name.split()[1]}` was not measured." for name in missing]
+    return [
+        "| measure | measured | limit | verdict |",
+        "|---|---|---|---|",
+        *lines,
+        *([""] if notes else []),
+        *notes,
+    ]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -101,15 +122,15 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 def _ratios(rows: Sequence[Row]) -> list[str]:
-    """Ours against all others, where both have a figure."""
+    """Return the ratios of mtqnet to each other predictor, where both were measured."""
     by_place = {(row.clip, row.cores, row.scorer): row for row in rows}
     lines = []
     for row in (row for row in rows if row.measure != "same bytes"):
         for other in dict.fromkeys(r.scorer for r in rows):
-            rival = by_place.get((row.clip, row.cores, other))
-            if not _ours(row.scorer) or rival is None or _ours(other):
+            baseline = by_place.get((row.clip, row.cores, other))
+            if not _ours(row.scorer) or baseline is None or _ours(other):
                 continue
-            ratio = row.value / rival.value if row.measure in LARGER_IS_BETTER else rival.value / row.value
+            ratio = row.value / baseline.value if row.measure in LARGER_IS_BETTER else baseline.value / row.value
             what = f"{TITLES[row.measure][0].lower()}, {row.clip}".rstrip(", ")
             lines.append(f"| {row.scorer} | {other} | {what} | {row.cores or ''} | {ratio:.3g} |")
     return lines + _two_cores(rows)
@@ -126,7 +147,9 @@ def _ours(name: str) -> bool:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Time per second of audio over the length of the clip, a line a scorer, a panel a number of cores."""
+    """Draw the time per second of audio against the length of the clip: a line per predictor, a panel per number
+    of cores.
+    """
     from matplotlib.figure import Figure
 
     speed = [row for row in rows if row.measure == "clips"]

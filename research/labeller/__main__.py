@@ -25,44 +25,61 @@ from mtqnet.labels.curves import CURVES
 from research.labeller import fit, tried
 from research.labeller.rated import Agreement, read_rated
 
-AGREEMENT = ("error, MOS", "LCC", "error per talker", "LCC per clip")
-"""Fields of labels.rated.Agreement, for people"""
+AGREEMENT = ("error, MOS", "LCC", "error per speaker", "LCC per clip")
+"""Headings for the fields of rated.Agreement"""
 CODECS = ("codecs, rank per condition", "codecs, rank per clip")
-TRIED_HEAD = """# What the labeller listens to, and what else was tried
+TRIED_HEAD = """# Labels from three signals: the labeller, and the measures that were compared for it
 
 Written by `python -m research.labeller compare` (`make measures`); edit the code, not this page.
 
-S-, N- and G-MOS of the labeller are 3QUEST-style, anchored on public P.835 ratings; they are not scores of the
-licensed 3QUEST instrument.
+The labeller computes S-, N- and G-MOS of a processed recording from three signals: the clean speech, the unprocessed
+mixture of speech and noise, and the processed recording. Its scores are 3QUEST-style, anchored on public P.835 ratings;
+they are not scores of the licensed 3QUEST instrument. It has two parts. A measure of the speech component is converted
+to an equivalent Q: the Q of MNRU (ITU-T P.810, modulated noise) at which clean speech gets the same value. A measure of
+the background is converted to an equivalent SNR. Curves that were fitted to public ratings map Q and SNR to S-MOS and
+N-MOS, and these to G-MOS. This page compares measures for both parts. *Chosen* marks those that the labeller uses.
 
-Against the votes of CSP835, 78 clips of three talkers: each talker by curves fitted to the other two. *Error* and
-*LCC* are over the 13 conditions, of the mean of the three talkers; *error per talker* is the same for each talker
-by himself, on average. Against a MUSHRA test of neural codecs, 64 clips in 8 conditions: Spearman's rank
-correlation of G-MOS, told from clean and coded speech alone.
+Two sets of ratings were used. CSP835 has P.835 ratings of 78 clips: three speakers in 13 conditions. The labels of each
+speaker were computed with curves that were fitted to the other two speakers. *Error* (RMSE) and *LCC* are those of the
+13 condition means over all speakers; *error per speaker* is that of the condition means of a single speaker, averaged
+over the three. The second set is a MUSHRA test of neural codecs with 64 clips in 8 conditions. Its columns contain
+Spearman's rank correlation of G-MOS, computed from clean and coded speech alone.
 """
-TRIED_TAIL = """A single talker's condition has about 14 votes. The other two talkers' own votes for the same
-condition miss his by 0.27 (S), 0.35 (N) and 0.29 MOS (G): the errors per talker above are at what votes allow.
+TRIED_TAIL = """\
+The third table contains mean labels of VoiceBank-DEMAND: clean speech, noisy speech, and noisy speech after the
+neural enhancer CMGAN. S-MOS of the noisy speech is higher than that of the enhanced speech, because noise does not
+distort the speech and the enhancer does.
 
-PESQ ranks neural codecs backwards: it compares fine structure, which a vocoder makes anew. ViSQOL is hardly better
-there, and much too hard on modulated noise. The distance of slow spectra (0.25 s by five mel bands, at most 6 dB a
-band) ranks the codecs as listeners do but hardly hears lost packets. So both count where the waveform is kept, and
-the slow spectrum alone where it is not. On 49 kinds of damage without noise (twelve talkers; coders, losses,
-filters, clipping, rooms, MNRU), Distill-MOS, which was trained on listeners, ranks the kinds as PESQ does with
-0.90, as the slow spectrum alone with 0.75, and as the chosen pair with 0.89.
+A condition of one speaker has about 14 votes. Between the speakers, the mean votes for the same condition differ by
+0.27 (S), 0.35 (N) and 0.29 MOS (G). The errors per speaker in the tables are as small as these differences allow.
 
-The only noise of the ratings is white, and all measures of its level agree equally well with them; A-weighting is kept
-because inaudible rumble must not count. What the speech masks, and how much the level in the speech pauses counts, was
-chosen on noise suppressors: [label forms](results/label_forms.md) has these tables.
+**Speech component.** PESQ ranks neural codecs in the wrong order, because it compares the fine structure of the
+signal, which a vocoder generates. ViSQOL is hardly better there and underestimates speech with modulated noise. The
+*envelope* is the distance between spectra with a low resolution (frames of 0.25 s, five mel bands, at most 6 dB per
+band). It ranks the codecs like the listeners, but is insensitive to lost packets. The labeller therefore uses PESQ
+and the envelope if the waveform is preserved (high coherence with the clean speech), and the envelope alone
+otherwise. On 49 kinds of degradation without noise (twelve speakers; codecs, packet loss, filters, clipping,
+reverberation, MNRU), the rank correlation with Distill-MOS, which was trained on human ratings, is 0.90 for PESQ,
+0.75 for the envelope and 0.89 for the chosen combination.
+
+**Background.** The ratings contain white noise only, and all measures of its level agree equally well with them.
+A-weighting was chosen because inaudible low frequencies should not lower N-MOS. How masking by the speech and the
+level in speech pauses are taken into account was chosen on noise suppressors ([label forms](results/label_forms.md)).
 
 ## The label ensemble
 
-Training uses an ensemble of the labeller, DNSMOS (SIG, BAK, OVRL, P.808) and Distill-MOS, with a line and a weight for
-each source, label and kind of processing. [Label forms](results/label_forms.md) has the rule and all weights. In short:
-where ratings exist, weights follow the agreement with them, and then go to the labeller until the ensemble is as good
-as it; after suppression they follow the agreement with all predictors of the same quality; otherwise the agreement with
-the sources of other families. Clips on which the sources disagree count less in the loss.
+The labels in training are weighted means of the scores of several sources: the labeller, DNSMOS (SIG, BAK, OVRL,
+P.808) and Distill-MOS. For each label and kind of processing, each source is first mapped linearly to the scale of
+the label and then gets a weight. [Label forms](results/label_forms.md) contains the rule and all weights:
 
-The alternatives that were tried are in [label ensemble](results/label_ensemble.md).
+- Where ratings of listeners exist, the weights follow the agreement with them. If the ensemble is then less accurate
+  than the labeller alone, the weight of the labeller is increased until it is not.
+- After noise suppression, the weights follow the agreement with all predictors of the same quality.
+- For all other processing, they follow the agreement with sources of the other families. The families are the
+  labeller, the scores of DNSMOS, and Distill-MOS.
+
+Clips on which the sources disagree have a lower weight in the loss. [Label ensemble](results/label_ensemble.md)
+contains the alternatives that were compared.
 """
 
 
@@ -72,8 +89,8 @@ def fit_curves(rated: Path, speech: Path, output: Path | None) -> None:
     path = output or CURVES
     fit.write(result, path, f"python -m research.labeller fit --rated {rated.name} --speech {speech.name}")
     console = Console()
-    console.print(agreement_table("fitted to all talkers", result.fitted))
-    console.print(agreement_table("each talker by curves fitted to the others", result.left_out))
+    console.print(agreement_table("fitted to all speakers", result.fitted))
+    console.print(agreement_table("each speaker by curves that were fitted to the others", result.left_out))
     console.print(f"{result.clips} rated clips -> {path}", highlight=False)
 
 
@@ -87,14 +104,14 @@ def clean_files(speech: Path) -> list[Path]:
 
 def agreement_table(title: str, found: dict[str, Agreement]) -> Table:
     """S, N and G against ratings, for a terminal."""
-    table = Table("score", "error, MOS", "LCC", "error per talker", "LCC per clip", title=title)
+    table = Table("score", *AGREEMENT, title=title)
     for key, one in found.items():
         table.add_row(f"{key.upper()}-MOS", *(f"{value:.3f}" for value in asdict(one).values()))
     return table
 
 
 def compare_measures(rated: Path, codecs: Path, triples: Path, speech: Path, output: Path) -> None:
-    """Hold all measures that were tried against ratings, and write them down. Raises CorpusError."""
+    """Compare all measures with ratings, and write the page. Raises CorpusError."""
     talkers = [reading.read(path).samples[: 6 * resampling.SAMPLE_RATE] for path in clean_files(speech)]
     with stages(Console(stderr=True)) as stage:
         rows = tried.compare(

@@ -147,7 +147,7 @@ MIXES: Mapping[str, Mapping[str, float]] = {
     "ESTOI + envelope": {"ESTOI": 0.5, "envelope": 0.5},
 }
 """Weighted means of equivalent Q"""
-CHOSEN = "PESQ + envelope, PESQ only where the waveform is kept (chosen)"
+CHOSEN = "PESQ + envelope, PESQ only if the waveform is preserved (chosen)"
 
 
 def compare(
@@ -207,10 +207,12 @@ BACKGROUND: Mapping[str, Callable[[Heard], float]] = {
     "A-weighted level": lambda c: active_level(c.speech) - to_db(a_weighted_power(c.noise)),
     "loudness in the pauses (Stevens, 0.3)": lambda c: _loudness_ratio(c),
     "A-weighted level in the pauses": lambda c: own_snr(c.speech + c.noise, pause_frames(c.clean)),
-    "A-weighted level, less what the speech masks": lambda c: equivalent_snr(c.speech, c.noise),
-    "that, and the recording's own background": lambda c: heard_snr(c.clean, c.speech, c.noise, 0.0),
-    "that, and the level in the pauses (chosen)": lambda c: heard_snr(c.clean, c.speech, c.noise),
-    "the same, the level in the pauses alone": lambda c: heard_snr(c.clean, c.speech, c.noise, 1.0),
+    "A-weighted level, without noise that the speech masks": lambda c: equivalent_snr(c.speech, c.noise),
+    "the same, including the background of the clean recording": lambda c: heard_snr(
+        c.clean, c.speech, c.noise, 0.0
+    ),
+    "the same, and the level in the pauses (chosen)": lambda c: heard_snr(c.clean, c.speech, c.noise),
+    "the level in the pauses alone": lambda c: heard_snr(c.clean, c.speech, c.noise, 1.0),
 }
 
 

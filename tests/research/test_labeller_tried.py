@@ -70,7 +70,7 @@ def test_page_holds_all_figures(rows: list[tried.Row]) -> None:
     assert "| sentences with clean > enhanced > noisy | 0 | 2 | 2 |" in page
     for row in rows:
         assert f"| {row.name} | {row.ratings.error:.3f} | {row.ratings.lcc:.3f} |" in page
-    assert "they are not scores of the\nlicensed 3QUEST instrument" in page
+    assert "they are not scores of the licensed 3QUEST instrument" in page
 
 
 def test_left_out_talker_is_predicted_by_the_others_alone(conditions: Rated) -> None:
