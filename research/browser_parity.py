@@ -35,6 +35,8 @@ from mtqnet.targets import KEYS
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 OTHER_RATES = (4000, 9600, 12000, 20000, 37800, 50000, 64000, 88200, 96000, 192000)
 """Rates at which resampling is compared, too"""
+ROUNDING = 2.0**-24
+"""Half a step of 24 bits, about the rounding of float32 samples"""
 SOURCE_RATE = 48_000
 SEED = 26
 LONG = (60.0, 120.0, 300.0)
@@ -236,6 +238,21 @@ def _resampled() -> list[dict[str, Any]]:
     return rows
 
 
+def rounding(folder: Path, model: str) -> dict[str, float]:
+    """Return the largest change of each score in Python when noise of ROUNDING is added to the recordings."""
+    predictor = mtqnet.load(model, threads=1)
+    rng = np.random.default_rng(SEED)
+    largest = dict.fromkeys(KEYS, 0.0)
+    for row in json.loads((folder / "expected.json").read_text(encoding="utf-8"))["rows"]:
+        samples, rate = sf.read(folder / row["file"], dtype="float32", always_2d=True)
+        signal = resample(samples[:, 0], rate, SAMPLE_RATE)
+        noise = ROUNDING * rng.uniform(-1, 1, len(signal)).astype(np.float32)
+        before, after = predictor.score(signal, SAMPLE_RATE), predictor.score(signal + noise, SAMPLE_RATE)
+        for key in KEYS:
+            largest[key] = max(largest[key], abs((before.value(key) or 0.0) - (after.value(key) or 0.0)))
+    return largest
+
+
 def main() -> None:
     """Read the arguments and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -243,7 +260,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--model", default="small")
+    parser.add_argument(
+        "--rounding", action="store_true", help="only print how far rounding moves the Python scores"
+    )
     options = parser.parse_args()
+    if options.rounding:
+        print({key: round(value, 5) for key, value in rounding(options.folder, options.model).items()})
+        return
     options.folder.mkdir(parents=True, exist_ok=True)
     described = make(options.folder, options.data, options.count)
     rows = expected(options.folder, described, options.model)
