@@ -1,6 +1,6 @@
 """How often flags are raised: on good recordings hardly ever, on bad ones always, on degraded speech not wrongly.
 
-Speech is that of ../shared/data. Bad recordings are made of it here, fifty of each kind; the good ones are of
+Speech is that of ../shared/data. Bad recordings are made of it here, twenty of each kind; the good ones are of
 other speakers. Real noise and music, and what is missed of them: docs/flags.md has the measured shares.
 """
 
@@ -22,9 +22,10 @@ from mtqnet.errors import AudioError
 
 pytestmark = pytest.mark.shared
 
-EACH = 50
-GOOD = 200
-MOST_GOOD_FLAGGED = 2
+EACH = 20
+GOOD = 100
+TALKERS = 40
+MOST_GOOD_FLAGGED = 1
 MOST_WRONG = 0.01
 """Share of degraded speech that may be called noise or music"""
 NO_SPEECH = {"noise_only", "music_only"}
@@ -49,7 +50,7 @@ def speakers(shared_data: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def sentences(speakers: list[Path]) -> list[Samples]:
     """Of EACH speakers, at the nominal level and long enough to be cut: what bad recordings are made of."""
-    spoken = [x for x in (read(file).samples for file in speakers[-70:]) if len(x) >= 5 * SAMPLE_RATE][:EACH]
+    spoken = [x for x in (read(file).samples for file in speakers[-40:]) if len(x) >= 5 * SAMPLE_RATE][:EACH]
     return [(x - x.mean()) * np.float32(10 ** ((-26 - active_level(x - x.mean())) / 20)) for x in spoken]
 
 
@@ -59,7 +60,7 @@ def test_good_recordings_are_hardly_ever_flagged(speakers: list[Path], shared_da
         *sorted((shared_data / "speech_asterisk_5lang").rglob("*.flac"))[::5],
         *sorted((shared_data / "speech_picovoice_commands").glob("*.flac")),
     )
-    files = [*speakers[50:150], *others][:GOOD]
+    files = [*speakers[50:100], *others[::2]][:GOOD]
     found = {file.name: flags_of(read(file)) for file in files}
     assert len(files) == GOOD
     assert sum(bool(keys) for keys in found.values()) <= MOST_GOOD_FLAGGED, {n: k for n, k in found.items() if k}
@@ -170,10 +171,10 @@ def test_degraded_speech_is_not_called_noise_or_music(shared_data: Path) -> None
         "mushra_neural_codec", "p835_csp835_refconditions/wb", "p835_noizeus_refconditions_8k",
         "pairs_voicebank_demand_cmgan/noisy", "pairs_voicebank_demand_cmgan/enhanced_cmgan",
     )  # fmt: skip
-    files = [file for folder in folders for file in sorted((shared_data / folder).rglob("*.flac"))]
+    files = [file for folder in folders for file in sorted((shared_data / folder).rglob("*.flac"))[::2]]
     wrong = [file.name for file in files if NO_SPEECH & set(flags_of(read(file)))]
-    assert len(files) > 190
-    assert len(wrong) <= MOST_WRONG * len(files), wrong
+    assert len(files) > 95
+    assert len(wrong) <= max(1, MOST_WRONG * len(files)), wrong
 
 
 def test_speech_in_noise_as_loud_or_in_rooms_or_whispered_is_not_called_noise_or_music(
@@ -183,14 +184,14 @@ def test_speech_in_noise_as_loud_or_in_rooms_or_whispered_is_not_called_noise_or
     rng = np.random.default_rng(7)
     noises = [read(file).samples for file in sorted((shared_data / "noise_mixed_cc").rglob("*.flac"))[::2]]
     rooms = [read(file).samples for file in sorted((shared_data / "rir_real").glob("*.flac"))]
-    spoken = [read(file).samples[: 6 * SAMPLE_RATE] for file in speakers[-100:]]
+    spoken = [read(file).samples[: 6 * SAMPLE_RATE] for file in speakers[-TALKERS:]]
     found: dict[str, tuple[str, ...]] = {}
-    for number, (file, speech) in enumerate(zip(speakers[-100:], spoken, strict=True)):
+    for number, (file, speech) in enumerate(zip(speakers[-TALKERS:], spoken, strict=True)):
         for kind, sound in _worsened(rng, speech, noises, rooms[number % len(rooms)]):
             found[f"{file.stem} {kind}"] = flags_of(from_array(sound, SAMPLE_RATE))
     wrong = {name: keys for name, keys in found.items() if NO_SPEECH & set(keys)}
-    assert len(found) == 300
-    assert len(wrong) <= MOST_WRONG * len(found), wrong
+    assert len(found) == 3 * TALKERS
+    assert len(wrong) <= max(1, MOST_WRONG * len(found)), wrong
 
 
 def _worsened(

@@ -59,12 +59,19 @@ def test_no_command_lacks_an_example_of_itself() -> None:
     assert not [call for call, text in told.items() if "Example" not in text or text.count(call) < 1]
 
 
-def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_path: Path) -> None:
-    out = tmp_path / "corpus"
+@pytest.fixture(scope="module")
+def built(material: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A corpus of six clips, and what the command said."""
+    out = tmp_path_factory.mktemp("verbs") / "corpus"
     options = ["--without", "missing", "--clips", "20", "--clips", "train=3", "--jobs", "1"]
     done = mtqnet(
         "corpus", "build", "--speech", material.speech, "--noise", material.noise, "--out", out, *options
     )
+    return out, done
+
+
+def test_corpus_build_writes_a_labelled_table_and_says_where(built: tuple[Path, Done]) -> None:
+    out, done = built
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == out / TABLE
     assert "label: PESQ" in done.stderr and "6 clips, this call" in done.stderr
@@ -76,10 +83,8 @@ def test_corpus_build_writes_a_labelled_table_and_says_where(material: Any, tmp_
             assert target.low <= float(row[target.label]) <= target.high
 
 
-def test_corpus_is_described_drawn_and_heard(material: Any, tmp_path: Path) -> None:
-    out, picture, page = tmp_path / "corpus", tmp_path / "corpus.png", tmp_path / "listen.html"
-    folders = ["--speech", material.speech, "--noise", material.noise, "--out", out]
-    mtqnet("corpus", "build", *folders, "--without", "missing", "--clips", "10", "--jobs", "2").check_returncode()
+def test_corpus_is_described_drawn_and_heard(built: tuple[Path, Done], tmp_path: Path) -> None:
+    out, picture, page = built[0], tmp_path / "corpus.png", tmp_path / "listen.html"
     told = mtqnet("corpus", "describe", out, "--picture", picture)
     assert told.returncode == 0, told.stderr
     assert "S-MOS" in told.stdout and "hole" in told.stdout and "Playback" in told.stdout
