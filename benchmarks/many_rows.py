@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, insert
 
-from mtqnet.serving.history.database import opened, scores
-from mtqnet.serving.history.store import Filters, History, now_ms
+from mtqnet.serving.history.store import Filters, History, now_ms, opened, scores
 from mtqnet.targets import KEYS
 from verdicts import Bar, write
 

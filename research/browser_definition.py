@@ -19,7 +19,7 @@ from mtqnet import __version__, causes, targets
 from mtqnet.audio import analysis, decoding, detection, features, flags, level, reading, resampling, windows
 from mtqnet.evaluation import plots, statistics
 from mtqnet.scoring import intervals, models, over_time, scores, stream, tables
-from mtqnet.serving import comparing
+from mtqnet.serving import worker
 
 OUTPUT = Path(__file__).resolve().parent.parent / "web" / "definition.json"
 NOT_MEASURED = {
@@ -97,8 +97,8 @@ def definition() -> dict[str, Any]:
             "stands_out": plots.STANDS_OUT,
         },
         "compare": {
-            "same": comparing.SAME,
-            "same_mos": comparing.SAME_MOS,
+            "same": worker.SAME,
+            "same_mos": worker.SAME_MOS,
             "resamples": statistics.RESAMPLES,
             "level": statistics.LEVEL,
         },

@@ -20,9 +20,8 @@ from test_scoring import problem
 
 from mtqnet.errors import UsageError
 from mtqnet.scoring.scores import Scores
-from mtqnet.serving.history import database as databases
-from mtqnet.serving.history.database import metadata, recordings, scores
-from mtqnet.serving.history.store import DAY_MS, Entry, Filters, History, Row, now_ms
+from mtqnet.serving.history import store as databases
+from mtqnet.serving.history.store import DAY_MS, Entry, Filters, History, Row, metadata, now_ms, recordings, scores
 from mtqnet.targets import KEYS
 
 ROWS = 300

@@ -37,7 +37,7 @@ from websockets.sync.client import connect
 from mtqnet.scoring.scores import Scores
 from mtqnet.serving import app, guard, uploads
 from mtqnet.serving import server as servers
-from mtqnet.serving.history import database as databases
+from mtqnet.serving.history import store as databases
 from mtqnet.serving.history.store import Entry, Filters, History
 from mtqnet.serving.pool import PoolOptions, Slot
 from mtqnet.serving.problems import ProblemError

@@ -390,7 +390,9 @@ def score_on_cluster(sources: Sequence[str], output: str | None, options: ScaleO
 
     with stages(error_console(quiet)) as stage:
         done = itertools.count(1)
-        result = engine.score(sources, output, options, lambda _, shards: stage("shards", next(done), shards))
+        result = engine.score_sources(
+            sources, output, options, lambda _, shards: stage("shards", next(done), shards)
+        )
     tally = Tally()
     for one in result.outcomes:
         scored = one.recordings - one.failed

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from mtqnet.audio.reading import playable
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.describe import NOT_SPREAD
 from mtqnet.corpus.recipe import Recipe, flat, render
 from mtqnet.corpus.table import COLUMNS, Row, read_clip
-from mtqnet.embedded import playable
 from mtqnet.errors import CorpusError, UsageError, missing_extra
 from mtqnet.targets import TARGETS, Target
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from mtqnet import __version__
 from mtqnet.audio import reading
+from mtqnet.audio.reading import playable
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.embedded import playable
 from mtqnet.errors import AudioError, UsageError, missing_extra
 from mtqnet.evaluation import statistics
 from mtqnet.evaluation.plots import worst_stretch

@@ -20,14 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mtqnet import __version__
 from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.serving import keys, problems, stream, uploads
+from mtqnet.serving import keys, problems, routes, stream, uploads
 from mtqnet.serving.guard import Guard, GuardOptions
-from mtqnet.serving.history import database
+from mtqnet.serving.history import store
 from mtqnet.serving.history.store import History
 from mtqnet.serving.keys import Keys
 from mtqnet.serving.metrics import Metrics
 from mtqnet.serving.pool import Pool, PoolOptions
-from mtqnet.serving.routes import about, history, scoring
 from mtqnet.serving.settings import BROWSER_ENTRY, Settings
 from mtqnet.serving.state import Service, log
 
@@ -62,7 +61,7 @@ def prepared(settings: Settings) -> Parts:
         raise UsageError(f"{folder} has no {BROWSER_ENTRY}: give the folder `dist` of the npm package mtqnet")
     held = keys.read(settings.keys) if settings.keys is not None else Keys()
     url = settings.database_url
-    return Parts(models, held, History(database.opened(url)) if url is not None else None)
+    return Parts(models, held, History(store.opened(url)) if url is not None else None)
 
 
 def create(settings: Settings, parts: Parts) -> FastAPI:
@@ -78,7 +77,7 @@ def create(settings: Settings, parts: Parts) -> FastAPI:
     )
     app.state.settings, app.state.parts = settings, parts
     problems.add_handlers(app)
-    for router in (scoring.router, history.router, about.router):
+    for router in (routes.scoring, routes.history_routes, routes.about):
         app.include_router(router)
     app.add_api_websocket_route("/v1/stream", stream.serve)
     app.add_api_route("/v1/docs", documentation, include_in_schema=False)

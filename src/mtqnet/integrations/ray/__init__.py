@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtqnet.integrations.ray.datasets import Result, ScaleOptions, score, score_sources
+    from mtqnet.integrations.ray.cluster import ScaleOptions
+    from mtqnet.integrations.ray.engine import Result, score, score_sources
 
 __all__ = ["Result", "ScaleOptions", "score", "score_sources"]
 
@@ -24,4 +25,4 @@ __all__ = ["Result", "ScaleOptions", "score", "score_sources"]
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module("mtqnet.integrations.ray.datasets"), name)
+    return getattr(import_module("mtqnet.integrations.ray.engine"), name)

@@ -1,4 +1,7 @@
-"""`mtqnet score --engine ray`: sources -> shards -> Ray Data -> a table for each shard; every recording once.
+"""Scores on a Ray cluster: of a dataset (`score`), and of files into tables (`score_sources`).
+
+`score_sources` is `mtqnet score --engine ray`: sources -> shards -> Ray Data -> a table for each shard; every
+recording once.
 
 Ray Data places the workers, hands out shards, and starts workers and shards again that were lost. What makes the
 rows exact is not its business: a shard's table is written whole under the shard's own name (shards.py). So a
@@ -16,9 +19,10 @@ from typing import Any
 
 from mtqnet import __version__
 from mtqnet.errors import MtqnetError
-from mtqnet.integrations.ray import shards, sources
+from mtqnet.integrations.ray import shards
 from mtqnet.integrations.ray.cluster import (
     GIGA,
+    MEMORY_GB,
     ScaleOptions,
     cluster_errors,
     connected,
@@ -27,10 +31,13 @@ from mtqnet.integrations.ray.cluster import (
     quiet_data,
 )
 from mtqnet.integrations.ray.shards import Outcome, Plan, Request, part
+from mtqnet.integrations.ray.sources import entries
 from mtqnet.integrations.ray.store import Folder
-from mtqnet.integrations.ray.worker import Job, ModelFiles, Scorer, ShardReport
+from mtqnet.integrations.ray.worker import Job, ModelFiles, RowScorer, Scorer, ShardReport
 from mtqnet.scoring import models
 
+BATCH = 16
+"""Recordings of a dataset that a worker gets at a time: two seconds of work"""
 READERS = 16
 """Tables that are looked into at a time"""
 MOST_BLOCKS = 10_000
@@ -63,17 +70,53 @@ class Result:
         return sum(one.failed for one in self.outcomes)
 
 
-def score(inputs: Sequence[str], out: str, options: ScaleOptions, advance: Advance = lambda *_: None) -> Result:
-    """Score all recordings of these sources into the folder `out`; completed shards are not scored again.
+def score(
+    dataset: Any, model: str = "base", *, concurrency: int | tuple[int, int] = (1, 1000), threads: int = 1,
+    memory_gb: float = MEMORY_GB,
+) -> Any:  # fmt: skip
+    """Score the recordings of a ray.data.Dataset: a lazy step of a pipeline of your own.
 
-    Raises MtqnetError.
+    Recordings are named by a column `file` or `path` (an address, or the name of what is in a column `bytes`), or
+    are samples in a column `array` with their `rate` in Hz. Leave some processors to the readers.
+
+    Args:
+        dataset: The recordings.
+        model: A shipped model, or a path.
+        concurrency: Number of workers, or the least and the most; each loads a model.
+        threads: Processors that each worker uses.
+        memory_gb: Memory limit of a process.
+
+    Returns:
+        A dataset of the same rows without `bytes` and `array`, with the columns of `mtqnet score`. Numbers of a
+        recording that was not scored are NaN, and `error` has the reason.
     """
     need_ray()
+    data = quiet_data()
+    least, most = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
+    return dataset.map_batches(
+        RowScorer,
+        fn_constructor_args=(model_files(model), threads, round(memory_gb * GIGA)),
+        batch_size=BATCH,
+        num_cpus=threads,
+        compute=data.ActorPoolStrategy(min_size=least, max_size=most),
+    )
+
+
+def score_sources(
+    sources: Sequence[str], out: str, options: ScaleOptions | None = None, advance: Advance = lambda *_: None
+) -> Result:
+    """Score folders, files, manifests, addresses and .tar shards into a folder of Parquet tables.
+
+    Completed shards are not scored again. Uses the cluster that Ray is connected to, or the one that `options`
+    names. Raises MtqnetError.
+    """
+    need_ray()
+    options = options or ScaleOptions()
     record = models.find(options.model)
     record.weights()  # what does not load should not cost a cluster
     folder = Folder.of(out)
-    request = Request(tuple(inputs), record.sha256, __version__, options.windows, options.shard_size)
-    plan = shards.plan_for(folder, request, sources.entries(inputs))
+    request = Request(tuple(sources), record.sha256, __version__, options.windows, options.shard_size)
+    plan = shards.plan_for(folder, request, entries(sources))
     kept = _kept(plan, options.again)
     for one in kept:
         advance(one, plan.shards)

@@ -1,8 +1,8 @@
-"""Run by Alembic, on the connection of database.migrate."""
+"""Run by Alembic, on the connection of store.migrate."""
 
 from alembic import context
 
-from mtqnet.serving.history.database import metadata
+from mtqnet.serving.history.store import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -1,4 +1,4 @@
-"""Endpoints that receive recordings: scores, comparison, plot, playable audio."""
+"""The endpoints: scoring of recordings, history, and what describes the service."""
 
 from __future__ import annotations
 
@@ -7,27 +7,34 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
-from pydantic import Field
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from mtqnet import __version__
+from mtqnet.audio.flags import FLAGS
 from mtqnet.evaluation.plots import Stretch
 from mtqnet.scoring.batch import parse_channels
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.serving import schemas, uploads, worker
-from mtqnet.serving.history.store import Entry
+from mtqnet.serving.history.store import Entry, Filters
 from mtqnet.serving.problems import BINARY, BODY, ProblemError, not_scored, problems, upload
 from mtqnet.serving.schemas import Label
 from mtqnet.serving.state import Service, ServiceOf, log, need_key
 from mtqnet.serving.uploads import Desk
 from mtqnet.serving.worker import Upload
+from mtqnet.targets import KEYS, TARGETS
 
-router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[Depends(need_key)])
+scoring = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[Depends(need_key)])
 TRACK_DECIMALS = 5
 LINE_S = 0.3
 """Seconds between two lines of progress"""
@@ -65,7 +72,7 @@ class PictureQuery(RecordingQuery):
     format: Literal["png", "svg"] = "png"
 
 
-@router.post(
+@scoring.post(
     "/score",
     response_model=schemas.ScoreAnswer | schemas.ChannelsAnswer,
     responses=problems(*BODY) | {200: {"content": {LINES: {"schema": {"type": "string"}}}}},
@@ -160,7 +167,7 @@ async def _scored(service: Service, query: ScoreQuery, sent: Upload, model: str,
     return answers[0]
 
 
-@router.post(
+@scoring.post(
     "/compare",
     response_model=schemas.CompareAnswer,
     responses=problems(*BODY, 415),
@@ -190,7 +197,7 @@ async def compare(
     }  # fmt: skip
 
 
-@router.post(
+@scoring.post(
     "/picture",
     response_class=Response,
     responses=problems(*BODY) | {200: {"content": dict.fromkeys(PICTURES.values(), BINARY)}},
@@ -208,7 +215,7 @@ async def picture(request: Request, service: ServiceOf, query: Annotated[Picture
         return Response(await run_in_threadpool(drawn.read_bytes), media_type=PICTURES[query.format])
 
 
-@router.post(
+@scoring.post(
     "/playable",
     response_class=Response,
     responses=problems(*BODY) | {200: {"content": {FLAC: BINARY}}},
@@ -275,3 +282,147 @@ def _comparison(result: dict[str, Any]) -> dict[str, Any]:
     names = {"first_mean": "a_mean", "second_mean": "b_mean"}
     left_out = ("group", "first", "second", "found")
     return {names.get(key, key): value for key, value in result.items() if key not in left_out}
+
+
+history_routes = APIRouter(prefix="/v1/history", tags=["history"], dependencies=[Depends(need_key)])
+BYTES = "application/octet-stream"
+RowId = Annotated[int, InPath(ge=1, le=schemas.MAX_ID)]
+
+
+@history_routes.get("", response_model=schemas.HistoryAnswer, responses=problems(404, 422))
+async def history(service: ServiceOf, query: Annotated[schemas.HistoryQuery, Query()]) -> dict[str, Any]:
+    """List rows from the newest to the oldest; a row must match all filters."""
+    filters, limit = _filters(query), query.limit
+    rows = await service.ask_history(lambda kept: kept.page(filters, limit + 1))
+    shown = [_row(row) for row in rows[:limit]]
+    return {"rows": shown, "next": shown[-1]["id"] if len(rows) > limit else None}
+
+
+@history_routes.get(
+    "/{row_id}/audio",
+    response_class=Response,
+    responses=problems(404, 422) | {200: {"content": {BYTES: BINARY}}},
+)
+async def audio(service: ServiceOf, row_id: RowId) -> Response:
+    """Return the stored recording of a row, unchanged."""
+    content = await service.ask_history(lambda kept: kept.audio(row_id))
+    if content is None:
+        raise ProblemError(404, "not_found", f"no recording was kept for row {row_id}")
+    # Never with the client's media type: uploaded content must not become a page of this server.
+    return Response(content, media_type=BYTES, headers={"Content-Disposition": "attachment"})
+
+
+@history_routes.delete("/{row_id}", status_code=204, response_class=Response, responses=problems(404, 422))
+async def remove(service: ServiceOf, row_id: RowId) -> None:
+    """Delete a row and its recording."""
+    if not await service.ask_history(lambda kept: kept.remove(row_id)):
+        raise ProblemError(404, "not_found", f"there is no row {row_id}")
+
+
+def _filters(query: BaseModel) -> Filters:
+    given = query.model_dump(exclude_none=True)
+    return Filters(
+        since_ms=_ms(given.get("since")),
+        until_ms=_ms(given.get("until")),
+        least={key: given[f"min_{key}"] for key in KEYS if f"min_{key}" in given},
+        most={key: given[f"max_{key}"] for key in KEYS if f"max_{key}" in given},
+        **{name: given.get(name) for name in ("kind", "source", "model", "level", "flag", "file", "before")},
+    )
+
+
+def _ms(time: datetime | None) -> int | None:
+    """Milliseconds since 1970"""
+    if time is None:
+        return None
+    known = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return round((known - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    time = datetime.fromtimestamp(row["time_ms"] / 1000, UTC)
+    return {name: value for name, value in row.items() if name != "time_ms"} | {"time": time}
+
+
+about = APIRouter(tags=["about"])
+
+
+@about.get(
+    "/v1/models", response_model=schemas.ModelsAnswer, responses=problems(), dependencies=[Depends(need_key)]
+)
+async def models(service: ServiceOf) -> dict[str, Any]:
+    """List models, scores, flags and limits."""
+    settings = service.settings
+    return {
+        "models": [
+            {
+                "name": name, "sha256": record.sha256, "licence": record.licence, "targets": list(record.targets),
+                "track": record.track, "coverage": record.intervals.coverage if record.intervals else None,
+            }
+            for name, record in service.models.items()
+        ],
+        "targets": [
+            {name: getattr(target, name) for name in schemas.TargetAnswer.model_fields} for target in TARGETS
+        ],
+        "flags": [{name: getattr(flag, name) for name in schemas.FlagAnswer.model_fields} for flag in FLAGS],
+        "limits": {
+            "max_body_mb": settings.max_body_mb, "max_duration_s": settings.max_duration_s,
+            "max_files": settings.max_files,
+            "keep_audio": settings.keep_audio and service.history is not None, "history": service.history is not None,
+            "browser": settings.browser_folder is not None,
+        },
+    }  # fmt: skip
+
+
+@about.get("/v1/models/{name}/record", responses=problems(422), dependencies=[Depends(need_key)])
+async def record(service: ServiceOf, name: str) -> dict[str, Any]:
+    """Return the record of a model, for scoring in the browser."""
+    path = service.model(name).path.with_suffix(".json")
+    stored: dict[str, Any] = json.loads(await run_in_threadpool(path.read_text, "utf-8"))
+    return stored
+
+
+@about.get(
+    "/v1/models/{name}/graph",
+    response_class=Response,
+    responses=problems(422) | {200: {"content": {"application/octet-stream": BINARY}}},
+    dependencies=[Depends(need_key)],
+)
+async def graph(service: ServiceOf, name: str) -> Response:
+    """Return the ONNX file of a model, for scoring in the browser."""
+    content = await run_in_threadpool(service.model(name).weights)
+    return Response(content, media_type="application/octet-stream")
+
+
+@about.get("/healthz", response_model=schemas.Health, responses=problems())
+async def healthz() -> dict[str, str]:
+    """Report that the process answers."""
+    return {"status": "ok", "version": __version__}
+
+
+@about.get("/readyz", response_model=schemas.Ready, responses=problems(503))
+async def readyz(service: ServiceOf) -> dict[str, Any]:
+    """Report whether scoring processes and history are available."""
+    if not service.files.healthy:
+        raise ProblemError(503, "not_ready", "no scoring process is running; they are being replaced")
+    if service.files.full:
+        raise ProblemError(503, "not_ready", f"{service.files.pending} jobs are under way")
+    if service.history is not None:
+        try:
+            await service.ask_history(lambda kept: kept.check())
+        except SQLAlchemyError as error:
+            raise ProblemError(503, "not_ready", "the history does not answer") from error
+    return {"status": "ready", "jobs": service.files.pending, "streams": service.live.pending}
+
+
+@about.get(
+    "/metrics",
+    response_class=Response,
+    responses=problems() | {200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(need_key)],
+)
+async def metrics(service: ServiceOf) -> Response:
+    """Figures for Prometheus."""
+    service.metrics.jobs.set(service.files.pending)
+    service.metrics.restarts.set(service.files.restarts + service.live.restarts)
+    service.metrics.streams.set(service.live.pending)
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
