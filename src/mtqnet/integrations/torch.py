@@ -32,19 +32,18 @@ __all__ = ["ScoreModule"]
 
 
 class ScoreModule(nn.Module):
-    """A model: waveforms in, scores out, with a gradient to every sample.
+    """A torch module that computes the scores of waveforms and is differentiable with respect to every sample.
 
-    Scores are those of `mtqnet.score` within 0.001 (SDI: of its log10), but for three things: they are not clipped
-    to their range (a clipped score has no gradient), silence at the ends is not trimmed, and no input is refused
-    but what is shorter than 0.5 s. Recordings of more than 10 s are cut into windows in the same way.
+    The scores equal those of `mtqnet.score` within 0.001 (SDI: within 0.001 of its log10), with three differences:
+    they are not clipped to their range, because a clipped score has no gradient; silence at the ends is not trimmed;
+    and only inputs of less than 0.5 s are refused. Recordings of more than 10 s are cut into windows in the same way.
 
-    Weights are frozen, and dropout is disabled in training mode too: the module evaluates, it does not learn.
+    The weights are frozen, and dropout is disabled, also in training mode.
 
-    Caution. A score that is maximised is no longer a valid measure. The gradient finds any change that raises the
-    score, also changes that listeners do not prefer: the output of an untrained network can be raised as well, while
-    its SI-SDR falls (shown by tests/integrations/test_torch.py). Use it together with a loss against the
-    clean signal, with a small weight, and judge the result by a measure that was not optimised, or by
-    listening. Its gradient can be steep in near silence: clip it.
+    Caution: A score that is maximised is no longer a valid measure. Gradient ascent can increase the score of any
+    signal, even of the output of an untrained network while its SI-SDR decreases (tests/integrations/test_torch.py).
+    Add the score with a small weight to a loss that compares with the clean signal, and evaluate the result by a
+    measure that was not optimised, or by a listening test. The gradient can be large in near silence: clip it.
     """
 
     def __init__(self, model: str | os.PathLike[str] = "base", targets: Sequence[str] = ()) -> None:
@@ -72,10 +71,17 @@ class ScoreModule(nn.Module):
         self.train(False)
 
     def forward(self, waveform: Tensor, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
-        """(batch, samples) at 16 kHz, full scale 1 -> (batch, targets), each in its own unit, not clipped.
+        """Return the scores of waveforms.
 
-        `lengths` (batch,): samples of each clip, where shorter ones are padded behind. Raises UsageError for other
-        shapes and for a clip of less than 0.5 s.
+        Args:
+            audio: Shape (batch, samples) at 16 kHz, full scale 1.
+            lengths: Shape (batch,): number of samples of each clip, if shorter clips are padded at the end.
+
+        Returns:
+            Shape (batch, targets), each score in its own unit, not clipped.
+
+        Raises:
+            UsageError: Other shapes, or a clip of less than 0.5 s.
         """
         clips = _clips(waveform, lengths)
         cut = [windows.cut(len(clip)) for clip in clips]

@@ -31,7 +31,7 @@ MAX_VALUES = 600
 
 
 def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Predictor = "base") -> Track:
-    """Score a recording around each moment.
+    """Score a recording over time: each value covers the 3 s around its time.
 
     Args:
         audio: As for `Predictor.score`.
@@ -39,12 +39,12 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
         model: A model as for `Predictor`, or a Predictor.
 
     Returns:
-        Scores of stretches of 3 s. `times_s` are their centres; stretches at the ends of the recording are shorter.
-        Stretches that cannot be scored, such as pauses, are omitted.
+        Scores of overlapping segments of 3 s. `times_s` contains their centres. Segments at the ends of the recording
+        are shorter, and segments that cannot be scored, such as pauses, are omitted.
 
     Raises:
-        TooShortError: The recording is not longer than a stretch.
-        AudioError: The recording cannot be read, or fewer than two stretches can be scored.
+        TooShortError: The recording is not longer than 3 s.
+        AudioError: The recording cannot be read, or fewer than two segments can be scored.
         UsageError: Invalid arguments, for example samples without a rate.
 
     >>> track = mtqnet.over_time("call.wav")             # doctest: +SKIP

@@ -1,7 +1,7 @@
 """Load a model and score recordings.
 
-Flow of a recording: decode (audio.decoding) -> analyse (audio.analysis) -> cut into windows (audio.windows) -> run the
-model on each window (runtime.py) -> combine the windows into Scores (scores.py).
+Flow of a recording: decode (audio.decoding) -> analyse (audio.analysis) -> cut into windows (audio.windows) -> run
+the model on each window (runtime.py) -> combine the windows into Scores (scores.py).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Predictor:
     """A loaded model. It can be used by several threads and can be pickled.
 
     Args:
-        model: Name of a shipped model ("base" or "small"), path of an .onnx file, or folder with one model.
-        threads: Threads of the model; 0 means one per core.
+        model: Name of a shipped model ("base", "small" or "mosa-net"), path of an .onnx file, or folder with one
+        model. threads: Threads of the model; 0 means one per core.
         track: Whether scores have frame scores (`Scores.track`), which take 5 MB per hour of audio.
 
     Raises:
@@ -382,7 +382,15 @@ def failed(
 
 
 def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> Predictor:
-    """Load a model to score many recordings; see `Predictor`.
+    """Load a model to score many recordings.
+
+    Args:
+        model: Name of a shipped model ("base", "small" or "mosa-net"), path of an .onnx file, or folder with one
+        model. threads: Threads of the model; 0 means one per core.
+        track: Whether the scores contain frame scores (`Scores.track`), which take 5 MB per hour of audio.
+
+    Raises:
+        ModelError: The model is missing, damaged or incompatible.
 
     >>> predictor = mtqnet.load("small", threads=1)      # doctest: +SKIP
     """
@@ -407,7 +415,7 @@ def score(
 def score(
     audio: Any, rate: float | None = None, *, model: PathLike = "base", channels: Channels = "mix"
 ) -> Scores | Results:
-    """Score a recording, or a folder or list of files. The models used last stay loaded.
+    """Score a recording, or a folder or list of files. Loaded models are cached for further calls.
 
     Args:
         audio: As for `Predictor.score`; or a folder, or a list of files and folders.

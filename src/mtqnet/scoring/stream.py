@@ -1,8 +1,8 @@
 """Scores of a live stream: chunks of samples in, scores of the last seconds out, once per second.
 
-After each hop of audio, the scores are those of `Predictor.score` for the last window, cut out at 16 kHz. At the start
-the window is what has arrived. So scores follow a change within the length of a window, and rows that are a window
-apart are those of the windows of a file (audio/windows.py).
+After each hop of audio, the scores are those of `Predictor.score` for the last window, cut out at 16 kHz. At the
+start the window is what has arrived. So scores follow a change within the length of a window, and rows that are a
+window apart are those of the windows of a file (audio/windows.py).
 
 A row takes as long as scoring its window; shorter windows take less time. A chunk of 20 ms without a row takes 4
 microseconds at 16 kHz and 11 at 48 kHz.
@@ -123,7 +123,8 @@ class Stream:
         """End the stream and reset it.
 
         Returns:
-            Rows of the samples that were still in the resampler, and of the last window unless it was returned before.
+            Rows of the samples that were still in the resampler, and of the last window unless it was returned
+            before.
         """
         rows = self._add(self._resampler.finish())
         if self._received > self._due - self._hop:
@@ -168,7 +169,18 @@ def stream(
     window_s: float = MAX_WINDOW_S,
     hop_s: float = HOP_S,
 ) -> Stream:
-    """Create a `Stream` for samples of this rate in Hz. The models used last stay loaded.
+    """Create a `Stream`, which scores live audio in chunks. Loaded models are cached for further calls.
+
+    Args:
+        rate: Sample rate in Hz.
+        model: A model as for `Predictor`, or a Predictor.
+        channels: Number of channels of the chunks.
+        window_s: Duration in seconds that each result covers.
+        hop_s: Seconds from one result to the next.
+
+    Raises:
+        UsageError: An argument is out of range.
+        ModelError: The model is missing, damaged or incompatible.
 
     >>> live = mtqnet.stream(8000)                       # doctest: +SKIP
     >>> for scores in live.feed(chunk): print(scores)    # doctest: +SKIP
