@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from mtqnet.serving.metrics import Metrics
 from mtqnet.serving.settings import Settings
+from mtqnet.serving.state import Metrics
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 

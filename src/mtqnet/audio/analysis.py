@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from mtqnet.audio.decoding import ArraySource
 from mtqnet.audio.detection import SpeechDetector
 from mtqnet.audio.flags import MIN_DURATION_S, SILENT_DBOV, Measurements, raised
 from mtqnet.audio.level import FRAME, Activity, ActivityMeter, active_power, to_db
@@ -107,11 +106,6 @@ def analyse(signal: MonoSignal, hold_s: float = HOLD_S) -> AnalysedSignal:
         source.rate, channels_cancel=checked.cancel, channel_correlation=signal.correlation, problem=source.problem
     )
     return AnalysedSignal(analysis, checked, held)
-
-
-def analyse_array(samples: ArrayLike, rate: float = SAMPLE_RATE) -> Analysis:
-    """Analyse samples in memory: shape (samples,) or (samples, channels). Raises what `analyse` raises."""
-    return analyse(MonoSignal(ArraySource(samples, rate))).analysis
 
 
 def analyse_recording(recording: Recording) -> Analysis:

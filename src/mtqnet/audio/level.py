@@ -140,18 +140,6 @@ def nominal_gain(samples: NDArray[np.floating]) -> float:
     return float(10 ** ((NOMINAL_DBOV - level) / 20)) if level > FLOOR_DB else 1.0
 
 
-def active_frames(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Find the active frames of 20 ms: the threshold of P.56, applied to the power of each frame.
-
-    Args:
-        samples: Shape (samples,) at SAMPLE_RATE.
-
-    Returns:
-        Shape (samples // FRAME,).
-    """
-    return frames_above(samples, active_power(active_level(samples)))
-
-
 def active_power(level_db: float) -> float:
     """Return the power from which a frame of 20 ms is active in a recording with this active level in dBov."""
     return float(max(10 ** ((level_db - MARGIN_DB) / 10), 10 ** (FLOOR_DB / 10)))

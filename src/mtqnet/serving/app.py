@@ -25,10 +25,9 @@ from mtqnet.serving.guard import Guard, GuardOptions
 from mtqnet.serving.history import store
 from mtqnet.serving.history.store import History
 from mtqnet.serving.keys import Keys
-from mtqnet.serving.metrics import Metrics
 from mtqnet.serving.pool import Pool, PoolOptions
 from mtqnet.serving.settings import BROWSER_ENTRY, Settings
-from mtqnet.serving.state import Service, log
+from mtqnet.serving.state import Metrics, Service, log
 
 PAGE = Path(__file__).with_name("page")
 PRUNE_EVERY_S = 3600.0
