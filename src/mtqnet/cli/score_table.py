@@ -21,10 +21,7 @@ TABLE_WIDTH = 200
 NO_CAUSE = "no kind of degradation was found."
 MAX_NAME = 40
 """Characters of a file name; of a longer one the end is shown"""
-POOR_GOOD = {
-    "s_mos": (2.5, 3.5),
-    "n_mos": (2.5, 3.5),
-    "g_mos": (2.5, 3.5),
+POOR_GOOD = {target.key: (2.5, 3.5) for target in TARGETS} | {
     "pesq_est": (2.0, 3.0),
     "stoi_est": (0.75, 0.9),
     "sdi_est": (0.3, 0.05),

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import tables
 from mtqnet.evaluation.tables import Cells, shown
-from mtqnet.targets import BY_KEY, KEYS, QUEST
+from mtqnet.targets import BY_KEY, KEYS, QUEST, TARGETS
 
 FILE = (
     "filepath_deg", "file", "file_path", "filepath", "path", "wav_path", "filename_deg", "file_name", "filename",
@@ -46,7 +46,7 @@ FILE = (
 )  # fmt: skip
 CONDITION = ("condition", "con", "condition_name", "system", "system_id", "condition_id")
 VOTES = ("votes", "n", "n_votes", "num_votes", "n_listeners", "n_votes_condition", "number_of_votes")
-COLUMNS: Mapping[str, tuple[str, ...]] = {
+COLUMNS: Mapping[str, tuple[str, ...]] = {target.key: (target.label,) for target in TARGETS} | {
     "s_mos": ("s_mos", "smos", "mos_sig", "sig_mos", "sig", "mos_s", "s"),
     "n_mos": ("n_mos", "nmos", "mos_bak", "bak_mos", "bak", "mos_n", "3quest_n"),
     "g_mos": (
@@ -54,8 +54,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "mos", "mushra", "acr",
     ),
     "pesq_est": ("pesq", "pesq_wb", "wb_pesq"),
-    "stoi_est": ("stoi",),
-    "sdi_est": ("sdi",),
 }  # fmt: skip
 """Names of the true value of each target, as words joined by _, best first."""
 DEVIATION = ("{stem}_std", "std_{stem}", "{name}_std", "std_{name}")
@@ -73,7 +71,7 @@ MOS_SPAN = (1.0, 5.0)
 """Of ITU-T P.800 and P.835"""
 OTHER_SPAN = (0.0, 100.0)
 """Of MUSHRA and other continuous scales"""
-SPANS: Mapping[str, tuple[float, float]] = {
+SPANS: Mapping[str, tuple[float, float]] = {target.key: (target.low, target.high) for target in TARGETS} | {
     "pesq_est": (1.0, 4.65),
     "stoi_est": (-0.999, 1.0),
     "sdi_est": (0.0, 50.0),
