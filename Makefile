@@ -21,7 +21,7 @@ demo: .venv/demo.done  ## score the example recordings and print the table
 
 test: .venv/dev.done  ## all tests, in two processes with a math thread each; WORKERS=0 for one process
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 web: .venv/dev.done  ## the package for browsers and the static page in web/dist, and their tests (Node 20, Chromium)
 	cd web && npm ci --no-audit --no-fund --silent && npm run --silent build && npm test

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.float32]
 
-LONG = "end_to_end"
-"""Folder of the tests that take minutes"""
+LONG = {"end_to_end", "ray", "experiments"}
+"""Folders of the tests that take minutes"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: begun last, they would leave one of two processes waiting."""
-    items.sort(key=lambda item: LONG not in item.path.parts)
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
 
 
 TOY_GRAPH = """
