@@ -51,11 +51,16 @@ async function inChromium() {
 const scorer = where === "chromium" ? await inChromium() : await inNode();
 const most = Object.fromEntries(KEYS.map((key) => [key, 0]));
 const counts = { recordings: rows.length, scored: 0, refused: 0, "flags differ": 0, "reason differs": 0, seconds: 0 };
+const fileOf = Object.fromEntries(KEYS.map((key) => [key, ""]));
 let interval = 0;
 for (const row of rows) {
   const got = await scorer.score(row.file);
   const found = differences(row, got);
-  for (const key of KEYS) most[key] = Math.max(most[key], found.scores[key]);
+  for (const key of KEYS)
+    if (found.scores[key] > most[key]) {
+      most[key] = found.scores[key];
+      fileOf[key] = row.file;
+    }
   interval = Math.max(interval, found.interval);
   counts[row.error === null ? "scored" : "refused"] += 1;
   counts.seconds += row.seconds;
@@ -69,4 +74,4 @@ for (const row of rows) {
   }
 }
 await scorer.close();
-console.log(JSON.stringify({ where, model: name, ...counts, largest: Object.fromEntries(KEYS.map((key) => [key, Number(most[key].toFixed(5))])), interval: Number(interval.toFixed(5)) }));
+console.log(JSON.stringify({ where, model: name, ...counts, largest: Object.fromEntries(KEYS.map((key) => [key, Number(most[key].toFixed(5))])), files: fileOf, interval: Number(interval.toFixed(5)) }));
