@@ -62,7 +62,7 @@ def desk(tmp_path: Path, examples: Path) -> Path:
         shutil.copy(tmp_path / folder / "0.wav", tmp_path / name)
     rows = [f"noisy/{number}.wav,{2 + number / 10},3,t{number % 3}" for number in range(6)]
     rows += [f"enhanced/{number}.wav,{4 - number / 10},3,t{number % 3}" for number in range(6)]
-    (tmp_path / "labels.csv").write_text("\n".join(["file,g_mos,votes,talker", *rows]) + "\n")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,g_mos,votes,speaker", *rows]) + "\n")
     return tmp_path
 
 

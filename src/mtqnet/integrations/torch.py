@@ -74,7 +74,7 @@ class ScoreModule(nn.Module):
         """Return the scores of waveforms.
 
         Args:
-            audio: Shape (batch, samples) at 16 kHz, full scale 1.
+            waveform: Shape (batch, samples) at 16 kHz, full scale 1.
             lengths: Shape (batch,): number of samples of each clip, if shorter clips are padded at the end.
 
         Returns:

@@ -45,8 +45,8 @@ class Predictor:
     """A loaded model. It can be used by several threads and can be pickled.
 
     Args:
-        model: Name of a shipped model ("base", "small" or "mosa-net"), path of an .onnx file, or folder with one
-        model. threads: Threads of the model; 0 means one per core.
+        model: A shipped model ("base", "small" or "mosa-net"), path of an .onnx file, or folder with one model.
+        threads: Threads of the model; 0 means one per core.
         track: Whether scores have frame scores (`Scores.track`), which take 5 MB per hour of audio.
 
     Raises:
@@ -385,8 +385,8 @@ def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> P
     """Load a model to score many recordings.
 
     Args:
-        model: Name of a shipped model ("base", "small" or "mosa-net"), path of an .onnx file, or folder with one
-        model. threads: Threads of the model; 0 means one per core.
+        model: A shipped model ("base", "small" or "mosa-net"), path of an .onnx file, or folder with one model.
+        threads: Threads of the model; 0 means one per core.
         track: Whether the scores contain frame scores (`Scores.track`), which take 5 MB per hour of audio.
 
     Raises:
