@@ -255,7 +255,7 @@ def test_a_terminal_without_unicode_gets_the_table(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_continue_and_leaves_no_temporary_file(
+def test_an_interrupted_run_states_how_to_continue_and_leaves_no_temporary_file(
     toy_model: Path, folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     output = tmp_path / "t.parquet"

@@ -176,7 +176,9 @@ def test_real_clean_speech_is_hardly_ever_flagged(shared_data: Path) -> None:
     assert sum("clipped" in one or "low_level" in one for one in found) <= len(files) / 20
 
 
-def test_a_channel_with_the_sign_turned_is_told_and_the_other_is_trimmed(voice: Callable[..., Samples]) -> None:
+def test_a_channel_with_the_sign_turned_is_reported_and_the_other_is_trimmed(
+    voice: Callable[..., Samples],
+) -> None:
     samples = voice(3.0)
     turned = from_array(np.stack([samples, -samples], axis=1), SAMPLE_RATE)
     assert "channels_cancel" in flags(turned)

@@ -232,7 +232,7 @@ def test_files_with_a_gap_are_flagged(speech: Samples, container: str) -> None:
     assert 1.0 < recording.duration_s < 4.0
 
 
-def test_a_damaged_flac_keeps_the_samples_before_the_damage(speech: Samples) -> None:
+def test_a_damaged_flac_keeps_the_samples_before_the_degradation(speech: Samples) -> None:
     data = bytearray(written(speech, "flac"))
     data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
     recording = read(bytes(data))
@@ -302,7 +302,7 @@ def test_folders_pipes_and_missing_files_have_their_reasons(tmp_path: Path) -> N
         read(tmp_path / "loop")
 
 
-def test_a_file_without_permission_is_told_as_that(
+def test_a_file_without_permission_is_reported_as_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: Samples
 ) -> None:
     path = tmp_path / "locked.wav"

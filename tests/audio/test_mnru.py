@@ -36,7 +36,7 @@ def test_noise_is_white_of_unit_power() -> None:
     assert np.mean(gain[1:] * gain[:-1]) == pytest.approx(0.0, abs=0.02)
 
 
-def test_what_holds_for_a_mixture_holds_for_its_parts(voice: Callable[..., Samples]) -> None:
+def test_what_contains_for_a_mixture_contains_for_its_parts(voice: Callable[..., Samples]) -> None:
     speech, noise = voice(1.0), voice(1.0, seed=3)
     gain = mnru_gain(len(speech), 12.0, np.random.default_rng(4))
     whole = mnru(speech + noise, 12.0, np.random.default_rng(4))

@@ -150,7 +150,7 @@ def test_an_empty_array_is_an_empty_recording() -> None:
         from_array([], SAMPLE_RATE)
 
 
-def test_a_file_without_header_is_told_to_be_converted(tmp_path: Path) -> None:
+def test_a_file_without_header_is_reported_to_be_converted(tmp_path: Path) -> None:
     (tmp_path / "call.raw").write_bytes(bytes(32_000))
     with pytest.raises(UnreadableError, match="no header"):
         read(tmp_path / "call.raw")

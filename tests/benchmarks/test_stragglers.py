@@ -29,7 +29,7 @@ def test_driver_that_hands_out_slowly_is_what_all_wait_for() -> None:
     assert simulate(replace(WORK, hand_out_s=1.0), EVEN, 1).took_s == pytest.approx(405.0)
 
 
-def test_slow_machine_holds_the_end_up_by_its_last_shard_at_most() -> None:
+def test_slow_machine_contains_the_end_up_by_its_last_shard_at_most() -> None:
     fleet = replace(EVEN, slow_share=0.2, slow_factor=10.0)
     runs = [simulate(WORK, fleet, seed) for seed in range(20)]
     assert max(run.tail_s for run in runs) <= 50.0 + 1e-6

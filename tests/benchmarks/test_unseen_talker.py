@@ -35,7 +35,7 @@ def test_sdi_of_a_condition_adds_both_kinds_of_noise(script: ModuleType) -> None
 
 
 @pytest.mark.shared
-def test_two_talkers_teach_and_each_third_judges(
+def test_two_speakers_teach_and_each_third_judges(
     script: ModuleType, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "LESSONS", {"G": ("g_mos",)})
@@ -50,7 +50,7 @@ def test_two_talkers_teach_and_each_third_judges(
     assert str(tmp_path) not in told
 
 
-def test_the_committed_page_says_what_the_committed_rows_say() -> None:
+def test_the_committed_page_states_what_the_committed_rows_say() -> None:
     rows = list(csv.DictReader((RESULTS / "tuning.csv").read_text().splitlines()))
     told = (RESULTS / "tuning.md").read_text()
     for row in rows:

@@ -76,7 +76,7 @@ def test_table_has_one_type_a_column(built: Path) -> None:
     assert {field.name: str(field.type).replace("element: ", "") for field in schema} == COLUMNS
 
 
-def test_shard_holds_the_clips_of_its_chunk_one_after_the_other(built: Path, rows: Rows) -> None:
+def test_shard_contains_the_clips_of_its_chunk_one_after_the_other(built: Path, rows: Rows) -> None:
     train = [row for row in rows if row["split"] == "train"]
     assert {row["shard"] for row in train} == {"audio/train/000000-000003.flac"}
     assert [row["start"] for row in train] == np.cumsum([0, *(row["samples"] for row in train[:-1])]).tolist()
@@ -165,7 +165,7 @@ def test_killed_build_loses_nothing_and_doubles_nothing(material: Any, tmp_path:
     assert not list(again.rglob("*.tmp"))
 
 
-def test_finished_build_makes_nothing_anew(built: Path, order: Order) -> None:
+def test_finished_build_makes_nothing_again(built: Path, order: Order) -> None:
     before = {file: file.stat().st_mtime_ns for file in (built / "audio").rglob("*.flac")}
     build(order, built, jobs=1)
     assert {file: file.stat().st_mtime_ns for file in before} == before
@@ -247,7 +247,7 @@ def test_silent_speech_ends_the_build_in_words(tmp_path: Path) -> None:
         make_clip(pool, "train", 0, 1)
 
 
-def test_recording_that_ends_before_its_index_says_keeps_every_clip_in_its_place(
+def test_recording_that_ends_before_its_index_states_keeps_every_clip_in_its_place(
     material: Any, tmp_path: Path, voice: Callable[..., Samples]
 ) -> None:
     """Indices round seconds up: the last samples of a clip are then not there."""
@@ -276,7 +276,7 @@ def test_recording_that_is_gone_is_named(material: Any, tmp_path: Path) -> None:
         build(order, tmp_path / "corpus", jobs=1)
 
 
-def test_folder_that_holds_something_else_is_left_alone(order: Order, tmp_path: Path) -> None:
+def test_folder_that_contains_something_else_is_left_alone(order: Order, tmp_path: Path) -> None:
     (tmp_path / "thesis.tmp").write_text("years of work")
     with pytest.raises(CorpusError, match="no corpus"):
         build(order, tmp_path, jobs=1)

@@ -80,7 +80,7 @@ def test_noise_is_weighted_by_length_within_limits() -> None:
 
 
 @pytest.mark.parametrize(("clips", "limit"), [(200, USUAL_LIMIT), (201, None)])
-def test_the_usual_limit_holds_where_the_recordings_allow_it(clips: int, limit: int | None) -> None:
+def test_the_usual_limit_contains_where_the_recordings_allow_it(clips: int, limit: int | None) -> None:
     assert resolve(None, clips, 10, "recordings") == limit
 
 

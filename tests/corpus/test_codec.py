@@ -149,7 +149,7 @@ def lag(given: Samples, gave: Samples) -> float:
 
 
 @pytest.mark.parametrize(("step", "delay"), DELAYS, ids=str)
-def test_decoder_is_as_late_as_its_number_says_and_the_step_is_not(
+def test_decoder_is_as_late_as_its_number_states_and_the_step_is_not(
     step: FfmpegCoding, delay: int, tracks: Tracks
 ) -> None:
     assert step.coder.delay == delay
@@ -258,7 +258,7 @@ def test_pcm_is_rounded_and_clipped() -> None:
     ],
     ids=str,
 )
-def test_packets_hold_as_many_bits_as_asked(step: FfmpegCoding, kbps: float, tracks: Tracks) -> None:
+def test_packets_contain_as_many_bits_as_asked(step: FfmpegCoding, kbps: float, tracks: Tracks) -> None:
     """AMR and G.723.1 fill their frames up to whole octets."""
     given = resample(np.tile(tracks.mixture, 3), SAMPLE_RATE, step.coder.rate)
     bits = 8 * sum(map(len, encode(given, step.coder).packets))

@@ -69,7 +69,7 @@ def test_clips_hours_and_speakers_of_each_split(rows: list[Row]) -> None:
     assert {part.speakers for part in parts.values()} == {7}
 
 
-def test_intervals_hold_every_clip_once(rows: list[Row]) -> None:
+def test_intervals_contain_every_clip_once(rows: list[Row]) -> None:
     spread = describe(rows).spread
     assert set(spread) == {target.label for target in TARGETS}
     for intervals in spread.values():
@@ -155,7 +155,7 @@ def test_terminal_shows_all_in_100_columns_and_holes_in_red(rows: list[Row]) -> 
     assert any("4 to 5" in piece for piece in red) and any("hole: N-MOS" in piece for piece in red)
 
 
-def test_no_hole_is_said(rows: list[Row]) -> None:
+def test_no_hole_is_reported(rows: list[Row]) -> None:
     filled = [{**row, "n_mos": row["s_mos"], "g_mos": row["s_mos"]} for row in rows]
     assert describe(filled).holes == ()
     assert "No hole" in shown(filled)

@@ -104,7 +104,7 @@ def test_resonance_is_where_and_as_wide_as_asked(resonance_db: float) -> None:
     ],
     ids=str,
 )
-def test_more_damage_lowers_s(mild: Step, hard: Step, loss: float, talker: Callable[..., Samples]) -> None:
+def test_more_degradation_lowers_s(mild: Step, hard: Step, loss: float, talker: Callable[..., Samples]) -> None:
     """In hardly any noise: a dull response would take white noise away, and win in N what it loses in S."""
     quiet = WhiteNoise(50.0, 1)(start(talker()))
     before, after = (label(t.clean, t.speech, t.noise) for t in (mild(quiet), hard(quiet)))

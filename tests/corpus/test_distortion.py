@@ -91,7 +91,7 @@ def test_error_goes_to_what_is_there(noisy: Tracks) -> None:
     [(Overdrive(3.0), Overdrive(20.0)), (Quantisation(12, 0.0), Quantisation(5, 6.0))],
     ids=lambda step: type(step).__name__,
 )
-def test_more_damage_lowers_s_further_than_n(mild: Step, hard: Step, noisy: Tracks) -> None:
+def test_more_degradation_lowers_s_further_than_n(mild: Step, hard: Step, noisy: Tracks) -> None:
     before, after = (label(t.clean, t.speech, t.noise) for t in (mild(noisy), hard(noisy)))
     assert after.s_mos < before.s_mos - 0.7
     assert before.n_mos - after.n_mos < before.s_mos - after.s_mos

@@ -168,7 +168,7 @@ def test_labels_reasons_and_steps_are_in_words(whole: Path) -> None:
         ("size_m", [3.0, 4.5, 2.5], "size 3, 4.5, 2.5 m"),
     ],
 )
-def test_parameter_is_said_with_its_unit(name: str, value: object, words: str) -> None:
+def test_parameter_is_reported_with_its_unit(name: str, value: object, words: str) -> None:
     assert in_words(name, value) == words
 
 

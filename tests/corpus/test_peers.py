@@ -64,12 +64,14 @@ def test_only_the_predictors_that_are_asked_for_are_run(stand_in: Path) -> None:
     assert sum(1 for _ in stand_in.glob("*.called")) == 3
 
 
-def test_missing_environment_says_how_to_make_it(stand_in: Path) -> None:
+def test_missing_environment_states_how_to_make_it(stand_in: Path) -> None:
     with pytest.raises(UsageError, match="make peers"):
         score(stand_in, python="no such python")
 
 
-def test_failing_peer_says_why_and_leaves_no_half_result(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_peer_states_why_and_leaves_no_half_result(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = stand_in.parent / "broken.py"
     broken.write_text("raise ImportError('No module named speechmos')")
     monkeypatch.setattr(peers, "WORKER", broken)

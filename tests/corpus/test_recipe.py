@@ -83,7 +83,7 @@ def test_recipes_are_varied(recipes: list[Recipe]) -> None:
     assert len({recipe.speaker for recipe in recipes}) == 6
 
 
-def test_reference_recipe_has_no_other_damage_than_its_scene_says(recipes: list[Recipe]) -> None:
+def test_reference_recipe_has_no_other_degradation_than_its_scene_says(recipes: list[Recipe]) -> None:
     for recipe in recipes:
         names = {type(step).__name__ for step in recipe.steps}
         if recipe.scene == "reference":
@@ -158,7 +158,7 @@ def test_step_of_another_version_is_refused(recipes: list[Recipe]) -> None:
         Recipe.from_json(text)
 
 
-def test_babble_is_of_other_talkers_each_once(full_pool: Pool) -> None:
+def test_babble_is_of_other_speakers_each_once(full_pool: Pool) -> None:
     speaker_of = {item.path: item.group for item in full_pool.speech}
     heard = 0
     for clip in range(60):
@@ -172,7 +172,7 @@ def test_babble_is_of_other_talkers_each_once(full_pool: Pool) -> None:
     assert heard > 0
 
 
-def test_lonely_talker_is_not_his_own_background(full_pool: Pool) -> None:
+def test_lonely_speaker_is_not_his_own_background(full_pool: Pool) -> None:
     alone = replace(full_pool, speech=tuple(i for i in full_pool.speech if i.group == full_pool.speech[0].group))
     names = {type(s).__name__ for clip in range(150) for s in draw(alone, "train", clip, seed=1).steps}
     assert "RecordedNoise" in names and not names & {"Babble", "CompetingTalker"}

@@ -106,7 +106,7 @@ def test_equal_parameters_equal_samples_in_another_process_too() -> None:
     assert there.stdout.strip() == here
 
 
-def test_silence_and_a_talker_at_the_microphone_are_no_trouble(talker: Callable[..., Samples]) -> None:
+def test_silence_and_a_speaker_at_the_microphone_are_no_trouble(talker: Callable[..., Samples]) -> None:
     assert rms_level(OFFICE(start(np.zeros(32_000, np.float32))).mixture) < -90
     touching: Tracks = replace(OFFICE, microphone=OFFICE.source)(start(talker(2.0)))
     assert np.isfinite(touching.speech).all()

@@ -45,7 +45,7 @@ def test_other_names_are_grouped_by_folder_or_stand_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("column", ["speaker", "talker"])
-def test_index_says_which_files_and_whose(column: str, tmp_path: Path) -> None:
+def test_index_states_which_files_and_whose(column: str, tmp_path: Path) -> None:
     write(tmp_path, "a/1.wav", "a/2.wav", "unlisted.wav")
     with (tmp_path / "index.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["file", column, "seconds"], ["a/1.wav", "x", "9.5"], ["a/2.wav", "y", ""]])
@@ -63,7 +63,7 @@ def test_index_without_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-def test_every_noise_is_a_group_whatever_folder_holds_the_data(indexed: bool, tmp_path: Path) -> None:
+def test_every_noise_is_a_group_whatever_folder_contains_the_data(indexed: bool, tmp_path: Path) -> None:
     seen = []
     for home in ("here", "there/deep"):
         root = tmp_path / home / "noise"

@@ -65,7 +65,7 @@ def test_noise_lowers_n_and_s_little(talker: Callable[..., Samples]) -> None:
     ],
     ids=lambda step: type(step).__name__,
 )
-def test_more_damage_to_speech_lowers_s(mild: Step, hard: Step, talker: Callable[..., Samples]) -> None:
+def test_more_degradation_to_speech_lowers_s(mild: Step, hard: Step, talker: Callable[..., Samples]) -> None:
     before, after = heard(talker(), mild), heard(talker(), hard)
     assert after.s_mos < before.s_mos - 0.5
     assert after.g_mos < before.g_mos

@@ -49,7 +49,7 @@ def test_clip_is_its_stretch_of_the_shard_and_nothing_else(tmp_path: Path) -> No
     np.testing.assert_allclose(clip, sound[4_000:7_000], atol=2**-23)
 
 
-def test_shard_that_is_cut_or_gone_is_said(tmp_path: Path) -> None:
+def test_shard_that_is_cut_or_gone_is_reported(tmp_path: Path) -> None:
     sf.write(tmp_path / "shard.flac", np.zeros(1_000), 16_000)
     with pytest.raises(UnreadableError, match="ends before sample 1500"):
         read_clip(tmp_path, {"shard": "shard.flac", "start": 500, "samples": 1_000})

@@ -129,7 +129,7 @@ def test_drawn_parameters_survive_json(kind: type[Tool], full_pool: Pool) -> Non
 
 
 @pytest.mark.parametrize("tool", [NoiseReduce(1.0, True), WebRtc(2, 0, 1)], ids=str)
-def test_missing_package_is_said_in_words(tool: Tool, noisy: Tracks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported_in_words(tool: Tool, noisy: Tracks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, PACKAGES[type(tool)], None)
     with pytest.raises(MissingExtraError, match=r"mtqnet\[corpus\]"):
         tool(noisy)

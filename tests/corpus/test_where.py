@@ -104,7 +104,7 @@ def test_all_conditions_must_hold() -> None:
         ("", r"is no condition"),
     ],
 )
-def test_what_is_not_known_is_said_with_what_is(text: str, says: str) -> None:
+def test_what_is_not_known_is_reported_with_what_is(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         parse(text)
 
@@ -120,7 +120,7 @@ def test_what_is_not_known_is_said_with_what_is(text: str, says: str) -> None:
         (["Babble.snr_db<3"], r"no clip has Babble.snr_db"),
     ],
 )
-def test_nothing_left_says_what_would_fit(texts: list[str], says: str) -> None:
+def test_nothing_left_states_what_would_fit(texts: list[str], says: str) -> None:
     with pytest.raises(CorpusError, match=says):
         select(ROWS, [parse(text) for text in texts])
 

@@ -146,6 +146,6 @@ def kinds(error: type[MtqnetError]) -> set[type[MtqnetError]]:
     return {error}.union(*(kinds(kind) for kind in error.__subclasses__()))
 
 
-def test_exit_codes_that_are_told_are_those_of_the_errors() -> None:
+def test_exit_codes_that_are_reported_are_those_of_the_errors() -> None:
     told = re.findall(r"^\| (\d+) \|", (DOCS / "input.md").read_text(), flags=re.MULTILINE)
     assert {int(code) for code in told} == {0} | {kind.exit_code for kind in kinds(MtqnetError)}

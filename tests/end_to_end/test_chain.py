@@ -105,7 +105,7 @@ def test_a_finished_run_is_found_again_and_gives_the_same_model(folder: Path) ->
     assert model.read_bytes() == before
 
 
-def test_the_record_holds_figures_of_both_held_out_splits_and_what_made_the_model(folder: Path) -> None:
+def test_the_record_contains_figures_of_both_held_out_splits_and_what_made_the_model(folder: Path) -> None:
     record = json.loads((folder / "run/model/tiny.json").read_text())
     assert {(f["split"], f["target"]) for f in record["figures"]} == {
         (split, target.key) for split in ("validation", "calibration", "test", "unseen") for target in TARGETS

@@ -70,7 +70,7 @@ def built(material: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return out, done
 
 
-def test_corpus_build_writes_a_labelled_table_and_says_where(built: tuple[Path, Done]) -> None:
+def test_corpus_build_writes_a_labelled_table_and_states_where(built: tuple[Path, Done]) -> None:
     out, done = built
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == out / TABLE

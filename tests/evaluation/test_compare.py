@@ -83,7 +83,7 @@ def test_the_picture_has_one_axis_for_all_scores_on_a_mos_scale(
     )
 
 
-def test_verdict_says_what_is_better_worse_and_the_same(made: Callable[..., Recordings]) -> None:
+def test_verdict_states_what_is_better_worse_and_the_same(made: Callable[..., Recordings]) -> None:
     steps = np.linspace(2, 4, 20)
     wobble = 0.3 * np.cos(np.arange(20) * np.pi)  # +0.3, -0.3, ...: no difference on the whole
     first = made("a", s_mos=steps, n_mos=steps, g_mos=steps, sdi_est=np.full(20, 0.2))
@@ -167,7 +167,9 @@ def test_other_folders_are_bridged_by_name(tmp_path: Path, write: Write) -> None
     }
 
 
-def test_what_cannot_be_compared_is_told(made: Callable[..., Recordings], tmp_path: Path, write: Write) -> None:
+def test_what_cannot_be_compared_is_reported(
+    made: Callable[..., Recordings], tmp_path: Path, write: Write
+) -> None:
     a, b = made("a", g_mos=[2.0, 3.0]), made("b", s_mos=[2.0, 3.0])
     with pytest.raises(UsageError, match="two or more"):
         compare([a], True, "", None)

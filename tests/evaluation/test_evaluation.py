@@ -168,19 +168,19 @@ def test_rating_of_a_whole_condition_keeps_its_own_interval(shared_data: Path, t
     assert grouped.pairs.half[place] == 0.1422
 
 
-def test_nothing_in_common_is_told(small: tuple[Path, Path], tmp_path: Path, write: Write) -> None:
+def test_nothing_in_common_is_reported(small: tuple[Path, Path], tmp_path: Path, write: Write) -> None:
     other = write(tmp_path / "other.csv", [{"file": "z.wav", "g_mos": 3.0}])
     with pytest.raises(UsageError, match=r"no rating in .* belongs to a score"):
         evaluate.evaluate(ratings.read(small[0]), recordings.read(other), "")
 
 
-def test_recordings_that_are_not_there_are_told(run: Callable[..., Any], small: tuple[Path, Path]) -> None:
+def test_recordings_that_are_not_there_are_reported(run: Callable[..., Any], small: tuple[Path, Path]) -> None:
     done = run("evaluate", small[0])
     assert done.returncode == 2
     assert "(0.wav: no such file: check the path)" in done.stderr
 
 
-def test_every_format_holds_the_same_rows(
+def test_every_format_contains_the_same_rows(
     run: Callable[..., Any], small: tuple[Path, Path], tmp_path: Path
 ) -> None:
     labels, scores = small

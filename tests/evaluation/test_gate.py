@@ -131,7 +131,7 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
         ("[min", "is not a valid TOML"),
     ],
 )
-def test_rules_that_cannot_be_meant_are_told(tmp_path: Path, text: str, says: str) -> None:
+def test_rules_that_cannot_be_meant_are_reported(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "gate.toml"
     file.write_text(text)
     with pytest.raises(UsageError, match=says):

@@ -117,7 +117,7 @@ def test_model_without_track_or_with_fewer_scores_is_drawn(
     assert (tmp_path / "flat.png").stat().st_size > 50_000
 
 
-def test_what_cannot_be_drawn_is_told(
+def test_what_cannot_be_drawn_is_reported(
     run: Callable[..., Any], bad_files: dict[str, Path], examples: Path, tmp_path: Path
 ) -> None:
     done = run("plot", bad_files["silent"], "-o", tmp_path / "p.png")

@@ -105,7 +105,7 @@ def test_spreadsheet_of_windows_is_read(tmp_path: Path) -> None:
         ("file,mos,mos\na.wav,1,2\n", "two columns named 'mos'"),
     ],
 )
-def test_what_is_no_table_of_ratings_is_told(tmp_path: Path, text: str, says: str) -> None:
+def test_what_is_no_table_of_ratings_is_reported(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         ratings.read(table(tmp_path, text))
 

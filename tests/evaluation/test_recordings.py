@@ -64,7 +64,7 @@ def test_channels_with_rows_of_their_own_are_recordings(tmp_path: Path, write: W
         ("a.csv", "", "is empty"),
     ],
 )
-def test_what_is_no_table_of_scores_is_told(tmp_path: Path, name: str, content: str, says: str) -> None:
+def test_what_is_no_table_of_scores_is_reported(tmp_path: Path, name: str, content: str, says: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match=says):
         recordings.read(tmp_path / name)

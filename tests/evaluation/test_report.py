@@ -76,7 +76,7 @@ def gathered(found: Recordings, **changes: Any) -> Page:
     return report.gather(found, Wanted(**wanted))
 
 
-def test_distribution_holds_every_recording(made: Recordings) -> None:
+def test_distribution_contains_every_recording(made: Recordings) -> None:
     g_mos, sdi = gathered(made).spreads
     assert (g_mos.mean, g_mos.median, g_mos.worst, g_mos.best) == ("2.95", "2.95", "2.00", "3.90")
     assert (g_mos.low, g_mos.high) == ("1.00", "5.00")
@@ -102,12 +102,12 @@ def test_flags_and_groups_are_counted(made: Recordings) -> None:
     assert re.fullmatch(r"2\.90 \[\d\.\d\d, \d\.\d\d\]", car.cells[0].text)
 
 
-def test_recording_that_is_gone_is_told_and_not_played(made: Recordings) -> None:
+def test_recording_that_is_gone_is_reported_and_not_played(made: Recordings) -> None:
     line = gathered(made).worst[0]
     assert (line.sound, line.note) == ("", "cannot be played: no such file: check the path")
 
 
-def test_player_of_a_long_recording_holds_the_part_to_hear(tmp_path: Path, voice: Callable[..., Any]) -> None:
+def test_player_of_a_long_recording_contains_the_part_to_hear(tmp_path: Path, voice: Callable[..., Any]) -> None:
     path = tmp_path / "long.wav"
     sf.write(path, voice(25.0), 16000)
     row = recordings.Row(Scores(g_mos=3.0, file=str(path), duration_s=25.0), {})
@@ -166,7 +166,7 @@ def test_mistakes_are_one_line(run: Run, made: Recordings, arguments: tuple[str,
     assert done.stderr.count("\n") == 1
 
 
-def test_nothing_with_a_score_is_told(tmp_path: Path, write: Write) -> None:
+def test_nothing_with_a_score_is_reported(tmp_path: Path, write: Write) -> None:
     found = recordings.read(write(tmp_path / "scores.csv", [{"file": "a.wav", "g_mos": "", "error": "silent"}]))
     with pytest.raises(UsageError, match="the report would be empty"):
         gathered(found)

@@ -87,7 +87,7 @@ def test_other_corpora_are_other_experiments(lab: Lab) -> None:
     assert lab.result(ARMS["mpl"], 1) != other.result(ARMS["mpl"], 1)
 
 
-def test_missing_rated_set_says_where_it_was_looked_for(lab: Lab) -> None:
+def test_missing_rated_set_states_where_it_was_looked_for(lab: Lab) -> None:
     lost = Material(lab.material.corpus, lab.material.data / "elsewhere", lab.material.store)
     with pytest.raises(CorpusError, match="--data"):
         lost.test("csp835")

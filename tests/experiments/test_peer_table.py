@@ -44,7 +44,7 @@ def test_a_second_lab_takes_what_was_said_to_the_first(lab: Lab, at: schedule.Pe
         assert len(values) == len(lab.material.test(test).clips) and np.isnan(values[2:]).all()
 
 
-def test_clips_of_another_corpus_are_scored_anew(lab: Lab, at: schedule.PeersAt, tmp_path: Path) -> None:
+def test_clips_of_another_corpus_are_scored_again(lab: Lab, at: schedule.PeersAt, tmp_path: Path) -> None:
     score(lab, at)
     other = Lab(lab.base, lab.material, tmp_path / "other", "0" * 16)
     with pytest.raises(UsageError, match="make peers"):

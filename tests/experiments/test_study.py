@@ -68,7 +68,7 @@ def test_an_arm_changes_what_it_names_and_nothing_else(committed: study.Study) -
     assert made.network == committed.base.network and made.student == committed.base.student
 
 
-def test_arms_are_held_against_the_reference_or_what_they_name(tmp_path: Path) -> None:
+def test_arms_are_compared_with_the_reference_or_what_they_name(tmp_path: Path) -> None:
     text = HEAD + '[arms.one]\nsays="1"\n[arms.two]\nsays="2"\n[arms.three]\nsays="3"\nagainst=["two", "one"]\n'
     table = study.table(written(tmp_path, text) / "mine.toml")
     assert [table.against(name) for name in table.arms] == [(), ("one",), ("two", "one")]
@@ -94,7 +94,7 @@ def test_mistakes_say_where_they_are(text: str, says: str, tmp_path: Path) -> No
     assert "mine.toml" in str(told.value)
 
 
-def test_missing_table_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_table_states_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--configs"):
         study.load(tmp_path, ("training",))
 

@@ -80,14 +80,14 @@ def test_better_arm_is_better_beyond_doubt(made: Summary) -> None:
     assert row.less["bad"].mean == pytest.approx(row.lcc.mean - reference.lcc.mean)
 
 
-def test_an_arm_may_be_held_against_several(tests: dict[str, Truth], results: dict[str, list[Result]]) -> None:
+def test_an_arm_may_be_compared_with_several(tests: dict[str, Truth], results: dict[str, list[Result]]) -> None:
     several = replace(FAKE, arms={**FAKE.arms, "good": replace(FAKE.arms["good"], against=("bad", "peer"))})
     row = summary.summarise(several, results, tests).arm("good", "unseen", "g_mos")
     assert row is not None and list(row.less) == ["bad", "peer"]
     assert row.less["bad"].mean > row.less["peer"].mean > 0
 
 
-def test_arms_are_held_against_each_other_on_the_clips_that_both_score(
+def test_arms_are_compared_with_each_other_on_the_clips_that_both_score(
     tests: dict[str, Truth], results: dict[str, list[Result]]
 ) -> None:
     """Peers score a part of a test: what the others say of the rest counts for no difference."""
@@ -135,7 +135,7 @@ def test_files_have_no_empty_cell(made: Summary, tmp_path: Path) -> None:
     assert {row["mse"] == "n/a" for row in rows if row["split"] != "mushra"} == {False}
 
 
-def test_committed_figures_are_held_against_new_ones(made: Summary, tmp_path: Path) -> None:
+def test_committed_figures_are_compared_with_new_ones(made: Summary, tmp_path: Path) -> None:
     summary.write(made, tmp_path, "fake")
     compared, outside = summary.departures(made, tmp_path / "fake.summary.csv")
     assert compared == len(made.arms) and not outside
@@ -151,7 +151,7 @@ COMMAND = "python -m research.experiments --table fake"
 FACTS = Facts({"train": 8000, "test": CLIPS}, 5, 12.0, COMMAND, "2026-01-02", "0.1")
 
 
-def test_page_says_what_was_asked_and_found(made: Summary) -> None:
+def test_page_states_what_was_asked_and_found(made: Summary) -> None:
     text = pages.page(FAKE, made, FACTS)
     assert text.startswith("# Fake\n\nWhich is better?")
     assert "`python -m research.experiments --table fake`" in text and "12 minutes of one core" in text

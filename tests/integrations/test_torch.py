@@ -122,7 +122,7 @@ def test_what_cannot_be_meant_is_refused_in_words(plain: Path) -> None:
         ScoreModule(plain, ["mos"])
 
 
-def test_model_without_weights_says_so(toy_model: Path, plain: Path, tmp_path: Path) -> None:
+def test_model_without_weights_states_so(toy_model: Path, plain: Path, tmp_path: Path) -> None:
     for suffix in (".onnx", ".json"):
         (tmp_path / f"tiny{suffix}").write_bytes((plain / f"tiny{suffix}").read_bytes())
     with pytest.raises(ModelError, match=r"there is no tiny\.safetensors"):

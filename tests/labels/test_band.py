@@ -52,7 +52,7 @@ def test_undamaged_narrowband_speech_is_good(talker: Callable[..., Samples]) -> 
     assert label_two(speech, telephone(speech)).s_mos == pytest.approx(narrow.s_mos, abs=0.1)
 
 
-def test_a_band_that_is_partly_lost_is_damage(talker: Callable[..., Samples]) -> None:
+def test_a_band_that_is_partly_lost_is_degradation(talker: Callable[..., Samples]) -> None:
     speech = talker()
     silence = np.zeros_like(speech)
     assert label(speech, low_passed(speech, 5000), silence).s_mos < label(speech, speech, silence).s_mos - 0.1
@@ -60,7 +60,7 @@ def test_a_band_that_is_partly_lost_is_damage(talker: Callable[..., Samples]) ->
     assert label(speech, within, silence).s_mos < label(speech, telephone(speech), silence).s_mos - 0.3
 
 
-def test_damage_in_narrowband_counts_as_in_wideband(talker: Callable[..., Samples]) -> None:
+def test_degradation_in_narrowband_counts_as_in_wideband(talker: Callable[..., Samples]) -> None:
     speech, silence = talker(), np.zeros_like(talker())
     scores = []
     for q_db in (0, 10, 20, 30, 40):

@@ -83,7 +83,7 @@ def test_more_noise_is_worse_on_every_measure(pesq: PesqVariant, talker: Callabl
         assert better.pesq > worse.pesq
 
 
-def test_ratings_are_the_sums_of_the_measures_beside_them(talker: Callable[..., Samples]) -> None:
+def test_ratings_are_the_sums_of_the_measures_next_to_them(talker: Callable[..., Samples]) -> None:
     speech = talker(3.0)
     got = composite(speech, speech + noise_for(speech, 8))
     assert (got.csig, got.cbak, got.covl) == combine(got.llr, got.wss, got.segmental_snr_db, got.pesq)

@@ -62,13 +62,13 @@ def test_noise_reduction_raises_n_and_lowers_s(files: dict[str, Path]) -> None:
     assert after.s_mos < before.s_mos - 0.3
 
 
-def test_without_unprocessed_it_says_what_it_cannot_tell(files: dict[str, Path]) -> None:
+def test_without_unprocessed_it_states_what_it_cannot_tell(files: dict[str, Path]) -> None:
     found = label_files(files["clean"], None, files["unprocessed"])
     assert len(found.cautions) == 2
     assert "without --unprocessed" in found.cautions[0] and "dB louder" in found.cautions[1]
 
 
-def test_missing_file_and_silence_are_said(files: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_file_and_silence_are_reported(files: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"gone\.wav: no such file"):
         label_files(files["clean"], None, tmp_path / "gone.wav")
     sf.write(tmp_path / "silent.wav", np.zeros(64_000), SAMPLE_RATE)

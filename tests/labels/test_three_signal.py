@@ -318,7 +318,7 @@ def test_two_signals_are_as_good_as_three_without_background(talker: Callable[..
     assert two.s_mos == pytest.approx(three.s_mos, abs=0.05)
 
 
-def test_two_signals_hold_background_against_s_and_say_so(talker: Callable[..., Samples]) -> None:
+def test_two_signals_contain_background_against_s_and_say_so(talker: Callable[..., Samples]) -> None:
     speech = talker(6.0)
     mixture = speech + white(speech, 20)
     two, three = label_two(speech, mixture), label_three(speech, mixture, mixture)

@@ -51,7 +51,7 @@ def test_moved_weights_sum_to_one() -> None:
     assert made == pytest.approx({"n_mos": 0.85, "dnsmos_bak": 0.15})
 
 
-def test_the_grid_holds_all_weights_that_sum_to_one() -> None:
+def test_the_grid_contains_all_weights_that_sum_to_one() -> None:
     made = fit_ensemble.grid(3)
     assert len(made) == len(set(made)) == 66
     np.testing.assert_allclose(np.sum(made, axis=1), 1.0)

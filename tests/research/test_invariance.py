@@ -50,7 +50,9 @@ def test_lossless_copies_hardly_move(moved: dict[tuple[str, str], dict[str, inva
         assert max(row.worst for row in moved["rate", change].values()) < 0.05
 
 
-def test_lengths_are_held_against_their_mean(moved: dict[tuple[str, str], dict[str, invariance.Movement]]) -> None:
+def test_lengths_are_compared_with_their_mean(
+    moved: dict[tuple[str, str], dict[str, invariance.Movement]],
+) -> None:
     means = [rows["g_mos"].mean for (group, _), rows in moved.items() if group == "length"]
     assert len(means) == len(invariance.LENGTHS_S)
     assert np.mean(means) == pytest.approx(0, abs=1e-3)

@@ -73,7 +73,7 @@ def test_fit_passes_through_the_condition_means(fitted: fit.Fit) -> None:
     assert min(one.lcc_clip for one in fitted.fitted.values()) > 0.9
 
 
-def test_talker_who_was_left_out_is_told_by_the_other(fitted: fit.Fit) -> None:
+def test_speaker_who_was_left_out_is_reported_by_the_other(fitted: fit.Fit) -> None:
     """Votes are the same for both talkers: what is left is how unlike the measures find them."""
     for key, bound in (("s", 0.4), ("n", 0.1), ("g", 0.25)):
         assert fitted.fitted[key].error_per_talker <= fitted.left_out[key].error_per_talker < bound

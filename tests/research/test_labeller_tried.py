@@ -62,7 +62,7 @@ def test_measures_that_hear_modulated_noise_rank_it(rows: list[tried.Row]) -> No
             assert row.ratings.lcc > 0.9, row.name
 
 
-def test_page_holds_all_figures(rows: list[tried.Row]) -> None:
+def test_page_contains_all_figures(rows: list[tried.Row]) -> None:
     clean, noisy, enhanced = (np.array([of, of]) for of in ((4.6, 4.4, 4.3), (4.5, 2.0, 2.5), (4.0, 3.5, 3.25)))
     page = tried_page(rows, tried.Triples(clean, noisy, enhanced))
     assert "| 2 sentences, three signals |" in page
@@ -73,7 +73,7 @@ def test_page_holds_all_figures(rows: list[tried.Row]) -> None:
     assert "they are not scores of the licensed 3QUEST instrument" in page
 
 
-def test_left_out_talker_is_predicted_by_the_others_alone(conditions: Rated) -> None:
+def test_left_out_speaker_is_predicted_by_the_others_alone(conditions: Rated) -> None:
     def mean_of_train(train: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.full(len(train), 1.0 if train[0] else 2.0)
 

@@ -128,7 +128,7 @@ def test_two_models_stand_side_by_side(make_model: Callable[..., Path], tmp_path
     assert "| test | S-MOS | 800 | 0.912 / 0.901 / 0.346 | 0.912 / 0.901 / 0.346 |" in text
 
 
-def test_a_teacher_that_is_no_longer_shipped_is_told(make_model: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_teacher_that_is_no_longer_shipped_is_reported(make_model: Callable[..., Path], tmp_path: Path) -> None:
     large = models.find(make_model(**RECORD, name="large"))
     for sha256, told in ((large.sha256, False), ("ab" * 32, True)):
         little = models.find(make_model(**RECORD, name="little", teacher={"name": "large", "sha256": sha256}))

@@ -46,7 +46,7 @@ def test_a_score_that_ignores_suppression_has_no_slope() -> None:
     assert agreement("labels", "n_mos", "dnsmos_bak", CASES, scores, PREDICTED).slope == pytest.approx(0.0)
 
 
-def test_the_page_says_what_predictors_are_and_has_a_row_for_each_condition() -> None:
+def test_the_page_states_what_predictors_are_and_has_a_row_for_each_condition() -> None:
     columns = dict.fromkeys(("s_mos", "n_mos", "g_mos"), PREDICTED)
     predicted = dict.fromkeys(witnesses.PREDICTORS, PREDICTED)
     text = page(CASES, {"labels": columns, "base": columns}, predicted)

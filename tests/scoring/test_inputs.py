@@ -162,7 +162,7 @@ def test_results_are_a_sequence_a_frame_and_a_page(predictor: Predictor, good_fi
     assert "S-MOS" in good._repr_html_() and "no &lt;such&gt; file" in results[1]._repr_html_()
 
 
-def test_without_pandas_and_polars_to_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_and_polars_to_frame_states_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(UsageError, match="pip install pandas"):

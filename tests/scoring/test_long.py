@@ -105,7 +105,7 @@ def test_without_track_all_else_is_the_same(
     assert in_blocks(bare, long_file, monkeypatch) == plain.score(long_file)
 
 
-def test_a_long_file_that_is_refused_says_why(
+def test_a_long_file_that_is_refused_states_why(
     toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sf.write(tmp_path / "silent.wav", np.zeros(30 * RATE), RATE)

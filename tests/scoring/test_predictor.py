@@ -47,7 +47,7 @@ def test_file_array_and_shortcut_agree(predictor: Predictor, toy_model: Path, go
     assert mtqnet.score(array, rate=rate, model=str(toy_model)) == by_array
 
 
-def test_a_row_says_where_it_comes_from(predictor: Predictor, good_file: Path) -> None:
+def test_a_row_states_where_it_comes_from(predictor: Predictor, good_file: Path) -> None:
     scores = predictor.score(good_file)
     assert (scores.model, scores.model_sha256) == ("toy", predictor.record.sha256)
     assert scores.version == mtqnet.__version__
@@ -197,7 +197,7 @@ def test_memory_and_keyboard_are_not_swallowed(
             list(predictor.score_files([good_file]))
 
 
-def test_file_names_that_are_no_text_are_told_apart(predictor: Predictor) -> None:
+def test_file_names_that_are_no_text_are_distinguished(predictor: Predictor) -> None:
     scores = predictor.score("caf\udce9.wav")
     assert scores.file is not None
     assert scores.file.encode() == b"caf\\xe9.wav"

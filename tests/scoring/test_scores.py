@@ -31,7 +31,7 @@ def test_every_column_is_a_field_or_an_end_of_an_interval() -> None:
     assert set(COLUMNS) - set(ENDS) <= {field.name for field in dataclasses.fields(Scores)}
 
 
-def test_row_holds_the_values_in_order() -> None:
+def test_row_contains_the_values_in_order() -> None:
     row = GOOD.as_row()
     assert tuple(row) == COLUMNS
     assert [row[key] for key in KEYS] == [3.5, 2.25, 2.5, 1.75, 0.875, 0.00123]

@@ -119,7 +119,7 @@ def test_channels_and_integers_are_taken_as_in_a_file(toy: Predictor, voice: Voi
     assert "channels_cancel" in turned[1].flags
 
 
-def test_reset_begins_anew(toy: Predictor, voice: Voice) -> None:
+def test_reset_begins_again(toy: Predictor, voice: Voice) -> None:
     stream = Stream(toy, 8_000)
     first = rolled(stream, voice(2.2, rate=8_000), 500)
     stream.feed(voice(1.7, rate=8_000, seed=5))
@@ -146,7 +146,7 @@ def test_memory_is_that_of_a_window(toy: Predictor) -> None:
         tracemalloc.stop()
 
 
-def test_mistakes_are_told(toy: Predictor) -> None:
+def test_mistakes_are_reported(toy: Predictor) -> None:
     for options in (
         {"rate": 100},
         {"channels": 0},

@@ -51,7 +51,7 @@ def written(path: Path, rows: list[Scores]) -> Path:
     return path
 
 
-def test_all_formats_hold_the_same(tmp_path: Path) -> None:
+def test_all_formats_contain_the_same(tmp_path: Path) -> None:
     held = [read(written(tmp_path / f"t{suffix}", [GOOD, BAD])) for suffix in FORMATS]
     assert held[0] == held[1] == held[2]
     assert tuple(held[0][0]) == COLUMNS
@@ -120,7 +120,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         create(tmp_path / "folder.csv")
 
 
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_states_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"mtqnet\[parquet\]"):
         create(tmp_path / "t.parquet")

@@ -69,7 +69,7 @@ def test_large_headers_and_lengths_are_refused(serving: Server, client: httpx.Cl
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_type_that_is_wrong_does_not_matter_and_a_form_without_boundary_is_told(
+def test_a_type_that_is_wrong_does_not_matter_and_a_form_without_boundary_is_reported(
     client: httpx.Client, examples: Path
 ) -> None:
     sound = (examples / "1_clean.flac").read_bytes()

@@ -71,7 +71,7 @@ def test_keys_are_kept_as_hashes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "one:abc\n", "no hash\n"])
-def test_a_file_of_keys_that_is_none_is_told(text: str, tmp_path: Path) -> None:
+def test_a_file_of_keys_that_is_none_is_reported(text: str, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(text)
     with pytest.raises(UsageError, match="--new-key"):
         keys.read(tmp_path / "keys")
@@ -135,7 +135,7 @@ def _scored_again(client: httpx.Client, path: Path) -> None:
         time.sleep(0.2)
 
 
-def test_jobs_in_flight_are_finished_when_it_is_told_to_stop(
+def test_jobs_in_flight_are_finished_when_it_is_reported_to_stop(
     tmp_path: Path, toy_model: Path, voice: Callable[..., NDArray[np.float32]]
 ) -> None:
     sf.write(tmp_path / "long.wav", np.tile(voice(10.0), 60), 16_000)
@@ -152,7 +152,7 @@ def test_jobs_in_flight_are_finished_when_it_is_told_to_stop(
     assert threading.active_count() < 20
 
 
-def test_what_keeps_it_from_starting_is_said_in_a_line(run: Run, tmp_path: Path, serving: Server) -> None:
+def test_what_keeps_it_from_starting_is_reported_in_a_line(run: Run, tmp_path: Path, serving: Server) -> None:
     port = serving.url.rsplit(":", 1)[1]
     for arguments, settings, said in (
         (("--port", port), {}, "choose another --port"),

@@ -146,7 +146,7 @@ def test_migrations_make_the_tables_and_go_back(database: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["what", "sqlite:////proc/no/file", "no+driver://x/y"])
-def test_a_database_that_cannot_be_opened_is_told(url: str) -> None:
+def test_a_database_that_cannot_be_opened_is_reported(url: str) -> None:
     with pytest.raises(UsageError, match="MTQNET_DATABASE"):
         databases.opened(url)
 

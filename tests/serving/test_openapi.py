@@ -68,7 +68,7 @@ def test_all_operations_are_tried(operations: dict[str, Any]) -> None:
     assert set(operations) == set(OPERATIONS)
 
 
-def test_every_endpoint_says_what_it_does_and_how_it_refuses(client: httpx.Client) -> None:
+def test_every_endpoint_states_what_it_does_and_how_it_refuses(client: httpx.Client) -> None:
     document = client.get("/v1/openapi.json").json()
     paths = {"/v1/score", "/v1/compare", "/v1/history", "/v1/models", "/healthz", "/readyz", "/metrics"}
     assert paths <= set(document["paths"])

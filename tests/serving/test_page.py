@@ -274,7 +274,7 @@ def test_scrubbing_playing_and_the_worst_stretch(page: Page, examples: Path, tmp
     page.get_by_role("button", name="Pause").wait_for()
 
 
-def test_downloads_hold_what_is_shown(page: Page, examples: Path, tmp_path: Path) -> None:
+def test_downloads_contain_what_is_shown(page: Page, examples: Path, tmp_path: Path) -> None:
     samples, rate = sf.read(examples / "1_clean.flac", dtype="float32")
     sf.write(tmp_path / "=offset.wav", 0.5 * samples + 0.2, rate)
     page.set_input_files("#score-files", tmp_path / "=offset.wav")
@@ -304,7 +304,7 @@ def test_a_recording_that_is_chosen_before_the_page_knows_its_server_is_scored(p
     page.get_by_text("Scored 1 of 1.").wait_for()
 
 
-def test_what_cannot_be_scored_is_said_and_odd_formats_are_heard(
+def test_what_cannot_be_scored_is_reported_and_odd_formats_are_heard(
     page: Page, bad_files: dict[str, Path], examples: Path, tmp_path: Path
 ) -> None:
     samples, rate = sf.read(examples / "1_clean.flac", dtype="float32")

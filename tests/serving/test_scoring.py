@@ -140,7 +140,7 @@ def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(client:
     problem(client.post("/v1/score", content=pieces), 413, "too_large")
 
 
-def test_forms_that_hold_no_file_are_told_so(client: httpx.Client, good_file: Path) -> None:
+def test_forms_that_contain_no_file_are_reported(client: httpx.Client, good_file: Path) -> None:
     good = good_file.read_bytes()
     problem(client.post("/v1/score", files={"wrong": ("a.wav", good)}), 422, "no_file")
     problem(client.post("/v1/score", files=[("file", ("a", good)), ("file", ("b", good))]), 400, "bad_request")
@@ -178,7 +178,7 @@ def test_models_and_words_are_those_of_the_package(client: httpx.Client) -> None
     assert [target["key"] for target in told["targets"]] == list(KEYS)
 
 
-def test_another_model_says_something_else(client: httpx.Client, good_file: Path) -> None:
+def test_another_model_states_something_else(client: httpx.Client, good_file: Path) -> None:
     base, toy = (
         client.post("/v1/score", content=good_file.read_bytes(), params={"model": name}).json()
         for name in ("base", "toy")

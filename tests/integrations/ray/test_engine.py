@@ -102,7 +102,7 @@ def test_node_was_killed_at_its_work(ran: tuple[Path, dict[str, Any]]) -> None:
     assert {KilledError.exit_code} <= {code for one in outcomes for code in one["codes"]}
 
 
-def test_folder_holds_tables_a_plan_and_a_manifest_alone(ran: tuple[Path, dict[str, Any]]) -> None:
+def test_folder_contains_tables_a_plan_and_a_manifest_alone(ran: tuple[Path, dict[str, Any]]) -> None:
     folder = ran[0] / "scores"
     assert {file.name for file in folder.iterdir()} == {
         "_manifest.json", "_plan", *(f"part-{number:06d}.parquet" for number in range(FILES // 4))
@@ -120,7 +120,7 @@ def test_rerun_scores_what_is_missing(ran: tuple[Path, dict[str, Any]]) -> None:
     assert ran[1]["mended"] == {"kept": [0, 2, 3, 4, 5], "recordings": FILES}
 
 
-def test_what_cannot_be_done_is_told_in_a_line(ran: tuple[Path, dict[str, Any]]) -> None:
+def test_what_cannot_be_done_is_reported_in_a_line(ran: tuple[Path, dict[str, Any]]) -> None:
     said = ran[1]["gave_up"]
     assert "shards-00000.parquet" in said and "run the command again" in said and "\n" not in said
 

@@ -51,7 +51,7 @@ def test_address_is_parted_and_put_together(text: str, scheme: str, path: str, o
     assert "region" not in address.shown
 
 
-def test_unknown_scheme_is_told() -> None:
+def test_unknown_scheme_is_reported() -> None:
     with pytest.raises(UsageError, match="nosuch://"):
         store.filesystem(store.parse("nosuch://host/file"))
 
@@ -96,7 +96,7 @@ def test_manifests_name_files_relative_to_themselves(calls: Path) -> None:
         list(entries([str(calls / "list.csv")]))
 
 
-def test_manifest_may_be_a_folder_of_tables_and_sounds_beside_their_names(calls: Path) -> None:
+def test_manifest_may_be_a_folder_of_tables_and_sounds_next_to_their_names(calls: Path) -> None:
     """As Spark and Hugging Face datasets write them: a column `audio` that holds no text names nothing."""
     folder = calls / "list.parquet"
     folder.mkdir()
@@ -114,7 +114,7 @@ def test_what_sources_have_in_common_comes_once(calls: Path) -> None:
     assert names == ["b/2.wav", "a/1.flac", "b-1.wav", "new.wav", "new.wav"]
 
 
-def test_nothing_to_score_is_told(tmp_path: Path) -> None:
+def test_nothing_to_score_is_reported(tmp_path: Path) -> None:
     for source in (str(tmp_path), f"file://{tmp_path}"):
         with pytest.raises(NoAudioFoundError):
             list(entries([source]))
@@ -143,7 +143,7 @@ def test_other_run_in_the_folder_is_refused(tmp_path: Path) -> None:
         shards.plan_for(Folder.of(str(tmp_path / "mine")), REQUEST, ())
 
 
-def test_unfinished_plan_is_made_anew(tmp_path: Path) -> None:
+def test_unfinished_plan_is_made_again(tmp_path: Path) -> None:
     out = Folder.of(str(tmp_path / "out"))
 
     def broken() -> object:
@@ -156,7 +156,7 @@ def test_unfinished_plan_is_made_anew(tmp_path: Path) -> None:
     assert shards.plan_for(out, REQUEST, [Entry("b.wav", "/b.wav")]).entries(0) == [Entry("b.wav", "/b.wav")]
 
 
-def test_members_of_an_archive_come_in_order_and_a_broken_one_is_told(calls: Path, tmp_path: Path) -> None:
+def test_members_of_an_archive_come_in_order_and_a_broken_one_is_reported(calls: Path, tmp_path: Path) -> None:
     path = tmp_path / "shard.tar"
     with tarfile.open(path, "w") as archive:
         for file in (*find(calls), calls / "notes.txt"):
