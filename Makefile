@@ -36,7 +36,7 @@ format: .venv/dev.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-examples: .venv/dev.done  ## make examples/recordings anew (needs flite)
+examples: .venv/dev.done  ## generate examples/recordings again (needs flite)
 	$(BIN)/python examples/make_recordings.py examples/recordings
 
 curves: .venv/dev.done  ## fit the labeller's curves to the rated reference conditions
@@ -60,7 +60,7 @@ corpus-tools: .venv/dev.done  ## codecs and suppressors that corpora may use (do
 	-npm install --no-save @wasm-audio-decoders/opus-ml@0.0.3
 	$(BIN)/mtqnet corpus kinds
 
-corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and what docs/corpus.md says of them
+corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and their statistics for docs/corpus.md
 	$(BIN)/mtqnet corpus build --speech $(DATA)/speech_librispeech/train-clean-100 --speech $(DATA)/speech_asterisk_5lang \
 		--speech $(DATA)/pairs_voicebank_demand_cmgan/clean --noise $(DATA)/noise_mixed_cc --rooms $(DATA)/rir_real \
 		--clips train=8200 --clips validation=500 --clips test=500 --clips unseen=400 --clips unseen2=400 \
@@ -76,10 +76,10 @@ mosa-net: .venv/dev.done  ## MOSA-Net with the encoder of RUN=runs/base: a model
 ratings: .venv/dev.done  ## docs/results/ratings.md: the methods of the paper with ratings of listeners
 	$(BIN)/python -m research.rated_training --data $(DATA) --out runs/rated
 
-tuning: .venv/dev.done  ## docs/results/tuning.md: tuned on two talkers, tested on the third (five minutes)
+tuning: .venv/dev.done  ## docs/results/tuning.md: fine-tuned on two speakers, tested on the third (five minutes)
 	$(BIN)/python benchmarks/unseen_talker.py --model $(firstword $(MODELS)) --data $(DATA) --output docs/results
 
-small: .venv/dev.done  ## a small network that learns what `base` says: a model in runs/small/model
+small: .venv/dev.done  ## distil the small network from `base`: a model in runs/small/model
 	$(BIN)/mtqnet train configs/small.toml --data $(DATA) --out runs/small --corpus runs/base/corpus
 
 witnesses: .venv/dev.done peers  ## docs/results/witnesses.md: labels and models compared with predictors after noise suppression (half an hour)
@@ -88,7 +88,7 @@ witnesses: .venv/dev.done peers  ## docs/results/witnesses.md: labels and models
 ensemble: .venv/dev.done peers  ## weights of the label ensemble, from rated sets and a corpus (CORPUS=runs/corpus)
 	$(BIN)/python -m research.fit_ensemble --data $(DATA) --corpus $(or $(CORPUS),runs/corpus) --peers .venv-peers/bin/python
 
-card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how far scores move, peers beside them
+card: .venv/dev.done  ## MODEL_CARD.md: accuracy of the shipped models and of DNSMOS and Distill-MOS on rated sets, invariance of scores
 	mkdir -p runs docs/results/card
 	$(BIN)/python $(DATA)/../tools/rated_sets.py score-list > runs/rated.txt
 	for model in $(MODELS); do \
@@ -102,12 +102,12 @@ card: .venv/dev.done  ## MODEL_CARD.md: shipped models on the rated sets, how fa
 	if [ -f docs/results/witnesses.csv ]; then cp docs/results/witnesses.csv docs/results/card/; fi
 	$(BIN)/python -m research.model_card $(MODELS) --results docs/results/card --output MODEL_CARD.md
 
-peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS, in an environment of their own
+peers: .venv-peers/peers.done  ## DNSMOS and Distill-MOS in a separate environment
 
-reproduce: .venv/dev.done peers  ## the paper's tables, the levers and the recipe, into docs/results (a night on two cores)
+reproduce: .venv/dev.done peers  ## the paper's experiments, and those on hyperparameters and corpus, into docs/results (a night on two cores)
 	$(BIN)/python -m research.experiments --data $(DATA)
 
-bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size beside the peers (a quarter of an hour, idle machine)
+bench: .venv/dev.done peers  ## docs/benchmarks.md: speed, memory and size compared with DNSMOS and Distill-MOS (a quarter of an hour, idle machine)
 	$(BIN)/python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
 
 load: .venv/dev.done  ## docs/results/service.md: the service under load, with a verdict (five minutes, idle machine)

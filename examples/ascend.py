@@ -1,13 +1,13 @@
-"""Climb G-MOS's own gradient, and see what that does to the sound: what a judge is worth inside a training loop.
+"""Increase G-MOS of a noisy recording by gradient ascent, and measure whether the speech improves.
 
     python examples/ascend.py clean.wav noisy.wav --model mine -o better.wav
 
-Two ways up, from the same noisy recording:
+Two sets of parameters are optimised, each from the same noisy recording:
 
-gains    each cell of the spectrogram has a gain of 0 to 1: what an enhancer's mask can do, and no more
-samples  every sample may change
+gains    a gain of 0 to 1 for each time-frequency bin of the spectrogram, like the mask of a speech enhancer
+samples  every sample
 
-Prints G-MOS and the true SI-SDR and STOI, before and after. What was found with it: docs/judge.md.
+Prints G-MOS, SI-SDR and STOI before and after. Results: docs/results/loss_and_reward.md.
 Needs mtqnet[train] and a model with its .safetensors.
 """
 
@@ -32,14 +32,14 @@ from mtqnet.labels.intrusive import stoi
 FRAME, HOP = 512, 128
 """Samples: 32 ms, every 8 ms"""
 START = 3.0
-"""Gains begin at sigmoid(3) = 0.95: at 1 they would have no slope"""
+"""Gains start at sigmoid(3) = 0.95; at 1 their gradient would be 0"""
 GAIN_RATE, SAMPLE_STEP = 0.05, 5e-4
 """Step sizes of Adam"""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A recording, judged and measured."""
+    """A recording with its scores and measures."""
 
     samples: Tensor
     g_mos: float
