@@ -14,7 +14,7 @@ DEBIAN_TOOLS := libvo-amrwbenc0 libopencore-amrwb0 libspeex1 libgsm1 libbcg729-0
 FUZZ_S ?= 300
 PARTS ?= cluster ddp cost speed simulation
 
-.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small mosa-net ratings card peers reproduce bench docs clean load history scale sbom web
+.PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small mosa-net ratings card peers reproduce bench docs clean load history scale sbom web pictures
 
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score --table examples/recordings
@@ -151,6 +151,9 @@ history: .venv/dev.done  ## docs/results/history.md: every filter of 100,000 row
 
 scale: .venv/dev.done  ## docs/results/cluster.md: 5,000 files on a cluster that loses a node; what it costs and gains (PARTS=speed: idle machine)
 	$(BIN)/python benchmarks/scale.py $(addprefix --part ,$(PARTS)) --files $(FILES) --timed-files $(TIMED) --output docs
+
+pictures: .venv/dev.done  ## docs/images: page, plot and terminal with the shipped models (a minute; needs Chromium)
+	$(BIN)/python -m research.pictures
 
 docs: .venv-docs/docs.done  ## the documentation site, into build/site; a warning is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import soundfile as sf
 from running import Server
@@ -538,3 +539,109 @@ def test_every_view_is_reached_by_keyboard(page: Page) -> None:
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     assert reached[:5] == ["Score", "Compare", "Live", "History", "model"]
     assert {"score-files", "record"} <= set(reached)
+
+
+@pytest.fixture
+def recordings(examples: Path, tmp_path: Path) -> Path:
+    """Forty recordings of which seven are bad, two systems, a long call, and a call with two channels."""
+    sources = {
+        name: sf.read(examples / f"{name}.flac", dtype="float32")[0]
+        for name in ("1_clean", "3_crowd", "7_hall_overdriven")
+    }
+    rate = 16_000
+    (tmp_path / "forty").mkdir()
+    for number in range(40):
+        kind = "1_clean" if number % 6 else "3_crowd" if number % 12 else "7_hall_overdriven"
+        start = 800 * (number % 20)
+        sf.write(tmp_path / "forty" / f"{number:02d}.wav", sources[kind][start : start + 2 * rate], rate)
+    for side, kind in (("suppressor_1", "2_office_noise"), ("suppressor_2", "4_crowd_noise_reducer")):
+        (tmp_path / side).mkdir()
+        samples = sf.read(examples / f"{kind}.flac", dtype="float32")[0]
+        for number in range(8):
+            sf.write(
+                tmp_path / side / f"sentence_{number}.wav", samples[1600 * number : 1600 * number + 2 * rate], rate
+            )
+    clean, crowd = sources["1_clean"], sources["3_crowd"]
+    sf.write(tmp_path / "call.wav", np.concatenate([clean, clean, crowd[: 4 * rate], clean, clean, clean]), rate)
+    sf.write(tmp_path / "long.wav", np.tile(clean, 12)[: 55 * rate], rate)
+    sf.write(tmp_path / "two_speakers.wav", np.stack([clean[: 4 * rate], crowd[: 4 * rate]], axis=1), rate)
+    return tmp_path
+
+
+def test_ten_tasks_with_the_page_alone(page: Page, recordings: Path) -> None:
+    """Each step is found by its visible text. With MTQNET_SCREENSHOTS, axe checks each result in each mode."""
+    button = page.get_by_role
+    inspect = accessible if SHOTS else shot  # the same views have axe checks above
+    # 1: what does the page show, without a recording of one's own?
+    button("button", name="office noise").click()
+    page.get_by_text("Scored 1 of 1.").wait_for()
+    assert re.match(r"(Fair|Good)\. .*noise", page.locator("#verdict").inner_text())
+    page.wait_for_selector(".plots .wave")
+    inspect(page, "task01-example")
+    # 2: score a call; how good is it, what is wrong, and where?
+    button("button", name="Remove all").click()
+    page.set_input_files("#score-files", recordings / "call.wav")
+    page.get_by_text("Scored 1 of 1.").wait_for()
+    assert "Worst from" in page.locator("#verdict").inner_text()
+    page.wait_for_selector(".segments button")
+    inspect(page, "task02-call")
+    # 3: listen to the worst segment, by keyboard
+    page.locator("#worst").press("Enter")
+    button("button", name="Pause").wait_for()
+    worst_s = float(re.search(r"0:(\d+\.\d)", page.locator("#worst").inner_text())[1])  # type: ignore[index]
+    assert 6 < worst_s < 14, "the crowd is there"
+    inspect(page, "task03-worst-segment")
+    # 4: zoom in and read the values at a moment
+    for _ in range(2):
+        button("button", name="Zoom in in call.wav").click()
+    assert page.locator(".overview .window").is_visible()
+    box = page.locator(".plots").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + 30)
+    assert "G-MOS" in page.locator(".tip").inner_text()
+    button("slider", name="Visible part of call.wav").press("ArrowRight")
+    inspect(page, "task04-zoom")
+    # 5: cancel the scoring of long recordings
+    page.set_input_files("#score-files", [recordings / "long.wav"] * 3)
+    button("button", name="Cancel").click()
+    page.get_by_text("Cancelled:").wait_for()
+    inspect(page, "task05-cancel")
+    # 6: which speaker of a call with two channels sounds worse?
+    button("button", name="Remove all").click()
+    page.locator("#channels").select_option("each")
+    page.set_input_files("#score-files", recordings / "two_speakers.wav")
+    page.get_by_text("Scored 1 of 1.").wait_for()
+    assert [name for name, _ in listed(page)] == [f"two_speakers.wav (channel {number})" for number in (2, 1)]
+    page.wait_for_selector(".plots .wave")
+    inspect(page, "task06-channels")
+    # 7: find the bad files among forty
+    button("button", name="Remove all").click()
+    page.locator("#channels").select_option("mix")
+    page.set_input_files("#score-files", sorted((recordings / "forty").iterdir()))
+    page.get_by_text("Scored 40 of 40.").wait_for()
+    bad = {f"{number:02d}.wav" for number in range(0, 40, 6)}
+    assert {name for name, _ in listed(page)[:7]} == bad
+    inspect(page, "task07-forty")
+    # 8: which of them are clipped? A report for a colleague
+    page.get_by_label("Flag").first.select_option("clipped")
+    assert {name for name, _ in listed(page)} <= bad
+    with page.expect_download() as loading:
+        button("button", name="HTML report").click()
+    assert loading.value.suggested_filename == "report.html"
+    inspect(page, "task08-flag")
+    # 9: which of two suppressors is better, and by how much?
+    button("link", name="Compare").click()
+    for side, name in (("a", "suppressor_1"), ("b", "suppressor_2")):
+        page.set_input_files(f"#files-{side}", sorted((recordings / name).iterdir()))
+    page.locator("#sentences tbody tr").first.wait_for()
+    assert "B is worse than A on" in page.locator("#compare-status").inner_text()
+    button("button", name="Play B of").first.click()
+    button("radio", name="B").wait_for()
+    inspect(page, "task09-suppressors")
+    # 10: which of them do I prefer, without knowing which one it is?
+    button("button", name="Blind test").click()
+    button("button", name="▶ 1").click()
+    page.get_by_text("1 is playing").wait_for()
+    inspect(page, "task10-blind")
+    button("button", name="1 is better").click()
+    button("button", name="End the test").click()
+    page.get_by_text("You preferred").wait_for()
