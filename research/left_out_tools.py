@@ -31,6 +31,7 @@ from mtqnet.training.batches import Dataset
 from mtqnet.training.config import Config
 from mtqnet.training.data import RunPaths, dataset
 from mtqnet.training.features import FrontEnd
+from mtqnet.training.model import Network
 
 Indices = NDArray[np.int64]
 Errors = dict[str, list[NDArray[np.float64]]]
@@ -52,7 +53,7 @@ def groups_of(rows: list[list[str]], count: int) -> list[set[str]]:
     return groups
 
 
-def errors(network: trainer.Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]:
+def errors(network: Network, data: Dataset) -> dict[str, NDArray[np.float64]]:
     """Return the absolute errors on the training scale, (clips,) by target."""
     scores = trainer.predict(network, data)
     return {
@@ -60,13 +61,16 @@ def errors(network: trainer.Trainable, data: Dataset) -> dict[str, NDArray[np.fl
     }
 
 
-def trained(config: Config, train: Dataset, validation: Dataset, folder: Path, name: str) -> trainer.Trainable:
+def trained(config: Config, train: Dataset, validation: Dataset, folder: Path, name: str) -> Network:
     """Train a network on true labels alone."""
+
+    def report(epoch: trainer.Epoch, _: int) -> None:
+        print(time.strftime("%H:%M:%S"), name, epoch.epoch, f"{epoch.validation_error:.4f}", flush=True)
+
     network = mpl.new_network(config, KEYS, train.encoder_width, config.seed)
     trainer.fit(
         network, train, validation, losses.supervised(KEYS, config.loss), config.student, config.seed,
-        folder / f"{name}.safetensors",
-        lambda epoch, _: print(time.strftime("%H:%M:%S"), name, epoch.epoch, f"{epoch.validation_error:.4f}", flush=True),
+        folder / f"{name}.safetensors", report,
     )  # fmt: skip
     return network
 

@@ -91,4 +91,4 @@ def test_a_factor_of_the_errors_is_one_of_the_widths() -> None:
     x = terms(list(TARGETS), scores)
     for key in KEYS:
         ratio = wide.bands[key].half_width(x) / plain.bands[key].half_width(x)
-        np.testing.assert_allclose(ratio, 2.0, rtol=0.02)
+        np.testing.assert_allclose(ratio, 2.0, rtol=0.06)
