@@ -67,7 +67,7 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
 
 
 def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count: int) -> list[Any]:
-    from mtqnet.integrations.ray import datasets
+    from mtqnet.integrations.ray import cluster, engine
     from mtqnet.integrations.ray.worker import NODE_DIGITS
 
     done: list[Any] = []
@@ -80,8 +80,8 @@ def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count
             local_cluster.kill_at_work(cluster, lost[0], options, "scores", NODES)
 
     source, out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-    how = datasets.ScaleOptions(model, shard_size=_shard_size(count))
-    datasets.score_sources([source], out, how, told)
+    how = cluster.ScaleOptions(model, shard_size=_shard_size(count))
+    engine.score_sources([source], out, how, told)
     assert lost, "a node was killed"
     return done
 
@@ -131,26 +131,26 @@ def missed(figures: Sequence[Figure]) -> list[str]:
 
 def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tuple[float, list[Any]]:
     """Seconds that so many take, and the outcomes of the shards."""
-    from mtqnet.integrations.ray import datasets
+    from mtqnet.integrations.ray import cluster, engine
 
-    how = datasets.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
+    how = cluster.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
     with local_cluster.cluster(workers), tempfile.TemporaryDirectory(dir=work) as out:
         began = time.monotonic()
-        result = datasets.score_sources([str(files[0].parent)], out, how)
+        result = engine.score_sources([str(files[0].parent)], out, how)
         return time.monotonic() - began, list(result.outcomes)
 
 
 def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
     """Of a shard's way through the driver and Ray Data: shards that are done already, many against few."""
-    from mtqnet.integrations.ray import datasets, engine, shards
+    from mtqnet.integrations.ray import cluster, engine, shards
     from mtqnet.integrations.ray.store import Folder
     from mtqnet.integrations.ray.worker import Job
 
     with local_cluster.cluster(2), tempfile.TemporaryDirectory(dir=work) as out:
-        datasets.score_sources(
+        engine.score_sources(
             [str(file) for file in files[:2]],
             out,
-            datasets.ScaleOptions(model, shard_size=1),
+            cluster.ScaleOptions(model, shard_size=1),
         )
         made = shards.stored_plan(Folder.of(out))
         assert made is not None
