@@ -43,7 +43,7 @@ def test_missing_file_record_or_pair(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="contains 0 models"):
         find(tmp_path)
     shutil.copy(toy_model, tmp_path / "x.onnx")
-    with pytest.raises(ModelError, match=r"put the exported x\.json"):
+    with pytest.raises(ModelError, match=r"no x\.json next to it"):
         find(tmp_path / "x.onnx")
     for name in ("x", "y"):
         shutil.copy(toy_model, tmp_path / f"{name}.onnx")
