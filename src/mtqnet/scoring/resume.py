@@ -257,7 +257,7 @@ def _not_a_table(path: Path, why: str) -> UsageError:
 
 def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
     complete = _ends_a_line(path)
-    csv.field_size_limit(sys.maxsize)
+    usual = csv.field_size_limit(sys.maxsize)  # of the whole process: other readers rely on the usual limit
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # the last character may be cut, too
         reader = csv.reader(stream)
         try:
@@ -269,6 +269,8 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
                     raise _not_a_table(path, f"line {reader.line_num}")
         except csv.Error as error:
             raise _not_a_table(path, f"line {reader.line_num}: {error}") from error
+        finally:
+            csv.field_size_limit(usual)
 
 
 def _ends_a_line(path: Path) -> bool:
