@@ -19,8 +19,9 @@ from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import BY_KEY, OBJECTIVE
+from mtqnet.training import config as configs
 from mtqnet.training import methods, pipeline, tables
-from mtqnet.training.config import Config, FitConfig, Method, RatingsConfig
+from mtqnet.training.config import MOSA_NET, Config, FitConfig, Method, RatingsConfig
 from mtqnet.training.data import CALIBRATION, RunPaths
 from mtqnet.training.finetune.train import TuneConfig
 from mtqnet.training.pipeline import Listener
@@ -387,3 +388,9 @@ def test_figures_of_a_perfect_method_are_perfect() -> None:
     assert [line.lcc.mean for line in lines] == pytest.approx([-1, 1])
     assert lines[1].less is not None and lines[1].less.mean == pytest.approx(2) and lines[1].mse == 0
     assert BY_KEY["g_mos"].name == "G-MOS"
+
+
+def test_the_configuration_of_the_guide_starts_from_the_shipped_teacher() -> None:
+    config = configs.load(Path(__file__).parents[2] / "configs/ratings.toml")
+    network = tables.initial_network(config, MOSA_NET)
+    assert tuple(network.targets) == tuple(target.key for target in OBJECTIVE)

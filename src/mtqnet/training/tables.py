@@ -284,7 +284,7 @@ def initial_network(config: Config, model: str) -> Network:
     plain = replace(config.network, causes=False, distance=False)
     own = replace(opened.network.config, causes=False, distance=False)
     plain, own = (replace(one, dropout=0.0, input_dropout=0.0) for one in (plain, own))
-    if plain != own or opened.front_end != features.FrontEnd.of_config(config):
+    if plain != own or opened.front_end.key != features.FrontEnd.of_config(config).key:
         raise UsageError(
             f"method = 'transfer' and transfer = true start from the weights of '{opened.record.name}', whose "
             f"network has other dimensions or another front end: {_differences(plain, own)}; use its values in "
