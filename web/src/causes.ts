@@ -43,6 +43,12 @@ function stretches(times: readonly number[], probabilities: readonly number[]): 
   return found.filter(([start, stop]) => stop - start >= SHORTEST_S).sort((a, b) => a[0] - a[1] - (b[0] - b[1]));
 }
 
+/** A time as minutes and seconds, such as "1:02.5". */
+function clock(seconds: number): string {
+  const tenths = Math.round(seconds * 10);
+  return `${Math.floor(tenths / 600)}:${String(Math.floor((tenths % 600) / 10)).padStart(2, "0")}.${tenths % 10}`;
+}
+
 /** The causes of a recording in a sentence with a suggestion; empty if none is present. */
 export function describe(causes: Record<string, number>, track: Track | null): string {
   const present = Object.keys(causes).filter((key) => causes[key] >= PRESENT).sort((a, b) => causes[b] - causes[a]);
@@ -54,7 +60,7 @@ export function describe(causes: Record<string, number>, track: Track | null): s
     const found = stretches(track.times_s, track.causes.map((frame) => frame[place]));
     const total = track.times_s[track.times_s.length - 1] - track.times_s[0];
     if (!found.length || found.reduce((sum, [start, stop]) => sum + stop - start, 0) >= WHOLE * total) return name;
-    return `${name} between ${Math.max(0, found[0][0]).toFixed(1)} and ${found[0][1].toFixed(1)} s`;
+    return `${name} between ${clock(Math.max(0, found[0][0]))} and ${clock(found[0][1])}`;
   });
   const sentence = texts.join(", ");
   return `${sentence[0].toUpperCase()}${sentence.slice(1)}. ${KINDS.find((kind) => kind.key === present[0])?.advice ?? ""}`;

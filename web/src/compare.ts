@@ -119,7 +119,9 @@ function sentences(comparisons: readonly Comparison[], paired: boolean): string[
     const target = targetOf(one);
     const sign = one.difference < 0 ? -1 : 1;
     const ends = [sign * (one.low as number), sign * (one.high as number)].sort((x, y) => x - y);
-    const show = (value: number) => (target.log ? (10 ** value).toFixed(2) : value.toFixed(target.high > 1 ? 2 : 3));
+    const factor = 10 ** Math.abs(one.difference);
+    const decimals = factor < 2 ? 2 : factor < 10 ? 1 : 0;
+    const show = (value: number) => (target.log ? (10 ** value).toFixed(decimals) : value.toFixed(target.high > 1 ? 2 : 3));
     return `${nameOf(target)} by ${target.log ? "a factor of " : ""}${show(Math.abs(one.difference))} [${ends.map(show).join(", ")}]`;
   };
   const parts = [

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from mtqnet.audio import containers
 from mtqnet.audio.containers import Inspection
 from mtqnet.audio.resampling import MAX_RATE, MIN_RATE, Samples, check_rate
-from mtqnet.errors import EmptyAudioError, MissingFileError, UnreadableError, UsageError
+from mtqnet.errors import EmptyAudioError, MissingFileError, UnreadableError, UsageError, install_command
 
 PathLike = str | os.PathLike[str]
 Readable = PathLike | bytes | bytearray | memoryview | BinaryIO
@@ -429,8 +429,8 @@ def _pyav(container: str) -> Any:
         import av.error
     except ImportError as error:
         raise UnreadableError(
-            f"{containers.TITLES[container]} needs an optional decoder: pip install 'mtqnet[formats]' (in a "
-            "clone of the repository: pip install '.[formats]'), or convert the file: ffmpeg -i FILE FILE.wav"
+            f"{containers.TITLES[container]} needs an optional decoder: run {install_command('formats')}, "
+            "or convert the file: ffmpeg -i FILE FILE.wav"
         ) from error
     return av
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from mtqnet import __version__
 from mtqnet.audio import containers
 from mtqnet.audio.reading import Channels
+from mtqnet.causes import clock
 from mtqnet.cli import INTERRUPTED
-from mtqnet.cli.terminal import clock, error_console, stages, tell
+from mtqnet.cli.terminal import error_console, stages, tell
 from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
 from mtqnet.scoring import batch, models, tables
 from mtqnet.scoring.batch import Job

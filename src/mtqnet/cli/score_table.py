@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mtqnet.cli.terminal import clock, output_console
+from mtqnet.causes import clock
+from mtqnet.cli.terminal import output_console
 from mtqnet.scoring import tables
 from mtqnet.scoring.scores import Results, Scores, WindowScores, digits
 from mtqnet.targets import TARGETS, Target

@@ -132,12 +132,6 @@ def grid(left: Sequence[str], right: Sequence[str] = ()) -> Table:
     return made
 
 
-def clock(seconds: float) -> str:
-    """Format a time as minutes and seconds, such as "1:02.5"."""
-    tenths = round(seconds * 10)
-    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
-
-
 @contextmanager
 def stages(console: Console) -> Iterator[Stage]:
     """Show a progress bar with the remaining time for each stage; in a pipe, a line every LINE_S and at its end."""

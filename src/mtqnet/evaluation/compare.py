@@ -143,12 +143,13 @@ def verdict(compared: Compared) -> list[str]:
 
 
 def said(target: Target, difference: Estimate) -> str:
-    """The size of a difference in words: "by 0.31 [0.22, 0.40]", or "by a factor of 1.52 [1.20, 1.92]"."""
+    """The size of a difference in words: "by 0.31 [0.22, 0.40]", or "by a factor of 23 [18, 29]"."""
     value, low, high = difference.value, difference.low, difference.high
     if value < 0:
         value, low, high = -value, -high, -low
     if target.log:
-        return f"by a factor of {10**value:.2f} [{10**low:.2f}, {10**high:.2f}]"
+        decimals = 2 if 10**value < 2 else 1 if 10**value < 10 else 0
+        return f"by a factor of {10**value:.{decimals}f} [{10**low:.{decimals}f}, {10**high:.{decimals}f}]"
     decimals = 2 if target.high > 1 else 3
     return f"by {value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 

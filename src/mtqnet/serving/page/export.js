@@ -62,7 +62,7 @@ export function report(items, about, model) {
     const name = cell(item.name, "th");
     name.setAttribute("scope", "row");
     return element("tr", {}, name, ...targets.map((target) => cell(digits(target, item.row?.[target.key]), "td", "number")),
-      cell(item.row ? verdict(item.row) : ""), cell(item.row ? item.row.flags.join(", ") : item.problem));
+      cell(item.row ? verdict(item.row).join(" ") : ""), cell(item.row ? item.row.flags.join(", ") : item.problem));
   });
   const raised = about.flags.filter((flag) => items.some((item) => item.row?.flags.includes(flag.key)));
   const drawn = histogram(items);

@@ -12,27 +12,32 @@ export const MAIN_DIFFERENCE = 0.5;
 export const NO_PROBLEM = 3.5;
 
 /**
- * The sentences about the main problem, with the words of ITU-T P.835; empty if S-MOS or N-MOS is unknown. A model with
- * causes names them (`row.cause`); for other models the problem is derived from S-MOS and N-MOS alone.
- * @param {Record<string, any>} row
+ * The main cause in a few words, and sentences with the rest; both are empty if nothing is known. A model with causes names
+ * them (`row.cause`, the most probable first); for other models the cause is derived from S-MOS and N-MOS alone.
+ * @param {Record<string, any>} row @returns {[string, string]}
  */
 export function cause({ s_mos: s, n_mos: n, cause: named }) {
-  if (s == null || n == null) return named ?? "";
-  const speech = `the speech is ${step("s_mos", s)}`;
-  const background = `the background is ${step("n_mos", n)}`;
-  if (named) return `${named} ${capital(speech)} and ${background}.`;
-  if (Math.min(s, n) >= NO_PROBLEM) return `No main problem: ${speech} and ${background}.`;
-  if (n <= s - MAIN_DIFFERENCE) return `Background noise is the main problem; ${speech}.`;
-  if (s <= n - MAIN_DIFFERENCE) return `Distortion of the speech is the main problem; ${background}.`;
-  return `Speech and background are similarly degraded: ${speech} and ${background}.`;
+  const known = s != null && n != null;
+  const words = known ? `The speech is ${step("s_mos", s)} and the background is ${step("n_mos", n)}.` : "";
+  if (named) {
+    const [found, ...advice] = named.split(/(?<=\.) /); // "Packet loss between 0:03.2 and 0:05.0, coding. Check the network."
+    const first = `${found.split(",")[0].replace(/ between .*|\.$/, "")}.`;
+    return [first, [...(first === found ? [] : [found]), ...advice, words].filter(Boolean).join(" ")];
+  }
+  if (!known) return ["", ""];
+  if (Math.min(s, n) >= NO_PROBLEM) return ["No main problem.", words];
+  if (n <= s - MAIN_DIFFERENCE) return ["Background noise.", words];
+  if (s <= n - MAIN_DIFFERENCE) return ["Distorted speech.", words];
+  return ["Distorted speech and background noise.", words];
 }
 
-/** Quality, cause and position in sentences. @param {Record<string, any>} row an answer of /v1/score */
+/** Quality, main cause and worst position in one line, and sentences with the rest. @param {Record<string, any>} row an answer of /v1/score @returns {[string, string]} */
 export function verdict(row) {
   const { g_mos: g, worst } = row;
+  const [first, rest] = cause(row);
   const quality = g == null ? "" : `${capital(step("g_mos", g))}.`;
   const position = worst ? `Worst from ${clock(worst.start_s)} to ${clock(worst.end_s)}.` : "";
-  return [quality, cause(row), position].filter(Boolean).join(" ");
+  return [[quality, first, position].filter(Boolean).join(" "), rest];
 }
 
 /** @param {string} text */
@@ -48,6 +53,8 @@ export function show(target, row, notes) {
     element("p", { className: "name", textContent: `${target.name} on a scale of ${target.low} to ${target.high}` }),
     meter(target, row),
     element("p", { className: "hint", textContent: range(target, row) }));
+  const [line, rest] = verdict(row);
   return element("section", { className: "verdict", "data-score": "g_mos", "data-value": value, "aria-label": "Verdict" },
-    number, element("div", { className: "cause" }, element("p", { id: "verdict", textContent: verdict(row) }), notes));
+    number, element("div", { className: "cause" }, element("p", { id: "verdict", textContent: line }),
+      ...(rest ? [element("p", { id: "details", textContent: rest })] : []), notes));
 }
