@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,13 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.build import make_clip
+from mtqnet.corpus.chain import HELD_OUT
+from mtqnet.corpus.degradations.network import Splice
 from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import Split
-from mtqnet.errors import CorpusError
+from mtqnet.errors import CorpusError, LabelError
 from mtqnet.evaluation.plots import worst_stretch
+from mtqnet.labels.three_signal import label
 from mtqnet.scoring.over_time import over_time
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import G_MOS
@@ -85,16 +88,45 @@ def main() -> None:
     data: Path = options.data
     folders = ("speech_librispeech/train-clean-100", "speech_asterisk_5lang", "pairs_voicebank_demand_cmgan/clean")
     sources = Sources(tuple(data / folder for folder in folders), (data / "noise_mixed_cc",), (data / "rir_real",))
-    made = pools(sources, 0, ("test", "unseen"))
+    splits: tuple[Split, ...] = ("test", "unseen")
+    made = pools(sources, 0, splits)
     results = []
-    for split in ("test", "unseen"):
-        clips = list(drawn(made[split], split, options.clips))
+    for split in splits:
+        draw = held_out if split in HELD_OUT else drawn
+        clips = list(draw(made[split], split, options.clips))
         if not clips:
             print(f"{split}: no clip with a single degraded part was found", flush=True)
             continue
         results += [measured(model, split, clips) for model in options.models]
         print(results[-len(options.models) :], flush=True)
     options.output.write_text(page(results, options))
+
+
+def held_out(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
+    """Yield clips in which a held-out tool processed a part of 1 to 3 s and nothing else.
+
+    The scenes of these splits have no parts, so the tools of a recipe are applied to a part of its speech.
+    """
+    found = 0
+    for number in range(FIRST, FIRST + MOST_DRAWS):
+        if found == wanted:
+            return
+        recipe = recipes.draw(pool, split, number, 1)
+        tools = tuple(step for step in recipe.steps if type(step).__name__ in HELD_OUT[split])
+        splice = Splice.over(np.random.default_rng([number, 1]), tools, recipe.samples, 0.0)
+        if not SHORTEST_S <= splice.end_s - splice.start_s <= LONGEST_S:
+            continue
+        changed = replace(recipe, steps=(splice,))
+        try:
+            made = recipes.render(changed)
+            quest = label(made.clean, made.speech, made.noise)
+        except LabelError:
+            continue
+        if quest.g_mos > G_CLEAN - AUDIBLE_MOS:
+            continue
+        found += 1
+        row = {"recipe": changed.to_json(), "equivalent_snr_db": None}
+        yield Clip(made.mixture, splice.start_s, splice.end_s, of_rows([row]).inside[0])
 
 
 def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
