@@ -185,7 +185,16 @@ def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -
         done = piped(second, *arguments, "-m", toy_model)
         assert done.returncode == code, arguments
         assert "Traceback" not in done.stderr
-    assert piped(b"", "-", "--rate", "16000", "-m", toy_model).returncode == 1
+    for rate in ((), ("--rate", "16000")):
+        done = piped(b"", "-", *rate, "-m", toy_model)
+        assert done.returncode == 1
+        assert "standard input is empty (0 bytes)" in done.stderr
+
+
+def test_a_rate_for_a_file_is_refused(toy_model: Path, good_file: Path) -> None:
+    done = mtqnet("score", good_file, "--rate", "16000", "-m", toy_model)
+    assert done.returncode == 2
+    assert "--rate applies to raw samples on standard input" in done.stderr
 
 
 def test_an_audio_file_on_standard_input_is_decoded(toy_model: Path, good_file: Path, tmp_path: Path) -> None:

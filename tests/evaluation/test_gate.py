@@ -90,6 +90,27 @@ def test_a_drop_counts_only_what_both_have(scored: Recordings, tmp_path: Path, w
     assert held(baseline, scored, max_drop="g_mos=0").failed == 0  # it became better
 
 
+def test_a_baseline_that_no_limit_uses_is_refused() -> None:
+    with pytest.raises(UsageError, match="--against is the baseline of --max-drop"):
+        gate.rules(None, {"min": ["g_mos=3"]}, Path("old"))
+
+
+def test_a_baseline_of_other_recordings_is_refused_with_advice_for_the_gate(
+    scored: Recordings, tmp_path: Path, write: Write
+) -> None:
+    other = recordings.read(write(tmp_path / "other.csv", [{"file": "z.wav", "g_mos": 3}]))
+    with pytest.raises(UsageError, match="omit --max-drop and set absolute limits"):
+        held(scored, other, max_drop="g_mos=0.1")
+
+
+def test_two_tables_are_refused(run: Run, tmp_path: Path, write: Write) -> None:
+    rows = [{"file": "a.wav", "g_mos": 4}]
+    paths = [write(tmp_path / name, rows) for name in ("one.csv", "two.csv")]
+    result = run("gate", *paths, "--min", "g_mos=2")
+    assert result.returncode == 2
+    assert "one table of scores" in result.stderr
+
+
 def test_recordings_without_a_score_fail_unless_allowed(tmp_path: Path, write: Write) -> None:
     rows = [{"file": "a.wav", "g_mos": 4}, {"file": "b.wav", "g_mos": ""}]
     found = recordings.read(write(tmp_path / "scores.csv", rows))

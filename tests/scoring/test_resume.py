@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -292,3 +293,40 @@ def test_long_cells_are_read(tmp_path: Path) -> None:
     with tables.create(tmp_path / "t.csv") as table:
         table.write(dataclasses.replace(row("a.wav"), flags=("x" * 300_000,)))
     assert resumed(tmp_path / "t.csv", RECORDINGS, ("a.wav",)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("keep.csv", "my notes\n"),
+        ("keep.csv", "my notes"),
+        ("keep.csv", "\n"),
+        ("keep.csv", "file\nabc"),
+        ("keep.csv", "file,mos,error\n"),
+        ("keep.jsonl", "my notes"),
+        ("keep.jsonl", '{"name": "a.wav"'),
+    ],
+)
+def test_a_file_without_a_row_that_is_no_such_table_is_left_alone(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"is not a table of scores|has other columns"):
+        reopen(path, wanted(RECORDINGS), log_of(path))
+    assert path.read_text() == content
+
+
+def test_a_parquet_file_without_rows_that_has_other_columns_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keep.parquet"
+    pq.write_table(pa.table({"name": pa.array([], pa.string())}), path)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="is not a table of scores"):
+        reopen(path, wanted(RECORDINGS), log_of(path))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_an_empty_file_is_a_table_that_was_begun(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    path.touch()
+    assert resumed(path, RECORDINGS) == list(FILES)
+    assert path.read_bytes() == unbroken(tmp_path / f"whole{suffix}", RECORDINGS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtqnet.cli.options import AsJson, Model, Scoring
-from mtqnet.errors import GateError
+from mtqnet.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,9 +62,13 @@ def gate(
     """Check recordings against limits."""
     from mtqnet.cli.terminal import output_console, tell_notes, tell_unscored
     from mtqnet.evaluation import gate as gates
-    from mtqnet.evaluation import tables
+    from mtqnet.evaluation import recordings, tables
 
     tables.refuse_overwrite(junit, [*paths, rules, against])
+    if len(paths) > 1 and (found_tables := [path for path in paths if recordings.is_table(path)]):
+        raise UsageError(
+            f"{found_tables[0]} is a table: give one table of scores as the only path, or recordings and folders"
+        )
     limits = {"min": minimum or [], "max": maximum or [], "max-drop": max_drop or []}
     asked = gates.rules(rules, limits, against)
     tables.refuse_overwrite(junit, [asked.against])

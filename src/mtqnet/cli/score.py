@@ -166,6 +166,10 @@ def score(
     from mtqnet.cli.options import need_engine
     from mtqnet.scoring.batch import parse_channels
 
+    if rate is not None and run.STDIN not in paths:
+        raise UsageError(
+            "--rate applies to raw samples on standard input (-): audio files carry their own sample rate"
+        )
     if need_engine(engine) == "ray":
         if channels != "mix" or sort is not None or causes:
             raise UsageError("--channels, --sort and --causes are not available with --engine ray: omit them")

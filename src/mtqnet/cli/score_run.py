@@ -278,6 +278,10 @@ def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -
         raise UsageError("--sort applies to files: omit it for standard input")
     _check(options)
     source = _Beginning(sys.stdin.buffer)
+    if not source.head and not sys.stdin.isatty():
+        raise EmptyAudioError(
+            "standard input is empty (0 bytes): pipe an audio file or raw samples into this command"
+        )
     container = containers.container_of(source.head)
     content = containers.content_of(source.head)
     if container is None and content is not None:

@@ -28,6 +28,8 @@ from mtqnet.targets import BY_KEY, KEYS, Target
 
 WHOLE = ""
 """Group of all recordings"""
+WITHOUT_PAIRS = "use `mtqnet compare --unpaired` for sets of different recordings"
+"""What to do if no recording is in both sets"""
 
 Pair = tuple[Row, Row]
 Array = NDArray[np.float64]
@@ -107,10 +109,10 @@ def _other_models(sets: Sequence[Recordings]) -> tuple[str, ...]:
     return ("the scores come from different models: a difference may be one of the models, not of the recordings",)
 
 
-def pair(first: Recordings, second: Recordings) -> list[Pair]:
+def pair(first: Recordings, second: Recordings, without: str = WITHOUT_PAIRS) -> list[Pair]:
     """Scored recordings of both sets with the same path within their folders; if there are none, the same name.
 
-    Raises UsageError if no name is in both.
+    Raises UsageError if no name is in both; `without` is what to do then with sets of different recordings.
     """
     rows = second.scored
     shorts = [first.short(row) for row in first.scored]
@@ -119,7 +121,7 @@ def pair(first: Recordings, second: Recordings) -> list[Pair]:
     if not pairs:
         raise UsageError(
             f"no recording has the same name in {first.name} and {second.name}: give both sets the same file names, or "
-            "use `mtqnet compare --unpaired` for sets of different recordings"
+            f"{without}"
         )
     return pairs
 

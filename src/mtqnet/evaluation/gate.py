@@ -54,6 +54,8 @@ TOLERANCE = 1e-9
 MOST_NAMED = 20
 """Recordings that the message of a failure names"""
 SUITE = "mtqnet gate"
+WITHOUT_PAIRS = "omit --max-drop and set absolute limits with --min and --max"
+"""What to do if the baseline has other recordings"""
 XML_INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot contain"""
 
@@ -151,6 +153,10 @@ def rules(
     baseline = against or (file.parent / str(settings["against"]) if file and "against" in settings else None)
     if baseline is None and any(kind == DROP for kind, _, _ in found):
         raise UsageError("--max-drop needs a baseline: name its folder or table of scores with --against")
+    if against is not None and not any(kind == DROP for kind, _, _ in found):
+        raise UsageError(
+            "--against is the baseline of --max-drop: give a limit such as --max-drop g_mos=0.1, or omit --against"
+        )
     allowed = settings.get("unscored", 0)
     if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 0:
         raise UsageError(f"{file}: unscored = {allowed!r} is not a whole number of 0 or more")
@@ -176,7 +182,11 @@ def check(recordings: Recordings, rules: Rules, baseline: Recordings | None) -> 
             "again with the same model"
         )
     checks = [_check(limit, recordings, baseline) for limit in rules.limits] if recordings.scored else []
-    if baseline and recordings.scored and (missing := len(baseline.rows) - len(pair(baseline, recordings))):
+    if (
+        baseline
+        and recordings.scored
+        and (missing := len(baseline.rows) - len(pair(baseline, recordings, WITHOUT_PAIRS)))
+    ):
         notes.append(f"{missing} of {len(baseline.rows)} recordings of the baseline have no scored counterpart")
     return Outcome(tuple(checks), len(recordings.rows), recordings.unscored, rules.unscored, tuple(notes))
 
@@ -210,7 +220,7 @@ def _check(limit: Limit, recordings: Recordings, baseline: Recordings | None) ->
 
 
 def _drop(limit: Limit, target: Target, recordings: Recordings, baseline: Recordings) -> Check:
-    pairs = pair(baseline, recordings)
+    pairs = pair(baseline, recordings, WITHOUT_PAIRS)
     before, now = (
         statistic_of(target, values([both[place] for both in pairs], limit.target), limit.statistic)
         for place in (0, 1)
@@ -268,7 +278,7 @@ def _of_option(kind: str, text: str, usual: str) -> Limit:
     name, equals, value = text.partition("=")
     key, _, statistic = name.strip().partition(".")
     if not equals:
-        raise UsageError(f"--{kind} {text!r}: write KEY=VALUE or KEY.STATISTIC=VALUE, such as g_mos=3.2")
+        raise UsageError(f"--{kind} {text!r}: write SCORE=VALUE or SCORE.STATISTIC=VALUE, such as g_mos=3.2")
     return _limit(kind, key, statistic or usual, value)
 
 

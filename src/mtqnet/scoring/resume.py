@@ -243,25 +243,42 @@ def _rewrite(work: Path, layout: Layout, rows: Rows) -> None:
 def _read(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
     """Yield the complete rows of a table; a last line that was cut short is skipped."""
     read = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}[path.suffix.lower()]
-    for row in read(path):
-        if tuple(row) != layout.columns:
-            raise UsageError(
-                f"{path} has other columns than this run writes: name another output, or omit --resume"
-            )
+    for row in read(path, layout):
+        _check_columns(path, tuple(row), layout)
         yield row
+
+
+def _check_columns(path: Path, found: tuple[str, ...], layout: Layout) -> None:
+    if found == layout.columns:
+        return
+    if not {"file", "error"} <= set(found):
+        raise _not_a_table(path, "it has no columns file and error")
+    raise UsageError(f"{path} has other columns than this run writes: name another output, or omit --resume")
 
 
 def _not_a_table(path: Path, why: str) -> UsageError:
     return UsageError(f"{path} is not a table of scores ({why}): name another output")
 
 
-def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
+def _has_line(path: Path, start: str) -> bool:
+    """Whether the first line of a file is complete. Raises UsageError if it was cut short and is not from a table."""
+    with path.open("rb") as file:
+        text = file.readline().decode("utf-8", errors="replace")
+    if not text.endswith("\n") and not text.startswith(start) and not start.startswith(text):
+        raise _not_a_table(path, "line 1")
+    return text.endswith("\n")
+
+
+def _read_csv(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
+    if not _has_line(path, ",".join(layout.columns)):
+        return
     complete = _ends_a_line(path)
     usual = csv.field_size_limit(sys.maxsize)  # of the whole process: other readers rely on the usual limit
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # the last character may be cut, too
         reader = csv.reader(stream)
         try:
             head = next(reader, [])
+            _check_columns(path, tuple(head), layout)
             for cells, last in _with_last(reader):
                 if len(cells) == len(head) and (complete or not last):
                     yield dict(zip(head, cells, strict=True))
@@ -281,7 +298,9 @@ def _ends_a_line(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_json_lines(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
+    if not _has_line(path, f'{{"{layout.columns[0]}":'):
+        return
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # the last character may be cut, too
         for number, line in enumerate(stream, start=1):
             if not line.endswith("\n"):
@@ -293,13 +312,15 @@ def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield row if isinstance(row, dict) else {}
 
 
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+def _read_parquet(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
     tables.need_parquet()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        for batch in pq.ParquetFile(path).iter_batches(tables.ROW_GROUP):
+        table = pq.ParquetFile(path)
+        _check_columns(path, tuple(table.schema_arrow.names), layout)
+        for batch in table.iter_batches(tables.ROW_GROUP):
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _not_a_table(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
