@@ -352,8 +352,9 @@ def test_wrong_options_are_wrong_use(good_file: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals are of Unix")
+@pytest.mark.parametrize("columns", ["80", "120"])
 def test_terminal_gets_a_table_and_the_reasons(
-    toy_model: Path, good_file: Path, bad_files: dict[str, Path]
+    toy_model: Path, good_file: Path, bad_files: dict[str, Path], columns: str
 ) -> None:
     import pty
 
@@ -363,13 +364,17 @@ def test_terminal_gets_a_table_and_the_reasons(
         "-m",
         "mtqnet",
         "score",
-        str(good_file),
+        good_file.name,
         str(bad_files["silent"]),
         "-m",
         str(toy_model),
     ]
     process = subprocess.Popen(
-        command, stdout=follower, stderr=follower, env=os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+        command,
+        stdout=follower,
+        stderr=follower,
+        env=os.environ | {"COLUMNS": columns, "TERM": "xterm"},
+        cwd=good_file.parent,
     )
     os.close(follower)
     shown = b""

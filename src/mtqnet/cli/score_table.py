@@ -19,6 +19,10 @@ from mtqnet.targets import TARGETS, Target
 
 TABLE_WIDTH = 200
 """Characters of a line of the table in a file or a pipe"""
+INTERVALS_WIDTH = 100
+"""Columns of the terminal from which scores are printed with their intervals"""
+FILE_WIDTH = 16
+"""Columns that the names of files have at least"""
 NO_CAUSE = "no kind of degradation was found."
 MAX_NAME = 40
 """Characters of a file name; of a longer one the end is shown"""
@@ -53,7 +57,7 @@ class TerminalTable(tables.Table):
         console = output_console(TABLE_WIDTH)
         scored = [row for row in self._rows if row.error is None]
         if scored:
-            console.print(_grid(_lines(scored, self._windows), console.encoding))
+            console.print(_grid(_lines(scored, self._windows), console.encoding, console.width >= INTERVALS_WIDTH))
         for row in scored if self._causes else ():
             text = f"{escape(printable(_name(row, row.file or '')))}: {row.cause or NO_CAUSE}"
             console.print(text, highlight=False, soft_wrap=True)
@@ -73,14 +77,16 @@ def _lines(rows: Sequence[Scores], windows: bool) -> list[tuple[Scores, Valued]]
     return [(row, shown) for row in rows for shown in (row.windows if windows else (row,))]
 
 
-def _grid(lines: Sequence[tuple[Scores, Valued]], encoding: str) -> Grid:
+def _grid(lines: Sequence[tuple[Scores, Valued]], encoding: str, intervals: bool) -> Grid:
     rows = [row for row, _ in lines]
     folder = _common_folder([row.file or "" for row in rows])
     shown = [target for target in TARGETS if any(row.value(target.key) is not None for row in rows)]
     flagged = any(row.flags for row in rows)
     plus_minus = "±" if encoding.lower().startswith("utf") else "+-"
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column(f"file, in {escape(printable(folder))}" if folder else "file", overflow="fold")
+    grid.add_column(
+        f"file, in {escape(printable(folder))}" if folder else "file", overflow="fold", min_width=FILE_WIDTH
+    )
     for target in shown:
         grid.add_column(target.name.split()[0], justify="right", no_wrap=True)
     if flagged:
@@ -89,7 +95,7 @@ def _grid(lines: Sequence[tuple[Scores, Valued]], encoding: str) -> Grid:
         file = os.path.relpath(row.file or "", folder) if folder else row.file or ""
         name = Text(_shortened(printable(_name(row, file))))
         name.append(_span(scored), style="dim")
-        values = (_cell(target, scored, plus_minus) for target in shown)
+        values = (_cell(target, scored, plus_minus if intervals else "") for target in shown)
         grid.add_row(name, *values, *([" ".join(row.flags)] if flagged else []))
     if len(lines) > 1 and all(row is scored for row, scored in lines):
         grid.add_section()
@@ -122,7 +128,9 @@ def _cell(target: Target, row: Valued, plus_minus: str) -> Text:
     colour = "green" if height >= good else "red" if height < poor else "yellow"
     cell = Text(digits(target, value), style=colour)
     interval = row.intervals.get(target.key)
-    if interval is not None and not target.log:  # intervals on a logarithmic scale are not symmetric
+    if (
+        plus_minus and interval is not None and not target.log
+    ):  # intervals on a logarithmic scale are not symmetric
         cell.append(f" {plus_minus}{digits(target, (interval.high - interval.low) / 2)}", style="dim")
     return cell
 
