@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         ModelError,
         MtqnetError,
         NoAudioFoundError,
+        TooShortError,
         UsageError,
     )
+    from mtqnet.scoring.intervals import Interval
     from mtqnet.scoring.over_time import over_time
     from mtqnet.scoring.predictor import Predictor, load, score
-    from mtqnet.scoring.scores import COLUMNS, Results, Scores
+    from mtqnet.scoring.scores import COLUMNS, Results, Scores, Track
     from mtqnet.scoring.stream import Stream, stream
     from mtqnet.targets import TARGETS
 
@@ -42,6 +44,7 @@ __all__ = [
     "TARGETS",
     "AudioError",
     "CorpusError",
+    "Interval",
     "MissingExtraError",
     "ModelError",
     "MtqnetError",
@@ -50,6 +53,8 @@ __all__ = [
     "Results",
     "Scores",
     "Stream",
+    "TooShortError",
+    "Track",
     "UsageError",
     "__version__",
     "load",
@@ -60,11 +65,13 @@ __all__ = [
 
 _HOMES = {
     "COLUMNS": "mtqnet.scoring.scores",
+    "Interval": "mtqnet.scoring.intervals",
     "Results": "mtqnet.scoring.scores",
     "TARGETS": "mtqnet.targets",
     "Predictor": "mtqnet.scoring.predictor",
     "Scores": "mtqnet.scoring.scores",
     "Stream": "mtqnet.scoring.stream",
+    "Track": "mtqnet.scoring.scores",
     "load": "mtqnet.scoring.predictor",
     "over_time": "mtqnet.scoring.over_time",
     "score": "mtqnet.scoring.predictor",

@@ -106,6 +106,11 @@ class UsageError(MtqnetError, ValueError):
     """The arguments or the input tables are invalid."""
 
 
+def with_file(error: AudioError, file: object) -> AudioError:
+    """Return an error of the same class whose message begins with the name of the file."""
+    return type(error)(f"{file}: {error}")
+
+
 def install_command(extra: str) -> str:
     """Return the command that installs an extra of pyproject.toml, also as it is in a clone of the repository."""
     return f"pip install 'mtqnet[{extra}]' (in a clone of the repository: pip install '.[{extra}]')"

@@ -38,7 +38,7 @@ def test_table_of_a_user_in_csv_is_read_too(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_table_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="build the corpus first"):
+    with pytest.raises(CorpusError, match="build the corpus with"):
         read_rows(tmp_path)
 
 
@@ -47,6 +47,11 @@ def test_clip_is_its_stretch_of_the_shard_and_nothing_else(tmp_path: Path) -> No
     sf.write(tmp_path / "shard.flac", sound, 16_000, "PCM_24")
     clip = read_clip(tmp_path, {"shard": "shard.flac", "start": 4_000, "samples": 3_000})
     np.testing.assert_allclose(clip, sound[4_000:7_000], atol=2**-23)
+
+
+def test_a_corpus_that_does_not_exist_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="nowhere does not exist"):
+        read_rows(tmp_path / "nowhere")
 
 
 def test_shard_that_is_cut_or_gone_is_reported(tmp_path: Path) -> None:

@@ -177,7 +177,8 @@ def test_nothing_in_common_is_reported(small: tuple[Path, Path], tmp_path: Path,
 def test_recordings_that_are_not_there_are_reported(run: Callable[..., Any], small: tuple[Path, Path]) -> None:
     done = run("evaluate", small[0])
     assert done.returncode == 2
-    assert "(0.wav: no such file: check the path)" in done.stderr
+    assert "0.wav: no such file: check the path)" in done.stderr
+    assert "name it with --audio" in done.stderr
 
 
 def test_every_format_contains_the_same_rows(

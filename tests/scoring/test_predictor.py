@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,6 +139,19 @@ def test_bad_recordings_get_a_reason_and_no_score(
     assert BY_KEY[flag].error is error
     with pytest.raises(error):
         scores.raise_for_error()
+
+
+@pytest.mark.parametrize(("audio", "says"), [(None, "None is not"), (5, "type int is not"), ([], "list is empty")])
+def test_objects_that_are_no_recordings_are_refused(predictor: Predictor, audio: Any, says: str) -> None:
+    with pytest.raises(errors.UsageError, match=says):
+        predictor.score(audio)
+    with pytest.raises(errors.UsageError, match=says):
+        mtqnet.over_time(audio, model=predictor)
+
+
+def test_over_time_names_the_file(predictor: Predictor) -> None:
+    with pytest.raises(errors.MissingFileError, match=r"^gone\.wav: no such file"):
+        mtqnet.over_time("gone.wav", model=predictor)
 
 
 def test_bad_arrays_get_a_reason_too(predictor: Predictor) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mtqnet.errors import AudioError, SilentError
 from mtqnet.scoring.intervals import Interval
-from mtqnet.scoring.scores import COLUMNS, ENDS, Scores, Track
+from mtqnet.scoring.scores import COLUMNS, ENDS, Results, Scores, Track
 from mtqnet.targets import KEYS
 
 GOOD = Scores(
@@ -63,6 +63,16 @@ def test_raise_for_error_raises_the_very_exception() -> None:
     with pytest.raises(AudioError, match="from a table"):
         Scores(error="from a table").raise_for_error()
     assert GOOD.raise_for_error() is GOOD
+
+
+def test_raise_for_error_names_the_file() -> None:
+    for exception in (SilentError("silent"), None):
+        with pytest.raises(AudioError, match=r"^b\.wav channel 2: silent"):
+            Scores(file="b.wav", channel=2, error="silent", exception=exception).raise_for_error()
+
+
+def test_results_of_one_recording_are_not_plural() -> None:
+    assert repr(Results((Scores(),))).startswith("Results(1 recording, ")
 
 
 def test_level_is_that_of_the_worst_flag_and_an_error_refuses() -> None:

@@ -34,6 +34,7 @@ from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from mtqnet.errors import UsageError
 from mtqnet.scoring.scores import Scores
 from mtqnet.serving import app, guard, uploads
 from mtqnet.serving import server as servers
@@ -186,6 +187,11 @@ def test_deeply_nested_json_closes_a_stream_with_a_reason(serving: Server) -> No
                 live.recv(60)
             assert live.close_code == 1008
     assert "Traceback" not in "".join(serving.lines)
+
+
+def test_a_host_that_is_not_this_machine_is_reported_as_such() -> None:
+    with pytest.raises(UsageError, match="with --host"):
+        _bound(Settings.model_validate({"host": "192.0.2.1", "port": 0}))
 
 
 def test_answers_are_sent_without_delay() -> None:

@@ -63,6 +63,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
     Numbers of a CSV remain text. Raises CorpusError if the table is missing.
     """
+    if not path.exists() and path.suffix not in (".parquet", ".csv"):
+        raise CorpusError(f"{path} does not exist: give the folder of a corpus")
     table = path / TABLE if path.is_dir() else path
     if not table.exists():
         raise CorpusError(

@@ -110,6 +110,13 @@ def evaluate(labels: RatingTable, recordings: Recordings, by: str) -> Evaluation
     keys = [key for key in labels.ratings if key in recordings.keys]
     pairs = {key: _pairs(labels, key, rows) for key in keys}
     if not any(len(one.rating) for one, _ in pairs.values()):
+        scored_now = (recordings.name, recordings.root) == (labels.path.name, labels.path.parent)
+        if scored_now and recordings.rows and not recordings.scored:
+            (file, reason), *_ = recordings.unscored
+            raise UsageError(
+                f"none of the {len(recordings.rows)} recordings in {labels.path} could be scored ({file}: {reason}): "
+                "if they are in another folder, name it with --audio"
+            )
         why = "; ".join(f"{file}: {reason}" for file, reason in _unscored(labels, rows)[:1])
         raise UsageError(
             f"no rating in {labels.path} belongs to a score of {recordings.name}: the table has "

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from mtqnet.audio import reading
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
-from mtqnet.errors import AudioError, TooShortError
+from mtqnet.errors import AudioError, TooShortError, with_file
 from mtqnet.scoring.batch import PathLike
-from mtqnet.scoring.predictor import Audio, Predictor, Progress, as_samples, cached
+from mtqnet.scoring.predictor import Audio, Predictor, Progress, as_samples, cached, check_is_recording
 from mtqnet.scoring.scores import Scores, Track
 
 STRETCH_S = 3.0
@@ -53,8 +53,14 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
     predictor = model if isinstance(model, Predictor) else cached(model)
     if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
         reading.check_no_rate(rate)
-        samples = reading.read(cast(Any, audio)).samples
+        try:
+            samples = reading.read(cast(Any, audio)).samples
+        except AudioError as error:
+            if not isinstance(audio, (str, os.PathLike)):
+                raise
+            raise with_file(error, os.fspath(audio)) from error
     else:
+        check_is_recording(audio)
         samples = reading.from_array(as_samples(audio), rate).samples
     track = local_track(predictor, samples)
     if track is not None:

@@ -325,7 +325,17 @@ def _source(audio: Audio, rate: float | None) -> AudioSource:
     if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
         check_no_rate(rate)
         return decoding.open_source(cast(Any, audio))
+    check_is_recording(audio)
     return ArraySource(as_samples(audio), None if rate is None else as_rate(rate))
+
+
+def check_is_recording(audio: Any) -> None:
+    """Raise UsageError for an empty list and for objects that are neither files nor samples."""
+    if isinstance(audio, (list, tuple)) and not audio:
+        raise UsageError("the list is empty: pass one or more files, or samples")
+    if audio is None or isinstance(audio, (int, float, dict, set)):
+        what = "None" if audio is None else f"an object of type {type(audio).__name__}"
+        raise UsageError(f"{what} is not a recording: pass a path, the bytes of a file, a file object or samples")
 
 
 def section(progress: Progress | None, start: float, length: float) -> Progress | None:
@@ -424,7 +434,8 @@ def score(
         channels: As for `Predictor.score`.
 
     Returns:
-        Scores; a `Results` for a folder, a list, or channels="each".
+        Scores; a `Results` for a folder, a list, or channels="each". A recording that cannot be scored raises no
+        exception: its scores are None, and `error` has the reason (`Scores.raise_for_error` raises it).
 
     Raises:
         UsageError: Invalid arguments, for example samples without a rate.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.flags import Level, level_of
-from mtqnet.errors import AudioError, UsageError
+from mtqnet.errors import AudioError, UsageError, with_file
 from mtqnet.scoring.intervals import Interval
 from mtqnet.targets import BY_KEY, KEYS, TARGETS, Target
 
@@ -42,7 +42,12 @@ def digits(target: Target, value: float) -> str:
 
 @dataclass(frozen=True)
 class Track:
-    """Scores along the time axis, clipped to the range of each target."""
+    """Scores along the time axis, clipped to the range of each target.
+
+    `values[i, j]` is the score of target `targets[j]` at `times_s[i]`. In `Scores.track` there is one row per frame of
+    the model. In the result of `over_time` there is one every 0.5 s, and at most 600 for a longer recording; each
+    covers the 3 s around its time, and pauses have none.
+    """
 
     times_s: NDArray[np.float64]
     """Centre of each frame in seconds from the start of the recording, shape (frames,)"""
@@ -95,7 +100,8 @@ class Scores:
     stoi_est: float | None = None
     sdi_est: float | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict, hash=False)
-    """Prediction interval by target key; empty if the model was not calibrated"""
+    """90 % prediction interval by target key: it covers 90 % of the labels of recordings like the calibration clips.
+    Empty if the model was not calibrated"""
     file: str | None = None
     """Path as it was given; None for samples in memory"""
     channel: int | None = None
@@ -114,15 +120,17 @@ class Scores:
     """Calibrated probability, 0 to 1, of each kind of degradation (`mtqnet.causes.CAUSES`); empty for a model without
     causes"""
     cause: str = ""
-    """Causes of low quality with their positions and a suggestion, in a sentence; empty if none is found"""
+    """Most probable causes of low quality (see `causes`) with their positions and a suggestion, in a sentence; empty
+    if none is found"""
     distance: float | None = None
-    """Distance from the training clips, about 1 for one of them; None for a model that does not measure it. The
-    intervals become wider with it"""
+    """Distance of the recording from the training clips: about 1 for one of them, larger for a recording unlike them.
+    None for a model that does not measure it. The intervals become wider with it"""
     windows: tuple[WindowScores, ...] = field(default=(), compare=False)
     """Scores of each window in order; one window for a recording of up to 10 s"""
     track: Track | None = field(default=None, compare=False)
+    """Scores of each frame; None without scores, or if tracks were not requested"""
     exception: Exception | None = field(default=None, compare=False)
-    """Exception whose text is `error`"""
+    """Exception whose text is `error`, which `raise_for_error` raises; None for a row that was read from a table"""
 
     @property
     def level(self) -> Level:
@@ -136,12 +144,15 @@ class Scores:
             These scores.
 
         Raises:
-            AudioError: The recording was not scored. Other exceptions are possible for faults of this package.
+            AudioError: The recording was not scored; the message begins with its file. Other exceptions are possible
+                for faults of this package.
         """
+        if isinstance(self.exception, AudioError) and self.file is not None:
+            raise with_file(self.exception, self._name) from self.exception
         if self.exception is not None:
             raise self.exception
         if self.error is not None:
-            raise AudioError(self.error)
+            raise AudioError(self.error if self.file is None else f"{self._name}: {self.error}")
         return self
 
     def value(self, key: str) -> float | None:
@@ -288,7 +299,7 @@ class Results(Sequence[Scores]):
         means = "".join(
             f", mean {spoken(BY_KEY[key], value)}" for key, value in self.mean().items() if key == "g_mos"
         )
-        return f"Results({len(self)} recordings, {len(self.failed)} not scored{means})"
+        return f"Results({len(self)} recording{'s' * (len(self) != 1)}, {len(self.failed)} not scored{means})"
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks: a row per recording and the mean."""

@@ -6,6 +6,7 @@ Limits of connections that uvicorn does not have: a time limit for request heade
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -163,7 +164,9 @@ def _bound(settings: Settings) -> socket.socket:
         listening.listen(LISTEN_QUEUE)
     except OSError as error:
         listening.close()
+        of_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        remedy = "give the name or an address of this machine with --host" if of_host else "choose another --port"
         raise UsageError(
-            f"cannot listen at {settings.host}:{settings.port} ({error.strerror}): choose another --port"
+            f"cannot listen at {settings.host}:{settings.port} ({error.strerror}): {remedy}"
         ) from error
     return listening

@@ -163,7 +163,10 @@ def folds(groups: Sequence[str], names: Sequence[str]) -> tuple[Fold, ...]:
         UsageError: If there is only one group.
     """
     if len(set(groups)) < 2:
-        raise UsageError(f"all recordings have the same group ({groups[0]!r}): use another column for --by")
+        raise UsageError(
+            f"all recordings have the same group ({groups[0]!r}), so that none can be tested separately: name a column "
+            "with several groups with --by"
+        )
     everything, found = np.arange(len(groups)), []
     for test in split.divided(everything, groups, MOST_FOLDS):
         rest = np.setdiff1d(everything, test)

@@ -38,7 +38,7 @@ from mtqnet.training.config import Config, NetworkConfig, RatingsConfig
 from mtqnet.training.data import CALIBRATION, Row, RunPaths, Stage, corpus_rows, dataset
 from mtqnet.training.data import excerpts as data_excerpts
 from mtqnet.training.finetune import data as finetuning
-from mtqnet.training.finetune.split import by_hash
+from mtqnet.training.finetune.split import by_hash, one_group
 from mtqnet.training.model import Network
 
 LEAST = 10
@@ -152,10 +152,7 @@ def splits(material: Material, config: RatingsConfig, cells: Sequence[str] = ())
     groups, notes = material.groups, []
     names = sorted(set(groups), key=by_hash)
     if len(names) < 2:
-        raise UsageError(
-            f"all recordings have the same group ({config.by} is {names[0]!r}), so that no group can be tested "
-            "separately: use another column for --by"
-        )
+        raise UsageError(one_group(config.by, names[0]))
     if not config.by:
         notes.append(
             "recordings are held out one by one, because --by was not given: the same speaker or condition may be "

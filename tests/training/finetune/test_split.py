@@ -80,6 +80,13 @@ def test_impossible_splits_are_errors(names: list[str], hold_out: tuple[str, ...
         plan(names, "talker", hold_out, False)
 
 
+def test_messages_without_a_grouping_column_are_about_recordings() -> None:
+    with pytest.raises(UsageError, match=r"name the grouping column with --by.* b\.wav"):
+        plan(["a.wav", "b.wav"], "", ("talker1",), False)
+    with pytest.raises(UsageError, match=r"the same recording \(a\.wav\)"):
+        plan(["a.wav"] * 9, "", (), False)
+
+
 def test_parts_have_similar_sizes() -> None:
     sizes = [len(part) for part in divided(np.arange(len(TALKERS)), TALKERS, 5)]
     assert sum(sizes) == 100 and max(sizes) - min(sizes) <= 8

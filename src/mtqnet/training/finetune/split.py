@@ -17,6 +17,8 @@ from mtqnet.errors import UsageError
 
 TEST_SHARE = 0.2
 """Fraction of test recordings; the last group may make it larger"""
+MOST_NAMED = 10
+"""Groups that a message names"""
 MOST_ROUNDS = 10
 """Largest number of rounds; if there are more groups, several are tested at a time"""
 FOLDS = 5
@@ -65,10 +67,7 @@ def plan(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) ->
     """
     names = sorted(set(groups), key=by_hash)
     if len(names) < 2:
-        raise UsageError(
-            f"all recordings have the same group ({by} is {names[0]!r}), so that no group can be tested separately: "
-            "use another column for --by"
-        )
+        raise UsageError(one_group(by, names[0]))
     if each and hold_out:
         raise UsageError("--leave-out-each and --hold-out exclude each other: delete one of them")
     everything = np.arange(len(groups))
@@ -80,6 +79,16 @@ def plan(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) ->
     test = np.flatnonzero([name in chosen for name in groups])
     train = np.setdiff1d(everything, test)
     return Plan((Round(train, test),), train, _description(sorted(chosen), by, len(test), len(groups)))
+
+
+def one_group(by: str, name: str) -> str:
+    """Return the message for recordings that are all in one group; `by` is empty if recordings are the groups."""
+    if by:
+        return (
+            f"all recordings have the same group ({by} is {name!r}), so that no group can be tested separately: use "
+            "another column for --by"
+        )
+    return f"all rows are about the same recording ({name}), so that none can be tested separately: add recordings"
 
 
 def folds(recordings: Indices, groups: Sequence[str]) -> list[Indices]:
@@ -105,8 +114,13 @@ def divided(recordings: Indices, groups: Sequence[str], most: int) -> list[Indic
 
 def _chosen(names: list[str], groups: Sequence[str], by: str, hold_out: Sequence[str]) -> set[str]:
     if unknown := [name for name in hold_out if name not in names]:
-        known = ", ".join(sorted(names)[:10])
-        raise UsageError(f"--hold-out: no recording has {by or 'the name'} {unknown[0]!r}; known values: {known}")
+        known = ", ".join([*sorted(names)[:MOST_NAMED], *(["..."] if len(names) > MOST_NAMED else [])])
+        if not by:
+            raise UsageError(
+                f"--hold-out: no recording is {unknown[0]!r}: name the grouping column with --by, or give one of the "
+                f"recordings: {known}"
+            )
+        raise UsageError(f"--hold-out: no recording has {by} {unknown[0]!r}; known values: {known}")
     if hold_out:
         if len(set(hold_out)) == len(names):
             raise UsageError(
