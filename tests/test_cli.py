@@ -191,6 +191,13 @@ def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -
         assert "standard input is empty (0 bytes)" in done.stderr
 
 
+def test_summary_says_where_the_reasons_are(toy_model: Path, tmp_path: Path) -> None:
+    for options, says in (((), "see the column `error`"), (("--table",), "the reasons are below the table")):
+        done = mtqnet("score", tmp_path / "gone.wav", *options, "-m", toy_model)
+        assert (done.returncode, says in done.stderr) == (1, True)
+        assert "no such file" in done.stdout
+
+
 def test_a_rate_for_a_file_is_refused(toy_model: Path, good_file: Path) -> None:
     done = mtqnet("score", good_file, "--rate", "16000", "-m", toy_model)
     assert done.returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from rich.console import Console
 from safetensors import safe_open
 
+from mtqnet.cli.train import epoch_lines
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, named
 from mtqnet.training import trainer
@@ -351,3 +354,10 @@ def test_bfloat16_trains_nearly_the_same(train: Dataset, validation: Dataset, tm
         losses.append([epoch.train_loss for epoch in history])
     assert losses[0] != losses[1]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+
+
+def test_line_of_an_epoch_omits_targets_without_validation_labels() -> None:
+    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
+    found = trainer.Epoch(2, 0.5, 0.25, {"s_mos": 0.875, "pesq_est": float("nan")})
+    epoch_lines(console, lambda *_: None)("MTQ-Net", found, 3)
+    assert console.export_text().strip() == "MTQ-Net   2/3  loss 0.500, validation error 0.250, LCC S-MOS 0.875"

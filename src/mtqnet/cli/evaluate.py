@@ -68,7 +68,7 @@ def evaluate(
     result = evaluation.evaluate(table, found, by or table.condition)
     screen = output_console()
     screen.print(agreement_table(result))
-    screen.print(evaluation.SMALL_PRINT, style="dim", markup=False, highlight=False)
+    screen.print(evaluation.small_print(evaluation.figures_of(result)), style="dim", markup=False, highlight=False)
     tell_notes(result.notes)
     tell_unscored(result.unscored, result.recordings)
     if output is not None:
@@ -82,11 +82,10 @@ def evaluate(
 def agreement_table(result: Evaluation) -> Table:
     """A row per target and level; figures that no row has are omitted."""
     from mtqnet.cli.terminal import grid
-    from mtqnet.evaluation.evaluate import NAMES, cell
-    from mtqnet.evaluation.statistics import FIGURES
+    from mtqnet.evaluation.evaluate import NAMES, cell, figures_of
     from mtqnet.targets import BY_KEY
 
-    shown = [name for name in FIGURES if any(cell(one.figures[name]) for one in result.agreements)]
+    shown = figures_of(result)
     table = grid(("score", "per"), ("items", *(NAMES[name] for name in shown)))
     for one in result.agreements:
         cells = (cell(one.figures[name]).replace(" [", "\n[") or "-" for name in shown)

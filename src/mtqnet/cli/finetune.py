@@ -71,7 +71,9 @@ def finetune(
     ] = None,
     share: Annotated[
         float,
-        typer.Option(help="Weight of the fine-tuned parameters in the average with the original ones, 0 to 1."),
+        typer.Option(
+            help="Weight of the fine-tuned parameters in the average with the original ones, above 0 and at most 1."
+        ),
     ] = 0.5,
     epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs.")] = 30,
     column: Column = None,

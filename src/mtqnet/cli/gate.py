@@ -37,15 +37,21 @@ def gate(
         typer.Argument(metavar="PATH", help="Recordings, folders, or one table of scores.", show_default=False),
     ],
     minimum: Annotated[
-        Limits, typer.Option("--min", help="SCORE=VALUE: lowest allowed value; may be repeated.")
+        Limits,
+        typer.Option("--min", help="SCORE=VALUE or SCORE.STATISTIC=VALUE: lowest allowed value; may be repeated."),
     ] = None,
     maximum: Annotated[
-        Limits, typer.Option("--max", help="SCORE=VALUE: highest allowed value; may be repeated.")
+        Limits,
+        typer.Option(
+            "--max", help="SCORE=VALUE or SCORE.STATISTIC=VALUE: highest allowed value; may be repeated."
+        ),
     ] = None,
     max_drop: Annotated[
         Limits,
         typer.Option(
-            "--max-drop", help="SCORE=VALUE: largest allowed loss against the baseline; may be repeated."
+            "--max-drop",
+            help="SCORE=VALUE or SCORE.STATISTIC=VALUE: largest allowed loss against the baseline --against; may be "
+            "repeated.",
         ),
     ] = None,
     against: Annotated[

@@ -93,7 +93,9 @@ Resume = Annotated[
 Sort = Annotated[
     str | None,
     typer.Option(
-        "--sort", help="Sort by a score, worst first, for example g_mos; or by file.", show_default=False
+        "--sort",
+        help="Sort by a score, worst first, for example g_mos; or by file. Not with --output.",
+        show_default=False,
     ),
 ]
 AsTable = Annotated[bool, typer.Option("--table", help="Print the formatted table even if the output is a pipe.")]

@@ -108,7 +108,10 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
             tell(_interruption(tally, options), style="yellow")
             return INTERRUPTED
     if not options.quiet and (options.output is not None or (tally.failed and not sys.stdout.isatty())):
-        tell(tally.summary(options.output), style="yellow" if tally.failed else "green")
+        tell(
+            tally.summary(options.output, options.table and options.output is None),
+            style="yellow" if tally.failed else "green",
+        )
     return tally.exit_code
 
 
@@ -222,12 +225,13 @@ class Tally:
         """Exit code of the command."""
         return SOME_NOT_SCORED if self.failed else DONE
 
-    def summary(self, output: Path | str | None) -> str:
-        """Return the last line of the command."""
+    def summary(self, output: Path | str | None, formatted: bool = False) -> str:
+        """Return the last line of the command; a formatted table has the reasons below it instead of in a column."""
         scored = self.scored + self.kept
         total = scored + self.failed
         where = f" -> {output}" if output is not None else ""
-        reasons = f"; {self.failed} not: see the column `error`" if self.failed else ""
+        where_reasons = "the reasons are below the table" if formatted else "see the column `error`"
+        reasons = f"; {self.failed} not: {where_reasons}" if self.failed else ""
         kept = f" ({self.kept} before)" if self.kept else ""
         return f"scored {scored} of {total} recording{'s' * (total != 1)}{kept}{where}{reasons}"
 

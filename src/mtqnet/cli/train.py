@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -231,13 +232,17 @@ def _show(run: FinishedRun, settings: Config, console: Console) -> None:
 
 
 def epoch_lines(console: Console, stage: Stage) -> Report:
-    """Return a function that prints the losses and correlations of an epoch and moves the progress bar."""
+    """Return a function that prints the losses and correlations of an epoch and moves the progress bar.
+
+    Targets without validation labels, whose correlation is NaN, are omitted.
+    """
     from mtqnet.targets import named
 
     def report(network: str, result: Epoch, total: int) -> None:
         stage(network, result.epoch, total)
-        names = [target.name.removesuffix(" (estimate)") for target in named(list(result.lcc))]
-        lcc = "  ".join(f"{name} {value:.3f}" for name, value in zip(names, result.lcc.values(), strict=True))
+        known = {key: value for key, value in result.lcc.items() if not math.isnan(value)}
+        names = [target.name.removesuffix(" (estimate)") for target in named(list(known))]
+        lcc = "  ".join(f"{name} {value:.3f}" for name, value in zip(names, known.values(), strict=True)) or "-"
         losses = f"loss {result.train_loss:.3f}, validation error {result.validation_error:.3f}"
         console.print(f"{network} {result.epoch:>3}/{total}  {losses}, LCC {lcc}", highlight=False)
 
