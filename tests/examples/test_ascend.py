@@ -45,5 +45,5 @@ def test_through_gains_the_sound_is_better_and_through_samples_only_the_score(
     found = ascend.ways_up(judge, clean, noisy, STEPS)
     before, gains, samples = found["noisy"], found["gains"], found["samples"]
     assert gains.g_mos > before.g_mos + 0.05 and samples.g_mos > gains.g_mos
-    assert gains.si_sdr > before.si_sdr + 0.1
+    assert gains.si_sdr > before.si_sdr + 0.05
     assert samples.si_sdr < before.si_sdr + 0.05 and samples.stoi < gains.stoi

@@ -191,7 +191,7 @@ function clearReport() {
 /** The list is visible from the second recording on. */
 function arrange() {
   byId("score").querySelector(".columns").classList.toggle("many", list.items.length > 1);
-  byId("list-actions").hidden = list.items.length < 2;
+  byId("list-actions").hidden = !list.items.length;
   list.arrange();
 }
 
@@ -317,8 +317,5 @@ function single(item) {
     });
     place.append(button);
   }
-  const gone = element("button", { type: "button", textContent: "Remove" });
-  gone.addEventListener("click", () => remove(item));
-  place.append(gone);
   return place;
 }
