@@ -152,7 +152,7 @@ def test_same_files_by_two_models_are_pairs(tmp_path: Path, write: Write) -> Non
         )
         for n in range(2)
     ]
-    assert [(a.file, b.file) for a, b in pair(*tables)] == [(f"x/{m}/s.wav",) * 2 for m in range(3)]
+    assert [(a.file, b.file) for a, b in pair(tables[0], tables[1])] == [(f"x/{m}/s.wav",) * 2 for m in range(3)]
 
 
 def test_other_folders_are_bridged_by_name(tmp_path: Path, write: Write) -> None:
