@@ -39,7 +39,8 @@ rated on its own) and NOIZEUS (48 recordings, 8 kHz; the ratings are those of a 
 condition have equal labels). They are the only labels of S-, N- and G-MOS in training, except for fine-tuning, that
 starts from `base`. `base` and the labeller were developed with figures of these sets, so that its row is too
 optimistic. The encoder of all networks is that of `base`, which was trained with S-, N- and G-MOS labels that are
-anchored on CSP835; the figures of all methods are too optimistic for that reason, their differences less so. MOSA-Net is `mosa-net`.
+anchored on CSP835; the figures of all methods are too optimistic for that reason, their differences less so. MOSA-Net
+is `mosa-net`.
 
 {table}
 
