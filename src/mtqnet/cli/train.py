@@ -124,10 +124,6 @@ def train(
     from mtqnet.errors import UsageError
     from mtqnet.training.data import RunPaths
 
-    if corpus is not None and not corpus.is_dir():
-        raise UsageError(
-            f"--corpus {corpus} does not exist: give the folder of a corpus, such as runs/base/corpus"
-        )
     paths = RunPaths(data, out, corpus, jobs)
     if _is_distillation(config):
         if labels or compare or teacher:
