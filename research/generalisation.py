@@ -23,25 +23,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import ensemble
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.recipe import Recipe
-from mtqnet.corpus.table import read_clip, read_rows
+from mtqnet.corpus.table import read_rows
 from mtqnet.errors import LabelError
 from mtqnet.labels import intrusive
 from mtqnet.labels.ensemble import PREDICTORS
+from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import QUEST
+from mtqnet.training.evaluation import predict
 
 LEAST_DIFFERENCE = 0.3
 """MOS"""
 SCENE = "suppressed"
 Row = dict[str, Any]
+Array = NDArray[np.float64]
 
 
-def ordered(rows: Sequence[Row], scores: Sequence[Any], key: str) -> tuple[int, int]:
+def ordered(rows: Sequence[Row], scores: Array, key: str) -> tuple[int, int]:
     """Return how many pairs of the same speech are ordered correctly, and the number of pairs."""
     by_speech: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -49,7 +53,7 @@ def ordered(rows: Sequence[Row], scores: Sequence[Any], key: str) -> tuple[int, 
     right = pairs = 0
     for group in by_speech.values():
         for a, b in itertools.combinations(group, 2):
-            label, score = rows[a][key] - rows[b][key], scores[a].value(key) - scores[b].value(key)
+            label, score = rows[a][key] - rows[b][key], scores[a] - scores[b]
             if abs(label) >= LEAST_DIFFERENCE and not np.isnan(score):
                 right, pairs = right + (label * score > 0), pairs + 1
     return right, pairs
@@ -80,7 +84,7 @@ def renditions(corpus: Path, rows: Sequence[Row], count: int) -> list[tuple[Reci
     return found
 
 
-def errors(pairs: Sequence[tuple[Recipe, Recipe]], predictor: Predictor) -> np.ndarray[Any, np.dtype[np.float64]]:
+def errors(pairs: Sequence[tuple[Recipe, Recipe]], predictor: Predictor) -> Array:
     """Return the errors of the estimated PESQ, (pairs, 2); pairs without a label are left out."""
     found = []
     for pair in pairs:
@@ -106,17 +110,13 @@ def main() -> None:
     rows = read_rows(options.corpus)
     if set(PREDICTORS) <= set(rows[0]):
         rows = ensemble.as_labels(rows)
-    predictor = Predictor(options.model, threads=1)
     for split in ("test", "unseen", "unseen2"):
         part = [row for row in rows if row["split"] == split]
-        scores = [predictor.score(read_clip(options.corpus, row), SAMPLE_RATE) for row in part]
+        scores = predict(models.find(options.model).path, part, options.corpus).scores
         for key in (target.key for target in QUEST):
-            right, pairs = ordered(part, scores, key)
-            print(
-                f"{split} {key}: {right} of {pairs} pairs in the order of the labeller ({right / pairs:.3f})",
-                flush=True,
-            )
-    found = errors(renditions(options.corpus, rows, options.sentences), predictor)
+            right, pairs = ordered(part, scores[key], key)
+            print(f"{split} {key}: {right} of {pairs} pairs are in the order of the labels", flush=True)
+    found = errors(renditions(options.corpus, rows, options.sentences), Predictor(options.model, threads=1))
     known = found[~np.isnan(found).any(axis=1)]
     gap = known[:, 0] - known[:, 1]
     print(

@@ -5,8 +5,9 @@
 The codecs and suppressors of a corpus are divided into groups. For each group a network is trained on the clips that
 went through none of its tools, with the encoder frozen, and scores the clips of validation speakers that went through
 one. A network that was trained on as many clips of all tools scores the same clips. The factor of a target is the
-ratio of the 90 % quantiles of both absolute errors on the training scale, over all groups; it belongs into [new_tools]
-of the configuration. The encoder has seen all tools, so the factor is rather too small.
+ratio of the 90 % quantiles of both absolute errors on the training scale, over all groups. It is entered in the section
+[new_tools] of the configuration, or 1 if it is smaller. The encoder was trained with all tools, so the factor may be
+too small.
 """
 
 from __future__ import annotations

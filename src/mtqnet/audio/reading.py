@@ -328,10 +328,10 @@ def _not_finite(block: Samples) -> int:
 
 
 def playable(samples: NDArray[np.float32]) -> str:
-    """A data: URI of (samples,) at 16 kHz.
+    """Return (samples,) at 16 kHz as a data: URI for the audio player of an HTML page.
 
-    FLAC of 16 bit, which all browsers of today play, in base64: a third smaller than WAV. What goes beyond full
-    scale is made softer.
+    The URI contains 16-bit FLAC in base64, which current browsers play and which is a third smaller than WAV. If
+    samples exceed full scale, the whole recording is attenuated to full scale.
     """
     peak = float(np.abs(samples).max(initial=0.0))
     stored = io.BytesIO()

@@ -128,9 +128,7 @@ def _cell(target: Target, row: Valued, plus_minus: str) -> Text:
     colour = "green" if height >= good else "red" if height < poor else "yellow"
     cell = Text(digits(target, value), style=colour)
     interval = row.intervals.get(target.key)
-    if (
-        plus_minus and interval is not None and not target.log
-    ):  # intervals on a logarithmic scale are not symmetric
+    if plus_minus and interval is not None and not target.log:  # on a logarithmic scale it is not symmetric
         cell.append(f" {plus_minus}{digits(target, (interval.high - interval.low) / 2)}", style="dim")
     return cell
 

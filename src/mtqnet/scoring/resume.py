@@ -243,9 +243,7 @@ def _rewrite(work: Path, layout: Layout, rows: Rows) -> None:
 def _read(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
     """Yield the complete rows of a table; a last line that was cut short is skipped."""
     read = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}[path.suffix.lower()]
-    for row in read(path, layout):
-        _check_columns(path, tuple(row), layout)
-        yield row
+    yield from read(path, layout)
 
 
 def _check_columns(path: Path, found: tuple[str, ...], layout: Layout) -> None:
@@ -273,9 +271,9 @@ def _read_csv(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
     if not _has_line(path, ",".join(layout.columns)):
         return
     complete = _ends_a_line(path)
-    usual = csv.field_size_limit(sys.maxsize)  # of the whole process: other readers rely on the usual limit
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:  # the last character may be cut, too
         reader = csv.reader(stream)
+        usual = csv.field_size_limit(sys.maxsize)  # of the whole process: other readers rely on the usual limit
         try:
             head = next(reader, [])
             _check_columns(path, tuple(head), layout)
@@ -309,7 +307,9 @@ def _read_json_lines(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise _not_a_table(path, f"line {number}") from error
-            yield row if isinstance(row, dict) else {}
+            found = row if isinstance(row, dict) else {}
+            _check_columns(path, tuple(found), layout)
+            yield found
 
 
 def _read_parquet(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:

@@ -161,7 +161,7 @@ class LossConfig:
     pseudo_fade: bool = False
     """Whether gamma decreases to 0 over the run along a cosine"""
     rank_weight: float = 0.0
-    """Weight of the differences between clips of the same recording of speech; needs [fit] `pairs`"""
+    """Weight of the differences between clips of the same recording of speech; the stage needs `pairs = true`"""
     cause_weight: float = 0.3
     """Weight of the cross-entropy of the causes, for a network that predicts them"""
 
@@ -255,8 +255,11 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class NewToolsConfig:
-    """How much larger errors are for codecs and suppressors that the training does not contain: factors by which the
-    errors of calibration clips with a codec or suppressor are multiplied (research/left_out_tools.py)."""
+    """How much larger the errors are after codecs and suppressors that the training does not contain, by target.
+
+    The intervals are calibrated with the errors of clips that went through a codec or suppressor, multiplied by these
+    factors. research/left_out_tools.py measures them.
+    """
 
     s_mos: float = 1.0
     n_mos: float = 1.0

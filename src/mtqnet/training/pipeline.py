@@ -268,20 +268,20 @@ def _tested(rows: list[Row], predicted: Predicted, new_tools: NewToolsConfig) ->
     targets = [key for key in targets if known[key] >= calibration.LEAST]
     if not targets:
         return failures
+    with_tool = [_with_tool(rows[index]) for index in calibrating]
     intervals = calibration.fit(
         calibration.selected(calibrating, predicted.with_distance),
         calibration.selected(calibrating, labels),
         targets,
-        factors={key: _error_factors([rows[i] for i in calibrating], vars(new_tools)[key]) for key in targets},
+        factors={key: np.where(with_tool, vars(new_tools)[key], 1.0) for key in targets},
     )
     coverage = calibration.by_kind(intervals, tested, scores, calibration.selected(tests, labels))
     return {**failures, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
 
 
-def _error_factors(rows: list[Row], factor: float) -> NDArray[np.float64]:
-    """(clips,): `factor` for clips that went through a codec or a suppressor, otherwise 1."""
-    with_tool = [bool({CODEC, VOCODER, SUPPRESSION} & set(kinds_of(row.get("steps", ())))) for row in rows]
-    return np.where(with_tool, factor, 1.0)
+def _with_tool(row: Row) -> bool:
+    """Whether a clip went through a codec or a suppressor."""
+    return bool({CODEC, VOCODER, SUPPRESSION} & set(kinds_of(row.get("steps", ()))))
 
 
 def _indices(rows: list[Row], splits: tuple[str, ...]) -> NDArray[np.int64]:
