@@ -22,9 +22,9 @@ import soundfile as sf
 from mtqnet.audio.analysis import analyse
 from mtqnet.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, Inspection, container_of, content_of, inspect
 from mtqnet.audio.decoding import BLOCK_VALUES, MAX_CHANNELS, PyAVSource, _Bytes, open_source
-from mtqnet.audio.reading import MonoSignal, Recording, read, signals
+from mtqnet.audio.reading import MonoSignal, Recording, from_array, read, signals
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
-from mtqnet.errors import EmptyAudioError, MissingFileError, UnreadableError, UsageError
+from mtqnet.errors import EmptyAudioError, MissingFileError, NotFiniteError, UnreadableError, UsageError
 
 Voice = Callable[..., Samples]
 
@@ -274,6 +274,66 @@ def test_bytes_after_the_samples_are_flagged_unless_they_are_chunks(speech: Samp
     samples = (speech * 32767).astype("<i2").tobytes()
     assert "truncated" in flags(wav(samples, 40_000))
     assert "truncated" not in flags(wav(samples + b"LIST\x04\0\0\0abcd", len(samples)))
+
+
+@pytest.mark.parametrize(
+    "container", ["wav", "rf64", "w64", "au", "caf", "nist", "flac", "ogg", "mp3", "avr", "voc"]
+)
+def test_a_second_recording_in_the_same_file_is_flagged(speech: Samples, container: str) -> None:
+    """As `cat a b > c` writes it: most decoders read the first recording only, some the second header as samples."""
+    data = written(speech, container)
+    assert "truncated" not in flags(data)
+    assert "truncated" in flags(data + data)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.62, 0.9])
+def test_mpeg_audio_without_a_length_that_ends_within_a_frame_is_flagged(speech: Samples, kept: float) -> None:
+    data = written(speech, "mp3")
+    frames = data[data.index(b"\xff", 100) :]  # without the frame that has the Xing header
+    assert (
+        inspect(io.BytesIO(frames), "mp3")
+        == inspect(io.BytesIO(frames + b"TAG" + bytes(125)), "mp3")
+        == Inspection()
+    )
+    assert inspect(io.BytesIO(frames[: int(len(frames) * kept)]), "mp3").problem is not None
+
+
+@pytest.mark.parametrize("suffix", ["au", "snd", "vox", "gsm", "ul", "al"])
+def test_a_suffix_does_not_turn_other_files_into_audio(tmp_path: Path, suffix: str) -> None:
+    """libsndfile takes a file with some of these suffixes for samples without a header, whatever it contains."""
+    path = tmp_path / f"download.{suffix}"
+    for content in (b"<html><body>404 Not Found</body></html>\n" * 300, b"\x89PNG\r\n" + bytes(range(256)) * 60):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableError):
+            read(path)
+
+
+def test_gsm_without_header_is_read(speech: Samples, tmp_path: Path) -> None:
+    path = tmp_path / "call.gsm"
+    sf.write(path, speech[::2], 8_000, format="RAW", subtype="GSM610")
+    assert read(path).duration_s == pytest.approx(4.0, abs=0.05)
+
+
+def test_speex_in_ogg_is_read() -> None:
+    pytest.importorskip("av")
+    assert read(encoded.SPEEX).duration_s == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", ["mka", "mp3.avi"])
+def test_a_damaged_middle_of_avi_and_matroska_is_flagged(voice: Voice, suffix: str) -> None:
+    pytest.importorskip("av")
+    data = bytearray(encoded.encode(voice(4.0, rate=encoded.CODECS[suffix][2]), suffix))
+    assert "truncated" not in flags(bytes(data))
+    data[len(data) // 2 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 2)
+    assert "truncated" in flags(bytes(data))
+
+
+def test_samples_far_beyond_any_full_scale_are_refused(speech: Samples) -> None:
+    damaged = speech.copy()
+    damaged[1000] = 1e30
+    with pytest.raises(NotFiniteError):
+        from_array(damaged, 16_000)
+    from_array(speech * 2.0**31, 16_000)  # not scaled; flagged by its level
 
 
 def test_messages_of_decoders_are_not_printed(speech: Samples, capfd: pytest.CaptureFixture[str]) -> None:

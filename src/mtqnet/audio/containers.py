@@ -14,9 +14,11 @@ LIBSNDFILE_SUFFIXES = frozenset(
 )
 """Suffixes of files that are read without extras"""
 G711_SUFFIXES = {".ul": "ULAW", ".ulaw": "ULAW", ".mulaw": "ULAW", ".al": "ALAW", ".alaw": "ALAW"}
-"""Suffixes of G.711 samples without a header, and libsndfile's name of their encoding. Mono at G711_RATE."""
-G711_RATE = 8_000
-"""Hz, ITU-T G.711"""
+"""Suffixes of G.711 samples without a header, and libsndfile's name of their encoding. Mono at HEADERLESS_RATE."""
+GSM_SUFFIX, GSM_SUBTYPE, GSM_FRAME = ".gsm", "GSM610", 33
+"""GSM full rate (ETSI EN 300 961) without a header: frames of 33 bytes that begin with the bits 1101"""
+HEADERLESS_RATE = 8_000
+"""Hz, of G.711 and GSM"""
 FORMATS_SUFFIXES = frozenset(
     {".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".3g2", ".aac", ".adts", ".amr", ".awb", ".webm", ".weba", ".mka"}
     | {
@@ -40,7 +42,7 @@ FORMATS_SUFFIXES = frozenset(
 """Suffixes of audio and video files that need the extra `[formats]`"""
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | frozenset(G711_SUFFIXES) | FORMATS_SUFFIXES
 """Suffixes that a search in a folder treats as recordings. Every one becomes a row, read or with its reason."""
-RAW_SUFFIXES = frozenset({".raw", ".pcm", ".sln", ".sln16"})
+RAW_SUFFIXES = frozenset({".raw", ".pcm", ".sln", ".sln16", ".vox"})
 """Suffixes of samples without a header, whose encoding and rate are unknown"""
 
 HEAD_BYTES = 4096
@@ -49,7 +51,7 @@ HEAD_BYTES = 4096
 PYAV_FORMATS = {
     "mp4": "mov", "matroska": "matroska", "aac": "aac", "amr": "amr", "amr-wb": "amr", "asf": "asf", "avi": "avi",
     "flv": "flv", "ac3": "ac3", "wav": "wav", "rf64": "wav", "caf": "caf", "mp3": "mp3", "wv": "wv", "tta": "tta",
-    "ape": "ape", "mpeg": "mpeg", "mpegts": "mpegts",
+    "ape": "ape", "mpeg": "mpeg", "mpegts": "mpegts", "ogg": "ogg",
 }  # fmt: skip
 """FFmpeg's demuxer for each container. Naming it keeps FFmpeg from guessing formats that open other files, such
 as playlists."""
@@ -145,6 +147,24 @@ def content_of(data: bytes) -> str | None:
     if data.find(b"OggS\0", 0, HEAD_BYTES) >= 0 or _joined_stream(data):
         return "a part of a compressed stream"
     return "text" if _is_text(data) else None
+
+
+def headerless_subtype(data: bytes, suffix: str) -> str | None:
+    """Return libsndfile's name for the encoding of a file without a header.
+
+    Args:
+        data: The beginning of the file, HEAD_BYTES or more.
+        suffix: Suffix of its name in lower case.
+
+    Returns:
+        None where suffix and content are not those of such a file.
+    """
+    if suffix in G711_SUFFIXES and content_of(data) is None:
+        return G711_SUFFIXES[suffix]
+    frames = data[::GSM_FRAME]
+    if suffix == GSM_SUFFIX and frames and all(byte >> 4 == 0xD for byte in frames):
+        return GSM_SUBTYPE
+    return None
 
 
 def _joined_stream(data: bytes) -> bool:
@@ -250,11 +270,10 @@ def _size(file: BinaryIO) -> int:
 
 
 def _inspect_w64(file: BinaryIO) -> Inspection:
-    size = _size(file)
     file.seek(16)
     field = file.read(8)
     expected = struct.unpack("<Q", field)[0] if len(field) == 8 else 0
-    return Inspection(_missing(expected - size, expected) if size < expected < 1 << 62 else None)
+    return _inspect_sized(file, expected, exact=True) if 0 < expected < 1 << 62 else Inspection()
 
 
 def _inspect_caf(file: BinaryIO) -> Inspection:
@@ -266,6 +285,8 @@ def _inspect_caf(file: BinaryIO) -> Inspection:
         if len(head) < 12:
             return Inspection()
         length = struct.unpack(">q", head[4:])[0]
+        if head[:4] == b"caff":
+            return Inspection(MORE_FOLLOWS)
         if head[:4] == b"data" and length > size - at - 12:
             return Inspection(_missing(length - (size - at - 12), length))
         if not 0 <= length <= size:
@@ -276,22 +297,77 @@ def _inspect_caf(file: BinaryIO) -> Inspection:
 
 def _inspect_nist(file: BinaryIO) -> Inspection:
     """NIST SPHERE: lines of text in a header whose second line is its length in bytes."""
-    size = _size(file)
     file.seek(0)
     words = file.read(1024).decode("ascii", "replace").split()
     try:
         counts = [int(words[words.index(f"{name}_count") + 2]) for name in ("sample", "channel")]
         expected = counts[0] * counts[1] * int(words[words.index("sample_n_bytes") + 2])
-        available = size - int(words[1])
+        begin = int(words[1])
     except (ValueError, IndexError):
         return Inspection()
-    return Inspection(_missing(expected - available, expected) if available < expected < 1 << 48 else None)
+    return _inspect_sized(file, begin + expected, exact=True) if 0 < expected < 1 << 48 else Inspection()
 
 
-def _inspect_sized(file: BinaryIO, end: int) -> Inspection:
-    """Compare the end that a header states with the size of the file."""
+def _inspect_avr(file: BinaryIO) -> Inspection:
+    """AVR: a header of 128 bytes with channels, bits and number of samples per channel."""
+    file.seek(12)
+    fields = file.read(18)
+    if len(fields) < 18:
+        return Inspection()
+    channels, bits = struct.unpack(">HH", fields[:4])
+    frames = struct.unpack(">I", fields[14:])[0]
+    return _inspect_sized(file, 128 + frames * (2 if channels else 1) * (bits // 8), exact=True)
+
+
+def _inspect_voc(file: BinaryIO) -> Inspection:
+    """VOC: blocks of a type and a size of 3 bytes; type 0 ends the file."""
     size = _size(file)
-    return Inspection(_missing(end - size, end) if size < end else None)
+    file.seek(20)
+    at = int.from_bytes(file.read(2), "little")
+    for _ in range(100_000):
+        file.seek(at)
+        head = file.read(4)
+        if head[:1] == b"\0":
+            return _inspect_sized(file, at + 1, exact=True)
+        if not head:  # libsndfile writes no block that ends the file
+            return Inspection()
+        if len(head) < 4:
+            return Inspection("incomplete: the end of its last block is missing")
+        at += 4 + int.from_bytes(head[1:], "little")
+        if at > size:
+            return Inspection(_missing(at - size, at))
+    return Inspection()
+
+
+def _inspect_sized(file: BinaryIO, end: int, *, exact: bool = False) -> Inspection:
+    """Compare the end that a header states with the size of the file; `exact`: nothing but zeros may follow."""
+    size = _size(file)
+    if size < end:
+        return Inspection(_missing(end - size, end))
+    file.seek(end)
+    if exact and size - end > SLACK_BYTES and any(file.read(HEAD_BYTES)):
+        return Inspection(f"{size - end:,} bytes follow the audio data that its header announces")
+    return Inspection()
+
+
+MORE_FOLLOWS = "another recording follows in the same file; it was not read"
+SLACK_BYTES = 8
+"""Bytes that may follow the samples without being mentioned in the header"""
+
+
+def _inspect_flac(file: BinaryIO) -> Inspection:
+    """FLAC: a decoder stops after the samples that the header states; a second header must not follow."""
+    file.seek(0)
+    found, rest = 0, b""
+    while block := file.read(1 << 20):
+        data = rest + block
+        found += sum(data.count(head) for head in _FLAC_HEADS)
+        rest = data[-7:]
+    return Inspection(MORE_FOLLOWS if found > 1 else None)
+
+
+_FLAC_HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+"""Signature of FLAC and the beginning of its first metadata block, which has 34 bytes and may be the only one"""
 
 
 def _inspect_avi(file: BinaryIO) -> Inspection:
@@ -303,7 +379,7 @@ def _inspect_avi(file: BinaryIO) -> Inspection:
 
 def _inspect_mp4(file: BinaryIO) -> Inspection:
     """MP4: boxes with a size of 4 or 8 bytes and a name of four characters; size 0 is the rest of the file."""
-    size, at = _size(file), 0
+    size, at, movie = _size(file), 0, False
     for _ in range(100_000):  # a live recording has two boxes per fragment
         file.seek(at)
         head = file.read(16)
@@ -314,6 +390,9 @@ def _inspect_mp4(file: BinaryIO) -> Inspection:
             length = struct.unpack(">Q", head[8:])[0]
         if length == 0 or length < 8 or not all(32 <= byte < 127 for byte in name):
             break
+        if name == b"moov" and movie:
+            return Inspection(MORE_FOLLOWS)
+        movie = movie or name == b"moov"
         at += length
     return Inspection(_missing(at - size, at) if size < at < 1 << 62 else None)
 
@@ -401,20 +480,22 @@ def _inspect_data(file: BinaryIO, at: int, length: int, size: int, order: str) -
             None if length >= UNKNOWN_SIZE and length < 1 << 32 else _missing(length - available, length)
         )
     end = at + length + length % 2
-    if size - end > 8 and not _chunks_follow(file, end, size, order):
+    if size - end > SLACK_BYTES and not _chunks_follow(file, end, size, order):
         return Inspection(f"{size - end:,} bytes follow the audio data that its header announces")
     return Inspection()
 
 
 def _chunks_follow(file: BinaryIO, at: int, size: int, order: str) -> bool:
     """Whether the bytes from `at` are chunks: printable names, and sizes that fit."""
-    while size - at > 8:
+    while size - at > SLACK_BYTES:
         file.seek(at)
         head = file.read(8)
         name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
         if head == bytes(8):
             return not any(file.read(1 << 16))  # padding
         if not all(32 <= byte < 127 for byte in name) or at + 8 + length > size + 1:
+            return False
+        if name in (b"RIFF", b"RIFX", b"FORM"):  # another file
             return False
         at += 8 + length + length % 2
     return True
@@ -427,9 +508,11 @@ def _inspect_au(file: BinaryIO) -> Inspection:
     if len(head) < 12:
         return Inspection()
     offset, length = struct.unpack(">II" if head[:4] == b".snd" else "<II", head[4:])
-    if length == 0xFFFFFFFF or offset + length <= size:
+    if length == 0xFFFFFFFF or not length:
         return Inspection()
-    return Inspection(_missing(offset + length - size, length))
+    if offset + length > size:
+        return Inspection(_missing(offset + length - size, length))
+    return _inspect_sized(file, offset + length, exact=True)
 
 
 def _ogg_problem(file: BinaryIO) -> str | None:
@@ -462,29 +545,63 @@ def _ogg_pages(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         file.seek(at + body)
 
 
-def _xing_seconds(file: BinaryIO) -> float | None:
-    """Duration by the frame count of a Xing or Info header in the first MPEG frame."""
+def _inspect_mp3(file: BinaryIO) -> Inspection:
+    """MPEG audio: a Xing or Info header in the first frame states the number of frames and bytes."""
     file.seek(0)
     head = file.read(10)
-    file.seek(_id3_bytes(head) if head[:3] == b"ID3" else 0)
+    at = _id3_bytes(head) if head[:3] == b"ID3" else 0
+    file.seek(at)
     data = file.read(HEAD_BYTES)
-    start = next((at for at in range(len(data) - 4) if _frames_follow(data[at:], _mp3_frame_bytes)), None)
+    start = next((place for place in range(len(data) - 4) if _frames_follow(data[place:], _mp3_frame_bytes)), None)
+    cut = Inspection("incomplete: its last frame is cut off" if _last_frame_is_cut(file) else None)
     if start is None:
-        return None
+        return cut
     frame = data[start:]
     version, mono = frame[1] >> 3 & 3, frame[3] >> 6 == 3
     side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
-    tag = frame[4 + side :][:12]
-    if tag[:4] not in (b"Xing", b"Info") or not tag[7] & 1:
-        return None
-    frames = struct.unpack(">I", tag[8:12])[0]
-    return float(frames * (1152 if version == 3 else 576) / _MPEG_RATES[version][frame[2] >> 2 & 3])
+    tag = frame[4 + side :][:16]
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 16 or not tag[7] & 1:
+        return cut
+    frames, size = struct.unpack(">II", tag[8:])
+    seconds = float(frames * (1152 if version == 3 else 576) / _MPEG_RATES[version][frame[2] >> 2 & 3])
+    more = bool(tag[7] & 2) and _mpeg_follows(file, at + start + size)
+    return Inspection(MORE_FOLLOWS if more else cut.problem, declared_s=seconds)
+
+
+def _mpeg_follows(file: BinaryIO, at: int) -> bool:
+    """Whether MPEG frames, or an ID3v2 tag with frames, begin at a position."""
+    file.seek(at)
+    if (head := file.read(10))[:3] == b"ID3":
+        at += _id3_bytes(head)
+    file.seek(at)
+    data = file.read(MP3_IN_A_ROW * HEAD_BYTES)
+    place = 0
+    for _ in range(MP3_IN_A_ROW):
+        if not (length := _mp3_frame_bytes(data[place : place + 4])):
+            return False
+        place += length
+    return True
+
+
+def _last_frame_is_cut(file: BinaryIO) -> bool:
+    """Whether the file ends within an MPEG frame that follows several others."""
+    file.seek(max(0, _size(file) - 4 * HEAD_BYTES))
+    data = file.read()
+    start = data.find(b"\xff")
+    while 0 <= start < len(data) - 4:
+        at, count = start, 0
+        while length := _mp3_frame_bytes(data[at : at + 4]):
+            at, count = at + length, count + 1
+        if count >= MP3_IN_A_ROW:
+            return at > len(data)
+        start = data.find(b"\xff", start + 1)
+    return False
 
 
 _INSPECTORS: dict[str, Callable[[BinaryIO], Inspection]] = {
     "wav": _inspect_chunks, "rf64": _inspect_chunks, "aiff": _inspect_chunks, "w64": _inspect_w64, "au": _inspect_au,
     "caf": _inspect_caf, "nist": _inspect_nist, "avi": _inspect_avi, "mp4": _inspect_mp4, "flv": _inspect_flv,
     "matroska": _inspect_matroska, "asf": _inspect_asf,
+    "flac": _inspect_flac, "avr": _inspect_avr, "voc": _inspect_voc, "mp3": _inspect_mp3,
     "ogg": lambda file: Inspection(_ogg_problem(file)),
-    "mp3": lambda file: Inspection(declared_s=_xing_seconds(file)),
 }  # fmt: skip

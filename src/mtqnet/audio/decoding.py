@@ -93,8 +93,8 @@ def open_source(audio: Readable) -> AudioSource:
         container = containers.container_of(head)
         inspection = containers.inspect(file, container)
     suffix = source.suffix
-    if container is None and suffix in containers.G711_SUFFIXES:
-        subtype = containers.G711_SUFFIXES[suffix]
+    subtype = containers.headerless_subtype(head, suffix) if container is None else None
+    if subtype is not None:
         return LibsndfileSource(source, None, inspection, raw_subtype=subtype)
     if container is None and suffix in containers.RAW_SUFFIXES:
         raise UnreadableError(
@@ -252,7 +252,7 @@ class LibsndfileSource:
         raw: dict[str, Any] = {}
         if self._raw_subtype is not None:
             raw = {
-                "format": "RAW", "subtype": self._raw_subtype, "samplerate": containers.G711_RATE, "channels": 1
+                "format": "RAW", "subtype": self._raw_subtype, "samplerate": containers.HEADERLESS_RATE, "channels": 1
             }  # fmt: skip
         with self._file() as name:
             try:
@@ -267,9 +267,12 @@ class LibsndfileSource:
 
     @contextmanager
     def _file(self) -> Iterator[str | bytes | _File]:
-        """What soundfile opens: a name, which is faster, or a file object."""
+        """What soundfile opens: a name, which is faster, or a file object.
+
+        By its name, libsndfile takes any file with a suffix such as .au or .vox for samples without a header.
+        """
         path = self._source.path
-        if path is not None and self._inspection.size_field is None and path.suffix.lower() != ".raw":
+        if path is not None and self._container is not None and self._inspection.size_field is None:
             # bytes, because a name need not be valid UTF-8
             yield str(path) if os.name == "nt" else os.fsencode(path)
             return
@@ -333,8 +336,7 @@ class PyAVSource:
         self._errors = (self._av.error.FFmpegError, OSError, ValueError)
         with self._stream() as (_, stream):
             self.rate, self.channels = stream.codec_context.sample_rate, stream.codec_context.channels
-            seconds = float(stream.duration * stream.time_base) if stream.duration else None
-            self._declared_s = seconds if container in ("mp4", "asf", "wav", "rf64", "caf") else None
+            self._declared_s = _stream_seconds(stream, container)
         _check_header(self.rate, self.channels)
 
     @property
@@ -421,6 +423,15 @@ class PyAVSource:
                 if stream.codec_context is None or not stream.codec_context.sample_rate:
                     raise UnreadableError(f"the audio in this {title} file is in an unknown encoding")
                 yield container, stream
+
+
+def _stream_seconds(stream: Any, container: str) -> float | None:
+    """Duration that the header of a container states; FFmpeg estimates those of other containers from their size."""
+    if container == "matroska":  # of each track in a tag, as most programs write it
+        parts = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+        return int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3]) if parts else None
+    stated = container in ("mp4", "asf", "avi", "wav", "rf64", "caf", "ogg")
+    return float(stream.duration * stream.time_base) if stated and stream.duration else None
 
 
 def _pyav(container: str) -> Any:

@@ -34,6 +34,8 @@ AUDIBLE_POWER = 1e-3
 compared with the others."""
 MAX_HELD_S = 3600.0
 """Seconds. `read` refuses longer recordings: an hour takes 230 MB. `mtqnet score` reads any length in blocks."""
+LARGEST_SAMPLE = float(1 << 32)
+"""Full scale is 1; floats that were not scaled have at most that of 32-bit integers. Larger samples are damage."""
 MAX_DECODED_S = 7 * 24 * 3600.0
 """Seconds. A longer recording is refused: a damaged file may be decoded without end."""
 
@@ -256,7 +258,8 @@ class MonoSignal:
             raise EmptyAudioError("the file has a header but no samples: record or copy it again")
         if self._not_finite:
             raise NotFiniteError(
-                f"{self._not_finite} samples are NaN or infinite: correct the program that wrote the recording"
+                f"{self._not_finite} samples are NaN, infinite or above {LARGEST_SAMPLE:.0e}: correct the program "
+                "that wrote the recording"
             )
         if self.channel is not None:
             return self
@@ -322,8 +325,8 @@ def _held(signal: MonoSignal, max_s: float) -> Samples:
 
 
 def _not_finite(block: Samples) -> int:
-    """Number of samples of (samples, channels) that are NaN or infinite in any channel."""
-    finite = np.isfinite(block)
+    """Number of samples of (samples, channels) that are NaN, infinite or above LARGEST_SAMPLE in any channel."""
+    finite = np.abs(block) <= LARGEST_SAMPLE
     return 0 if finite.all() else int(np.count_nonzero(~finite.all(axis=1)))
 
 
