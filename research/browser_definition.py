@@ -92,9 +92,14 @@ def definition() -> dict[str, Any]:
         },
         "worst": {
             "shortest_s": plots.SHORTEST_S,
-            "smooth_s": plots.SMOOTH_S,
-            "good_percentile": plots.GOOD_PERCENTILE,
+            "shortest_stretch_s": plots.SHORTEST_STRETCH_S,
+            "longest_share": plots.LONGEST_SHARE,
+            "length_power": plots.LENGTH_POWER,
+            "cause_weight": plots.CAUSE_WEIGHT,
+            "least_odds": plots.LEAST_ODDS,
+            "most_frames": plots.MOST_FRAMES,
             "stands_out": plots.STANDS_OUT,
+            "stands_out_with_causes": plots.STANDS_OUT_WITH_CAUSES,
         },
         "compare": {
             "same": worker.SAME,

@@ -188,13 +188,23 @@ def _over_time() -> dict[str, Any]:
     rng = np.random.default_rng(SEED)
     times = np.asarray((np.arange(125) + 0.5) / 12.5, dtype=np.float64)
     worst = []
-    for depth in (0.0, 0.1, 0.6, 1.5):
+    for depth, cause in ((0.0, None), (0.0, 0.5), (0.0, 0.9), (0.1, None), (0.6, 0.3), (1.5, None)):
         values = 3.5 + 0.05 * rng.standard_normal(len(times))
         values[40:70] -= depth
-        track = Track(times, values[:, None], ("g_mos",))
+        probabilities = None
+        if cause is not None:
+            probabilities = np.full((len(times), 2), 0.2)
+            probabilities[38:75, 1] = cause
+        track = Track(times, values[:, None], ("g_mos",), probabilities, ("noise", "coding"))
         found = worst_stretch(track)
         stretch = found and {"start_s": found.start_s, "end_s": found.stop_s, "g_mos": found.value}
-        worst.append({"track": {"times_s": times.tolist(), "g_mos": values.tolist()}, "stretch": stretch})
+        of_frames = None if probabilities is None else probabilities.tolist()
+        worst.append(
+            {
+                "track": {"times_s": times.tolist(), "g_mos": values.tolist(), "causes": of_frames},
+                "stretch": stretch,
+            }
+        )
     mean = averaged(Track(times, values[:, None], ("g_mos",)), 10.0)
     frames = np.tile([0.1, 0.2], (125, 1))
     frames[30:60, 1] = 0.9

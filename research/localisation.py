@@ -3,7 +3,8 @@
 Clips of test speakers, otherwise undegraded, have one degraded part of 1 to 3 s. Its processing is drawn as in a
 corpus: kinds that training contains (split `test`), and held-out tools (split `unseen`). Measured for G-MOS over
 time: the area under the curve of frames inside against outside the part, within each clip and over all clips, and how
-often the worst segment that is reported overlaps the part (intersection over union of at least 0.5). For a model with
+often the worst segment that is reported overlaps the part (intersection over union of at least 0.5), and for how many
+clips of a corpus without such a part a worst segment is reported all the same. For a model with
 causes also the area under the curve of each cause over frames, with the positions of the recipe as truth.
 """
 
@@ -31,6 +32,7 @@ from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.labels.three_signal import label
 from mtqnet.scoring.over_time import over_time
 from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.scores import Track
 from mtqnet.targets import G_MOS
 from mtqnet.training.evaluation import auc
 from mtqnet.training.parts import of_rows
@@ -71,6 +73,8 @@ class Result:
     """Mean over clips of the area under the curve of G-MOS, inside against outside"""
     auc_all: float
     """Over the frames of all clips"""
+    marked: float
+    """Fraction of clips without a part for which a worst segment is reported"""
     found: float
     """Fraction of clips whose worst segment overlaps the part by at least 0.5 (intersection over union)"""
     causes: dict[str, float]
@@ -97,7 +101,8 @@ def main() -> None:
         if not clips:
             print(f"{split}: no clip with a single degraded part was found", flush=True)
             continue
-        results += [measured(model, split, clips) for model in options.models]
+        others = list(uniform(made[split], split, options.clips))
+        results += [measured(model, split, clips, others) for model in options.models]
         print(results[-len(options.models) :], flush=True)
     options.output.write_text(page(results, options))
 
@@ -155,15 +160,36 @@ def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
         yield Clip(samples, start, end, of_rows([row]).inside[0])
 
 
-def measured(model: str, split: str, clips: list[Clip]) -> Result:
-    """Score the clips over time and compare with the position of the part."""
+def uniform(pool: Pool, split: Split, wanted: int) -> Iterator[NDArray[np.float32]]:
+    """Yield clips of a corpus whose processing is the same from beginning to end."""
+    found = 0
+    for number in range(FIRST, FIRST + MOST_DRAWS):
+        if found == wanted:
+            return
+        if any(type(step).__name__ == "Splice" for step in recipes.draw(pool, split, number, 1).steps):
+            continue
+        try:
+            samples = make_clip(pool, split, number, 1)[1]
+        except CorpusError:
+            continue
+        found += 1
+        yield samples
+
+
+def measured(model: str, split: str, clips: list[Clip], others: list[NDArray[np.float32]]) -> Result:
+    """Score the clips over time and compare with the position of the part; `others` have none."""
     predictor = Predictor(model)
+
+    def scored(samples: NDArray[np.float32]) -> Track | None:
+        track = predictor.score(samples, SAMPLE_RATE).track
+        return track if predictor.record.local else over_time(samples, SAMPLE_RATE, model=predictor)
+
+    tracks = [track for samples in others if (track := scored(samples)) is not None]
+    marked = float(np.mean([worst_stretch(track) is not None for track in tracks]))
     within, found, values, inside_all = [], [], [], []
     causes: dict[str, tuple[list[Array], list[Array]]] = {key: ([], []) for key in CAUSE_KEYS}
     for clip in clips:
-        track = predictor.score(clip.samples, SAMPLE_RATE).track
-        if not predictor.record.local:
-            track = over_time(clip.samples, SAMPLE_RATE, model=predictor)
+        track = scored(clip.samples)
         assert track is not None
         inside = ((track.times_s >= clip.start_s) & (track.times_s < clip.end_s)).astype(float)
         g = track.values[:, track.targets.index(G_MOS.key)]
@@ -179,7 +205,7 @@ def measured(model: str, split: str, clips: list[Clip]) -> Result:
                     causes[key][1].append(track.causes[:, place])
     return Result(
         model, split, len(clips), float(np.nanmean(within)),
-        auc(np.concatenate(inside_all), np.concatenate(values)), float(np.mean(np.array(found) >= 0.5)),
+        auc(np.concatenate(inside_all), np.concatenate(values)), marked, float(np.mean(np.array(found) >= 0.5)),
         {key: auc(np.concatenate(truth), np.concatenate(p)) for key, (truth, p) in causes.items() if truth},
     )  # fmt: skip
 
@@ -199,14 +225,15 @@ def page(results: list[Result], options: argparse.Namespace) -> str:
         "",
         ((main.__doc__ and __doc__) or "").split("\n\n", 1)[1].strip(),
         "",
-        "| model | kinds of processing | clips | AUC within a clip | AUC over all frames | worst segment overlaps |",
-        "|---|---|---|---|---|---|",
+        "| model | kinds of processing | clips | AUC within a clip | AUC over all frames | worst segment overlaps | "
+        "worst segment without a part |",
+        "|---|---|---|---|---|---|---|",
     ]
     kinds = {"test": "seen in training", "unseen": "held out"}
     for each in results:
         lines.append(
             f"| `{Path(each.model).stem}` | {kinds[each.split]} | {each.clips} | {each.auc_within:.3f} | "
-            f"{each.auc_all:.3f} | {each.found:.0%} |"
+            f"{each.auc_all:.3f} | {each.found:.0%} | {each.marked:.0%} |"
         )
     lines += ["", "AUC of the causes over frames:", "", "| model | kinds | " + " | ".join(CAUSE_KEYS) + " |"]
     lines.append("|---|---|" + "---|" * len(CAUSE_KEYS))

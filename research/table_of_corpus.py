@@ -55,6 +55,7 @@ def write(rows: list[Row], corpus: Path, folder: Path) -> Path:
         for row in rows:
             name = f"{row['id']}.flac"
             if not (folder / name).exists():
+                (folder / name).parent.mkdir(exist_ok=True)  # the id is SPLIT/NUMBER
                 sf.write(folder / name, read_clip(corpus, row), SAMPLE_RATE, subtype="PCM_24")
             writer.writerow((name, row["split"], *(row[target.key] for target in QUEST)))
     return path

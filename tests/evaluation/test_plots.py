@@ -42,12 +42,28 @@ def test_bad_second_counts_within_its_stretch() -> None:
     assert found.stop_s >= 5.0
 
 
+def test_worst_stretch_is_where_a_cause_is() -> None:
+    plain = track([3.0] * 10)
+    causes = np.full((len(plain.times_s), 2), 0.1)
+    causes[100:150, 1] = 0.95
+    found = worst_stretch(replace(plain, causes=causes, cause_keys=("noise", "coding")))
+    assert found is not None
+    assert (found.start_s, found.stop_s) == pytest.approx((4.0, 6.0), abs=0.05)
+    assert found.value == pytest.approx(3.0)
+
+
+def test_long_recording_is_searched_in_groups_of_frames() -> None:
+    found = worst_stretch(track([4.0] * 900 + [2.0] * 60 + [4.0] * 900))
+    assert found is not None
+    assert (found.start_s, found.stop_s) == pytest.approx((900.0, 960.0), abs=4.0)
+
+
 @pytest.mark.parametrize(
     "made",
     [
         track([3.0] * 10),  # all alike
         track([3.05, 3.0, 3.0, 3.05, 3.05, 3.05]),  # not to be heard
-        track([4.0, 1.0, 1.0]),  # hardly longer than a stretch
+        track([4.0, 1.0]),  # shorter than SHORTEST_S
         track([4, 4, 4, 1, 1, 4, 4], target="s_mos"),
     ],
 )

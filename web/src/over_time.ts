@@ -53,37 +53,44 @@ export function averaged(track: Track, seconds: number): Track {
   };
 }
 
-/** Where G-MOS over time is lowest: the stretch with the largest sum of distances below the middle between good and bad frames. */
+/** Where a recording is worst: the stretch whose mean of G-MOS and causes differs most from that of the rest. */
 export function worstStretch(track: Track | null): Stretch | null {
   const column = track?.targets.indexOf("g_mos") ?? -1;
   if (!track || column < 0 || track.times_s.length < 2) return null;
-  const { shortest_s: shortest, smooth_s: smoothing, good_percentile: percentile, stands_out: limit } = definition.worst;
+  const rule = definition.worst;
   const times = track.times_s;
   const step = quantile(times.slice(1).map((time, place) => time - times[place]), 0.5);
-  const frames = track.values.map((row) => row[column]);
-  if (frames.length * step < shortest) return null;
-  const half = Math.floor(Math.round(smoothing / step) / 2);
-  const last = frames.length - 1;
-  const smooth = frames.map((_, place) => {
-    let sum = 0;
-    for (let near = place - half; near <= place + half; near += 1) sum += frames[Math.min(last, Math.max(0, near))];
-    return sum / (2 * half + 1);
-  });
-  const good = quantile(smooth, percentile / 100);
-  const bad = smooth.reduce((least, value) => Math.min(least, value), Infinity);
-  if (good - bad < limit) return null;
-  let [sum, lowest, lowestAt] = [0, 0, 0];
-  let best = { gain: -Infinity, first: 0, stop: 0 };
-  smooth.forEach((value, place) => {
-    sum += (good + bad) / 2 - value;
-    if (sum < lowest) [lowest, lowestAt] = [sum, place + 1];
-    if (sum - lowest > best.gain) best = { gain: sum - lowest, first: lowestAt, stop: place + 1 };
-  });
-  const part = frames.slice(best.first, best.stop);
+  const g = track.values.map((row) => row[column]);
+  if (g.length * step < rule.shortest_s) return null;
+  const odds = (p: number) => Math.log(p / (1 - p));
+  const limited = (p: number) => Math.min(1 - rule.least_odds, Math.max(rule.least_odds, p));
+  const good = g.map((value, place) => track.causes === null
+    ? value : value - rule.cause_weight * track.causes[place].reduce((total, p) => total + odds(limited(p)), 0));
+  const group = Math.ceil(g.length / rule.most_frames);
+  const edges: number[] = [];
+  for (let place = 0; place < g.length; place += group) edges.push(place);
+  edges.push(g.length);
+  const total = [0];
+  good.forEach((value) => total.push(total[total.length - 1] + value));
+  const all = total[g.length];
+  let best = { contrast: -Infinity, first: 0, last: 0 };
+  const longest = Math.floor(rule.longest_share * (edges.length - 1));
+  for (let length = Math.max(1, Math.floor(rule.shortest_stretch_s / (step * group))); length <= longest; length += 1) {
+    for (let place = 0; place + length < edges.length; place += 1) {
+      const [first, last] = [edges[place], edges[place + length]];
+      const [inside, n, m] = [total[last] - total[first], last - first, g.length - (last - first)];
+      const contrast = ((all - inside) / m - inside / n) * ((n * m) / g.length) ** rule.length_power;
+      if (contrast > best.contrast) best = { contrast, first, last };
+    }
+  }
+  const { first, last } = best;
+  const inside = total[last] - total[first];
+  const least = track.causes === null ? rule.stands_out : rule.stands_out_with_causes;
+  if (last === first || (all - inside) / (g.length - (last - first)) - inside / (last - first) < least) return null;
   return {
-    start_s: Math.max(0, times[best.first] - step / 2),
-    end_s: times[best.stop - 1] + step / 2,
-    g_mos: part.reduce((total, value) => total + value, 0) / part.length,
+    start_s: Math.max(0, times[first] - step / 2),
+    end_s: times[last - 1] + step / 2,
+    g_mos: g.slice(first, last).reduce((sum, value) => sum + value, 0) / (last - first),
   };
 }
 

@@ -186,7 +186,10 @@ export interface Definition {
   intervals: { smallest_distance: number };
   stream: { hop_s: number };
   over_time: { stretch_s: number; hop_s: number; max_values: number };
-  worst: { shortest_s: number; smooth_s: number; good_percentile: number; stands_out: number };
+  worst: {
+    shortest_s: number; shortest_stretch_s: number; longest_share: number; length_power: number; cause_weight: number;
+    least_odds: number; most_frames: number; stands_out: number; stands_out_with_causes: number;
+  };
   compare: { same: Record<string, number>; same_mos: number; resamples: number; level: number };
   omitted_flags: Record<string, string>;
   models: Record<string, ModelRecord>;

@@ -180,7 +180,7 @@ test("A/B: differences, intervals and a verdict", async () => {
 test("worst stretch, means over time and causes agree with the Python package", () => {
   const { worst, mean, sentences } = fixtures();
   for (const { track, stretch } of worst) {
-    const got = worstStretch({ times_s: track.times_s, values: track.g_mos.map((value) => [value]), targets: ["g_mos"], causes: null, cause_keys: [] });
+    const got = worstStretch({ times_s: track.times_s, values: track.g_mos.map((value) => [value]), targets: ["g_mos"], causes: track.causes, cause_keys: ["noise", "coding"] });
     if (stretch === null) assert.equal(got, null);
     else for (const key of ["start_s", "end_s", "g_mos"]) assert.ok(Math.abs(got[key] - stretch[key]) < 1e-6, `${key}: ${got[key]} ${stretch[key]}`);
   }

@@ -42,14 +42,21 @@ RANGE_DB = 75.0
 """Below the loudest point; less is drawn as silence"""
 MARGIN = 0.05
 """Fraction of the time axis after the end of the recording, for the intervals"""
-SHORTEST_S = 4.0
+SHORTEST_S = 2.5
 """Shortest recording whose worst stretch is marked"""
-SMOOTH_S = 0.5
-"""Seconds over which scores over time are averaged to find the worst stretch"""
-GOOD_PERCENTILE = 80
-"""Percentile of the scores over time that stands for the good part of a recording"""
-STANDS_OUT = 0.2
-"""MOS by which the worst frames must be below the good part to be marked: smaller differences are hardly audible"""
+SHORTEST_STRETCH_S = 0.6
+LONGEST_SHARE = 0.7
+"""Longest worst stretch, as a fraction of the recording: the rest is what it is compared with"""
+LENGTH_POWER = 0.6
+"""0.5 would choose the stretch whose mean differs most significantly from the rest; more prefers longer stretches"""
+CAUSE_WEIGHT = 0.2
+"""MOS per unit of the sum of the log odds of the causes, with which a frame counts as worse"""
+LEAST_ODDS = 1e-3
+"""Probabilities of causes are limited to this and to 1 minus this"""
+MOST_FRAMES = 600
+"""More frames are averaged in groups before the worst stretch is looked for"""
+STANDS_OUT, STANDS_OUT_WITH_CAUSES = 0.2, 0.8
+"""MOS by which the worst stretch must be below the rest to be marked, without and with the causes"""
 
 SHADE = "#D55E00"
 SCATTER_INCH = 4.2
@@ -155,31 +162,48 @@ def draw_recording(samples: Samples, scores: Scores, path: Path) -> None:
 
 
 def worst_stretch(track: Track, duration_s: float | None = None) -> Stretch | None:
-    """Where G-MOS over time is lowest, within a recording of this duration (the last frame may reach beyond it).
+    """Find where a recording is worst, by G-MOS and causes over time.
 
-    It is the stretch with the largest sum of distances below the middle between good and bad frames, so that its
-    length is that of the degradation. None if no frames stand out, or if the recording has no G-MOS, or is shorter
-    than SHORTEST_S.
+    It is the stretch whose mean differs most from that of the rest, weighted by (n m / (n + m)) ** LENGTH_POWER for n
+    frames inside and m outside. The parameters were chosen on clips of validation speakers with one degraded part
+    (docs/results/localisation.md).
+
+    Args:
+        track: Scores over time.
+        duration_s: Duration of the recording in seconds; the last frame may reach beyond it.
+
+    Returns:
+        The stretch, with its mean G-MOS. None if no stretch is clearly worse than the rest (STANDS_OUT), if the track
+        has no G-MOS, or if the recording is shorter than SHORTEST_S.
     """
     if G_MOS.key not in track.targets or len(track.times_s) < 2:
         return None
     frame_s = float(np.median(np.diff(track.times_s)))
-    frames = track.values[:, track.targets.index(G_MOS.key)]
-    if len(frames) * frame_s < SHORTEST_S:
+    g = track.values[:, track.targets.index(G_MOS.key)]
+    if len(g) * frame_s < SHORTEST_S:
         return None
-    half = round(SMOOTH_S / frame_s) // 2
-    padded = np.pad(frames, half, mode="edge")
-    smooth = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
-    good, bad = float(np.percentile(smooth, GOOD_PERCENTILE)), float(smooth.min())
-    if good - bad < STANDS_OUT:
+    good, least = g, STANDS_OUT
+    if track.causes is not None:
+        p = np.clip(track.causes, LEAST_ODDS, 1 - LEAST_ODDS)
+        good, least = g - CAUSE_WEIGHT * np.log(p / (1 - p)).sum(axis=1), STANDS_OUT_WITH_CAUSES
+    starts = np.arange(0, len(g), -(-len(g) // MOST_FRAMES))
+    ends = np.append(starts[1:], len(g))
+    sums = np.append(0.0, np.cumsum(good))[np.append(starts, len(g))]
+    seconds = frame_s * (starts[1] - starts[0])
+    most, first, last = -np.inf, 0, 0
+    for length in range(max(1, int(SHORTEST_STRETCH_S / seconds)), int(LONGEST_SHARE * len(starts)) + 1):
+        inside = sums[length:] - sums[:-length]
+        n = ends[length - 1 :] - starts[: len(starts) - length + 1]
+        m = len(g) - n
+        contrast = ((sums[-1] - inside) / m - inside / n) * (n * m / len(g)) ** LENGTH_POWER
+        place = int(contrast.argmax())
+        if contrast[place] > most:
+            most, first, last = float(contrast[place]), int(starts[place]), int(ends[place + length - 1])
+    if np.append(good[:first], good[last:]).mean() - good[first:last].mean() < least:
         return None
-    sums = np.concatenate([[0.0], np.cumsum((good + bad) / 2 - smooth)])
-    lowest = np.minimum.accumulate(sums)
-    last = int((sums - lowest).argmax())
-    first = int(sums[: last + 1].argmin())
     start, stop = track.times_s[first] - frame_s / 2, track.times_s[last - 1] + frame_s / 2
     stop = float(stop) if duration_s is None else min(float(stop), duration_s)
-    return Stretch(max(0.0, float(start)), stop, float(frames[first:last].mean()))
+    return Stretch(max(0.0, float(start)), stop, float(g[first:last].mean()))
 
 
 def _wave(axes: Axes, samples: Samples) -> None:
