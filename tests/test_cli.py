@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import typer
 
 from mtqnet import __version__
 from mtqnet.audio.flags import markdown
 from mtqnet.cli import score_run
+from mtqnet.cli.terminal import reported_errors
+from mtqnet.errors import UsageError
 from mtqnet.scoring import batch
 from mtqnet.scoring.scores import COLUMNS
 from mtqnet.targets import KEYS
@@ -401,3 +404,10 @@ def test_terminal_gets_a_table_and_the_reasons(
     assert "not scored" in text
     assert "silent: its loudest" in text
     assert "duration_s" not in text  # no CSV
+
+
+def test_an_error_keeps_its_exit_code_if_stderr_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(typer.Exit) as raised, reported_errors():
+        raise UsageError("wrong")
+    assert raised.value.exit_code == 2

@@ -88,6 +88,9 @@ def test_other_content_than_samples_is_described(speech: Samples) -> None:
         (base64.b64encode(mp3), "text"),
         (b"\x1fC\xb6u\x01" + bytes(100), "a WebM/Matroska file"),
         (b"\0\0\0\x18moof" + bytes(100), "a MP4/M4A/3GP file"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + written(speech, "wav"), "an audio file with other bytes in front of it"),
+        (b"\0" + written(speech, "flac"), "an audio file with other bytes in front of it"),
+        (b"\xa3" * 3 + b"\x1f\x8b" + bytes(100), None),
     ):
         assert content_of(data[:HEAD_BYTES]) == title
 
@@ -312,6 +315,14 @@ def test_gsm_without_header_is_read(speech: Samples, tmp_path: Path) -> None:
     path = tmp_path / "call.gsm"
     sf.write(path, speech[::2], 8_000, format="RAW", subtype="GSM610")
     assert read(path).duration_s == pytest.approx(4.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["PAF", "PVF", "SVX", "IRCAM", "MAT5", "WVE"])
+def test_uncommon_containers_are_not_taken_for_raw_samples(speech: Samples, name: str) -> None:
+    file = io.BytesIO()
+    sf.write(file, speech, 8_000, format=name, subtype="ALAW" if name == "WVE" else "PCM_16")
+    assert container_of(file.getvalue()) == name.lower()
+    assert read(file.getvalue()).source_rate == 8_000
 
 
 def test_speex_in_ogg_is_read() -> None:

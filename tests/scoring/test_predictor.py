@@ -198,6 +198,16 @@ def test_what_nobody_foresaw_becomes_an_error_named_by_its_kind(
     assert row.error == "ZeroDivisionError: surprise in two lines"
 
 
+def test_a_refused_recording_does_not_stay_in_memory(predictor: Predictor) -> None:
+    """Its row has the exception, whose traceback would keep the samples."""
+    for one in (predictor.score(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE), predictor.score(b"RIFF")):
+        error: BaseException | None = one.exception
+        assert error is not None
+        while error is not None:
+            assert error.__traceback__ is None
+            error = error.__cause__ or error.__context__
+
+
 def test_memory_and_keyboard_are_not_swallowed(
     predictor: Predictor, good_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

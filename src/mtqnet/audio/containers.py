@@ -52,6 +52,7 @@ PYAV_FORMATS = {
     "mp4": "mov", "matroska": "matroska", "aac": "aac", "amr": "amr", "amr-wb": "amr", "asf": "asf", "avi": "avi",
     "flv": "flv", "ac3": "ac3", "wav": "wav", "rf64": "wav", "caf": "caf", "mp3": "mp3", "wv": "wv", "tta": "tta",
     "ape": "ape", "mpeg": "mpeg", "mpegts": "mpegts", "ogg": "ogg",
+    "dts": "dts",
 }  # fmt: skip
 """FFmpeg's demuxer for each container. Naming it keeps FFmpeg from guessing formats that open other files, such
 as playlists."""
@@ -61,7 +62,8 @@ TITLES = {
     "ogg": "Ogg", "mp3": "MP3", "mp4": "MP4/M4A/3GP", "matroska": "WebM/Matroska", "aac": "AAC (ADTS)",
     "amr": "AMR", "amr-wb": "AMR-WB", "asf": "WMA/ASF", "avi": "AVI", "flv": "FLV", "ac3": "AC-3", "voc": "VOC",
     "nist": "NIST SPHERE", "avr": "AVR", "wv": "WavPack", "tta": "TTA", "ape": "Monkey's Audio",
-    "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream",
+    "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream", "dts": "DTS", "svx": "8SVX", "paf": "PAF",
+    "pvf": "PVF", "wve": "Psion WVE", "mat5": "MATLAB", "ircam": "IRCAM",
 }  # fmt: skip
 """Names of the containers in messages"""
 
@@ -89,6 +91,8 @@ def container_of(data: bytes) -> str | None:
             return name
     if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
         return "aiff"
+    if data[:4] == b"FORM" and data[8:12] in (b"8SVX", b"16SV"):
+        return "svx"
     if data[4:8] in _MP4_BOXES and len(data) >= 12:
         return "mp4"
     if data[:3] == b"ID3":
@@ -109,6 +113,10 @@ _SIGNATURES = (
     (b"\x1aE\xdf\xa3", "matroska"), (b"\x1fC\xb6u", "matroska"), (b"#!AMR-WB", "amr-wb"),
     (b"#!AMR", "amr"), (_ASF_GUID, "asf"),
     (b"FLV\1", "flv"), (b"Creative Voice File", "voc"), (b"NIST_1A", "nist"), (b"2BIT", "avr"),
+    (b" paf", "paf"), (b"fap ", "paf"), (b"PVF1", "pvf"), (b"ALawSoundFile", "wve"),
+    (b"MATLAB 5.0 MAT-file", "mat5"), (b"\x7f\xfe\x80\1", "dts"),
+    *((bytes((0x64, 0xA3, number, 0)), "ircam") for number in range(5)),
+    *((bytes((0, number, 0xA3, 0x64)), "ircam") for number in range(5)),
     (b"\x0b\x77", "ac3"), (b"wvpk", "wv"), (b"TTA1", "tta"), (b"MAC ", "ape"), (b"\0\0\1\xba", "mpeg"),
 )  # fmt: skip
 
@@ -119,6 +127,7 @@ OTHER_CONTENT = (
     (b"\x1f\x8b\x08", "gzip data"), (b"PK\3\4", "a ZIP archive"), (b"BZh", "bzip2 data"), (b"\xfd7zXZ\0", "xz data"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"),
     (b"%PDF-", "a PDF file"), (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"Extended Instrument: ", "a tracker instrument"),
     (b"SQLite format 3", "a SQLite database"), (b"wOFF", "a font"), (b"\x7fELF", "a program"),
 )  # fmt: skip
 """First bytes of files that are no audio, and what they are"""
@@ -144,7 +153,10 @@ def content_of(data: bytes) -> str | None:
     for prefix, title in OTHER_CONTENT:
         if data.startswith(prefix):
             return title
-    if data.find(b"OggS\0", 0, HEAD_BYTES) >= 0 or _joined_stream(data):
+    head = data[:HEAD_BYTES]
+    if any(mark in head for mark in (b"WAVEfmt ", b"ftyp", *_FLAC_HEADS)):
+        return "an audio file with other bytes in front of it"
+    if b"OggS\0" in head or _joined_stream(data):
         return "a part of a compressed stream"
     return "text" if _is_text(data) else None
 

@@ -11,7 +11,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -73,13 +73,16 @@ def reported_errors(command: Callable[[], str | None] = lambda: None) -> Iterato
 
 
 def tell(text: str, style: str = "") -> None:
-    """Print one line on stderr, in colour on a terminal."""
-    if not sys.stderr.isatty():
-        print(text, file=sys.stderr)
+    """Print one line on stderr, in colour on a terminal; nothing where stderr is closed or full."""
+    if sys.stderr is None:
         return
-    from rich.text import Text
+    with suppress(OSError):
+        if not sys.stderr.isatty():
+            print(text, file=sys.stderr)
+            return
+        from rich.text import Text
 
-    error_console().print(Text(text, style=style), soft_wrap=True, highlight=False)
+        error_console().print(Text(text, style=style), soft_wrap=True, highlight=False)
 
 
 def tell_error(text: str) -> None:

@@ -387,8 +387,19 @@ def failed(
         version=__version__,
         flags=flags.of_error(error),
         error=" ".join(text.split()),
-        exception=error,
+        exception=_without_frames(error),
     )
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Remove the tracebacks of an exception that is kept: their frames would keep the samples in memory."""
+    one: BaseException | None = error
+    seen: set[int] = set()
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def load(model: PathLike = "base", *, threads: int = 0, track: bool = True) -> Predictor:
