@@ -13,7 +13,7 @@ import soundfile as sf
 
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import plots, recordings
-from mtqnet.evaluation.compare import Compared, compare, pair, verdict
+from mtqnet.evaluation.compare import Compared, compare, pair, probability, verdict
 from mtqnet.evaluation.recordings import Recordings
 
 Write = Callable[[Path, Any], Path]
@@ -105,6 +105,30 @@ def test_turned_round_the_verdict_turns_round(made: Callable[..., Recordings]) -
 def test_five_pairs_are_too_few(made: Callable[..., Recordings]) -> None:
     compared = compare([made("a", g_mos=[2] * 5), made("b", g_mos=[4] * 5)], True, "", None)
     assert verdict(compared) == ["5 recordings are too few to detect a difference between a and b."]
+
+
+def test_probability_follows_difference_and_error_of_the_model(made: Callable[..., Recordings]) -> None:
+    steps = np.linspace(2, 3, 30)
+    sets = [
+        made("a", g_mos=steps, sdi_est=np.full(30, 0.1)),
+        made("b", g_mos=steps + 0.4, sdi_est=np.full(30, 1.0)),
+    ]
+    compared = compare(sets, True, "", None)
+    assert [one.probability for one in compared.comparisons] == [None, None]  # toy scores: no model is named
+    g, sdi = only(compared, "g_mos"), only(compared, "sdi_est")
+    found = probability(g, 0.4), probability(g, 4.0), probability(sdi, 1.0)
+    assert found == pytest.approx((0.841, 0.540, 0.159), abs=2e-3)
+
+
+def test_probability_is_that_of_the_model_of_the_scores(
+    examples: Path, run: Callable[..., Any], tmp_path: Path
+) -> None:
+    for name in ("1_clean", "2_office_noise"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "call.flac").write_bytes((examples / f"{name}.flac").read_bytes())
+    told = json.loads(run("compare", tmp_path / "1_clean", tmp_path / "2_office_noise", "--json").stdout)
+    n_mos = next(one for one in told["comparisons"] if one["target"] == "n_mos")
+    assert n_mos["difference"] < -0.5 and n_mos["probability_second_better"] < 0.1
 
 
 def test_small_groups_share_a_sentence_and_are_in_order(made: Callable[..., Recordings]) -> None:

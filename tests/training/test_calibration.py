@@ -92,3 +92,14 @@ def test_a_factor_of_the_errors_is_one_of_the_widths() -> None:
     for key in KEYS:
         ratio = wide.bands[key].half_width(x) / plain.bands[key].half_width(x)
         np.testing.assert_allclose(ratio, 2.0, rtol=0.06)
+
+
+def test_difference_error_is_that_of_the_scores() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.uniform(1, 5, 3000)
+    scores = {"g_mos": label + 0.3 * rng.standard_normal(3000)}
+    speech = [f"speech{n // 3}" for n in range(3000)]
+    found = calibration.difference_error(scores, {"g_mos": label}, speech, ["g_mos"])
+    assert found["g_mos"] == pytest.approx(0.3 * 2**0.5, rel=0.1)
+    few = calibration.difference_error({"g_mos": label[:30]}, {"g_mos": label[:30]}, speech[:30], ["g_mos"])
+    assert few == {}  # 30 pairs

@@ -53,13 +53,14 @@ def compare(
     from mtqnet.cli.terminal import MOST_NAMED, output_console, tell, tell_notes, tell_unscored
     from mtqnet.evaluation import compare as comparing
     from mtqnet.evaluation import plots, tables
+    from mtqnet.scoring import models
 
     if picture is not None:
         plots.check(picture)
         tables.refuse_overwrite(picture, [*sets, table])
     with Scoring(model).scorer() as scorer:
         opened = [scorer.open(source, must_exist=True) for source in sets]
-    result = comparing.compare(opened, not unpaired, by, table)
+    result = comparing.compare(opened, not unpaired, by, table, models.find(model))
     if picture is not None:
         plots.draw_comparison(result, picture)
     tell_notes(result.notes)
@@ -87,7 +88,9 @@ def difference_table(result: Compared) -> Table:
     grouped = any(one.group for one in result.comparisons)
     left = ("group", "score") if grouped else ("score",)
     two = result.names if len(result.names) == 2 else ("first", "second")
-    table = grid(left, (*two, "difference", "95 % interval", "effect", "items"))
+    known = any(one.probability is not None for one in result.comparisons)
+    better = ("P(second better)" if two[0] == "first" else f"P({two[1]} better)",) if known else ()
+    table = grid(left, (*two, "difference", "95 % interval", "effect", "items", *better))
     for one in result.comparisons:
         target, found = BY_KEY[one.target], one.difference
         means = ((one.first, one.first_mean.value), (one.second, one.second_mean.value))
@@ -96,7 +99,9 @@ def difference_table(result: Compared) -> Table:
         style = ("green" if one.second_is_better else "red") if found.found else ""
         group = ((one.group or "all"),) if grouped else ()
         effect = "-" if math.isnan(found.effect) else f"{found.effect:+.2f}"
-        numbers = (*_difference(target, found), effect, str(found.items))
+        numbers: tuple[str, ...] = (*_difference(target, found), effect, str(found.items))
+        if known:
+            numbers = (*numbers, "-" if one.probability is None else f"{one.probability:.0%}")
         table.add_row(*group, target.name.split()[0], *sets, *numbers, style=style)
     return table
 

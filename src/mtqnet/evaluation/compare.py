@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -24,10 +24,14 @@ from mtqnet.errors import UsageError
 from mtqnet.evaluation import statistics
 from mtqnet.evaluation.recordings import Recordings, Row, groups, match_or_bare, natural, values
 from mtqnet.evaluation.statistics import Difference, Estimate
+from mtqnet.scoring import models
+from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import BY_KEY, KEYS, Target
 
 WHOLE = ""
 """Group of all recordings"""
+NORMAL_95 = 1.96
+"""Half the width of a 95 % interval of a normal distribution, in standard deviations"""
 WITHOUT_PAIRS = "use `mtqnet compare --unpaired` for sets of different recordings"
 """What to do if no recording is in both sets"""
 
@@ -48,6 +52,8 @@ class Comparison:
     second_mean: Estimate
     difference: Difference
     """Second minus first; of log10 for SDI"""
+    probability: float | None = None
+    """That the second is better; None if the error of the model's differences is not known"""
 
     @property
     def second_is_better(self) -> bool:
@@ -70,7 +76,9 @@ class Compared:
     """What the user should know: duplicated rows, scores of different models"""
 
 
-def compare(sets: Sequence[Recordings], paired: bool, by: str, table: Path | None) -> Compared:
+def compare(
+    sets: Sequence[Recordings], paired: bool, by: str, table: Path | None, model: ModelRecord | None = None
+) -> Compared:
     """Compare every two of the sets.
 
     Args:
@@ -78,6 +86,7 @@ def compare(sets: Sequence[Recordings], paired: bool, by: str, table: Path | Non
         paired: Compare recordings with the same name; else the sets as a whole.
         by: Column whose values are compared separately, too; empty for none.
         table: CSV file with the column `by`; None: the tables of scores have it.
+        model: Record of a model that the sets may have been scored by, in addition to the shipped ones.
 
     Raises:
         UsageError: Fewer than two sets, or two sets without a common score or name.
@@ -97,10 +106,35 @@ def compare(sets: Sequence[Recordings], paired: bool, by: str, table: Path | Non
             found += [one for key in keys for one in _paired(key, both, pairs, told[first])]
         else:
             found += [one for key in keys for one in _unpaired(key, both, a, b, (told[first], told[second]))]
+    if paired:
+        errors = difference_errors(sets, model)
+        found = [replace(one, probability=probability(one, errors.get(one.target))) for one in found]
     unscored = tuple(reason for one in sets for reason in one.unscored)
     total = sum(len(one.rows) for one in sets)
     notes = (*(note for one in sets for note in one.notes), *_other_models(sets))
     return Compared(names, paired, tuple(found), unscored, tuple(sorted(alone)), total, notes)
+
+
+def difference_errors(sets: Sequence[Recordings], model: ModelRecord | None = None) -> Mapping[str, float]:
+    """Return the error of differences by target of the model that scored all these sets; empty if unknown."""
+    used = frozenset[str]().union(*(one.models for one in sets))
+    records = [*([model] if model else []), *(models.find(name) for name in models.shipped())]
+    return next((each.difference_error for each in records if used == {each.sha256}), {})
+
+
+def probability(one: Comparison, error: float | None) -> float | None:
+    """Return the probability that the second set is better than the first, in the order of the labels.
+
+    The variance of the difference is that of its mean over the recordings plus that of the model, whose error for a
+    kind of processing does not become smaller with more recordings. So the probability is calibrated for a single
+    pair, and cautious for many.
+    """
+    d = one.difference
+    if error is None or not math.isfinite(d.value):
+        return None
+    spread = (d.high - d.low) / (2 * NORMAL_95) if math.isfinite(d.high - d.low) else 0.0
+    above = 0.5 * math.erfc(-d.value / math.hypot(error, spread) / math.sqrt(2))
+    return above if BY_KEY[one.target].higher_is_better else 1 - above
 
 
 def _other_models(sets: Sequence[Recordings]) -> tuple[str, ...]:
@@ -284,5 +318,6 @@ def _record(one: Comparison) -> dict[str, object]:
         "scale": "log10" if BY_KEY[one.target].log else BY_KEY[one.target].unit,
         **{name: round(number, 4) if math.isfinite(number) else None for name, number in numbers.items()},
         "items": difference.items, "found": difference.found,
+        "probability_second_better": None if one.probability is None else round(one.probability, 4),
         "better": (one.second if one.second_is_better else one.first) if difference.found else None,
     }  # fmt: skip

@@ -72,6 +72,9 @@ class ModelRecord:
     causes: Mapping[str, Calibration] = field(default_factory=dict)
     """Kinds of degradation in the order of the graph's output, with the calibration of their probabilities; empty
     for a model without causes"""
+    difference_error: Mapping[str, float] = field(default_factory=dict)
+    """By target: standard deviation of the error of the difference between two recordings of the same speech, fitted to
+    their order; in MOS, of log10 for SDI. Empty for a model for which it was not measured"""
 
     def weights(self) -> bytes:
         """Read the .onnx file and compare it with `sha256`.
@@ -196,6 +199,11 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         distance=bool(record.get("distance", False)),
         local=bool(record.get("local", False)),
         causes=_causes(record.get("causes", {})),
+        difference_error={
+            key: _positive(f"difference_error {key}", value)
+            for key, value in dict(record.get("difference_error", {})).items()
+            if key in KEYS
+        },
     )
 
 

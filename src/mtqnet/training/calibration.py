@@ -15,11 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
+from scipy.special import log_ndtr
 
 from mtqnet.causes import Calibration, log_odds
 from mtqnet.errors import ModelError
@@ -142,6 +144,47 @@ def logistic(probabilities: Array, truth: Array) -> Calibration:
 
     slope, offset = optimize.minimize(loss, np.array([1.0, 0.0])).x
     return Calibration(float(slope), float(offset))
+
+
+def difference_error(
+    scores: Values, labels: Values, speech: Sequence[str], targets: Sequence[str]
+) -> dict[str, float]:
+    """Fit the error of differences between clips of the same speech by the order of their labels.
+
+    The probability that the second clip is better than the first is Phi(d / s) for the difference d of their scores; s
+    is fitted by maximum likelihood (probit regression without an offset).
+
+    Args:
+        scores: Scores of clips, (clips,) by target.
+        labels: Their labels; NaN where unknown.
+        speech: Recording of speech that each clip was made from.
+        targets: Keys of the targets.
+
+    Returns:
+        s by target, in the unit of the target, of log10 for SDI. Targets with fewer than LEAST pairs are omitted.
+    """
+    of_speech: dict[str, list[int]] = {}
+    for index, name in enumerate(speech):
+        of_speech.setdefault(name, []).append(index)
+    pairs = [pair for group in of_speech.values() for pair in combinations(group, 2)]
+    if not pairs:
+        return {}
+    first, second = np.array(pairs).T
+    found = {}
+    for target in named(list(targets)):
+        score, label = target.compress(scores[target.key]), target.compress(labels[target.key])
+        d, better = score[second] - score[first], np.sign(label[second] - label[first])
+        known = np.isfinite(d) & np.isfinite(better) & (better != 0)
+        if known.sum() < LEAST:
+            continue
+        signed = d[known] * better[known]
+
+        def loss(log_s: float, signed: Array = signed) -> float:
+            return -float(log_ndtr(signed / math.exp(log_s)).sum())
+
+        fit = optimize.minimize_scalar(loss, bounds=(math.log(0.01), math.log(10.0)), method="bounded")
+        found[target.key] = round(math.exp(float(fit.x)), 4)
+    return found
 
 
 def conformal_quantile(ratios: Array, coverage: float) -> float:

@@ -197,6 +197,7 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
     record = json.loads(exported.record.read_text())
     record |= {"figures": [asdict(figure) for figure in figures], "minutes": minutes}
     record |= _tested(held_out, predicted, config.new_tools) | _causes(held_out, predicted)
+    record |= _differences(held_out, predicted)
     record["local"] = config.student.mix > 0 or (config.tune_encoder and config.tune.mix > 0)
     record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
@@ -277,6 +278,22 @@ def _tested(rows: list[Row], predicted: Predicted, new_tools: NewToolsConfig) ->
     )
     coverage = calibration.by_kind(intervals, tested, scores, calibration.selected(tests, labels))
     return {**failures, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
+
+
+def _differences(rows: list[Row], predicted: Predicted) -> dict[str, object]:
+    """Return the error of differences between validation clips of the same speech; nothing without a corpus."""
+    used = [n for n in _indices(rows, ("validation", CALIBRATION)) if "recipe" in rows[n]]
+    if not used:
+        return {}
+    chosen = np.array(used, dtype=np.int64)
+    targets = list(predicted.scores)
+    errors = calibration.difference_error(
+        calibration.selected(chosen, predicted.scores),
+        calibration.selected(chosen, labels_of(rows, targets)),
+        [json.loads(rows[n]["recipe"])["speech"] for n in used],
+        targets,
+    )
+    return {"difference_error": errors} if errors else {}
 
 
 def _with_tool(row: Row) -> bool:
