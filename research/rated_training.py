@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from mtqnet.evaluation import seeds
 from mtqnet.targets import QUEST
 from mtqnet.training import config as configs
 from mtqnet.training import methods
@@ -92,9 +95,33 @@ def claim(result: methods.Comparison) -> str:
             f"{name[0].upper()}{name[1:]} {verdict} training from scratch: {less.mean:+.3f} "
             f"[{less.low:+.3f}, {less.high:+.3f}] LCC, mean over S-, N- and G-MOS."
         )
-    if {"mpl", "transfer"} <= set(lines):
-        gap = lines["mpl"].lcc.mean - lines["transfer"].lcc.mean
-        sentences.append(f"MPL minus knowledge transfer is {gap:+.3f}.")
+    return " ".join(sentences)
+
+
+def gaps(table_path: Path, scores: Path, count: int) -> str:
+    """Return paired differences between MPL, with and without unlabelled recordings, and knowledge transfer.
+
+    Args:
+        table_path: The table of ratings.
+        scores: Folder with the scores of each method and seed.
+        count: Number of seeds.
+    """
+    with table_path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    truth = {target.key: np.array([float(row[target.key]) for row in rows]) for target in QUEST}
+    found = {}
+    for method in ("transfer", "mpl", "mpl_unlabelled"):
+        paths = [scores / f"{method}-{seed}.npz" for seed in range(1, count + 1)]
+        if all(path.exists() for path in paths):
+            found[method] = seeds.mean_lcc(QUEST, truth, [dict(np.load(path)) for path in paths])
+    names = {key: methods.METHODS[key].partition(":")[0] for key in found}
+    sentences = []
+    for first, second in itertools.combinations(reversed(found), 2):
+        less = seeds.difference(found[first], found[second])
+        sentences.append(
+            f"{names[first]} less {names[second]}: {less.mean:+.3f} [{less.low:+.3f}, {less.high:+.3f}], "
+            f"p = {less.p:.3f}."
+        )
     return " ".join(sentences)
 
 
@@ -133,7 +160,7 @@ def main() -> None:
     (options.output / "ratings.md").write_text(
         PAGE.format(
             table=result.page.read_text().strip(),
-            claim=claim(result),
+            claim=f"{claim(result)} {gaps(options.out / 'rated.csv', options.out / 'scores', options.seeds)}",
             minutes=(time.monotonic() - started) / 60,
             config=network,
             epochs=student.epochs,
