@@ -3,8 +3,8 @@
     python benchmarks/bench.py --peers .venv-peers/bin/python --output docs
     python benchmarks/bench.py --peers .venv-peers/bin/python --output docs --only memory,folder
 
-Writes benchmarks.md, .csv and .svg, and says of each bar whether it is met. Takes about a quarter of an hour on
-two cores, which should have nothing else to do. With --only, the other figures stay as they are in benchmarks.csv.
+Writes benchmarks.md, .csv and .svg, and states for each target whether it is met. Takes about a quarter of an hour on
+two idle cores. With --only, the other figures are those in benchmarks.csv.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def scorers(names: list[str], peers: Path | None) -> list[Scorer]:
     floor = Scorer(FLOOR, "floor", here, (), longest_s=60.0)
     if peers is None:
         return [*ours, floor]
-    # speechmos does not say that it needs librosa and onnxruntime.
+    # speechmos does not declare its dependencies librosa and onnxruntime.
     dnsmos = Scorer(DNSMOS, "dnsmos", peers, ("speechmos", "librosa", "onnxruntime", "requests"))
     distilled = Scorer(DISTILLMOS, "distillmos", peers, ("distillmos", "torch"), longest_s=DISTILLMOS_S)
     return [*ours, floor, dnsmos, distilled]

@@ -1,4 +1,4 @@
-"""What is scored: the example recordings, one after the other, cut to the lengths that are asked for."""
+"""The recordings that are scored: the example recordings, concatenated and cut to the required lengths."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`make load`: the service under load, into docs/results/service.md. Run it where nothing else runs.
+"""`make load`: the service under load, into docs/results/service.md, on an idle machine.
 
-Two parts: many clients that score files, beside the command line on the same files in the same run; and many live
+Two parts: many clients that score files, next to the command line on the same files in the same run; and many live
 streams at once. Each starts the real server process. Ends with a verdict: code 1 where a bar is missed.
 """
 

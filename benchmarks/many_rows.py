@@ -19,7 +19,7 @@ from verdicts import Bar, write
 
 ROWS = 100_000
 REPEATS = 7
-"""Of each filter; the median is told"""
+"""Of each filter; the median is reported"""
 SEED = 1
 MOST_MS = 50.0
 """For any filter, by SQLite"""
@@ -41,7 +41,7 @@ def made_up(now: int) -> list[dict[str, Any]]:
 
 
 def filters(now: int) -> dict[str, Filters]:
-    """Each by itself, with many rows, few and none that fit; and all at once."""
+    """Each filter alone, with many, few and no matching rows; and all together."""
     return {
         "none": Filters(), "since": Filters(since_ms=now - 3_600_000),
         "until": Filters(until_ms=now - ROWS * 59_000), "kind": Filters(kind="file"),
@@ -87,13 +87,13 @@ def measured(url: str | None) -> tuple[list[str], list[Bar]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", help="URL of an empty database, beside SQLite")
+    parser.add_argument("--database", help="URL of an empty database, in addition to SQLite")
     parser.add_argument("--output", type=Path, default=Path("docs/results/history.md"))
     options = parser.parse_args()
     parts = [measured(None), *([measured(options.database)] if options.database else [])]
     about = (
-        f"Rows are made up with seed {SEED}. A page of 101 rows is asked for; medians of {REPEATS}. On a busy "
-        "machine the CPU column says what SQLite, which runs in this process, would take alone."
+        f"Rows are generated with seed {SEED}. A page of 101 rows is requested; medians of {REPEATS}. On a busy "
+        "machine, the CPU column is the time that SQLite, which runs in this process, would take alone."
     )
     sys.exit(0 if write(options.output, "A large history", about, parts) else 1)
 

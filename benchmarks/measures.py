@@ -1,4 +1,4 @@
-"""The measurements: rows of one long table. Scorers take turns, so that none has a quieter hour than another."""
+"""The measurements: rows of one long table. Scorers are measured in turn, so that all have the same load."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Plan:
     """For the clips"""
     lengths_s: tuple[float, ...] = (5.0, 6.0, 8.0, 10.0, 60.0, 3600.0)
     longest_s: float = 36_000.0
-    """Seconds. Ours alone are held to ten hours, by memory."""
+    """Seconds. Only mtqnet scores ten hours, to measure its memory."""
     cores: tuple[int, ...] = (1, 2)
     rounds: int = 7
     many: int = 500
@@ -104,7 +104,7 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.scorer.name} ended: its message stands above")
+            raise RuntimeError(f"{self.scorer.name} ended: its message is above")
         answer: dict[str, float] = json.loads(line)
         return answer
 
@@ -151,7 +151,8 @@ def memory(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
 
 
 def first_score(scorers: Sequence[Scorer], plan: Plan) -> Iterator[Row]:
-    """From nothing to the score of a 10 s file: ours by its command, the peers by the least that calls them."""
+    """From the start of the process to the score of a 10 s file: mtqnet by its command, others by a minimal
+    program."""
     path = clips.one(plan.folder, 10.0)
     commands = {s.name: _fresh(s, path) for s in scorers if s.kind != "floor"}
     taken: dict[str, list[float]] = {name: [] for name in commands}

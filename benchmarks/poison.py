@@ -1,6 +1,6 @@
 """Files that do to a process what real damaged files did to decoders: crash it, fill its memory, never end.
 
-libsndfile of today has no such fault that is known. So a process that scores is given a reader which obeys the
+The current libsndfile has no such known fault. So a scoring process gets a reader that obeys the
 first bytes of a file: a `sitecustomize` on its path.
 """
 

@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py --files 5000 --timed-files 3000 --output docs
 
-Five parts, each of which can be made alone (--part); the others stand as they were measured:
-    cluster     rows are exact, whatever is lost; what else the machine does is of no matter
+Five parts, each of which can be run alone (--part); the figures of the others are kept:
+    cluster     rows are complete after the loss of a node; other load on the machine is allowed
     ddp         two processes train as one does; the same
     cost        seconds of processor; nearly the same
     speed       two workers, one, the plain command: on an idle machine, for some eight minutes on two cores
@@ -99,7 +99,7 @@ def simulated(results: Path) -> list[dict[str, Any]]:
         for size in SIZES:
             work = stragglers.Work(
                 count, hour_s * CALL_S / 3600, size,
-                shard_s=figures.get("a shard, beside scoring", stragglers.Work.shard_s),
+                shard_s=figures.get("a shard, without scoring", stragglers.Work.shard_s),
                 start_s=figures.get("start of the workers", stragglers.Work.start_s),
                 hand_out_s=figures.get("a shard, of the driver", stragglers.Work.hand_out_s),
                 killer_s=figures.get("a file that kills its reader", stragglers.Work.killer_s),
@@ -127,7 +127,7 @@ def read_figures(results: Path) -> dict[str, float]:
 
 
 def write_page(page: Path, results: Path) -> None:
-    """Put what was measured between the marks of the page; the words around them stay."""
+    """Insert the measurements between the marks of the page; the text around them is kept."""
     text = page.read_text(encoding="utf-8")
     for name, lines in blocks(results).items():
         made = "\n".join([f"<!-- {name} -->", "", *lines, "", f"<!-- /{name} -->"])
@@ -139,7 +139,7 @@ def write_page(page: Path, results: Path) -> None:
 
 
 def blocks(results: Path) -> dict[str, list[str]]:
-    """What stands between the marks, by name; those of what was not measured are left out."""
+    """Text between the marks, by name, without parts that were not measured."""
     made: dict[str, list[str]] = {}
     costs = read_costs(results)
     if costs:

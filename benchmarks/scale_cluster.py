@@ -24,11 +24,11 @@ KILL_AT = 0.4
 """Share of the shards that are done when a node is killed"""
 NODES = 3
 SHORT_S = (1.0, 3.0)
-"""Lengths of recordings where nothing is timed"""
+"""Lengths of recordings in parts without timings"""
 KILLERS = {"crash": "SIGSEGV", "worker": "its whole worker"}
-"""Poisoned files, and what their rows say"""
+"""Files that crash the decoder, and the reasons in their rows"""
 HANDED_OUT = (100, 1100)
-"""Shards with nothing to do"""
+"""Shards without recordings to score"""
 GAIN, LEAST_GAIN = "two workers against one", 1.7
 OVERHEAD, MOST_OVERHEAD = "two workers, beyond the plain command", 15.0
 """In per cent"""
@@ -52,14 +52,16 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
         doubles = len(_rows(options)) - len(rows)
     assert not doubles and sorted(rows) == sorted(file.name for file in files), "each file has exactly one row"
     for kind, says in KILLERS.items():
-        assert says in rows.pop(f"{kind}.wav")["error"], "a killer is told as such"
+        assert says in rows.pop(f"{kind}.wav")["error"], "a file that ends its process has this reason"
     differ = [name for name, row in rows.items() if not _same(row, expected[name])]
     assert not differ, f"{len(differ)} rows are not those of the plain command, such as that of {differ[0]}"
     again = sum(one.attempts > 1 for one in outcomes)
-    assert again > 1, "beside the shard of the file that kills its worker, the lost node's was begun again"
+    assert again > 1, (
+        "in addition to the shard of the file that ends its worker, that of the lost node was started again"
+    )
     yield Figure("recordings in the bucket, of which two kill what reads them", count, "files")
     yield Figure("rows", len(rows) + len(KILLERS), "rows")
-    yield Figure("recordings with two rows or none", doubles, "files")
+    yield Figure("recordings with two rows or no row", doubles, "files")
     yield Figure("rows that are not those of the plain command, those of the two aside", len(differ), "rows")
     yield Figure("shards", len(outcomes), "shards")
     yield Figure("shards that were begun again", again, "shards")
@@ -111,7 +113,7 @@ def speed(work: Path, count: int, model: str) -> Iterator[Figure]:
     yield Figure(OVERHEAD, 100 * (two_s / plain_s - 1), "%")
     yield Figure("of a worker's time spent scoring", 100 * scoring / inside, "%")
     yield Figure("start of the workers", two_s - inside / 2, "s")
-    yield Figure("a shard, beside scoring", max((inside - scoring) / len(outcomes), 0.0), "s")
+    yield Figure("a shard, without scoring", max((inside - scoring) / len(outcomes), 0.0), "s")
     yield Figure("a shard, of the driver", _hand_out_s(work, files, model), "s")
     yield Figure("a file that kills its reader", _killer_s(work, model), "s")
 

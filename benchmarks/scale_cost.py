@@ -1,4 +1,4 @@
-"""What an hour of audio costs a processor, stage by stage: seconds of CPU, which work beside it hardly moves."""
+"""Processor seconds of each stage for an hour of audio; other load hardly changes them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Cost:
     stage: str
     kind: str
     cpu_s: float
-    """Seconds of processor for what `unit` says"""
+    """Processor seconds per `unit`"""
     unit: str
     megabytes: float = float("nan")
     """Of an hour of audio"""
@@ -86,7 +86,7 @@ def _of_model(recording: reading.Recording, seconds: float, repeats: int) -> Ite
 
 
 def _of_files(work: Path, seconds: float, repeats: int, count: int = 64) -> Iterator[Cost]:
-    """What each recording costs whatever its length: its row, its way over the network; and each shard."""
+    """Costs of a recording that do not depend on its duration (row, network), and of a shard."""
     path = clips.one(work, seconds)
     rows = [cells(Predictor("base", 1, track=False).score(path))] * count
     made = Outcome(0, count, 0, (), 0.0, 0, 0.0, 0.0, 0.0, 0, 1, "here")

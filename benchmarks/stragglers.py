@@ -1,8 +1,8 @@
 """A run on a thousand workers, simulated: slow machines, lost machines, files that kill, and what shards cost.
 
 What a recording, a shard and a start cost was measured (scale_cost.py, scale_cluster.py); how often machines are
-slow or lost is assumed, and stands in Fleet. Shards are handed out as Ray Data does for this engine: one at a time
-to whoever is free, again from its beginning where a machine was lost, nothing twice for speed.
+slow or lost is an assumption in Fleet. Shards are distributed as by Ray Data for this engine: one at a time
+to a free worker, from the beginning again if a machine was lost, and never twice to save time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Fleet:
     hours_between_losses: float = 200.0
     """Of one node: spot machines are taken back, disks fill, kernels panic"""
     back_after_s: float = 300.0
-    """Seconds until another node stands in its place"""
+    """Seconds until another node replaces it"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Work:
     """Of processor, for one"""
     shard_size: int
     shard_s: float = 0.1
-    """For each shard beside its recordings: its list, its mark, its table, its way through Ray"""
+    """For each shard in addition to its recordings: list, mark, table, transfer through Ray"""
     hand_out_s: float = 0.01
     """Of the one process that hands out all shards, for each: workers wait for it"""
     start_s: float = 10.0
@@ -71,7 +71,7 @@ class Run:
     """Of workers, on shards that were begun again"""
     lost_nodes: int
     tail_s: float
-    """From the time when a worker had nothing more to do"""
+    """From the time when a worker had no further work"""
 
     @property
     def efficiency(self) -> float:

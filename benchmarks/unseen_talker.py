@@ -1,14 +1,14 @@
-"""What tuning brings for a talker who was not heard: make tuning
+"""Fine-tuning, tested on a speaker without training recordings: make tuning
 
     python benchmarks/unseen_talker.py --model base --data ../shared/data --output docs/results
 
 CSP835 has P.835 ratings of three talkers, 26 recordings each. Two teach (52 recordings), the third judges, for
 each of the three; once with ratings of S-, N- and G-MOS, once with those of G-MOS alone. Everything is the default
-of `mtqnet finetune`. PESQ, STOI and SDI judge too, but teach nothing. PESQ and STOI are computed against the
-clean recordings. SDI is what the conditions were made with: against the clean recordings it would be 0.2 to 0.4
-even with noise 40 dB below the speech, as they came another way, through other filters.
+of `mtqnet finetune`. PESQ, STOI and SDI are evaluated, too, but not trained. PESQ and STOI are computed against the
+clean recordings. SDI is the value used to generate the conditions: against the clean recordings it would be 0.2 to
+0.4 even with noise 40 dB below the speech, as they came another way, through other filters.
 
-Writes tuning.csv and tuning.md. Exit code 1 where a bar does not hold. Takes five minutes on one core.
+Writes tuning.csv and tuning.md. Exit code 1 if a target is missed. Takes five minutes on one core.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class Row:
-    """One score on one unseen talker."""
+    """One score on one unseen speaker."""
 
     rated: str
     """Scores whose ratings taught"""
     unseen: str
-    """The talker who judges"""
+    """The test speaker"""
     epochs: int
     score: str
     recordings: int
@@ -75,7 +75,7 @@ def sdi_made(snr_db: str, mnru_q_db: str) -> float:
 
 
 def table_with_truth(folder: Path, target: Path) -> Path:
-    """The set's table with PESQ, STOI and SDI of each recording beside the ratings."""
+    """The table of the set with PESQ, STOI and SDI of each recording in addition to the ratings."""
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -123,8 +123,8 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         "P.835 ratings of CSP835: 52 recordings of two talkers teach, 26 of the third judge. The anchor weighs "
         f"{tuning.anchor:g} ({TuneConfig().anchor:g} is the default of `mtqnet finetune`), the share of the tuned "
         f"weights is {tuning.share:g} (default {TuneConfig().share:g}), all else is as "
-        "it is by default; the number of epochs is found without the third talker. S-, N- and G-MOS "
-        "are held against listeners, PESQ and STOI against values computed from the clean recordings, SDI (as "
+        "it is by default; the number of epochs is chosen without the third speaker. S-, N- and G-MOS "
+        "are compared with listeners, PESQ and STOI with values computed from the clean recordings, SDI (as "
         "log10) against SNR and Q of the condition: the clean recordings came through other filters, which SDI "
         "takes for distortion. *Rated* says which ratings taught; all other scores are anchored to what the model "
         "said before.",
@@ -135,7 +135,7 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         "",
         "<!-- --8<-- [start:table] -->",
         "",
-        "| rated | unseen talker | epochs | score | LCC before | after | RMSE before | after |",
+        "| rated | unseen speaker | epochs | score | LCC before | after | RMSE before | after |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
@@ -161,7 +161,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder of features and tuned models.")] = Path("runs/tuning"),
     seed: Annotated[int, typer.Option(help="Of the order of recordings.")] = 1,
     epochs: Annotated[int, typer.Option(help="At most.")] = TuneConfig().epochs,
-    anchor: Annotated[float, typer.Option(help="Weight of a score that is held.")] = TuneConfig().anchor,
+    anchor: Annotated[float, typer.Option(help="Weight of a score that is regularised.")] = TuneConfig().anchor,
     share: Annotated[float, typer.Option(help="Of the tuned weights in what is kept.")] = TuneConfig().share,
 ) -> None:
     """Tune three times two ways, write what came out."""

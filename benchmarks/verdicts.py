@@ -1,4 +1,4 @@
-"""A bar that a benchmark is held to, and the page that those of the service write."""
+"""A target of a benchmark, and the page of the benchmarks of the service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bar:
 
     @property
     def figures(self) -> tuple[str, str]:
-        """What was measured and what was asked, as a table says it."""
+        """Measured value and target, as text for a table."""
         measured = "" if self.value is None else f"{self.value:.3g}"
         return measured, f"{'at least' if self.more_is_better else 'at most'} {self.limit:g}"
 
@@ -51,7 +51,7 @@ def write(path: Path, title: str, about: str, parts: Sequence[tuple[Sequence[str
         f"Written on {datetime.now(UTC):%Y-%m-%d} by `{command}`: {how}.",
         about,
         *("\n".join(lines) for lines, _ in parts),
-        "\n".join(["| bar | measured | asked | kept |", "|---|---|---|---|", *(bar.row() for bar in bars)]),
+        "\n".join(["| target | measured | limit | met |", "|---|---|---|---|", *(bar.row() for bar in bars)]),
         f"Verdict: {'every bar is kept' if kept else 'missed'}.",
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Signals and models that tests share. Nothing here needs torch or the network."""
+"""Signals and models that tests share, without torch and without network access."""
 
 from __future__ import annotations
 
@@ -101,20 +101,20 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def toy_model(make_model: Callable[..., Path]) -> Path:
-    """An .onnx file that knows nothing of speech and keeps the contract."""
+    """An .onnx file with the inputs and outputs of a model, whose scores do not depend on speech."""
     return make_model()
 
 
 @pytest.fixture(scope="session")
 def voice() -> Callable[..., Samples]:
-    """Something like speech: voiced syllables with formants, and pauses, at -26 dBov or as asked."""
+    """A signal similar to speech: voiced syllables with formants, and pauses; -26 dBov by default."""
     return voice_like
 
 
 def voice_like(seconds: float = 3.0, rate: int = SAMPLE_RATE, level_db: float = -26.0, seed: int = 0) -> Samples:
     """(seconds * rate,): harmonics up to 3.4 kHz of a gliding pitch, syllables at 4 Hz, a pause each second.
 
-    The same seconds and seed give the same sound at every rate; `level_db` is the RMS in dBov.
+    With the same duration and seed, the signal is the same at every rate; `level_db` is the RMS level in dBov.
     """
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
@@ -161,7 +161,7 @@ def good_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Recordings beside the checkout; skips where they are not."""
+    """Recordings in ../shared; the test is skipped without them."""
     folder = Path(__file__).resolve().parents[1] / "../shared/data"
     if not folder.is_dir():
         pytest.skip("no recordings in ../shared/data")
@@ -170,7 +170,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def talker() -> Callable[..., Samples]:
-    """Like `voice`, but up to 8 kHz, with vowels and consonants of one talker a seed. Slower, closer to speech."""
+    """Like `voice`, but up to 8 kHz, with vowels and consonants; each seed is a speaker. Slower, more similar to
+    speech."""
     return talker_like
 
 
@@ -267,7 +268,7 @@ def full_pool(split_pools: dict[Split, Pool]) -> Pool:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., Samples]) -> Lab:
-    """Two dozen clips through the real chain, and made-up ratings: what the experiments run on."""
+    """Two dozen clips of a corpus and generated ratings, for tests of the experiments."""
     import laboratory  # lies beside the tests of experiments/
 
     return laboratory.made(tmp_path_factory.mktemp("lab"), talker)
@@ -307,7 +308,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Calls `mtqnet` with these arguments; nothing it says is lost, and a warning is an error."""
+    """Run `mtqnet` with these arguments and capture its output; a warning is an error."""
 
     def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -26,7 +26,8 @@ BY_PLACE = 'f"1.{number}"'
 
 
 def put_in(folder: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
-    """Let it stand in; what it says first of a clip is BY_START or BY_PLACE. Each call leaves a file *.called."""
+    """Install the replacement program; its first score of a clip is BY_START or BY_PLACE. Each call writes a file
+    *.called."""
     script = folder / "worker.py"
     script.write_text(PROGRAM.format(first=first))
     monkeypatch.setattr(peers, "WORKER", script)

@@ -327,7 +327,7 @@ def test_good_file_among_bad_ones_is_scored(
     found = {Path(row["file"]).name: row for row in rows(done.stdout)}
     assert len(found) == len(bad_files) + 2
     errors = {row["error"] for row in found.values() if row["error"]}
-    # Both empty kinds and both silent kinds say it in their own way, silence with its level.
+    # Each of the two empty kinds and of the two silent kinds has its own reason, silence with its level.
     assert len(errors) >= len(bad_files)
     assert found["good.wav"]["error"] == ""
     assert float(found["good.wav"]["s_mos"]) > 1

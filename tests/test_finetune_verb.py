@@ -1,4 +1,4 @@
-"""The verb says what it does at once, and what it lacks in one line."""
+"""The help of `finetune` is fast, and a missing extra is reported in one line."""
 
 from __future__ import annotations
 

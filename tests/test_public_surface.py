@@ -1,4 +1,4 @@
-"""What `import mtqnet` gives, and what it must not cost."""
+"""The public names of `mtqnet`, and the modules that its import must not load."""
 
 from __future__ import annotations
 

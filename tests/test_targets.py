@@ -1,4 +1,4 @@
-"""The vocabulary: ranges hold, and the training scale can be left the way it was entered."""
+"""The targets: their ranges, and the conversion to the training scale and back."""
 
 from __future__ import annotations
 

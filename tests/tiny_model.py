@@ -34,7 +34,7 @@ KINDS = {
 }  # fmt: skip
 """Without encoder; log-mel or spectrum together with Whisper."""
 SPREAD = 8.0
-"""Heads are made so much steeper: scores of drawn weights all lie in the middle, and would hide a difference"""
+"""Factor of the weights of the heads: scores of random weights would all be in the middle of the range"""
 
 
 def write(

@@ -63,7 +63,7 @@ SPEEX = base64.b64decode(
 
 
 def encode(samples: NDArray[np.float32], suffix: str, **options: str) -> bytes:
-    """Encode (samples,), at the rate that CODECS gives for the suffix, with options of the muxer."""
+    """Encode (samples,) at the rate in CODECS for this suffix, with options of the muxer."""
     import av
 
     muxer, codec, rate = CODECS[suffix]

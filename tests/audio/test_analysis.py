@@ -46,7 +46,7 @@ def trimmed(recording: Recording) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def speech(voice: Voice) -> Voice:
-    """`voice` with breath up to the end of the band: nothing is wrong with it."""
+    """`voice` with breath noise up to the end of the band: an undegraded recording."""
 
     def breathing(seconds: float, level_db: float = -26.0, rate: int = SAMPLE_RATE) -> Samples:
         sound = voice(seconds, rate=rate, level_db=level_db)
@@ -152,7 +152,7 @@ def test_clipping_of_one_half_wave_is_enough(voice: Voice) -> None:
 
 @pytest.mark.parametrize("level_db", [-40.0, -20.0])
 def test_active_level_does_not_depend_on_the_offset(voice: Voice, level_db: float) -> None:
-    """A quarter of the voice is pause: the active level lies above the RMS, by less than 6 dB."""
+    """A quarter of the signal is pause, so the active level is above the RMS level, by less than 6 dB."""
     plain = measurements(recording(voice(4.0, level_db=level_db)))
     shifted = measurements(recording(voice(4.0, level_db=level_db) + np.float32(0.2)))
     assert level_db <= plain.active_dbov <= level_db + 6

@@ -255,7 +255,7 @@ def test_an_m4a_that_ends_early_is_flagged(voice: Voice) -> None:
 
 
 def test_a_stream_that_changes_its_rate_is_converted(voice: Voice) -> None:
-    """Found by fuzzing: a converter of PyAV raises an error or passes samples on unchanged after a change."""
+    """A fuzzing case: after a change of the format, a converter of PyAV raises an error or does not convert."""
     pytest.importorskip("av")
     first = encoded.encode(voice(2.0, rate=16_000), "aac")
     recording = read(first + encoded.encode(voice(2.0, rate=44_100), "44.aac"))
@@ -303,7 +303,7 @@ def test_mpeg_audio_without_a_length_that_ends_within_a_frame_is_flagged(speech:
 
 @pytest.mark.parametrize("suffix", ["au", "snd", "vox", "gsm", "ul", "al"])
 def test_a_suffix_does_not_turn_other_files_into_audio(tmp_path: Path, suffix: str) -> None:
-    """libsndfile takes a file with some of these suffixes for samples without a header, whatever it contains."""
+    """libsndfile reads a file with some of these suffixes as samples without a header."""
     path = tmp_path / f"download.{suffix}"
     for content in (b"<html><body>404 Not Found</body></html>\n" * 300, b"\x89PNG\r\n" + bytes(range(256)) * 60):
         path.write_bytes(content)

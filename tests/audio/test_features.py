@@ -1,4 +1,4 @@
-"""Spectra, held against definitions that were written down elsewhere."""
+"""Spectra are compared with the definitions of other implementations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How often flags are raised: on good recordings hardly ever, on bad ones always, on degraded speech not wrongly.
 
-Speech is that of ../shared/data. Bad recordings are made of it here, twenty of each kind; the good ones are of
-other speakers. Real noise and music, and what is missed of them: docs/flags.md has the measured shares.
+The speech is that of ../shared/data. Degraded recordings are generated from it, twenty of each kind; the good ones
+are of other speakers. Real noise and music, and what is missed of them: docs/flags.md has the measured shares.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def speakers(shared_data: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def sentences(speakers: list[Path]) -> list[Samples]:
-    """Of EACH speakers, at the nominal level and long enough to be cut: what bad recordings are made of."""
+    """Speech of EACH speakers at the nominal level, long enough to be cut: the source of degraded recordings."""
     spoken = [x for x in (read(file).samples for file in speakers[-40:]) if len(x) >= 5 * SAMPLE_RATE][:EACH]
     return [(x - x.mean()) * np.float32(10 ** ((-26 - active_level(x - x.mean())) / 20)) for x in spoken]
 

@@ -1,4 +1,4 @@
-"""Levels, held against signals whose level is known by arithmetic, and against the tables of the standards."""
+"""Levels are compared with calculated levels of simple signals and with the tables of the standards."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_level_follows_gain_in_db(gain_db: float) -> None:
     spoken = np.concatenate([tone(300, 0.7), np.zeros(8000, np.float32)] * 3)
     louder = spoken * 10 ** (gain_db / 20)
     assert rms_level(louder) - rms_level(spoken) == pytest.approx(gain_db, abs=1e-6)
-    # P.56 interpolates between thresholds 6 dB apart, so here the gain holds to a few hundredths.
+    # P.56 interpolates between thresholds 6 dB apart, so the gain is correct within a few hundredths of a dB.
     assert active_level(louder) - active_level(spoken) == pytest.approx(gain_db, abs=0.1)
 
 
@@ -80,7 +80,7 @@ def test_silence_is_at_the_floor(length: int) -> None:
 
 @pytest.mark.parametrize(("hertz", "weight_db"), A_WEIGHTING_DB.items())
 def test_a_weighting_is_that_of_the_standard(hertz: float, weight_db: float) -> None:
-    exact = 1000 * 10 ** (round(10 * np.log10(hertz / 1000)) / 10)  # 125 Hz stands for 125.89 Hz
+    exact = 1000 * 10 ** (round(10 * np.log10(hertz / 1000)) / 10)  # 125 Hz is the nominal frequency of 125.89 Hz
     whole_periods_s = round(4 * exact) / exact
     assert to_db(a_weighted_power(tone(exact, whole_periods_s))) == pytest.approx(-26.0 + weight_db, abs=0.06)
 

@@ -1,4 +1,4 @@
-"""Modulated noise has the level it was asked for, and follows the speech."""
+"""Modulated noise (MNRU) has the required level and follows the envelope of the speech."""
 
 from __future__ import annotations
 

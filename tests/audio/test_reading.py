@@ -1,4 +1,4 @@
-"""Reading: the same sound gives the same samples at any rate, in any container and from any source."""
+"""The same recording is read as the same samples at every rate, in every container and from every source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Voice = Callable[..., Samples]
 
 @pytest.mark.parametrize("rate", [11_025, 44_100, 48_000, 96_000])
 def test_copies_at_other_rates_agree(voice: Voice, rate: int) -> None:
-    """The voice ends at 3.3 kHz, so every rate holds all of it."""
+    """The voice has no energy above 3.3 kHz, so every rate represents it completely."""
     at_home = from_array(voice(2.0), SAMPLE_RATE).samples
     away = from_array(voice(2.0, rate=rate), rate).samples
     assert abs(len(away) - len(at_home)) <= 1

@@ -24,7 +24,7 @@ def test_a_gain_on_all_bins_is_a_gain_on_the_samples() -> None:
 
 
 def test_energy_is_kept() -> None:
-    """Squared windows add up to one, so the spectra hold the signal's energy (Parseval)."""
+    """Squared windows sum to one, so the spectra have the energy of the signal (Parseval)."""
     samples = np.random.default_rng(1).standard_normal(8_192).astype(np.float32)
     power = np.abs(stft(samples)) ** 2
     energy = (2 * power.sum() - power[:, 0].sum() - power[:, -1].sum()) / WINDOW

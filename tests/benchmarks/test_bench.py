@@ -1,4 +1,4 @@
-"""The benchmark runs from end to end on a small model, and its page says what its rows say."""
+"""The complete benchmark runs on a small model, and its page contains the figures of its rows."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_labels_lie_within_their_ranges(rows: Rows) -> None:
 
 
 def test_row_is_what_its_recipe_makes(built: Path, rows: Rows) -> None:
-    """The recipe in the table alone gives the audio of the file and its labels."""
+    """Audio and labels can be computed again from the recipe in the table."""
     for row in rows[:3]:
         tracks = render(Recipe.from_json(row["recipe"]))
         stored = read_clip(built, row)
@@ -124,7 +124,7 @@ def test_interrupted_build_goes_on_to_the_same_end(built: Path, order: Order, tm
     seen: list[tuple[int, int]] = []
     build(order, out, jobs=1, progress=lambda done, total: seen.append((done, total)))
     assert content(out) == content(built)
-    assert seen == [(4, 8), (8, 8)], "only the missing part was made"
+    assert seen == [(4, 8), (8, 8)], "only the missing part was built"
     assert not list(out.rglob("*.tmp"))
 
 
@@ -212,7 +212,7 @@ def test_corpus_grows_and_keeps_its_clips(built: Path, order: Order, tmp_path: P
     grown = read_rows(build(replace(order, clips={**order.clips, "train": 5}), out, jobs=1).table)
     before = {row["id"]: row for row in read_rows(built)}
     assert len(grown) == len(before) + 1
-    place = ("shard", "start")  # a last shard that was not full is made anew, as part of a longer one
+    place = ("shard", "start")  # a last shard that was not full is built again as part of a longer one
     for row in grown:
         if row["id"] in before:
             old = before[row["id"]]

@@ -211,7 +211,7 @@ def test_fewer_bits_lower_s_and_n_not_as_much(low: FfmpegCoding, high: FfmpegCod
 def test_narrowband_is_worse_than_good_wideband_to_pesq_alone(
     step: FfmpegCoding, tracks: Tracks, best: Quest
 ) -> None:
-    """S-MOS holds narrowband against narrowband (labels/speech.py)."""
+    """For S-MOS, narrowband speech is compared with narrowband speech (labels/speech.py)."""
     coded = step(tracks)
     assert (
         pesq_wb(coded.clean, coded.speech)

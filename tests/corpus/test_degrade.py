@@ -1,4 +1,4 @@
-"""What holds for every step, and for kinds of steps. Single steps: test_steps.py."""
+"""Properties of all steps and of kinds of steps. Single steps: test_steps.py."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_recorded_material_gives_the_same_samples_twice(noise_step: Step, tracks
 
 
 def test_measured_room_does_not_delay_the_speech(material: Any, tracks: Tracks) -> None:
-    """Its response has 2.5 ms before the direct path; the clip has none."""
+    """The impulse response has 2.5 ms before the direct path, the clip does not."""
     step = MeasuredRoom(str(material.rooms / "office.wav"), 0.0)
     made = step(tracks)
     assert delay(made.clean, made.speech) == 0

@@ -53,7 +53,7 @@ def noisy(talker: Callable[..., Samples]) -> Tracks:
 
 
 def gain_db(step: Step, hertz: float) -> float:
-    """dB that a step gives to a tone."""
+    """Gain in dB of a step for a tone."""
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     tone = np.asarray(0.1 * np.sin(2 * np.pi * hertz * time), dtype=np.float32)
     return rms_level(step(start(tone)).speech) - rms_level(tone)

@@ -1,4 +1,4 @@
-"""The page holds the clips it speaks of, asks no host for anything, and shows words as words."""
+"""The page contains its clips, loads nothing from other hosts, and escapes text."""
 
 from __future__ import annotations
 

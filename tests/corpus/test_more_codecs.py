@@ -101,7 +101,8 @@ def band(samples: Samples, low: float, high: float) -> NDArray[Any]:
 
 
 def lag(given: NDArray[Any], late: NDArray[Any], most: int = 3000) -> int:
-    """Samples by which rows of `late` follow those of `given`, by the sum of their correlations."""
+    """Delay in samples of the rows of `late` relative to those of `given`, at the maximum of the sum of their
+    correlations."""
     sums = sum(
         signal.correlate(b, a, "full", "fft") / np.sqrt((a @ a) * (b @ b) + 1e-12)
         for a, b in zip(given, late, strict=True)
@@ -135,7 +136,7 @@ def test_delay_is_pinned_and_taken_off(step: Coding, samples: int, tracks: Track
 
 @pytest.mark.parametrize(("step", "samples"), VOCODERS, ids=str)
 def test_delay_of_a_vocoder_is_that_of_its_envelopes(step: Coding, samples: int, tracks: Tracks) -> None:
-    """Within 4 ms, as far as envelopes that are smoothed to 30 Hz can tell."""
+    """The delay is compensated within 4 ms, the accuracy of envelopes that are smoothed to 30 Hz."""
     need(step)
     given = np.pad(tracks.mixture, (0, TAIL))
     late = step.at_level(given)[: len(given)]

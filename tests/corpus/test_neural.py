@@ -140,6 +140,6 @@ def test_tracks_estimated_from_outside_have_nearly_the_exact_labels(
         nsnet2_samples(gain * nsnet2_spectra(part), len(part)) for part in (noisy.speech, noisy.noise)
     )
     exact, estimated, before = label(noisy.clean, speech, noise), labels(step(noisy)), labels(noisy)
-    assert exact.n_mos > before.n_mos + 0.1, "nothing was reduced: nothing is compared"
+    assert exact.n_mos > before.n_mos + 0.1, "without a reduction there is no comparison"
     assert estimated.s_mos == pytest.approx(exact.s_mos, abs=0.15)
     assert estimated.n_mos == pytest.approx(exact.n_mos, abs=0.1)

@@ -102,7 +102,7 @@ def test_repetition_fills_gaps_as_loudly_as_what_came_before(frame_ms: int) -> N
 
 
 def test_repetition_uses_the_last_good_frame_and_nothing_that_was_lost() -> None:
-    """Every frame holds its own number: a gap must hold the number of the frame before it."""
+    """The samples of each frame are its number: in a gap, they must be the number of the frame before."""
     frame, count = 20 * MS, 200
     numbers = np.repeat(np.arange(1, count + 1), frame).astype(np.float32)
     step = FrameLoss(0.3, 2.0, 20, 6, "repeat")
@@ -122,7 +122,7 @@ def test_received_frames_are_untouched_but_for_the_joins(tracks: Tracks) -> None
 
 
 def test_repetition_makes_no_clicks() -> None:
-    """A tone's steps from sample to sample stay small, wherever a gap cuts it."""
+    """At the ends of a gap in a tone, consecutive samples differ by little."""
     time = np.arange(8 * 16_000) / 16_000
     tone = np.sin(2 * np.pi * 333 * time).astype(np.float32)
     made = FrameLoss(0.2, 2.0, 20, 3, "repeat")(Tracks(tone, tone, tone)).speech

@@ -1,4 +1,5 @@
-"""Peers run in an environment of their own: here a stand-in program that is started as theirs is."""
+"""The existing models run in a separate environment; the tests replace it by a program that is started in the same
+way."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ def test_what_is_stored_is_not_scored_again(stand_in: Path) -> None:
     score(stand_in, python="no such python")
     grown = score(stand_in, clips=11)
     np.testing.assert_array_equal(grown["dnsmos_sig"], np.arange(11))
-    assert sum(1 for _ in stand_in.glob("*.called")) == 8  # the last chunk of each predictor anew
+    assert sum(1 for _ in stand_in.glob("*.called")) == 8  # the last chunk of each predictor again
 
 
 def test_only_the_predictors_that_are_asked_for_are_run(stand_in: Path) -> None:

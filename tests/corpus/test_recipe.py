@@ -179,7 +179,7 @@ def test_lonely_speaker_is_not_his_own_background(full_pool: Pool) -> None:
 
 
 def test_ordinary_case_is_an_eighth_of_the_clips(full_pool: Pool) -> None:
-    """One suppressor at full strength on speech in usual noise, and nothing else: 12 % of the clips."""
+    """In 12 % of the clips, one suppressor at full strength processes speech in usual noise, without other steps."""
     drawn = [draw(full_pool, "train", clip, seed=6) for clip in range(1500)]
     ordinary = [recipe for recipe in drawn if is_ordinary(json.loads(recipe.to_json())["steps"])]
     assert len(ordinary) / len(drawn) >= 0.12

@@ -64,7 +64,7 @@ def test_direct_path_comes_first_with_gain_one_and_walls_later() -> None:
     metres = np.hypot(2.66, np.hypot(0.75, 0.4)) - np.sqrt(0.75**2 + 0.4**2 + 0.14**2)
     floor = round(metres / 343 * SAMPLE_RATE)
     assert int(np.argmax(heard[1:])) + 1 == pytest.approx(floor, abs=1)
-    assert np.abs(heard[1 : floor - 1]).max() < 0.05, "nothing but the direct sound before it"
+    assert np.abs(heard[1 : floor - 1]).max() < 0.05, "only the direct sound before it"
 
 
 def test_farther_microphone_has_more_room() -> None:

@@ -1,4 +1,4 @@
-"""Each step does what its name says, and moves the right label in the right direction."""
+"""Each step has the effect that its name states, and changes the corresponding label in the right direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a corpus, and the clips that its rows tell of."""
+"""The table of a corpus, and the clips of its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other voices: babble and the competing talker."""
+"""Other voices: babble and a competing speaker."""
 
 from __future__ import annotations
 

@@ -155,6 +155,6 @@ def test_tracks_estimated_from_outside_have_nearly_the_exact_labels(
     inside, outside = gain(noisy), from_outside(gain, noisy)
     np.testing.assert_allclose(outside.mixture, inside.mixture, atol=1e-5)
     exact, estimated, before = labels(inside), labels(outside), labels(noisy)
-    assert exact.equivalent_snr_db > before.equivalent_snr_db + 1, "nothing was reduced: nothing is compared"
+    assert exact.equivalent_snr_db > before.equivalent_snr_db + 1, "without a reduction there is no comparison"
     assert estimated.s_mos == pytest.approx(exact.s_mos, abs=0.3)
     assert estimated.n_mos == pytest.approx(exact.n_mos, abs=0.15)

@@ -1,4 +1,4 @@
-"""Speech and noise side by side: their sum is the mixture, and nothing changes the reference."""
+"""The sum of the speech track and the noise track is the mixture, and no step changes the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speech made anew: in time, as loud, the worse the less is kept, and the same on every run."""
+"""Vocoded speech is aligned, has the same level, is worse with fewer parameters, and is the same in every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions let exactly those clips through that they speak of, and say what is known where they cannot."""
+"""Conditions select exactly the matching clips; an error names the known values."""
 
 from __future__ import annotations
 

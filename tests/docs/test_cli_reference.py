@@ -1,4 +1,4 @@
-"""docs/cli.md is the reference that the commands themselves generate, and the command line stays small."""
+"""docs/cli.md is the reference that the commands generate, and the number of options is limited."""
 
 from __future__ import annotations
 

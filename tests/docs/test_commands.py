@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type works as typed."""
+"""The commands in the documentation work as they are written."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def trained(desk: Path) -> Path:
 
 
 def typed(command: str, page: str, desk: Path) -> None:
-    """Run it in that folder; it has to end well and to leave what it says."""
+    """Run a command in this folder; it must succeed and write the files that the page names."""
     here = shlex.quote(sys.executable)
     if command.startswith("python -m research."):
         line = command.replace("python", here, 1)

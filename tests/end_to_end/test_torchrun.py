@@ -1,4 +1,4 @@
-"""`torchrun -m mtqnet train`: two processes train the same model as one, if nothing is random in each process."""
+"""`torchrun -m mtqnet train`: two processes train the same model as one, without random steps in the processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs beyond `score`, as they are typed: help, results on disk, and errors that say what to do."""
+"""The commands other than `score`: help, files that they write, and errors with a remedy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_no_command_lacks_an_example_of_itself() -> None:
 
 @pytest.fixture(scope="module")
 def built(material: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
-    """A corpus of six clips, and what the command said."""
+    """A corpus of six clips, and the output of the command."""
     out = tmp_path_factory.mktemp("verbs") / "corpus"
     options = ["--without", "missing", "--clips", "20", "--clips", "train=3", "--jobs", "1"]
     done = mtqnet(

@@ -1,4 +1,4 @@
-"""Every verb of the toolbox says what it does, with an example, and its words come before anything heavy."""
+"""The help of each analysis command explains it with an example, without importing large libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals: they cover, they shrink, and they say when nothing can be told."""
+"""Intervals: their coverage, their width with more items, and the result for too few items."""
 
 from __future__ import annotations
 

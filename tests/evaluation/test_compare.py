@@ -148,7 +148,7 @@ def test_three_sets_are_compared_two_by_two(made: Callable[..., Recordings]) -> 
 
 
 def test_within_groups_pairs_stay_pairs(made: Callable[..., Recordings], tmp_path: Path, write: Write) -> None:
-    """One room is helped, the other harmed; on the whole nothing is found."""
+    """One room is better, the other worse; for all recordings there is no difference."""
     base, rooms = np.linspace(2, 4, 20), ["hall", "car"] * 10
     change = np.where(np.array(rooms) == "hall", 0.4, -0.4)
     first, second = made("a", g_mos=base, room=rooms), made("b", g_mos=base + change, room=rooms)

@@ -1,4 +1,4 @@
-"""`mtqnet evaluate` gives the figures of the rated sets' own script, and says what it left out."""
+"""`mtqnet evaluate` has the figures of the script of the rated sets, and reports what was omitted."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_arithmetic_is_that_of_the_rated_sets(
 def test_shipped_model_gets_the_figures_of_the_rated_sets(
     rated_sets: ModuleType, run: Callable[..., Any], shared_data: Path, tmp_path: Path, write: Write
 ) -> None:
-    """Scores of a table's own recordings, held against it by the command and by the script."""
+    """Scores of the recordings of a table, compared with its ratings by the command and by the script."""
     name = "p835_csp835_refconditions"
     path = shared_data / name / "labels.csv"
     found = evaluate.score_labels(ratings.read(path), path.parent, recordings.Scorer())

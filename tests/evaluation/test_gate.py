@@ -1,4 +1,4 @@
-"""The gate holds and opens where it should, and what it writes can be read by others."""
+"""The gate fails and passes as defined, and its reports can be read by other programs."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_broken_recording_is_named(
 
 
 def test_example_files_are_what_the_command_takes(tmp_path: Path, write: Write) -> None:
-    """The line of the workflow, run on made-up scores in a folder of its own."""
+    """Run the line of the workflow on generated scores in a separate folder."""
     folder = Path(__file__).resolve().parents[2] / "examples"
     line = re.search(r"run: (mtqnet gate .*)", (folder / "speech-quality.yml").read_text())
     assert line is not None

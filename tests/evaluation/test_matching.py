@@ -1,4 +1,4 @@
-"""Names of one table and files of another: the same recording is found, and never a wrong one."""
+"""Names in a table are matched with the files of the same recordings only."""
 
 from __future__ import annotations
 

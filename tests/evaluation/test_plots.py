@@ -22,7 +22,7 @@ RATE = 25.0
 
 
 def track(g_mos: list[float], start_s: float = 0.0, target: str = "g_mos") -> Track:
-    """One value a second, held for its 25 frames."""
+    """One value per second, repeated for its 25 frames."""
     frames = np.repeat(np.array(g_mos, dtype=np.float64), round(RATE))
     times = start_s + (np.arange(len(frames), dtype=np.float64) + 0.5) / RATE
     return Track(times, frames[:, None], (target,))
@@ -62,7 +62,7 @@ def test_long_recording_is_searched_in_groups_of_frames() -> None:
     "made",
     [
         track([3.0] * 10),  # all alike
-        track([3.05, 3.0, 3.0, 3.05, 3.05, 3.05]),  # not to be heard
+        track([3.05, 3.0, 3.0, 3.05, 3.05, 3.05]),  # inaudible
         track([4.0, 1.0]),  # shorter than SHORTEST_S
         track([4, 4, 4, 1, 1, 4, 4], target="s_mos"),
     ],

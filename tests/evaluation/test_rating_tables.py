@@ -1,4 +1,4 @@
-"""Tables as other people write them: which column is taken for what, and what is said when none is."""
+"""Tables of other tools: which columns are recognised, and the error if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page about a set of recordings: its figures are right, it is whole, and it asks no host for anything."""
+"""The report of a set of recordings has the right figures, is complete, and loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_distribution_contains_every_recording(made: Recordings) -> None:
     assert (g_mos.low, g_mos.high) == ("1.00", "5.00")
     assert len(g_mos.bars) == report.BINS
     assert max(g_mos.bars) == 100
-    assert g_mos.bars[:5] == (0,) * 5  # nothing below 1.83
+    assert g_mos.bars[:5] == (0,) * 5  # no value below 1.83
     assert (sdi.worst, sdi.best) == ("1", "0.013")
     assert sdi.mean == "0.11"  # geometric: 10^-0.95
 

@@ -83,7 +83,7 @@ def test_difference_is_paired_on_the_clips() -> None:
 
 
 def test_no_difference_has_no_small_p() -> None:
-    """Interval of the difference of two like arms holds zero about as often as it says."""
+    """The interval of the difference of two equal methods contains zero about as often as its level states."""
     covered = 0
     for trial in range(60):
         truth, _ = scored(150, 0.0, trial)

@@ -1,4 +1,5 @@
-"""The figures of P.1401: against values worked by hand, other people's code, and what must hold for any data."""
+"""The figures of ITU-T P.1401 are compared with values calculated by hand, with other code, and with general
+properties."""
 
 from __future__ import annotations
 
@@ -81,7 +82,7 @@ def test_mapping_is_plain_least_squares_where_that_rises() -> None:
 
 
 def test_mapping_is_the_best_of_those_that_rise() -> None:
-    """A general solver, asked for a slope of zero or more at 400 places, finds the same error and no less."""
+    """A general solver with slopes of at least zero at 400 points finds the same error."""
     rating, score = wavy()
     places = np.linspace(score.min(), score.max(), 400) - 3
 

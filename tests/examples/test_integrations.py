@@ -1,4 +1,4 @@
-"""The examples of other libraries give the scores of this package; skipped only where the library is not installed."""
+"""The examples with other libraries have the scores of this package; skipped only if the library is not installed."""
 
 from __future__ import annotations
 

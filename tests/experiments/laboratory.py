@@ -1,4 +1,4 @@
-"""A laboratory of two dozen clips: generated voices and noises through the real chain, and made-up ratings."""
+"""Material for the experiments: two dozen clips of generated voices and noises, and generated ratings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def silent(_name: str, _done: int, _total: int) -> None: ...
 
 
 def write_rated(data: Path, talker: Callable[..., NDArray[np.float32]]) -> None:
-    """The three rated sets, three recordings each, one of them at 8 kHz; ratings are made up."""
+    """The three rated sets with three recordings each, one of them at 8 kHz; the ratings are generated."""
     for number, rated in enumerate(RATED.values()):
         folder = data / rated.folder
         folder.mkdir(parents=True)
@@ -76,7 +76,7 @@ def write_rated(data: Path, talker: Callable[..., NDArray[np.float32]]) -> None:
 
 
 def made(root: Path, talker: Callable[..., NDArray[np.float32]]) -> Lab:
-    """The laboratory, nothing run yet."""
+    """The material, before any run."""
     (root / "data/speech").mkdir(parents=True)
     (root / "data/noise").mkdir()
     for seed in range(30):

@@ -115,6 +115,6 @@ def test_without_a_table_those_are_checked_that_there_are_figures_of(tmp_path: P
 def test_mistakes_are_reported_in_a_line(ran: Lab, configs: Path, tmp_path: Path) -> None:
     assert reproduce(ran, configs, tmp_path, "--table", "trainig")[0] == 2
     code, output = reproduce(ran, configs, tmp_path, "--check", str(tmp_path / "nowhere"))
-    assert code == 2 and "--check" in output and not list(tmp_path.glob("training.*")), "told before the work"
+    assert code == 2 and "--check" in output and not list(tmp_path.glob("training.*")), "reported before the work"
     code, output = reproduce(ran, tmp_path / "none", tmp_path)
     assert code == 2 and "--configs" in output

@@ -1,4 +1,4 @@
-"""What arms are given: nested choices of labelled clips, raters' votes, rated sets, one store of features."""
+"""The data of each experiment: nested selections of labelled clips, votes of raters, rated sets, stored features."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_votes_are_whole_numbers_around_the_truth() -> None:
 
 
 def test_some_votes_are_careless() -> None:
-    """Around a truth of 5 nobody who listens says 1 or 2."""
+    """For a true rating of 5, attentive listeners do not vote 1 or 2."""
     truth = {target.key: np.full(4000, 5.0) for target in QUEST}
     assert np.mean(material.noisy(truth, 1)["g_mos"] < 4) > 0.1
 

@@ -1,4 +1,4 @@
-"""What peers said once is taken again for the same clips, and for no others."""
+"""Stored scores of existing models are used again for the same clips only."""
 
 from __future__ import annotations
 

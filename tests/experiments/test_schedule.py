@@ -1,4 +1,4 @@
-"""Peers that teach an arm are asked before it is trained, and only what it learns from."""
+"""The existing models that an experiment learns from score its clips before its training, and no others."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def test_an_arm_learns_from_peers(lab: Lab, tmp_path: Path, monkeypatch: pytest.
     _, pseudo, _ = arms.teach(fresh, config)
     known = said["distillmos"][:6]
     np.testing.assert_array_equal(pseudo["distillmos"][:6], known)
-    assert np.isfinite(pseudo["distillmos"]).all()  # MOSA-Net says it of the others
+    assert np.isfinite(pseudo["distillmos"]).all()  # MOSA-Net predicts it for the others
     scores = arms.read(fresh.result(ARM, 1)).scores
     assert set(scores["test"]) == set(KEYS)  # no model serves the peers' heads

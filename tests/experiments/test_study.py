@@ -1,4 +1,4 @@
-"""Tables of arms: what is committed can be read, and a typing mistake is found before hours of work."""
+"""Tables of experiments: the committed ones can be read, and a typing mistake is reported before the training."""
 
 from __future__ import annotations
 

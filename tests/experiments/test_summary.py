@@ -90,7 +90,7 @@ def test_an_arm_may_be_compared_with_several(tests: dict[str, Truth], results: d
 def test_arms_are_compared_with_each_other_on_the_clips_that_both_score(
     tests: dict[str, Truth], results: dict[str, list[Result]]
 ) -> None:
-    """Peers score a part of a test: what the others say of the rest counts for no difference."""
+    """If an existing model scores a part of the test clips, differences are computed on this part only."""
     part, half = results["peer"][0].scores["test"]["g_mos"].copy(), CLIPS // 2
     part[half:] = np.nan
     few = Result({"test": {"g_mos": part}}, 60.0, [])

@@ -1,4 +1,4 @@
-"""The shipped models give the recorded scores: features, windows and weights are unchanged."""
+"""The shipped models have the recorded scores: features, windows and weights are unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Narrowband speech is held against narrowband speech; what a filter took of a band is damage."""
+"""Narrowband speech is compared with narrowband speech; a part of a band that a filter removed is a degradation."""
 
 from __future__ import annotations
 

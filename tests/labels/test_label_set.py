@@ -1,4 +1,4 @@
-"""`mtqnet label`: one set of files, of any rate and delay, and what it says without the unprocessed signal."""
+"""`mtqnet label`: files of different rates and delays, and the result without the unprocessed signal."""
 
 from __future__ import annotations
 

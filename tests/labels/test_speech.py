@@ -1,4 +1,5 @@
-"""Three looks at damaged speech: each hears its own, and together they hold for codecs that keep no waveform."""
+"""Three measures of degraded speech: each detects its kind, and together they are valid for codecs without waveform
+matching."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ Samples = NDArray[np.float32]
 
 
 def vocoded(speech: Samples, seed: int = 3) -> Samples:
-    """Magnitudes kept, phases drawn anew: what a vocoder without pitch phase does."""
+    """Keep the magnitudes and draw random phases, as a vocoder without pitch phase does."""
     spectra = stft(speech)
     phases = np.random.default_rng(seed).uniform(-np.pi, np.pi, spectra.shape)
     return istft(np.abs(spectra) * np.exp(1j * phases), len(speech))
@@ -118,7 +119,7 @@ def test_missing_energy_counts_less_than_added_energy(talker: Callable[..., Samp
 
 
 def test_swallowed_syllables_are_detected(talker: Callable[..., Samples]) -> None:
-    """Emptied pauses cost nothing, emptied syllables do."""
+    """Silence in pauses does not change the measure, silence in syllables does."""
     clean = talker(6.0)
     envelope = np.convolve(np.abs(clean), np.ones(800) / 800, mode="same")
     emptied = np.where(envelope > 0.02 * envelope.max(), clean, 0).astype(np.float32)

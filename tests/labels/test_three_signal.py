@@ -1,4 +1,4 @@
-"""The labeller hears damage of the speech on S, noise on N, and both on G; bounds are in MOS or dB."""
+"""Degraded speech lowers S-MOS, noise lowers N-MOS, and both lower G-MOS; limits are in MOS or dB."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_noise_lowers_n_much_and_s_little(talker: Callable[..., Samples]) -> Non
 
 
 def test_g_is_between_the_worse_and_the_better_or_just_below() -> None:
-    """Listeners: G lies between S and N, or up to half a MOS below the worse of them."""
+    """As rated by listeners, G-MOS is between S-MOS and N-MOS, or up to 0.5 below the lower one."""
     scale = np.linspace(1.5, 4.8, 12)
     s, n = (axis.ravel() for axis in np.meshgrid(scale, scale))
     g = general_mos(s, n, curves().general)
@@ -105,7 +105,7 @@ def test_g_leans_to_speech() -> None:
 
 @pytest.mark.parametrize("q_db", [12.0, 18.0, 24.0])
 def test_equivalent_q_is_the_q_of_modulated_noise(q_db: float, talker: Callable[..., Samples]) -> None:
-    """For talkers on average, as the curve is made; single talkers differ by several dB."""
+    """On average over speakers, for which the curve was fitted; single speakers differ by several dB."""
     talkers = [talker(3.0, seed=seed) for seed in range(4)]
     heard = [equivalent_q(look(speech, modulated(speech, q_db)), curves()) for speech in talkers]
     assert np.mean(heard) == pytest.approx(q_db, abs=4.0)
@@ -115,7 +115,7 @@ def test_equivalent_q_is_the_q_of_modulated_noise(q_db: float, talker: Callable[
 def test_equivalent_snr_is_the_snr_less_what_the_speech_hides(
     snr_db: float, most_hidden_db: float, talker: Callable[..., Samples]
 ) -> None:
-    """Of white noise at 40 dB hardly more than what falls into the pauses is heard."""
+    """White noise at 40 dB is hardly audible outside the pauses."""
     speech = talker()
     assert -0.5 <= equivalent_snr(speech, white(speech, snr_db)) - snr_db < most_hidden_db
 
@@ -349,7 +349,7 @@ def test_shipped_curves_rise_with_q_and_snr() -> None:
     assert np.all(np.diff(n, axis=0)[Q_DB[:-1] >= MOST_LEAK_Q_DB] > 0)
     assert np.all((s > 1) & (s < 5) & (n > 1) & (n < 5))
     clean = speech_mos(np.full_like(SNR_DB, 50.0), SNR_DB, fitted.speech)
-    assert np.all(np.diff(clean) > 0), "more SNR, more S, where nothing is there to hide"
+    assert np.all(np.diff(clean) > 0), "S-MOS grows with the SNR, without a degradation that noise could mask"
     seen = (s > 1.5) & (n > 1.5)
     general = general_mos(s, n, fitted.general)
     assert np.all(np.diff(general, axis=1)[seen[:, 1:] & (q[:, 1:] >= 30)] > 0), "more SNR, more G"

@@ -1,4 +1,4 @@
-"""Movements of scores: none where the model hears nothing, and those that a known model must make."""
+"""Changes of scores: none for changes that the model ignores, and the expected ones for a known model."""
 
 from __future__ import annotations
 

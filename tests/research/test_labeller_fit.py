@@ -1,4 +1,4 @@
-"""Curves fitted to ratings: on ratings made from known curves, and on the rated recordings beside the checkout."""
+"""Curves fitted to ratings: to ratings generated from known curves, and to the rated recordings in ../shared."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ LISTENERS = Curves(
     speech=(1.0, 0.6, -2.0, 15.0, 6.0, 4.7), noise=(-2.5, 24.0, 12.0, 4.8),
     general=(-0.5, 0.7, 0.4, 0.05, -0.03, -0.02),
 )  # fmt: skip
-"""Made-up listeners whose votes lie on curves"""
+"""Simulated listeners whose votes are on known curves"""
 
 
 @pytest.fixture(scope="module")
 def rated(tmp_path_factory: pytest.TempPathFactory, talker: Callable[..., Samples]) -> Path:
-    """Two talkers in every condition; votes are what LISTENERS say of the nominal Q and SNR."""
+    """Two speakers in every condition; the votes of LISTENERS depend on the nominal Q and SNR."""
     folder = tmp_path_factory.mktemp("rated")
     rows = []
     for seed in (1, 2):
@@ -69,7 +69,7 @@ def test_fit_passes_through_the_condition_means(fitted: fit.Fit) -> None:
     assert fitted.fitted["s"].error < 0.15
     assert fitted.fitted["n"].error < 0.05
     assert fitted.fitted["g"].error < 0.10
-    # PESQ differs from talker to talker, the votes do not.
+    # PESQ differs between speakers, the votes do not.
     assert min(one.lcc_clip for one in fitted.fitted.values()) > 0.9
 
 
@@ -115,7 +115,8 @@ def test_clean_speech_is_needed(rated: Path) -> None:
 
 @pytest.mark.shared
 def test_shipped_curves_pass_through_real_ratings(shared_data: Path) -> None:
-    """The bars of the 13 conditions of CSP835, every clip measured anew; each talker by the other two's curves."""
+    """The limits for the 13 conditions of CSP835, with every clip measured; each speaker by curves of the other
+    two."""
     rated = read_rated(shared_data / "p835_csp835_refconditions", seed=0)
     measured = fit.measure(rated, curves())
     assert len(measured.q_db) == 78

@@ -1,4 +1,4 @@
-"""The table of measures: each is fitted as the labeller is, and none is judged by its own talkers."""
+"""The table of measures: each is fitted like the labeller, and evaluated on other speakers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card says what the records and result files say, leaves out what nobody measured, and types no figure."""
+"""The card contains the figures of the records and result files, and no others."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ dnsmos,csp835,s_mos,all,78,0.2888,0.2,
 
 @pytest.fixture
 def write(make_model: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
-    """The card of one model with these additions to its record, and these files beside it."""
+    """The card of one model with these additions to its record, and these result files."""
 
     def made(record: dict[str, Any] | None = None, **files: str) -> str:
         for name, content in files.items():

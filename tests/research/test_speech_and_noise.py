@@ -1,4 +1,4 @@
-"""Sources of speech and noise: routes, selection, conversion, index; with repositories and sounds made here."""
+"""Sources of speech and noise: download, selection, conversion, index; with generated repositories and sounds."""
 
 from __future__ import annotations
 

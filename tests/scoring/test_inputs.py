@@ -1,4 +1,4 @@
-"""Every form in which Python users have a recording gives the same scores or a clear error."""
+"""Recordings in all forms of Python data have the same scores or a clear error."""
 
 from __future__ import annotations
 

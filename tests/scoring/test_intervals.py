@@ -1,4 +1,5 @@
-"""Intervals: around the score, within the range, as wide as the scores say; and what a record holds of them."""
+"""Intervals: around the score, within the range, with a width that depends on the scores; and their form in a
+record."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from mtqnet.targets import KEYS, TARGETS, named
 
 TERMS = 1 + 6 + 21
 FLAT = Band((0.0,) * TERMS, -1.0, 1.0, 0.5)
-"""Half a unit of the training scale to either side, whatever the scores"""
+"""Half a unit of the training scale to either side, independent of the scores"""
 MIDDLE = {target.key: float(target.from_training(np.array(0.0))) for target in TARGETS}
 
 
@@ -52,7 +53,9 @@ def test_width_follows_the_scores_as_far_as_calibration_went() -> None:
         return (interval.high - interval.low) / 2
 
     assert half(3.5) == pytest.approx(0.5 * np.exp(0.25))
-    assert half(5.0) == pytest.approx(0.5 * np.exp(0.6))  # not exp(1): no clip of the calibration said so
+    assert half(5.0) == pytest.approx(
+        0.5 * np.exp(0.6)
+    )  # not exp(1): beyond the largest error of the calibration clips
     assert half(1.0) == pytest.approx(0.5 * np.exp(-0.3))
 
 

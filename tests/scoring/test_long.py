@@ -121,7 +121,8 @@ assert scores.error is None, scores.error
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 GROWTH_KB = 12_000
-"""Four times as long may cost this much more: half an hour more would take 115 MB if it were held."""
+"""Allowed growth of memory for a file of four times the duration: half an hour of samples in memory would take 115
+MB."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is kilobytes on Linux")

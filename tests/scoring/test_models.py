@@ -1,4 +1,4 @@
-"""Models: found by name or path, refused with a reason when they are not what their record says."""
+"""Models are found by name or path, and refused with a reason if they differ from their record."""
 
 from __future__ import annotations
 

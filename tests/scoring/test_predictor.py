@@ -57,7 +57,7 @@ def test_a_row_states_where_it_comes_from(predictor: Predictor, good_file: Path)
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])
 def test_copies_at_other_rates_score_the_same(predictor: Predictor, voice: Voice, rate: int) -> None:
-    """Within a tenth: the toy hears the very top of the band, where the filter of a resampler falls."""
+    """Within 0.1: the toy model also uses the end of the band, where the filter of a resampler attenuates."""
     noise = 1e-3 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype(np.float32)
     here = voice(3.0) + noise
     away = resampling.resample(here, SAMPLE_RATE, rate)
@@ -75,7 +75,7 @@ def test_stereo_and_integers_score_the_same(predictor: Predictor, voice: Voice) 
 
 def test_scores_stay_in_their_ranges(predictor: Predictor, voice: Voice) -> None:
     noise = 0.3 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)
-    assert predictor.score(noise, SAMPLE_RATE).s_mos == 5.0  # the graph says more
+    assert predictor.score(noise, SAMPLE_RATE).s_mos == 5.0  # the graph has more outputs
     for samples in (voice(2.0, level_db=-65), voice(2.0), noise):
         scores = predictor.score(samples, SAMPLE_RATE)
         for target in TARGETS:

@@ -1,4 +1,4 @@
-"""The session: padding moves nothing, numbers are numbers."""
+"""The ONNX session: padding does not change the scores, and the scores are finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream says of the last seconds what a file of them would get, however it is cut into chunks."""
+"""A stream has the scores of a file with the last seconds, for every size of the chunks."""
 
 from __future__ import annotations
 

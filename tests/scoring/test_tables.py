@@ -27,7 +27,7 @@ BAD = Scores(file="b.wav", model="toy", model_sha256="ab", version="1", error="n
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Rows of a table, as it would be read by anybody; an empty cell of a CSV is None, or "" for flags."""
+    """Rows of a table; an empty cell of a CSV file is None, or "" for flags."""
     if path.suffix == ".parquet":
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return rows

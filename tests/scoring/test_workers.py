@@ -1,4 +1,4 @@
-"""Separate processes give the rows of a single one; one that dies costs one row, and none outlives its parent."""
+"""Separate processes have the rows of a single one; if one dies, one row is lost, and none outlives its parent."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_processes_end_with_their_parent(toy_model: Path, good_file: Path, numbe
         assert len(processes) == 2
         parent.send_signal(number)
         parent.wait()
-        assert parent.stdout.read() == b""  # nobody else holds the pipe
+        assert parent.stdout.read() == b""  # no other process has the pipe open
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in processes):
         assert time.monotonic() < deadline

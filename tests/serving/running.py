@@ -27,7 +27,7 @@ class Server:
     url: str
     process: subprocess.Popen[str]
     lines: list[str]
-    """What it said on stderr"""
+    """Its output on stderr"""
     folder: Path
     """Where its temporary files are"""
 

@@ -27,7 +27,7 @@ Answer = Callable[[Receive], Awaitable[None]]
 
 
 def raw(serving: Server, sent: bytes, hear: bool = True) -> bytes:
-    """What the server answers to these bytes; nothing where one of the two goes away at once."""
+    """Answer of the server to these bytes; empty if one side closes the connection at once."""
     place = urlsplit(serving.url)
     with (
         suppress(ConnectionError),

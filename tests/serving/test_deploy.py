@@ -1,4 +1,4 @@
-"""What lies in deploy/ names figures and settings that exist."""
+"""The files in deploy/ name existing metrics and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/serve.md tells a reader to type works as typed; its table of settings is that of the program."""
+"""The commands in docs/serve.md work as written; its table of settings is that of the program."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_migrations_make_the_tables_and_go_back(database: str) -> None:
     engine = databases.opened(database)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    databases.migrate(engine)  # again: nothing to do
+    databases.migrate(engine)  # again: without effect
     with engine.begin() as connection:
         command.downgrade(databases.configured(connection), "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}

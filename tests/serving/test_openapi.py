@@ -1,4 +1,4 @@
-"""Generated requests, good and bad, get what the OpenAPI document says: no server error, no other shape."""
+"""Generated valid and invalid requests have the answers of the OpenAPI document, without server errors."""
 
 from __future__ import annotations
 

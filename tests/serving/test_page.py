@@ -37,7 +37,7 @@ SHOTS = os.environ.get("MTQNET_SCREENSHOTS")
 
 @pytest.fixture(scope="module")
 def browser(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Chromium whose microphone hears an example again and again."""
+    """Chromium whose microphone is a repeated example recording."""
     heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
     samples, rate = sf.read(examples / "2_office_noise.flac", dtype="float32")
     sf.write(heard, samples, rate, subtype="PCM_16")
@@ -438,7 +438,7 @@ def test_live_sound_from_the_microphone(page: Page) -> None:
 
 
 def test_drops_of_quality_are_marked(page: Page) -> None:
-    """A stand-in for the service sends scores: the real ones of a microphone are not known in advance."""
+    """A replacement of the service sends scores, because those of a microphone are not known in advance."""
     scores = [3.5] * 10 + [2.4] * 5 + [3.4] * 5
 
     def answer(socket: Any) -> None:
@@ -474,7 +474,7 @@ def test_a_recording_from_the_microphone(page: Page) -> None:
     page.get_by_role("button", name="Stop and score").click()
     page.get_by_role("heading", name="recording-1.wav").wait_for()
     page.wait_for_selector("[data-score=g_mos]")
-    assert float(page.locator("[data-score=n_mos]").get_attribute("data-value")) < 4, "it heard the office's noise"
+    assert float(page.locator("[data-score=n_mos]").get_attribute("data-value")) < 4, "the office noise was scored"
 
 
 def test_history_its_filters_and_rows(page: Page, serving: Server, examples: Path) -> None:
@@ -539,7 +539,7 @@ def test_documentation_of_the_interface(page: Page, serving: Server, examples: P
 
 
 def test_every_view_is_reached_by_keyboard(page: Page) -> None:
-    page.locator("#record").wait_for()  # the view is shown when the server has told its models
+    page.locator("#record").wait_for()  # the view is shown after the server has sent its models
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     reached = []
@@ -578,7 +578,7 @@ def recordings(examples: Path, tmp_path: Path) -> Path:
 
 
 def test_ten_tasks_with_the_page_alone(page: Page, recordings: Path) -> None:
-    """Each step is found by its visible text. With MTQNET_SCREENSHOTS, axe checks each result in each mode."""
+    """Each step is located by its visible text. With MTQNET_SCREENSHOTS, axe checks each result in each mode."""
     button = page.get_by_role
     inspect = accessible if SHOTS else shot  # the same views have axe checks above
     # 1: what does the page show, without a recording of one's own?

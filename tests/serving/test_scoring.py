@@ -1,4 +1,4 @@
-"""Recordings over HTTP get what the command line says of them, or a reason; files are gone afterwards."""
+"""Recordings over HTTP have the scores of the command line, or a reason; their files are deleted afterwards."""
 
 from __future__ import annotations
 

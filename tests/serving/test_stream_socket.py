@@ -1,4 +1,4 @@
-"""The WebSocket says what a Stream says, and closes with a reason where a limit is broken."""
+"""The WebSocket sends the scores of a Stream, and closes with a reason if a limit is exceeded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def opened(serving: Server, **start: Any) -> Iterator[ClientConnection]:
 
 
 def answers(socket: ClientConnection) -> list[dict[str, Any]]:
-    """All that comes, to the end, whatever the reason for it."""
+    """All messages until the connection ends."""
     told = []
     with suppress(ConnectionClosed):
         while True:

@@ -1,4 +1,4 @@
-"""Features of clips: computed once, found again, and the same as for scoring."""
+"""Features of clips are computed once, stored, and the same as for scoring."""
 
 from __future__ import annotations
 

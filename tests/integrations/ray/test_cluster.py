@@ -11,7 +11,7 @@ from mtqnet.integrations.ray import cluster
 
 
 class GoneError(Exception):
-    """Stands for what Ray raises."""
+    """Replacement of an exception of Ray."""
 
 
 RAY = SimpleNamespace(exceptions=SimpleNamespace(RayError=GoneError))

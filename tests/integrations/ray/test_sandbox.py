@@ -109,7 +109,7 @@ def test_refused_files_are_not_tried(box: Sandbox, files: list[Path]) -> None:
 
 
 def test_process_ends_with_its_worker(files: list[Path], toy_model: Path) -> None:
-    """Also when that is killed, and cannot say goodbye."""
+    """Also if the parent is killed and cannot end the process."""
     lives = (
         "import sys, time; from mtqnet.integrations.ray.sandbox import *\n"
         "from mtqnet.integrations.ray.sources import Entry\n"
@@ -130,7 +130,7 @@ def test_process_ends_with_its_worker(files: list[Path], toy_model: Path) -> Non
 
 
 def running(process: int) -> bool:
-    """Whether there is such a process; one that ended and was not waited for is none."""
+    """Whether a process runs; a process that ended and was not waited for does not count."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

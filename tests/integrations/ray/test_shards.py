@@ -97,7 +97,7 @@ def test_manifests_name_files_relative_to_themselves(calls: Path) -> None:
 
 
 def test_manifest_may_be_a_folder_of_tables_and_sounds_next_to_their_names(calls: Path) -> None:
-    """As Spark and Hugging Face datasets write them: a column `audio` that holds no text names nothing."""
+    """As written by Spark and Hugging Face datasets: a column `audio` without text contains no names."""
     folder = calls / "list.parquet"
     folder.mkdir()
     for part, name in enumerate(("b/2.wav", "a/1.flac")):
@@ -129,7 +129,7 @@ def test_shards_are_cut_and_found_again(tmp_path: Path, monkeypatch: pytest.Monk
     sizes = [len(made.entries(shard)) for shard in range(made.shards)]
     assert sizes == [3, 1, 1, 3, 3] and made.files == 11
     assert [entry for shard in range(made.shards) for entry in made.entries(shard)] == found
-    assert shards.plan_for(made.out, REQUEST, iter(())) == made  # the stored one: nothing is listed again
+    assert shards.plan_for(made.out, REQUEST, iter(())) == made  # the stored list: the bucket is not listed again
 
 
 def test_other_run_in_the_folder_is_refused(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def run(asked: Options) -> Outcome:
 
 @pytest.fixture(scope="module")
 def tuned(labels: Path, parent: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
-    """Learnt from two talkers, held against the third."""
+    """Trained on two speakers and compared on the third."""
     out = tmp_path_factory.mktemp("tuned") / "mine"
     return run(options(labels, parent, out)), out
 
@@ -141,7 +141,7 @@ def test_model_card_of_the_result(tuned: tuple[Outcome, Path], tmp_path: Path) -
 
 def test_intervals_are_reported_and_part_of_scores(tuned: tuple[Outcome, Path], labels: Path) -> None:
     outcome, out = tuned
-    assert outcome.intervals.messages["g_mos"].startswith("widened by")  # seven held-out ratings are few
+    assert outcome.intervals.messages["g_mos"].startswith("widened by")  # seven ratings of test recordings are few
     scores = Predictor(out).score(labels.parent / "02.flac").raise_for_error()
     assert set(scores.intervals) == set(KEYS)
 
@@ -166,7 +166,7 @@ def test_second_call_uses_the_features_and_does_not_replace_an_equal_model(
 def test_model_without_improvement_is_written_only_with_force(
     labels: Path, parent: Path, tuned: tuple[Outcome, Path], tmp_path: Path
 ) -> None:
-    still = replace(TUNE, epochs=1, head_rate=1e-12)  # below what a 32-bit weight can tell
+    still = replace(TUNE, epochs=1, head_rate=1e-12)  # below the resolution of a 32-bit weight
     asked = options(labels, parent, tmp_path / "mine", tuning=still, work=tuned[1].with_name("work"))
     outcome = run(asked)
     assert "no better" in outcome.reason and "--force" in outcome.reason
@@ -273,6 +273,6 @@ def test_real_ratings_improve_scores_of_an_unseen_speaker(shared_data: Path, par
     figures = {(f.target, f.split): f for f in outcome.comparison.figures}
     assert figures["g_mos", AFTER].clips == 26
     assert figures["g_mos", AFTER].rmse < figures["g_mos", BEFORE].rmse
-    assert {target for target, _ in figures} == {"s_mos", "n_mos", "g_mos"}  # rated too, but held where they were
+    assert {target for target, _ in figures} == {"s_mos", "n_mos", "g_mos"}  # rated, too, but regularised
     assert outcome.intervals.messages["g_mos"] == "re-calibrated on 26 held-out recordings"
     assert "votes and standard deviations" in outcome.weighting

@@ -30,7 +30,7 @@ def test_more_votes_have_more_weight_and_empty_cells_are_no_rating(write: Write,
     weights = found.weights["g_mos"]
     assert weights[0] < weights[1] < weights[3] < weights[4]
     assert weights[[0, 1, 3, 4]].mean() == pytest.approx(1.0)
-    assert weights[4] < 1.01 * weights[3]  # beyond the model's own error more votes say no more
+    assert weights[4] < 1.01 * weights[3]  # more votes do not help beyond the error of the model
     assert "votes" in found.weighting
 
 

@@ -14,7 +14,7 @@ from mtqnet.training.finetune.data import Array
 
 TERMS = 1 + 6 + 21
 PARENT = Intervals(0.9, {key: Band((0.0,) * TERMS, 0.0, 0.0, 0.5) for key in KEYS})
-"""Half a point wide on either side, whatever the scores are"""
+"""Half a point to either side, independent of the scores"""
 
 
 def said(count: int, place: float = 0.0) -> dict[str, Array]:

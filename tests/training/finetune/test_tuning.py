@@ -179,7 +179,7 @@ def test_patience_ends_the_search(network: Network, sound: Sound, searched: list
 def test_trunk_is_trained_before_patience_ends_the_search(
     network: Network, sound: Sound, searched: list[int]
 ) -> None:
-    """Nothing is gained, neither by the heads nor after: each part is tried for `patience` epochs of all."""
+    """Neither training the heads nor the network helps: each part ends after `patience` epochs."""
     config = replace(TUNE, patience=2, frozen_epochs=4)
     fit.search(network, contradicted(network, sound), EVERYTHING, HALVES, config, lambda *_: None)
     assert max(searched) >= 4 + 2
