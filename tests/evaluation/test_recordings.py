@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import recordings
+from mtqnet.evaluation.tables import refuse_overwrite
+from mtqnet.scoring import tables
 
 Write = Callable[[Path, Any], Path]
 
@@ -100,3 +103,16 @@ def test_repeated_rows_are_counted_once_and_contradicting_rows_are_refused(tmp_p
 def test_a_row_without_a_name_is_refused(tmp_path: Path, write: Write) -> None:
     with pytest.raises(UsageError, match=r"row 1 \(line 2\), column 'file': empty"):
         recordings.read(write(tmp_path / "scores.csv", [{"file": " ", "g_mos": 3}]))
+
+
+@pytest.mark.parametrize("name", ["call.wav", "link.xml", "pipe.xml"])
+def test_an_output_is_neither_a_recording_nor_a_pipe(tmp_path: Path, name: str) -> None:
+    """A recording in a folder that is checked must not be replaced; opening a pipe would wait for its reader."""
+    (tmp_path / "call.wav").write_bytes(b"RIFF")
+    (tmp_path / "link.xml").symlink_to("call.wav")
+    os.mkfifo(tmp_path / "pipe.xml")
+    with pytest.raises(UsageError):
+        refuse_overwrite(tmp_path / name, [tmp_path])
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UsageError, match="pipe"):
+        tables.create(tmp_path / "pipe.csv")

@@ -83,7 +83,19 @@ def test_an_empty_path_is_refused(path: str | Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["call.m4a", "call.AMR", "call.3gp", "call.webm", "call.wma", "film.mov", "a.opus"]
+    "name",
+    [
+        "call.m4a",
+        "call.AMR",
+        "call.3gp",
+        "call.webm",
+        "call.wma",
+        "film.mov",
+        "a.opus",
+        "a.wave",
+        "a.wav ",
+        "a.wav\r",
+    ],
 )
 def test_recordings_in_other_containers_are_rows_not_omissions(tmp_path: Path, toy_model: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"not decodable" * 50)

@@ -275,6 +275,25 @@ def test_rows_of_another_choice_of_channels_are_scored_again(
         assert bool(reopened.done) == (number in kept)
 
 
+@pytest.mark.parametrize(("before", "kept"), [("each", True), (1, False), ("mix", False)])
+def test_one_channel_is_not_taken_for_all_channels(tmp_path: Path, before: Channels, kept: bool) -> None:
+    """The row of channel 1 of a stereo file looks like the only row of a mono file."""
+    files = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for file in files:
+        file.write_bytes(b"RIFF")
+    log = SourceLog(tmp_path / "t.csv", empty=True, channels=before)
+    with tables.create(tmp_path / "t.csv") as table:
+        for file in files:
+            log.add(file, state(file))
+            table.write(dataclasses.replace(row(str(file)), channel=1))
+    log.close()
+    again = SourceLog(tmp_path / "t.csv", empty=False, channels="each")
+    reopened = reopen(tmp_path / "t.csv", Wanted(files, "ab", "1", RECORDINGS, "each"), again)
+    reopened.table.close(complete=False)
+    again.close()
+    assert (files[0] in reopened.done) == kept
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1PAR1", b"PAR1" + bytes(3000) + b"PAR1", b"text"])
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.parquet").write_bytes(content)

@@ -134,7 +134,7 @@ def _source_log(options: ScoreOptions) -> SourceLog | None:
     if options.path is None:
         return None
     try:
-        return SourceLog(options.path, empty=not options.resume)
+        return SourceLog(options.path, empty=not options.resume, channels=options.channels)
     except OSError as error:
         raise UsageError(f"cannot write {options.path} ({error.strerror or error})") from error
 

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import UsageError, missing_extra
+from mtqnet.scoring.tables import check_no_pipe
 
 LARGEST_BYTES = 1 << 30
 """A larger table is refused; 1 GiB is about five million rows of scores"""
@@ -103,9 +105,12 @@ def check_readable(path: Path) -> None:
 
 
 def refuse_overwrite(output: Path | None, inputs: Sequence[Path | None]) -> None:
-    """Raise UsageError if writing `output` would destroy one of the input files."""
+    """Raise UsageError if writing `output` would destroy one of the input files or a recording, or would wait."""
     if output is None:
         return
+    check_no_pipe(output)
+    if os.path.splitext(os.path.realpath(output))[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122
+        raise UsageError(f"{output} is the name of a recording: choose another output")
     for path in inputs:
         if path is not None and _same_file(output, path):
             raise UsageError(

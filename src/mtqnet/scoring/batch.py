@@ -180,7 +180,7 @@ def find_jobs(folder: PathLike) -> list[Job]:
                     if _is_folder(entry):
                         below.append(entry.path)
                         continue
-                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 a Path takes longer
+                    suffix = os.path.splitext(entry.name)[1].strip().lower()  # noqa: PTH122 a Path takes longer
                     if suffix in MEDIA_SUFFIXES:
                         jobs.append(Job(Path(entry.path)))
                     elif not suffix and (problem := _lost_link(entry)) is not None:

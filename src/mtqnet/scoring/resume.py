@@ -73,23 +73,32 @@ class SourceLog:
     Args:
         table: Path of the table.
         empty: Whether entries of an earlier run are discarded.
+        channels: Channels that this run scores.
     """
 
-    def __init__(self, table: Path, *, empty: bool) -> None:
+    def __init__(self, table: Path, *, empty: bool, channels: Channels = "mix") -> None:
         self.path = table.with_name(f".{table.name}.sources.jsonl")
-        self._states: dict[str, State] = {} if empty else dict(self._read())
+        self._channels = str(channels)
+        self._entries: dict[str, tuple[State, str]] = {} if empty else dict(self._read())
         with tables.replacement(self.path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
-            stream.writelines(self._line(file, entry) for file, entry in self._states.items())
+            stream.writelines(self._line(file, *entry) for file, entry in self._entries.items())
         self._stream = self.path.open("a", encoding="utf-8")
 
     def get(self, path: Path) -> State | None:
         """Return the state of a file when it was scored; None if it is not known."""
-        return self._states.get(path_to_text(identity(path)))
+        return self._entry(path)[0]
+
+    def every_channel(self, path: Path) -> bool:
+        """Whether the rows of a file are those of all its channels, as far as known."""
+        return self._entry(path)[1] == "each"
+
+    def _entry(self, path: Path) -> tuple[State | None, str]:
+        return self._entries.get(path_to_text(identity(path)), (None, ""))
 
     def add(self, path: Path, entry: State | None) -> None:
         """Record the state that a file had before it was scored. Call this before its rows are written."""
         if entry is not None:
-            self._stream.write(self._line(path_to_text(identity(path)), entry))
+            self._stream.write(self._line(path_to_text(identity(path)), entry, self._channels))
             self._stream.flush()
 
     def close(self) -> None:
@@ -97,17 +106,18 @@ class SourceLog:
         self._stream.close()
 
     @staticmethod
-    def _line(file: str, entry: State) -> str:
-        return json.dumps({"file": file, "size": entry[0], "modified_ns": entry[1], "changed_ns": entry[2]}) + "\n"
+    def _line(file: str, entry: State, channels: str) -> str:
+        numbers = dict(zip(("size", "modified_ns", "changed_ns"), entry, strict=True))
+        return json.dumps({"file": file, **numbers, "channels": channels}) + "\n"
 
-    def _read(self) -> Iterator[tuple[str, State]]:
+    def _read(self) -> Iterator[tuple[str, tuple[State, str]]]:
         if not self.path.is_file():
             return
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
                 numbers = [int(entry[name]) for name in ("size", "modified_ns", "changed_ns")]
-                yield str(entry["file"]), (numbers[0], numbers[1], numbers[2])
+                yield str(entry["file"]), ((numbers[0], numbers[1], numbers[2]), str(entry.get("channels", "")))
             except (
                 ValueError,
                 TypeError,
@@ -157,12 +167,14 @@ class _Selection:
             path = requested.get(identity(text_to_path(file)))
             if path is None:
                 yield from group
-            elif path not in self.done and self._complete(group, last) and not self._changed(path):
+            elif path not in self.done and self._complete(path, group, last) and not self._changed(path):
                 self.done.add(path)
                 yield from ({**row, "file": path_to_text(path)} for row in group)
 
-    def _complete(self, group: list[dict[str, Any]], last: bool) -> bool:
+    def _complete(self, path: Path, group: list[dict[str, Any]], last: bool) -> bool:
         """Whether these are all rows of a recording. The run may have ended between the rows of the last one."""
+        if self.wanted.channels == "each" and not self.log.every_channel(path):
+            return False  # perhaps one of several channels
         if last and ("start_s" in self.wanted.layout.columns or self.wanted.channels == "each"):
             return False
         same = (self.wanted.model_sha256, self.wanted.version)

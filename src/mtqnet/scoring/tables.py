@@ -12,6 +12,7 @@ import glob
 import importlib.util
 import json
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -287,6 +288,17 @@ def check(path: Path) -> None:
         raise UsageError(f"{path} is a folder: give the path of a file")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
+    check_no_pipe(path)
+
+
+def check_no_pipe(path: Path) -> None:
+    """Raise UsageError for a named pipe or a socket: opening it would wait for a reader."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        raise UsageError(f"{path} is a pipe or socket: give the path of a file")
 
 
 def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
