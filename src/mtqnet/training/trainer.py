@@ -240,6 +240,17 @@ def predict(network: Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]
     return {t.key: t.from_training(raw[:, i]) for i, t in enumerate(named(network.targets))}
 
 
+def distances(network: Trainable, data: Dataset) -> NDArray[np.float64]:
+    """Return the distance of all clips from the training clips, (clips,), by a network that measures it."""
+    found = np.zeros(len(data.clips))
+    network.eval()
+    with torch.inference_mode():
+        for indices in evaluation_indices(data, EVALUATION_BATCH):
+            batch = collate(data, indices, ())
+            found[indices] = cast(Tensor, network(batch.inputs, batch.samples).distance).numpy()
+    return found
+
+
 def embeddings(network: Trainable, data: Dataset) -> Tensor:
     """Return the embeddings of all clips, (clips, width)."""
     found: list[Tensor] = []

@@ -276,3 +276,14 @@ def test_real_ratings_improve_scores_of_an_unseen_speaker(shared_data: Path, par
     assert {target for target, _ in figures} == {"s_mos", "n_mos", "g_mos"}  # rated, too, but regularised
     assert outcome.intervals.messages["g_mos"] == "re-calibrated on 26 held-out recordings"
     assert "votes and standard deviations" in outcome.weighting
+
+
+def test_model_with_causes_and_distance_keeps_both(labels: Path, tmp_path: Path) -> None:
+    """The intervals of the shipped models depend on the distance, which fine-tuning must compute, too."""
+    bands = {key: Band((*(0.0,) * 28, 0.5), -1.0, 1.0, 0.5) for key in KEYS}
+    parent = tiny_model.write(tmp_path / "parent", "causes", intervals=Intervals(0.9, bands))
+    run(options(labels, parent, tmp_path / "mine", force=True))
+    before, after = (Predictor(folder).score(labels.parent / "20.flac") for folder in (parent, tmp_path / "mine"))
+    assert after.distance is not None and before.causes.keys() == after.causes.keys() != set()
+    assert after.intervals.keys() == set(KEYS)
+    assert models.find(tmp_path / "mine").local

@@ -20,7 +20,7 @@ import numpy as np
 
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
-from mtqnet.scoring.intervals import Band, Intervals, terms
+from mtqnet.scoring.intervals import DISTANCE, Band, Intervals, terms
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import Target, named
 from mtqnet.training import calibration
@@ -157,8 +157,9 @@ def tuned_intervals(
 
     Args:
         original: Intervals of the original model.
-        before: Scores of test recordings by the original model, (recordings,) by target.
-        after: Scores by the fine-tuned model.
+        before: Scores of test recordings by the original model, (recordings,) by target, and their DISTANCE if the
+            model measures it.
+        after: The same by the fine-tuned model.
         truth: Ratings; NaN where unknown.
     """
     if original is None:
@@ -180,15 +181,16 @@ def tuned_intervals(
 
 def _fitted(after: Mapping[str, Array], truth: Mapping[str, Array]) -> TunedIntervals:
     """Fit new intervals, if every target has enough ratings."""
-    fewest = min(int((~np.isnan(truth[key])).sum()) if key in truth else 0 for key in after)
+    keys = [target.key for target in named([key for key in after if key != DISTANCE])]
+    fewest = min(int((~np.isnan(truth[key])).sum()) if key in truth else 0 for key in keys)
     if fewest < calibration.LEAST:
         message = (
             f"none: the original model has none, and not every score has {calibration.LEAST} held-out ratings to "
             "fit new ones"
         )
         return TunedIntervals(None, {"all": message})
-    intervals = calibration.fit(after, truth, list(after))
-    return TunedIntervals(intervals, dict.fromkeys(after, f"calibrated on at least {fewest} held-out recordings"))
+    intervals = calibration.fit(after, truth, keys)
+    return TunedIntervals(intervals, dict.fromkeys(keys, f"calibrated on at least {fewest} held-out recordings"))
 
 
 def _by_ratings(band: Band, error: Array, x: Array, coverage: float) -> tuple[Band, str]:

@@ -28,6 +28,7 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import AudioError, UsageError
 from mtqnet.evaluation.ratings import Ratings, RatingTable
 from mtqnet.evaluation.recordings import locate
+from mtqnet.scoring.intervals import DISTANCE
 from mtqnet.targets import BY_KEY, Target, named
 from mtqnet.training import trainer
 from mtqnet.training.batches import Dataset
@@ -258,14 +259,31 @@ def scores(network: Network, sound: Sound, recordings: Indices) -> dict[str, Arr
     """Predict the scores of these recordings, (recordings,) by target, combined and limited as in scoring."""
     chosen = sound.segments(recordings)
     predicted = trainer.predict(network, Dataset([sound.clips[index] for index in chosen], {}))
+    return {
+        target.key: _mean(sound, recordings, chosen, predicted[target.key]).clip(target.low, target.high)
+        for target in named(network.targets)
+    }
+
+
+def distances(network: Network, sound: Sound, recordings: Indices) -> dict[str, Array]:
+    """Return the distances of these recordings from the training clips by the key DISTANCE, combined as in scoring.
+
+    Empty for a network that does not measure them.
+    """
+    if network.distance is None:
+        return {}
+    chosen = sound.segments(recordings)
+    found = trainer.distances(network, Dataset([sound.clips[index] for index in chosen], {}))
+    return {DISTANCE: _mean(sound, recordings, chosen, found)}
+
+
+def _mean(sound: Sound, recordings: Indices, chosen: Indices, values: Array) -> Array:
+    """Average values of these segments within each recording, weighted by their parts of it: (recordings,)"""
     order = np.full(sound.recordings, -1)
     order[recordings] = np.arange(len(recordings))
-    combined = {}
-    for target in named(network.targets):
-        mean = np.zeros(len(recordings))
-        np.add.at(mean, order[sound.recording[chosen]], sound.shares[chosen] * predicted[target.key])
-        combined[target.key] = mean.clip(target.low, target.high)
-    return combined
+    mean = np.zeros(len(recordings))
+    np.add.at(mean, order[sound.recording[chosen]], sound.shares[chosen] * values)
+    return mean
 
 
 def _check_scale(target: Target, ratings: Ratings) -> None:

@@ -37,6 +37,7 @@ from mtqnet.training.finetune.data import (
     Segments,
     Sound,
     TuningData,
+    distances,
     rated,
     scores,
     segments,
@@ -52,6 +53,8 @@ LEAST = 10
 SAME_ERROR = 1e-4
 """Differences of the error up to this are ignored, because a graph and a network of the same weights round
 differently"""
+KEPT = ("causes", "local", "kinds")
+"""Entries of the record that fine-tuning does not change"""
 LABELS_ARE = "tuned on ratings of {targets} ({recordings} recordings of {file}); before that: {original}"
 
 
@@ -133,7 +136,10 @@ def finetune(options: Options, stage: Stage) -> Outcome:
     )
     done = _rounds(original.network, data, ratings, plan, options.tuning, stage)
     truth = {key: values[plan.test] for key, values in ratings.labels.items()}
-    intervals = tuned_intervals(original.record.intervals, done.before, done.after, truth)
+    far_before, far_after = done.distances
+    intervals = tuned_intervals(
+        original.record.intervals, {**done.before, **far_before}, {**done.after, **far_after}, truth
+    )
     outcome = Outcome(
         tuned, comparison.compared(done.before, done.after, truth), plan, intervals, ratings.weighting,
         done.epochs, len(ratings.paths), cut.refused, reason="",
@@ -192,13 +198,17 @@ class _Tuned:
     epochs: int
     before: dict[str, Array]
     after: dict[str, Array]
+    distances: tuple[dict[str, Array], dict[str, Array]]
+    """Distances of the test recordings from the training clips, before and after; empty if not measured"""
 
 
 def _rounds(
     network: Network, data: TuningData, ratings: Rated, plan: Plan, config: TuneConfig, stage: Stage
 ) -> _Tuned:
     """Run all rounds of the plan, and the training of the resulting model, which for one round is its own."""
-    before, after = [], []
+    before: list[dict[str, Array]] = []
+    after: list[dict[str, Array]] = []
+    far: tuple[list[dict[str, Array]], list[dict[str, Array]]] = ([], [])
     trainings = [each.train for each in plan.rounds] + ([plan.final] if len(plan.rounds) > 1 else [])
     for number, recordings in enumerate(trainings):
         progress = partial(stage, f"fine-tuning {number + 1} of {len(trainings)}")
@@ -208,7 +218,9 @@ def _rounds(
             test = plan.rounds[number].test
             before.append(scores(network, data.sound, test))
             after.append(scores(tuned, data.sound, test))
-    return _Tuned(tuned, found.epochs, _joined(before), _joined(after))
+            for place, one in enumerate((network, tuned)):
+                far[place].append(distances(one, data.sound, test))
+    return _Tuned(tuned, found.epochs, _joined(before), _joined(after), (_joined(far[0]), _joined(far[1])))
 
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
@@ -285,6 +297,7 @@ def _write(
         "figures": [{**asdict(figure), "split": "held out"} for figure in figures],
         "minutes": clock.minutes(),
         "torch": torch.__version__,
+        **{key: original.about[key] for key in KEPT if key in original.about},
     }
     if outcome.intervals.intervals is not None:
         about["intervals"] = as_json(outcome.intervals.intervals)
