@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -196,6 +197,14 @@ def test_what_nobody_foresaw_becomes_an_error_named_by_its_kind(
     monkeypatch.setattr(decoding, "open_source", fail)
     (row,) = predictor.score_files([good_file])
     assert row.error == "ZeroDivisionError: surprise in two lines"
+
+
+@pytest.mark.parametrize(
+    "samples", [[[1.0, 2.0], [3.0]], np.zeros((9000, 0)), io.StringIO("text"), memoryview(b"abcd")[::2]]
+)
+def test_objects_that_are_no_samples_are_mistakes_of_the_caller(predictor: Predictor, samples: Any) -> None:
+    with pytest.raises(UsageError):
+        predictor.score(samples, None if isinstance(samples, (io.StringIO, memoryview)) else SAMPLE_RATE)
 
 
 def test_a_refused_recording_does_not_stay_in_memory(predictor: Predictor) -> None:

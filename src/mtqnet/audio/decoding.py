@@ -120,6 +120,15 @@ class _Bytes:
     def of(cls, audio: Readable) -> _Bytes:
         if isinstance(audio, (str, os.PathLike)):
             return cls(_regular_file(Path(audio)))
+        try:
+            return cls._of_file(audio)
+        except (OSError, EOFError) as error:
+            raise UnreadableError(f"the file object cannot be read ({error or type(error).__name__})") from error
+        except (TypeError, ValueError, BufferError) as error:  # a text stream, a closed file
+            raise UsageError(f"not a binary file object that is open for reading ({error})") from error
+
+    @classmethod
+    def _of_file(cls, audio: bytes | bytearray | memoryview | BinaryIO) -> _Bytes:
         owned = False
         if isinstance(audio, (bytes, bytearray, memoryview)):
             file: BinaryIO = io.BytesIO(audio)
@@ -133,6 +142,8 @@ class _Bytes:
         content = cls(None, file)
         if owned:
             weakref.finalize(content, file.close)
+        if not isinstance(file.read(0), bytes):
+            raise TypeError("it is a text stream")
         if file.seek(0, os.SEEK_END) == 0:
             raise EmptyAudioError("the file is empty (0 bytes): record or copy it again")
         return content
@@ -469,7 +480,7 @@ class ArraySource:
             to_float32(samples)  # raises
         if samples.ndim == 1:
             samples = samples[:, None]
-        if samples.ndim != 2:
+        if samples.ndim != 2 or not samples.shape[1]:
             raise UsageError(f"expected the shape (samples,) or (samples, channels), got {np.shape(array)}")
         if samples.shape[1] > MAX_CHANNELS or 0 < len(samples) < samples.shape[1]:
             raise UsageError(f"shape {np.shape(array)} looks like (channels, samples): pass array.T")

@@ -357,15 +357,25 @@ def as_rate(rate: Any) -> float:
         raise UsageError(f"sample rate {str(rate)[:40]!r} is not a number of Hz") from None
 
 
-def as_samples(audio: Any) -> ArrayLike:
-    """Convert a tensor to an array, and (1, samples) to (samples,).
+def as_array(audio: Any) -> NDArray[Any]:
+    """Convert samples of any kind to an array. Raises UsageError.
 
     Tensors of PyTorch are recognised by their methods, so that torch is not imported.
     """
-    if hasattr(audio, "detach") and hasattr(audio, "cpu"):
-        audio = audio.detach().cpu()
-        audio = audio.float().numpy() if "float16" in str(audio.dtype) else audio.numpy()  # float16 and bfloat16
-    array = np.asarray(audio)
+    try:
+        if hasattr(audio, "detach") and hasattr(audio, "cpu"):
+            audio = audio.detach().cpu()
+            audio = (
+                audio.float().numpy() if "float16" in str(audio.dtype) else audio.numpy()
+            )  # float16 and bfloat16
+        return np.asarray(audio)
+    except (TypeError, ValueError, RuntimeError) as error:  # nested lists of different lengths, sparse tensors
+        raise UsageError(f"an object of type {type(audio).__name__} is no array ({error})") from None
+
+
+def as_samples(audio: Any) -> ArrayLike:
+    """Convert samples to an array, and (1, samples) to (samples,). Raises UsageError."""
+    array = as_array(audio)
     return array[0] if array.ndim == 2 and array.shape[0] == 1 < array.shape[1] else array
 
 

@@ -23,7 +23,7 @@ from mtqnet.audio.windows import MAX_WINDOW_S
 from mtqnet.errors import UsageError
 from mtqnet.scoring.batch import PathLike
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.scoring.predictor import Predictor, as_rate, cached
+from mtqnet.scoring.predictor import Predictor, as_array, as_rate, cached
 from mtqnet.scoring.scores import Scores, WindowScores
 
 HOP_S = 1.0
@@ -111,7 +111,7 @@ class Stream:
         Raises:
             UsageError: Wrong shape or type.
         """
-        samples = to_float32(np.asarray(chunk))
+        samples = to_float32(as_array(chunk))
         shape = samples.shape
         if samples.ndim == 1 and self._channels == 1:
             samples = samples[:, None]
