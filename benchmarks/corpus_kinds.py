@@ -21,9 +21,9 @@ import numpy as np
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations import STEPS, generative
 from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.step import start
 from mtqnet.corpus.describe import kinds
 from mtqnet.corpus.pool import Pool, Sources, load, pools
-from mtqnet.corpus.tracks import start
 
 SECONDS = 4.0
 """Length of a clip"""

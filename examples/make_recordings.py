@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio import reading, resampling
 from mtqnet.audio.level import active_level
-from mtqnet.corpus import tracks
 from mtqnet.corpus.degradations import device, distortion, network, noise, reducer, room
-from mtqnet.corpus.degradations.step import Step
+from mtqnet.corpus.degradations.step import Step, Tracks, start
 
 SENTENCE = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background."
 CROWD = {
@@ -58,7 +57,7 @@ class Crowd:
     def __init__(self, snr_db: float) -> None:
         self.snr_db = snr_db
 
-    def __call__(self, made: tracks.Tracks) -> tracks.Tracks:
+    def __call__(self, made: Tracks) -> Tracks:
         return noise.add_at(made, crowd(len(made.clean)), self.snr_db)
 
 
@@ -82,7 +81,7 @@ def main(folder: Path) -> None:
     clean = voice("slt", SENTENCE)[: round(SECONDS * resampling.SAMPLE_RATE)]
     clean = clean * np.float32(10 ** ((-26.0 - active_level(clean)) / 20))
     for name, chain in CHAINS.items():
-        made = tracks.start(clean)
+        made = start(clean)
         for step in [*chain, device.Playback(-26.0)]:
             made = step(made)
         sf.write(folder / f"{name}.flac", made.mixture, resampling.SAMPLE_RATE, subtype="PCM_16")

@@ -36,9 +36,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.reading import Excerpt, read
 from mtqnet.corpus import peers
-from mtqnet.corpus.ensemble import STORE
+from mtqnet.corpus.peers import STORE
 from mtqnet.corpus.table import excerpt, read_rows
-from mtqnet.labels.curves import curves
 from mtqnet.labels.ensemble import (
     CODEC,
     ENSEMBLE,
@@ -55,6 +54,7 @@ from mtqnet.labels.ensemble import (
     line_between,
     precision,
 )
+from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label, label_two
 from mtqnet.targets import QUEST
 from research import witnesses

@@ -24,9 +24,8 @@ from mtqnet.audio.reading import Excerpt, read
 from mtqnet.corpus import peers
 from mtqnet.labels import ensemble
 from mtqnet.labels.background import MAX_SNR_DB, PAUSE_WEIGHT, background, pause_levels
-from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align, pesq_wb
-from mtqnet.labels.speech import MISSING_WEIGHT, Looks, coherence, envelope_distance, equivalent_q
+from mtqnet.labels.speech import MISSING_WEIGHT, Curves, Looks, coherence, curves, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import noise_mos, speech_mos
 from mtqnet.targets import BY_KEY
 from research import witnesses

@@ -24,16 +24,15 @@ from numpy.typing import NDArray
 from mtqnet.audio.level import nominal_gain
 from mtqnet.audio.reading import Excerpt, read
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import peers, tracks
+from mtqnet.corpus import peers
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.noise import RecordedNoise
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.sources import Item, Split, of_split, scan
-from mtqnet.corpus.tracks import Tracks
 from mtqnet.labels.background import heard_snr
-from mtqnet.labels.curves import Curves
 from mtqnet.labels.ensemble import ensemble_labels, kinds_of
 from mtqnet.labels.intrusive import pesq_wb
-from mtqnet.labels.speech import Looks, coherence, envelope_distance, equivalent_q
+from mtqnet.labels.speech import Curves, Looks, coherence, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import Quest, label, quest
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import BY_KEY, QUEST
@@ -153,7 +152,7 @@ def _varied(items: Sequence[Item]) -> list[Item]:
 def make(case: Case) -> Tracks:
     """Mix and process one clip."""
     clean = read(case.speech.path).samples[: round(SECONDS * SAMPLE_RATE)]
-    begun = tracks.start(clean * np.float32(nominal_gain(clean)))
+    begun = start(clean * np.float32(nominal_gain(clean)))
     mixed = RecordedNoise(case.noise.path, 0, float(case.snr_db))(begun)
     step, parameters = SUPPRESSORS[case.suppressor]
     return STEPS[step](**parameters)(mixed) if step else mixed

@@ -30,7 +30,7 @@ from mtqnet.audio.decoding import open_source
 from mtqnet.audio.reading import signals
 from mtqnet.errors import AudioError, ModelError, MtqnetError
 from mtqnet.evaluation import ratings, recordings
-from mtqnet.scoring import graph_check, models, resume
+from mtqnet.scoring import models, resume
 from mtqnet.scoring.predictor import failed
 from mtqnet.scoring.tables import RECORDINGS, SUFFIXES
 from mtqnet.serving import stream
@@ -116,7 +116,7 @@ def table_seeds() -> Iterator[bytes]:
 def record(data: bytes) -> None:
     """Read a model: a record, a NUL character, and a graph."""
     text, _, graph = data.partition(b"\0")
-    graph_check.find_problem(graph)
+    models.find_problem(graph)
     with _file(".onnx", graph) as path:
         path.with_suffix(".json").write_bytes(text)
         try:

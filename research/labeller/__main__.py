@@ -21,7 +21,7 @@ from mtqnet.audio import reading, resampling
 from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.cli.terminal import reported_errors, stages
 from mtqnet.errors import CorpusError
-from mtqnet.labels.curves import CURVES
+from mtqnet.labels.speech import CURVES
 from research.labeller import fit, tried
 from research.labeller.rated import Agreement, read_rated
 

@@ -19,8 +19,7 @@ from mtqnet.audio import reading, resampling
 from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import background
-from mtqnet.labels.curves import Curves
-from mtqnet.labels.speech import NARROW_RATE, Looks, brought_back, equivalent_q, look, narrowed
+from mtqnet.labels.speech import NARROW_RATE, Curves, Looks, brought_back, equivalent_q, look, narrowed
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
 from research.labeller.rated import CLEAN_Q_DB, Agreement, Rated, agreement, left_out, read_rated
 

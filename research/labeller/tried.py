@@ -26,9 +26,8 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.errors import CorpusError, MissingExtraError
 from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
-from mtqnet.labels.curves import Curves, curves
 from mtqnet.labels.intrusive import align, pesq_wb, stoi
-from mtqnet.labels.speech import PESQ_WEIGHT, Looks, coherence, envelope_distance, equivalent_q
+from mtqnet.labels.speech import PESQ_WEIGHT, Curves, Looks, coherence, curves, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import label_three, label_two, noise_mos, quest, speech_mos
 from research.labeller import fit
 from research.labeller.rated import Agreement, Heard, Rated, agreement, left_out

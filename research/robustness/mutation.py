@@ -34,15 +34,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/mtqnet"
 MODULES = {
     "labels/background.py": "tests/labels/test_three_signal.py",
-    "labels/components.py": "tests/labels/test_three_signal.py tests/corpus/test_tracks.py",
     "labels/composite.py": "tests/labels/test_composite.py",
-    "labels/curves.py": "tests/labels/test_three_signal.py",
     "labels/ensemble.py": "tests/labels/test_ensemble.py",
     "labels/intrusive.py": "tests/labels/test_intrusive.py",
-    "labels/label_set.py": "tests/labels/test_label_set.py",
     "labels/pairing.py": "tests/labels/test_pairing.py",
-    "labels/speech.py": "tests/labels/test_speech.py",
-    "labels/three_signal.py": "tests/labels/test_three_signal.py",
+    "labels/speech.py": "tests/labels/test_speech.py tests/labels/test_three_signal.py",
+    "labels/three_signal.py": "tests/labels/test_three_signal.py tests/labels/test_label_set.py",
     "audio/windows.py": "tests/audio/test_windows.py",
     "evaluation/statistics.py": "tests/evaluation/test_stats.py tests/evaluation/test_bootstrap.py",
     "scoring/intervals.py": "tests/scoring/test_intervals.py",

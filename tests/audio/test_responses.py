@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtqnet.audio.features import MEL_FLOOR, SILENT
-from mtqnet.audio.responses import tone_db
+from mtqnet.corpus.degradations.device import tone_db
 
 HERTZ = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0])
 

@@ -28,8 +28,8 @@ from mtqnet.corpus.recipe import RECIPE_VERSION, Recipe, provenance, render
 from mtqnet.corpus.sources import SHARES, Item
 from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
 from mtqnet.errors import CorpusError, MissingExtraError
-from mtqnet.labels.curves import curves
 from mtqnet.labels.intrusive import objective
+from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label
 from mtqnet.targets import TARGETS
 from research.robustness.kill_score import session

@@ -40,9 +40,8 @@ from mtqnet.corpus.degradations.codec import (
 from mtqnet.corpus.degradations.coding import TAIL, fitted
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.pyav import coded, encode
-from mtqnet.corpus.degradations.step import as_int16
+from mtqnet.corpus.degradations.step import Tracks, as_int16, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import pesq_wb
 from mtqnet.labels.three_signal import Quest, label
 
@@ -179,7 +178,7 @@ def test_another_process_gives_the_same_samples() -> None:
     script = """
 import hashlib, numpy as np
 from mtqnet.corpus.degradations.codec import Aac, Mp3, Opus, Vorbis
-from mtqnet.corpus.tracks import start
+from mtqnet.corpus.degradations.step import start
 noise = 0.05 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)
 for step in (Opus(12, 16_000, "voip", 20), Mp3(16), Aac(16), Vorbis(1.0)):
     print(hashlib.sha256(step(start(noise)).mixture.tobytes()).hexdigest())

@@ -18,9 +18,8 @@ from mtqnet.corpus.degradations.network import FrameLoss
 from mtqnet.corpus.degradations.noise import Babble, ColouredNoise, RecordedNoise, WhiteNoise
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom, MeasuredRoom
-from mtqnet.corpus.degradations.step import Step
+from mtqnet.corpus.degradations.step import Step, Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 
 Samples = NDArray[np.float32]

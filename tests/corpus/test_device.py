@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.audio.responses import HANDSET_CURVES
 from mtqnet.corpus.degradations.device import (
+    HANDSET_CURVES,
     LOUD_DBOV,
     MAX_LEVEL_DBOV,
     MAX_OFFSET,
@@ -28,9 +28,8 @@ from mtqnet.corpus.degradations.device import (
     TelephoneBand,
 )
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.step import Step
+from mtqnet.corpus.degradations.step import Step, Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 

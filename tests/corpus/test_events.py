@@ -22,9 +22,8 @@ from mtqnet.corpus.degradations.events import (
     WindBursts,
 )
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.step import Step
+from mtqnet.corpus.degradations.step import Step, Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 

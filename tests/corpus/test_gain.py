@@ -13,8 +13,8 @@ from mtqnet.audio.level import rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.device import AutomaticGain
 from mtqnet.corpus.degradations.noise import WhiteNoise
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 

@@ -27,8 +27,7 @@ from mtqnet.corpus.degradations.native_codecs import G729, AmrWb, GsmFr, Lpc10, 
 from mtqnet.corpus.degradations.native_codecs import KBPS as AMR_WB_KBPS
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.speech_codecs import Codec2, Cvsd, Lc3, Silk, Siren
-from mtqnet.corpus.degradations.step import as_int16
-from mtqnet.corpus.tracks import Tracks, start
+from mtqnet.corpus.degradations.step import Tracks, as_int16, start
 from mtqnet.labels.intrusive import pesq_wb, stoi
 
 Samples = NDArray[np.float32]
@@ -206,7 +205,7 @@ DIGESTS = """
 import hashlib, sys
 import numpy as np
 from mtqnet.corpus.degradations import STEPS
-from mtqnet.corpus.tracks import start
+from mtqnet.corpus.degradations.step import start
 noise = 0.05 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)
 for name in sys.argv[1:]:
     step = STEPS[name].draw(np.random.default_rng(1), None, 16_000)

@@ -19,10 +19,10 @@ from mtqnet.corpus.degradations import STEPS, missing
 from mtqnet.corpus.degradations.coding import TAIL
 from mtqnet.corpus.degradations.neural import NO_LIMIT, ConvTasNet, DeepFilterNet, Hush, UlUnas
 from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.degradations.tools import at_input_level
 from mtqnet.corpus.describe import is_ordinary
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 

@@ -14,8 +14,8 @@ from mtqnet.corpus.degradations import neural, packages
 from mtqnet.corpus.degradations.coding import TAIL
 from mtqnet.corpus.degradations.neural import Dtln, Gtcrn, Nsnet2, RnNoise, nsnet2_samples, nsnet2_spectra
 from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.errors import MissingExtraError
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import Quest, label

@@ -19,8 +19,8 @@ from mtqnet.corpus.degradations.noise import (
     draw_snr,
     fluctuation,
 )
+from mtqnet.corpus.degradations.step import start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import start
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

@@ -16,8 +16,8 @@ from mtqnet.corpus.degradations.coding import TAIL
 from mtqnet.corpus.degradations.generative import NeuralVocoder
 from mtqnet.corpus.degradations.neural import NeuralEnhancer
 from mtqnet.corpus.degradations.noise import ColouredNoise
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.errors import MissingExtraError
 from mtqnet.labels.intrusive import delay, pesq_wb
 

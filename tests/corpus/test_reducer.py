@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import stft
 from mtqnet.audio.level import rms_level
-from mtqnet.audio.stft import stft
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import label
 

@@ -12,7 +12,7 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.distortion import Clipping
 from mtqnet.corpus.degradations.network import SPLICE_FADE, Splice
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.tracks import Tracks, start
+from mtqnet.corpus.degradations.step import Tracks, start
 
 Samples = NDArray[np.float32]
 STEPS = (WhiteNoise(5.0, 1), Clipping(18.0, False))

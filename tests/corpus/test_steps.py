@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import stft
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.audio.stft import stft
 from mtqnet.corpus.degradations.device import PEAK_LIMIT, BandLimit, Playback
 from mtqnet.corpus.degradations.distortion import Clipping, Mnru
 from mtqnet.corpus.degradations.network import NETWORK_FADE, FrameLoss
 from mtqnet.corpus.degradations.noise import ColouredNoise, WhiteNoise
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom
-from mtqnet.corpus.degradations.step import Step
-from mtqnet.corpus.tracks import Tracks, start
+from mtqnet.corpus.degradations.step import Step, Tracks, start
 from mtqnet.labels.three_signal import Quest, label
 
 Samples = NDArray[np.float32]

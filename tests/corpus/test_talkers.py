@@ -19,8 +19,8 @@ from mtqnet.corpus.degradations.noise import (
     CompetingTalker,
     WhiteNoise,
 )
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

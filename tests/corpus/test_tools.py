@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import istft, stft
 from mtqnet.audio.level import active_level
-from mtqnet.audio.stft import istft, stft
 from mtqnet.corpus.degradations.coding import TAIL, through
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.degradations.tools import NoiseReduce, SpeexDsp, WebRtc, reduced
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.errors import MissingExtraError
 from mtqnet.labels.intrusive import delay
 from mtqnet.labels.three_signal import Quest, label

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtqnet.corpus.tracks import Tracks, start
+from mtqnet.corpus.degradations.step import Tracks, start
 
 Samples = NDArray[np.float32]
 

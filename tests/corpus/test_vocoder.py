@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level
+from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.degradations.vocoder import Resynthesis
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks, start
 from mtqnet.labels.intrusive import delay, pesq_wb
 from mtqnet.labels.three_signal import label
 

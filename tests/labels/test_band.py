@@ -11,8 +11,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from mtqnet.audio.resampling import resample
 from mtqnet.corpus.degradations.distortion import mnru
-from mtqnet.labels.curves import curves
-from mtqnet.labels.speech import equivalent_q, is_narrow, look, narrowed, q_in_its_band
+from mtqnet.labels.speech import curves, equivalent_q, is_narrow, look, narrowed, q_in_its_band
 from mtqnet.labels.three_signal import label, label_two
 
 Samples = NDArray[np.float32]

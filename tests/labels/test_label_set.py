@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.reducer import SpectralGain
-from mtqnet.corpus.tracks import start
+from mtqnet.corpus.degradations.step import start
 from mtqnet.errors import LabelError, MissingFileError
-from mtqnet.labels.label_set import label_files
-from mtqnet.labels.three_signal import label
+from mtqnet.labels.three_signal import label, label_files
 
 Samples = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from mtqnet.corpus import tracks
+from mtqnet.corpus.degradations.step import start
 from mtqnet.corpus.degradations.vocoder import Resynthesis
 from mtqnet.errors import LabelError
 from mtqnet.labels.pairing import best_delay, check_delay, check_pair, drift, segment_delays, similarity
@@ -75,7 +75,7 @@ def test_resynthesised_speech_belongs_to_its_original(talker: Callable[..., Samp
     """It keeps no waveform, only the envelopes."""
     clean = talker(4.0)
     rng = np.random.default_rng(1)
-    made = Resynthesis.draw(rng, None, len(clean))(tracks.start(clean)).speech  # type: ignore[arg-type]
+    made = Resynthesis.draw(rng, None, len(clean))(start(clean)).speech  # type: ignore[arg-type]
     check_pair(clean, made, "processed")
     assert similarity(clean, made) > similarity(clean, talker(4.0, seed=9)) + 0.3
 

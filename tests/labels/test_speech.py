@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.audio.stft import istft, stft
+from mtqnet.audio.features import istft, stft
 from mtqnet.corpus.degradations.device import BandLimit
 from mtqnet.corpus.degradations.distortion import mnru
-from mtqnet.corpus.tracks import start
-from mtqnet.labels.curves import curves
+from mtqnet.corpus.degradations.step import start
 from mtqnet.labels.speech import (
     KEPT,
     LOST,
@@ -23,6 +22,7 @@ from mtqnet.labels.speech import (
     MOST_DB,
     Looks,
     coherence,
+    curves,
     envelope_distance,
     equivalent_q,
     look,

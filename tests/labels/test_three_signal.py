@@ -15,7 +15,7 @@ from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.corpus.degradations.network import FrameLoss
 from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom
-from mtqnet.corpus.tracks import Tracks
+from mtqnet.corpus.degradations.step import Tracks
 from mtqnet.errors import LabelError
 from mtqnet.labels.background import (
     MAX_SNR_DB,
@@ -26,11 +26,10 @@ from mtqnet.labels.background import (
     pause_frames,
     pause_snr,
 )
-from mtqnet.labels.components import components
-from mtqnet.labels.curves import CURVES, curves
-from mtqnet.labels.speech import equivalent_q, look
+from mtqnet.labels.speech import CURVES, curves, equivalent_q, look
 from mtqnet.labels.three_signal import (
     MOST_LEAK_Q_DB,
+    components,
     general_mos,
     label,
     label_three,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import CorpusError
-from mtqnet.labels.curves import Curves, curves
+from mtqnet.labels.speech import Curves, curves
 from mtqnet.labels.three_signal import general_mos, noise_mos, speech_mos
 from research.labeller import fit
 from research.labeller.rated import read_rated

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.features import log_mel
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.audio.responses import handset_db
+from mtqnet.corpus.degradations.device import handset_db
 from mtqnet.errors import UsageError
 from mtqnet.labels import speech
 from mtqnet.targets import KEYS

@@ -5,6 +5,9 @@ Three representations of the same samples, named in FEATURES:
             of Whisper (Radford et al. 2022), but not divided by the peak of the clip, so that the level is preserved.
   spectrum  (frames, 257)  STFT magnitude, 512-point Hamming window, hop 256 (MOSA-Net, released code).
   wave      (samples, 1)   the samples, for the learnable sinc filter bank.
+
+Also the short-time Fourier transform and its inverse (`stft`, `istft`), for gains in time and frequency. Analysis and
+synthesis use square-root Hann windows, so that unchanged spectra reconstruct the samples exactly.
 """
 
 from __future__ import annotations
@@ -147,3 +150,34 @@ def _hann(length: int) -> Matrix:
 def _frames(samples: NDArray[np.float32], window: int, hop: int) -> Matrix:
     """(samples,) -> (frames, window), a view."""
     return np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
+
+
+STFT_WINDOW = 512
+"""Samples, 32 ms"""
+STFT_HOP = 256
+"""Samples, 16 ms"""
+STFT_BINS = STFT_WINDOW // 2 + 1
+
+Spectra = NDArray[np.complexfloating]
+
+
+def stft(samples: NDArray[np.float32]) -> Spectra:
+    """Transform (samples,) to (frames, 257). The signal is padded by a window at both ends."""
+    tail = -len(samples) % STFT_HOP
+    padded = np.pad(samples.astype(np.float64), (STFT_WINDOW, STFT_WINDOW + tail))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, STFT_WINDOW)[::STFT_HOP]
+    spectra: Spectra = np.fft.rfft(frames * _stft_window(), axis=1)
+    return spectra
+
+
+def istft(spectra: Spectra, length: int) -> NDArray[np.float32]:
+    """Invert `stft` by overlap-add: (frames, 257) -> (length,)."""
+    frames = np.fft.irfft(spectra, STFT_WINDOW, axis=1) * _stft_window()
+    out = np.zeros((len(frames) + 1) * STFT_HOP)
+    out[: len(frames) * STFT_HOP] += frames[:, :STFT_HOP].reshape(-1)
+    out[STFT_HOP:] += frames[:, STFT_HOP:].reshape(-1)
+    return out[STFT_WINDOW : STFT_WINDOW + length].astype(np.float32)
+
+
+def _stft_window() -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(np.hanning(STFT_WINDOW + 1)[:-1]))

@@ -253,10 +253,10 @@ def ensemble(
 ) -> None:
     """Add the label ensemble to a corpus."""
     from mtqnet.cli.terminal import error_console, stages
-    from mtqnet.corpus.ensemble import add
+    from mtqnet.corpus.peers import add_ensemble
 
     with stages(error_console()) as stage:
-        table = add(corpus, peers, progress=lambda done, total: stage("predictors", done, total))
+        table = add_ensemble(corpus, peers, progress=lambda done, total: stage("predictors", done, total))
     print(table)
 
 

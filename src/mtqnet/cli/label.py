@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mtqnet.labels.label_set import LabelledSet
+    from mtqnet.labels.three_signal import LabelledSet
 
 HELP = (
     "Label a recording whose clean speech is available: S-, N- and G-MOS from the clean, unprocessed and processed "
@@ -39,9 +39,9 @@ def label(
     import json
 
     from mtqnet.cli.terminal import output_console, tell
-    from mtqnet.labels import label_set
+    from mtqnet.labels import three_signal
 
-    found = label_set.label_files(clean, unprocessed, processed)
+    found = three_signal.label_files(clean, unprocessed, processed)
     if as_json:
         print(json.dumps(found.record(), indent=1))
         return

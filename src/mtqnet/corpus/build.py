@@ -34,7 +34,7 @@ from mtqnet.corpus.sources import SPLITS, Split
 from mtqnet.corpus.table import TABLE, write_rows
 from mtqnet.errors import CorpusError, LabelError, UsageError
 from mtqnet.labels import intrusive
-from mtqnet.labels.curves import curves
+from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label
 from mtqnet.scoring.worker_process import exit_with_parent
 

@@ -25,15 +25,13 @@ import numpy as np
 from mtqnet.audio.level import FLOOR_DB, active_level, nominal_gain
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus import pool as pools
-from mtqnet.corpus import tracks
 from mtqnet.corpus.chain import SCENES, UNSEEN_SCENES, Inserted, Link, Links, Scenes, scenes_of
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.network import Splice
 from mtqnet.corpus.degradations.reducer import SpectralGain
-from mtqnet.corpus.degradations.step import Step, uniform
+from mtqnet.corpus.degradations.step import Step, Tracks, start, uniform
 from mtqnet.corpus.pool import Pool, Schedule
 from mtqnet.corpus.sources import SPLITS, Item, Split
-from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError, LabelError
 
 RECIPE_VERSION = 5
@@ -134,8 +132,8 @@ def render(recipe: Recipe, watch: Stopwatch | None = None) -> Tracks:
     if len(clean) < (1 - PADDING) * recipe.samples or active_level(clean) <= FLOOR_DB:
         raise LabelError(f"{recipe.speech} is silent or ends before sample {recipe.start + recipe.samples}")
     if recipe.quiet_db > 0:
-        clean = SpectralGain(QUIET_OVER, -recipe.quiet_db, 1.0)(tracks.start(clean)).speech
-    made = tracks.start(clean * np.float32(nominal_gain(clean)))
+        clean = SpectralGain(QUIET_OVER, -recipe.quiet_db, 1.0)(start(clean)).speech
+    made = start(clean * np.float32(nominal_gain(clean)))
     for step in recipe.steps:
         with watch.timed(f"step: {type(step).__name__}"):
             made = step(made)

@@ -53,7 +53,7 @@ ENSEMBLE_COLUMNS: Mapping[str, str] = dict.fromkeys(
     ),
     NUMBER,
 )
-"""Further columns of a corpus whose clips were scored by predictors (corpus/ensemble.py)"""
+"""Further columns of a corpus whose clips were scored by predictors (corpus/peers.py)"""
 
 Row = Mapping[str, Any]
 

@@ -4,14 +4,28 @@
 >>> judge = mtqnet.integrations.torch.ScoreModule("base", targets=["g_mos"])      # doctest: +SKIP
 >>> loss = other_loss - 0.1 * judge(enhanced, lengths).mean()        # doctest: +SKIP
 
-Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file.
+Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file. The features of
+audio/features.py are here in torch (VIEWS), differentiable with respect to the samples; tests compare both
+implementations.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mtqnet.audio.features import (
+    MEL_FLOOR,
+    MEL_HOP,
+    MEL_WINDOW,
+    SPECTRUM_HOP,
+    SPECTRUM_WINDOW,
+    mel_matrix,
+)
 from mtqnet.errors import UsageError, missing_extra
 
 try:
@@ -19,14 +33,13 @@ try:
 except ImportError as error:  # pragma: no cover - depends on what is installed
     raise missing_extra("mtqnet.integrations.torch", "train") from error
 
-from torch import Tensor, nn
+from torch import nn
 
 from mtqnet.audio import windows
 from mtqnet.audio.flags import MIN_DURATION_S
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.training import weights
 from mtqnet.training.export import Scorer
-from mtqnet.training.waveform import VIEWS, peak_normalised
 
 __all__ = ["ScoreModule"]
 
@@ -143,3 +156,42 @@ def _combined(values: Tensor, cut: list[windows.Window], clip: Tensor) -> Tensor
         return values[0]
     weight = torch.from_numpy(windows.weights(cut, clip.detach().cpu().numpy())).to(values)
     return (weight[:, None] * values).sum(dim=0) / weight.sum()
+
+
+def log_mel(samples: Tensor) -> Tensor:
+    """(samples,) at 16 kHz -> (samples // 160, 80), log10 of mel power. Needs more than 200 samples.
+
+    Below the floor the gradient is zero; just above it is large, because of the logarithm.
+    """
+    frames = _frames(samples, MEL_WINDOW, MEL_HOP)[: len(samples) // MEL_HOP]
+    spectra = torch.fft.rfft(frames * torch.hann_window(MEL_WINDOW, device=samples.device))
+    power = spectra.real.square() + spectra.imag.square()
+    mel = power @ torch.from_numpy(mel_matrix()).to(samples.device)
+    return torch.log10(mel.clamp(min=MEL_FLOOR))
+
+
+def spectrum(samples: Tensor) -> Tensor:
+    """(samples,) -> (1 + samples // 256, 257): linear magnitude."""
+    window = torch.hamming_window(SPECTRUM_WINDOW, periodic=False, device=samples.device)
+    return torch.abs(torch.fft.rfft(_frames(samples, SPECTRUM_WINDOW, SPECTRUM_HOP) * window))
+
+
+def wave(samples: Tensor) -> Tensor:
+    """Return the samples, (samples,), as (samples, 1)."""
+    return samples[:, None]
+
+
+VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"logmel": log_mel, "spectrum": spectrum, "wave": wave}
+"""By the names of audio.features.FEATURES"""
+
+
+def peak_normalised(samples: Tensor) -> Tensor:
+    """Divide by the peak; silence is not changed."""
+    peak = samples.abs().amax()
+    return samples / peak if peak > 0 else samples
+
+
+def _frames(samples: Tensor, window: int, hop: int) -> Tensor:
+    """(samples,) -> (frames, window), reflected by half a window at both ends."""
+    padded = functional.pad(samples[None], (window // 2, window // 2), mode="reflect")[0]
+    return padded.unfold(0, window, hop)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import istft, stft
 from mtqnet.audio.level import (
     FLOOR_DB,
     NOMINAL_DBOV,
@@ -26,7 +27,6 @@ from mtqnet.audio.level import (
     nominal_gain,
     to_db,
 )
-from mtqnet.audio.stft import istft, stft
 
 MAX_SNR_DB = 70.0
 """dB; a noise component below this is not there."""

@@ -19,17 +19,50 @@ part of it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.features import log_mel
+from mtqnet.audio.features import STFT_WINDOW, log_mel, stft
 from mtqnet.audio.level import nominal_gain
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.audio.stft import WINDOW, stft
-from mtqnet.labels.curves import Curves
 from mtqnet.labels.intrusive import pesq_wb
+
+CURVES = Path(__file__).with_name("curves.json")
+"""Fitted parameters of the labeller, written by `python -m research.labeller fit`"""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Fitted parameters of the labeller, as they are in CURVES."""
+
+    q_db: tuple[float, ...]
+    """dB, rising: MNRU levels at which clean speech was measured ..."""
+    pesq_at_q: tuple[float, ...]
+    """... their mean PESQ there, rising ..."""
+    envelope_at_q: tuple[float, ...]
+    """... and their mean envelope distance in dB, falling (`envelope_distance`)."""
+    narrow_q_at_q: tuple[float, ...]
+    """dB, rising: the equivalent Q that these two give narrowband speakers with narrowband MNRU of each Q
+    (`q_of_narrow`)."""
+    speech: tuple[float, ...]
+    """Parameters of three_signal.speech_mos."""
+    noise: tuple[float, ...]
+    """Parameters of three_signal.noise_mos."""
+    general: tuple[float, ...]
+    """Coefficients of three_signal.general_mos: 1, S, N, S N, S^2, N^2."""
+
+
+@lru_cache(maxsize=1)
+def curves() -> Curves:
+    """The fitted curves that ship with the package."""
+    stored = json.loads(CURVES.read_text())["curves"]
+    return Curves(**{name: tuple(values) for name, values in stored.items()})
+
 
 PESQ_WEIGHT = 0.6
 """Share of PESQ in the equivalent Q where the waveform is kept; the envelope has the rest. From 0.5 to 0.7 the
@@ -151,7 +184,7 @@ dB there, recordings at 8 kHz -59 to -76, telephone codecs, also with further pr
 def is_narrow(samples: Samples) -> bool:
     """Whether (samples,) at 16 kHz have no signal above EDGE_HZ; False for silence."""
     power = np.mean(np.abs(stft(samples)) ** 2, axis=0)
-    upper = power[round(EDGE_HZ * WINDOW / SAMPLE_RATE) :].sum()
+    upper = power[round(EDGE_HZ * STFT_WINDOW / SAMPLE_RATE) :].sum()
     return bool(power.sum() > 0 and upper < power.sum() * 10 ** (-NOTHING_DB / 10))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mtqnet.audio.features import MEL_HOP, SILENT, mel_matrix
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.audio.responses import handset_db, tone_db
+from mtqnet.corpus.degradations.device import handset_db, tone_db
 from mtqnet.labels.speech import EDGE_HZ, NOTHING_DB
 from mtqnet.training.model import masked_mean
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mtqnet.audio.reading import Excerpt
 from mtqnet.corpus import build as corpus
-from mtqnet.corpus import ensemble, peers
+from mtqnet.corpus import peers
 from mtqnet.corpus.degradations.packages import VARIABLE
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
@@ -71,11 +71,11 @@ def corpus_rows(config: Config, paths: RunPaths, stage: Stage, python: Path = pe
     table = build_corpus(config.corpus, paths, stage)
     if config.existing_models.ensemble and parallel.current().first:
         scored = config.existing_models.clips
-        ensemble.add(paths.corpus, python, paths.jobs, scored, lambda a, b: stage("existing models", a, b))
+        peers.add_ensemble(paths.corpus, python, paths.jobs, scored, lambda a, b: stage("existing models", a, b))
     rows = read_rows(table)
     if config.existing_models.ensemble:  # of the training clips MPL computes it, with the predicted scores
         train = [row for row in rows if row["split"] == "train"]
-        rows = train + ensemble.as_labels([row for row in rows if row["split"] != "train"])
+        rows = train + peers.as_labels([row for row in rows if row["split"] != "train"])
     numbers = itertools.count()
     return [
         {**row, "split": CALIBRATION} if row["split"] == "validation" and next(numbers) % 2 else row

@@ -1,7 +1,7 @@
 """What all codecs and other tools that convert samples share: the level, the delay, speech and noise as two tracks.
 
 The internals of a tool are not known. Its effect on the speech and on the noise is estimated from its input and
-output (labels/components.py), after its delay is removed. The delay is a constant, measured between 400 and 3400 Hz,
+output (labels/three_signal.py), after its delay is removed. The delay is a constant, measured between 400 and 3400 Hz,
 where the high-pass filter of a codec does not change the phase; tests pin it."""
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import FLOOR_DB, NOMINAL_DBOV, active_level
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.corpus.degradations.step import as_float, as_int16, uniform
-from mtqnet.corpus.tracks import Tracks
-from mtqnet.labels.components import components
+from mtqnet.corpus.degradations.step import Tracks, as_float, as_int16, uniform
+from mtqnet.labels.three_signal import components
 
 Samples = NDArray[np.float32]
 

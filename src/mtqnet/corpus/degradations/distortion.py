@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import draw_seed, uniform
+from mtqnet.corpus.degradations.step import Samples, Tracks, draw_seed, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Samples, Tracks
 
 
 def mnru_gain(samples: int, q_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -109,7 +108,7 @@ class Quantisation:
 
     The peak of the mixture is `headroom_db` below full scale during quantisation; the level is restored afterwards.
     The error is new sound: of each moment's error, speech and noise get shares as their powers there, as in
-    labels/components.py.
+    labels/three_signal.py.
     """
 
     bits: int

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.noise import add_at, draw_snr, fluctuation
-from mtqnet.corpus.degradations.step import draw_seed, uniform
+from mtqnet.corpus.degradations.step import Tracks, draw_seed, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks
 
 MAINS_HZ = (50, 60)
 """Hz; the two mains frequencies of the world (IEC 60196)."""

@@ -35,10 +35,19 @@ from mtqnet.corpus.degradations.packages import (
     shared_library,
     weights_file,
 )
-from mtqnet.corpus.degradations.step import as_int16, draw_seed, hann, in_frames, samples_of, spectra, uniform
+from mtqnet.corpus.degradations.step import (
+    Samples,
+    Tracks,
+    as_int16,
+    draw_seed,
+    hann,
+    in_frames,
+    samples_of,
+    spectra,
+    uniform,
+)
 from mtqnet.corpus.degradations.vocoder import HOP
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Samples, Tracks
 from mtqnet.errors import CorpusError, MissingExtraError
 
 LYRA_FRAME = 320

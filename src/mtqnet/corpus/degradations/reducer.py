@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.audio.stft import istft, stft
-from mtqnet.corpus.degradations.step import uniform
+from mtqnet.audio.features import istft, stft
+from mtqnet.corpus.degradations.step import Tracks, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import missing_extra
 
 SMOOTHING = 0.98

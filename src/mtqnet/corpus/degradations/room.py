@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import fast_length
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import draw_seed, uniform
+from mtqnet.corpus.degradations.step import Tracks, draw_seed, uniform
 from mtqnet.corpus.pool import Pool, load, pick
-from mtqnet.corpus.tracks import Tracks
 from mtqnet.errors import CorpusError, missing_extra
 
 MAX_RESPONSE_S = 2.0

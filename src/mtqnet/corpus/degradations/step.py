@@ -1,13 +1,58 @@
-"""What all steps have in common: their interface, random parameters, frames, 16-bit samples and short-time spectra."""
+"""What all steps have in common: the two tracks that they change, their interface, random parameters and frames.
+
+Listeners lower SIG only if the speech itself is degraded, not because of added noise. A label with this property
+needs the speech of the degraded clip separate from its noise, so every step changes both as separate tracks. Filters
+are linear and gains are products: applied to each track, their sum is what the step does to the mixture.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.corpus.tracks import Samples, Tracks
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Speech and noise of a clip as separate tracks: (samples,) each, at 16 kHz."""
+
+    clean: Samples
+    """The reference. No step changes it."""
+    speech: Samples
+    noise: Samples
+
+    @property
+    def mixture(self) -> Samples:
+        """The sum of both tracks, (samples,)."""
+        return self.speech + self.noise
+
+    def gained(self, gain: Samples | float) -> Tracks:
+        """Both tracks times a gain: one number, or one a sample."""
+        factor = np.float32(gain) if isinstance(gain, float) else gain
+        return replace(self, speech=self.speech * factor, noise=self.noise * factor)
+
+    def filtered(self, response: NDArray[np.floating]) -> Tracks:
+        """Both tracks through a zero-phase filter with this magnitude at each rfft bin of the clip."""
+        length = len(self.clean)
+        return replace(
+            self,
+            speech=np.fft.irfft(np.fft.rfft(self.speech) * response, length).astype(np.float32),
+            noise=np.fft.irfft(np.fft.rfft(self.noise) * response, length).astype(np.float32),
+        )
+
+    def with_noise(self, noise: NDArray[np.floating]) -> Tracks:
+        return replace(self, noise=self.noise + noise.astype(np.float32))
+
+    def with_speech(self, speech: NDArray[np.floating]) -> Tracks:
+        return replace(self, speech=speech.astype(np.float32))
+
+
+def start(clean: Samples) -> Tracks:
+    return Tracks(clean, clean, np.zeros_like(clean))
 
 
 class Step(Protocol):

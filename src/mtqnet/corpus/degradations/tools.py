@@ -15,9 +15,8 @@ import numpy as np
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.coding import TAIL, fitted, through
-from mtqnet.corpus.degradations.step import as_float, as_int16, in_frames, uniform
+from mtqnet.corpus.degradations.step import Samples, Tracks, as_float, as_int16, in_frames, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Samples, Tracks
 from mtqnet.errors import missing_extra
 
 Tool = Callable[[Samples], Samples]

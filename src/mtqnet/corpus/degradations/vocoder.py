@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
+from mtqnet.audio.features import STFT_BINS, istft, stft
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.audio.stft import BINS, istft, stft
 from mtqnet.corpus.degradations.coding import through
-from mtqnet.corpus.degradations.step import draw_seed, uniform
+from mtqnet.corpus.degradations.step import Samples, Tracks, draw_seed, uniform
 from mtqnet.corpus.pool import Pool
-from mtqnet.corpus.tracks import Samples, Tracks
 
 Array = NDArray[np.float64]
 
@@ -185,6 +184,6 @@ def _rounded(values: Array, step: float) -> Array:
 
 def _bands(count: int) -> Array:
     """(bins, bands): triangles on the mel axis (O'Shaughnessy) that add up to 1 at each bin."""
-    mel = 2595 * np.log10(1 + np.linspace(0, SAMPLE_RATE / 2, BINS) / 700)
+    mel = 2595 * np.log10(1 + np.linspace(0, SAMPLE_RATE / 2, STFT_BINS) / 700)
     centres = np.linspace(0, mel[-1], count)
     return np.asarray(np.maximum(0.0, 1 - np.abs(mel[:, None] - centres) / (centres[1] - centres[0])))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio import features
 from mtqnet.audio.features import FEATURES
-from mtqnet.training import waveform
+from mtqnet.integrations import torch as waveform
 
 Samples = NDArray[np.float32]
 
