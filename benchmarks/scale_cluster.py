@@ -18,7 +18,7 @@ import clips
 import local_cluster
 import poison
 from figures import Figure
-from mtqnet.integrations.ray.cluster import SHARD_SIZE
+from mtqnet.integrations.ray.engine import SHARD_SIZE
 
 KILL_AT = 0.4
 """Share of the shards that are done when a node is killed"""
@@ -69,7 +69,7 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
 
 
 def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count: int) -> list[Any]:
-    from mtqnet.integrations.ray import cluster, engine
+    from mtqnet.integrations.ray import engine
     from mtqnet.integrations.ray.worker import NODE_DIGITS
 
     done: list[Any] = []
@@ -82,7 +82,7 @@ def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count
             local_cluster.kill_at_work(cluster, lost[0], options, "scores", NODES)
 
     source, out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-    how = cluster.ScaleOptions(model, shard_size=_shard_size(count))
+    how = engine.ScaleOptions(model, shard_size=_shard_size(count))
     engine.score_sources([source], out, how, told)
     assert lost, "a node was killed"
     return done
@@ -133,9 +133,9 @@ def missed(figures: Sequence[Figure]) -> list[str]:
 
 def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tuple[float, list[Any]]:
     """Seconds that so many take, and the outcomes of the shards."""
-    from mtqnet.integrations.ray import cluster, engine
+    from mtqnet.integrations.ray import engine
 
-    how = cluster.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
+    how = engine.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
     with local_cluster.cluster(workers), tempfile.TemporaryDirectory(dir=work) as out:
         began = time.monotonic()
         result = engine.score_sources([str(files[0].parent)], out, how)
@@ -144,7 +144,7 @@ def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tupl
 
 def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
     """Of a shard's way through the driver and Ray Data: shards that are done already, many against few."""
-    from mtqnet.integrations.ray import cluster, engine, shards
+    from mtqnet.integrations.ray import engine, shards
     from mtqnet.integrations.ray.store import Folder
     from mtqnet.integrations.ray.worker import Job
 
@@ -152,7 +152,7 @@ def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
         engine.score_sources(
             [str(file) for file in files[:2]],
             out,
-            cluster.ScaleOptions(model, shard_size=1),
+            engine.ScaleOptions(model, shard_size=1),
         )
         made = shards.stored_plan(Folder.of(out))
         assert made is not None

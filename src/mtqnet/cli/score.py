@@ -175,7 +175,7 @@ def score(
     if need_engine(engine) == "ray":
         if channels != "mix" or sort is not None or causes:
             raise UsageError("--channels, --sort and --causes are not available with --engine ray: omit them")
-        from mtqnet.integrations.ray.cluster import ScaleOptions
+        from mtqnet.integrations.ray.engine import ScaleOptions
 
         scale = ScaleOptions(model, workers=jobs, windows=windows, again=resume)
         raise typer.Exit(run.score_on_cluster(paths, output, scale, quiet))

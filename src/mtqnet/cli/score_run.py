@@ -38,7 +38,7 @@ from mtqnet.scoring.tables import Layout, Table
 from mtqnet.targets import TARGETS
 
 if TYPE_CHECKING:
-    from mtqnet.integrations.ray.cluster import ScaleOptions
+    from mtqnet.integrations.ray.engine import ScaleOptions
 
 STDIN = "-"
 """Path of standard input, also in the column `file`"""

@@ -16,8 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtqnet.integrations.ray.cluster import ScaleOptions
-    from mtqnet.integrations.ray.engine import Result, score, score_sources
+    from mtqnet.integrations.ray.engine import Result, ScaleOptions, score, score_sources
 
 __all__ = ["Result", "ScaleOptions", "score", "score_sources"]
 

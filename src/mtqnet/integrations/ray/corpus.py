@@ -21,7 +21,7 @@ from mtqnet.corpus import build
 from mtqnet.corpus.build import Built, Chunk, Order, Progress
 from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.sources import Split
-from mtqnet.integrations.ray.cluster import cluster_errors, connected, need_ray, processors
+from mtqnet.integrations.ray.engine import cluster_errors, connected, need_ray, processors
 from mtqnet.scoring.workers import ONE_MATH_THREAD
 
 AHEAD = 2
