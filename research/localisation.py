@@ -238,7 +238,9 @@ def page(results: list[Result], options: argparse.Namespace) -> str:
     lines += ["", "AUC of the causes over frames:", "", "| model | kinds | " + " | ".join(CAUSE_KEYS) + " |"]
     lines.append("|---|---|" + "---|" * len(CAUSE_KEYS))
     for each in results:
-        cells = [f"{each.causes[key]:.3f}" if np.isfinite(each.causes.get(key, np.nan)) else "-" for key in CAUSE_KEYS]
+        cells = [
+            f"{each.causes[key]:.3f}" if np.isfinite(each.causes.get(key, np.nan)) else "-" for key in CAUSE_KEYS
+        ]
         lines.append(f"| `{Path(each.model).stem}` | {kinds[each.split]} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
