@@ -103,6 +103,7 @@ def test_spreadsheet_of_windows_is_read(tmp_path: Path) -> None:
         ("file,colour\na.wav,red\n", "looked for s_mos: s_mos, smos"),
         ("file,mos\na.wav,good\n", "row 1 .line 2., column 'mos': 'good' is not a number"),
         ("file,mos,mos\na.wav,1,2\n", "two columns named 'mos'"),
+        ("file,mos,MOS\na.wav,1,2\n", "several columns for g_mos: 'mos', 'MOS'"),
     ],
 )
 def test_what_is_no_table_of_ratings_is_reported(tmp_path: Path, text: str, says: str) -> None:

@@ -165,6 +165,13 @@ def read(path: Path, file_column: str = "", columns: Mapping[str, str] | None = 
             f"{path} contains no ratings: looked for {looked}; found the columns {', '.join(cells.columns)}. "
             "Name the right one with --column g_mos=NAME"
         )
+    for key, found in names.items():
+        alike = [column for column in cells.columns if words(column) == words(found[0])]
+        if key not in wanted and len(alike) > 1:
+            raise UsageError(
+                f"{path} has several columns for {key}: {', '.join(map(shown, alike))}; choose one with "
+                f"--column {key}=NAME"
+            )
     for place, name in enumerate(cells.columns[file]):
         if not name.strip():
             raise cells.error(place, file, "empty; every row needs the name of a recording")

@@ -133,6 +133,9 @@ class Comparison(Model):
     low: float | None = Field(description="95 % interval of the difference; null for too few recordings.")
     high: float | None
     effect: float | None
+    probability_second_better: float | None = Field(
+        description="Calibrated probability that B is better; null where none is known."
+    )
     items: int
     better: Literal["A", "B"] | None = Field(description="Null if no difference was detected.")
 
