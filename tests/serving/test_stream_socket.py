@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 import mtqnet
+from mtqnet.audio.containers import HEAD_BYTES
 from mtqnet.scoring.scores import Scores
+from mtqnet.serving import stream
+from mtqnet.serving.server import _without_traceback
 from mtqnet.serving.stream import mean
 from mtqnet.targets import KEYS
 
@@ -135,6 +139,29 @@ def test_the_mean_of_rows() -> None:
     assert (whole.s_mos, whole.g_mos, whole.flags, whole.error) == (3.0, None, ("short", "dc"), None)
     assert whole.sdi_est == pytest.approx(0.1)
     assert mean(rows[1:2]).level == "refused"
+
+
+def test_text_that_is_not_utf_8_leaves_no_traceback_in_the_log() -> None:
+    error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    record = logging.LogRecord(
+        "uvicorn.error", logging.ERROR, "", 0, "Invalid", (), (UnicodeDecodeError, error, None)
+    )
+    assert _without_traceback(record)
+    assert record.exc_info is None
+
+
+def test_the_beginning_is_examined_a_few_times_however_small_the_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every examination takes a millisecond of the loop that all clients share."""
+    examined: list[int] = []
+    monkeypatch.setattr(stream, "content_of", lambda head: examined.append(len(head)))
+    one = stream.Session.__new__(stream.Session)
+    one._head, one._examine_at = b"", 1
+    for _ in range(5000):
+        one._need_samples(b"\x07")
+    assert examined == [2**power for power in range(13)]
+    assert examined[-1] == HEAD_BYTES
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import resource
 import socket
@@ -126,6 +127,7 @@ class Server(uvicorn.Server):
 def run(settings: Settings, tell: Callable[[str], None]) -> None:
     """Serve until stopped; `tell` gets the address and warnings. Raises MtqnetError if the service cannot start."""
     os.environ.update(ONE_MATH_THREAD)  # for the scoring processes: each has a core
+    logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     Connection.limit = max_connections()
     with _bound(settings) as listening:
         parts = app.prepared(settings)
@@ -151,6 +153,13 @@ def run(settings: Settings, tell: Callable[[str], None]) -> None:
         server.run(sockets=[listening])
     if not server.started:
         raise MtqnetError("the service did not start; the reason is shown above")
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Shorten the entry of a text message that is not UTF-8: any client could fill the log with tracebacks."""
+    if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+        record.exc_info = None
+    return True
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -160,6 +160,8 @@ class Session:
         self._rest = b""
         self._head = b""
         """The first bytes of the stream"""
+        self._examine_at = 1
+        """Length of `_head` at which it is examined next, so that many small messages do not take long"""
         self._received = 0
         """Samples"""
         self._messages = 0
@@ -217,6 +219,9 @@ class Session:
         if len(self._head) >= HEAD_BYTES:
             return
         self._head += data[: HEAD_BYTES - len(self._head)]
+        if len(self._head) < min(self._examine_at, HEAD_BYTES):
+            return
+        self._examine_at = 2 * len(self._head)
         content = content_of(self._head)
         if content is not None:
             raise ProblemError(
