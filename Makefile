@@ -65,7 +65,8 @@ corpus: .venv/dev.done  ## 10,000 labelled clips in runs/corpus, and their stati
 		--speech $(DATA)/pairs_voicebank_demand_cmgan/clean --noise $(DATA)/noise_mixed_cc --rooms $(DATA)/rir_real \
 		--clips train=8200 --clips validation=500 --clips test=500 --clips unseen=400 --clips unseen2=400 \
 		--out runs/corpus
-	$(BIN)/mtqnet corpus describe runs/corpus --picture docs/corpus.png
+	$(BIN)/mtqnet corpus describe runs/corpus
+	$(BIN)/python -m research.corpus_picture runs/corpus docs/corpus.png
 
 train: .venv/dev.done peers  ## corpus, MOSA-Net, MTQ-Net, ONNX: a model in runs/base/model
 	$(BIN)/mtqnet train configs/base.toml --data $(DATA) --out runs/base

@@ -51,8 +51,6 @@ from mtqnet.labels.ensemble import (
     Columns,
     Line,
     kinds_of,
-    line_between,
-    precision,
 )
 from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label, label_two
@@ -300,6 +298,20 @@ def left_out_sources(one: Rated, target: str, kind: str, lines: Mapping[str, Lin
             line = least_squares(one.sources[key][train], rating[train])
             made[key][talkers == talker] = line(one.sources[key][talkers == talker])
     return made
+
+
+def precision(agreement: float) -> float:
+    """Weight before normalisation of a source whose correlation with the truth is `agreement`."""
+    r = min(max(agreement, 0.0), 0.99)
+    return r**2 / (1 - r**2)
+
+
+def line_between(x: Array, y: Array) -> Line:
+    """Return the line that standardises x to the mean and standard deviation of y, over the clips that have both."""
+    both = ~np.isnan(x) & ~np.isnan(y)
+    spread = float(np.std(x[both]))
+    slope = float(np.std(y[both])) / spread if spread > 0 else 0.0
+    return Line(slope, float(np.mean(y[both]) - slope * np.mean(x[both])))
 
 
 def agreement_with_ratings(one: Rated, target: str, kind: str, values: Array) -> float:

@@ -29,7 +29,7 @@ from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.noise import RecordedNoise
 from mtqnet.corpus.degradations.step import Tracks, start
 from mtqnet.corpus.sources import Item, Split, of_split, scan
-from mtqnet.labels.background import heard_snr
+from mtqnet.labels.background import background
 from mtqnet.labels.ensemble import ensemble_labels, kinds_of
 from mtqnet.labels.intrusive import pesq_wb
 from mtqnet.labels.speech import Curves, Looks, coherence, envelope_distance, equivalent_q
@@ -236,7 +236,9 @@ def labels_before(made: Tracks) -> Quest:
         envelope_distance(made.clean, made.speech, 1.0),
         coherence(made.clean, made.speech),
     )
-    return quest(equivalent_q(looks, curves, 0.6), heard_snr(made.clean, made.speech, made.noise, 0.0), curves)
+    return quest(
+        equivalent_q(looks, curves, 0.6), background(made.clean, made.speech, made.noise).snr(0.0), curves
+    )
 
 
 def scored(wanted: Sequence[Case], model: str) -> Columns:

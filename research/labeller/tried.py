@@ -25,7 +25,7 @@ from mtqnet.audio.level import a_weighted_power, active_level, rms_level, to_db
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.distortion import mnru
 from mtqnet.errors import CorpusError, MissingExtraError
-from mtqnet.labels.background import MAX_SNR_DB, equivalent_snr, heard_snr, own_snr, pause_frames
+from mtqnet.labels.background import MAX_SNR_DB, background, equivalent_snr, own_snr, pause_frames
 from mtqnet.labels.intrusive import align, pesq_wb, stoi
 from mtqnet.labels.speech import PESQ_WEIGHT, Curves, Looks, coherence, curves, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import label_three, label_two, noise_mos, quest, speech_mos
@@ -189,7 +189,7 @@ def _equivalent(found: Sequence[Measures], scales: Mapping[str, Array]) -> dict[
 
 
 def _speech_row(name: str, rated: Rated, codecs: Sequence[RatedCodec], q_db: Array, coded_q_db: Array) -> Row:
-    snr_db = np.array([heard_snr(clip.clean, clip.speech, clip.noise, 0.0) for clip in rated.heard])
+    snr_db = np.array([background(clip.clean, clip.speech, clip.noise).snr(0.0) for clip in rated.heard])
 
     def others(train: NDArray[np.bool_]) -> Array:
         return speech_mos(q_db, snr_db, fit.fit_speech(q_db[train], snr_db[train], rated.sig[train]))
@@ -207,11 +207,11 @@ BACKGROUND: Mapping[str, Callable[[Heard], float]] = {
     "loudness in the pauses (Stevens, 0.3)": lambda c: _loudness_ratio(c),
     "A-weighted level in the pauses": lambda c: own_snr(c.speech + c.noise, pause_frames(c.clean)),
     "A-weighted level, without noise that the speech masks": lambda c: equivalent_snr(c.speech, c.noise),
-    "the same, including the background of the clean recording": lambda c: heard_snr(
-        c.clean, c.speech, c.noise, 0.0
-    ),
-    "the same, and the level in the pauses (chosen)": lambda c: heard_snr(c.clean, c.speech, c.noise),
-    "the level in the pauses alone": lambda c: heard_snr(c.clean, c.speech, c.noise, 1.0),
+    "the same, including the background of the clean recording": lambda c: background(
+        c.clean, c.speech, c.noise
+    ).snr(0.0),
+    "the same, and the level in the pauses (chosen)": lambda c: background(c.clean, c.speech, c.noise).snr(),
+    "the level in the pauses alone": lambda c: background(c.clean, c.speech, c.noise).snr(1.0),
 }
 
 

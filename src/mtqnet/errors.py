@@ -111,6 +111,11 @@ def with_file(error: AudioError, file: object) -> AudioError:
     return type(error)(f"{file}: {error}")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class if it has no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def install_command(extra: str) -> str:
     """Return the command that installs an extra of pyproject.toml, also as it is in a clone of the repository."""
     return f"pip install 'mtqnet[{extra}]' (in a clone of the repository: pip install '.[{extra}]')"

@@ -42,6 +42,11 @@ class Target:
         """Column of the true value in a label table: `pesq` is measured, `pesq_est` is estimated."""
         return self.key.removesuffix("_est")
 
+    @property
+    def short_name(self) -> str:
+        """Name without the addition that the value is an estimate: PESQ."""
+        return self.name.removesuffix(" (estimate)")
+
     def compress(self, value: NDArray[np.floating]) -> NDArray[np.float64]:
         """Clip values to the range, and take log10 if `log` is set. Any shape."""
         clipped = np.clip(np.asarray(value, dtype=np.float64), self.low, self.high)

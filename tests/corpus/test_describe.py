@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from mtqnet.corpus.describe import HOLE_SHARE, bar, columns, describe, tables
-from mtqnet.corpus.pictures import draw
 from mtqnet.errors import CorpusError, UsageError
 from mtqnet.targets import QUEST, TARGETS
+from research.corpus_picture import draw
 
 Row = dict[str, Any]
 CLIPS = 200

@@ -10,6 +10,7 @@ from mtqnet.corpus.degradations import STEPS
 from mtqnet.errors import CorpusError
 from mtqnet.labels import ensemble
 from mtqnet.labels.ensemble import CODEC, KINDS, MODULATED, NOISE, SUPPRESSION, VOCODER, Label, Line, Mix
+from research import fit_ensemble
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.uniform(1.3, 4.7, 2_000)
@@ -87,7 +88,7 @@ def test_independent_errors_average_out() -> None:
 def test_a_line_gives_the_mean_and_deviation_of_the_other_scale() -> None:
     other = 2 + 0.4 * TRUTH
     other[::5] = np.nan
-    line = ensemble.line_between(other, TRUTH)
+    line = fit_ensemble.line_between(other, TRUTH)
     assert line.slope == pytest.approx(2.5)
     assert line.offset == pytest.approx(-5.0)
 
@@ -101,8 +102,8 @@ def test_disagreement_lowers_the_weight_in_the_loss_and_the_mean_stays_one() -> 
 
 
 def test_precision_is_zero_without_agreement_and_rises_with_it() -> None:
-    assert ensemble.precision(-0.5) == ensemble.precision(0.0) == 0.0
-    assert 0 < ensemble.precision(0.6) < ensemble.precision(0.9) < ensemble.precision(1.0) < np.inf
+    assert fit_ensemble.precision(-0.5) == fit_ensemble.precision(0.0) == 0.0
+    assert 0 < fit_ensemble.precision(0.6) < fit_ensemble.precision(0.9) < fit_ensemble.precision(1.0) < np.inf
 
 
 def test_the_shipped_weights_cover_each_kind_and_sum_to_one() -> None:

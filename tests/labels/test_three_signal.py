@@ -20,8 +20,8 @@ from mtqnet.errors import LabelError
 from mtqnet.labels.background import (
     MAX_SNR_DB,
     audible_power,
+    background,
     equivalent_snr,
-    heard_snr,
     own_snr,
     pause_frames,
     pause_snr,
@@ -136,10 +136,10 @@ def test_without_speech_all_noise_is_heard(talker: Callable[..., Samples]) -> No
 def test_background_of_the_recording_itself_is_heard(floor_db: float, talker: Callable[..., Samples]) -> None:
     recorded = talker() + white(talker(), floor_db)
     assert own_snr(recorded, pause_frames(recorded)) == pytest.approx(floor_db, abs=1.5)
-    assert heard_snr(recorded, recorded, np.zeros_like(recorded)) == pytest.approx(floor_db, abs=1.5)
+    assert background(recorded, recorded, np.zeros_like(recorded)).snr() == pytest.approx(floor_db, abs=1.5)
     # Added noise 20 dB louder drowns it.
     loud = white(talker(), floor_db - 20)
-    audible = heard_snr(recorded, recorded, loud, pause_weight=0.0)
+    audible = background(recorded, recorded, loud).snr(pause_weight=0.0)
     assert audible == pytest.approx(equivalent_snr(recorded, loud), abs=0.5)
     assert pause_snr(recorded, recorded, loud) == pytest.approx(floor_db - 20, abs=1.0)
 
@@ -155,7 +155,7 @@ def test_noise_under_the_words_alone_disturbs_less_than_noise_in_the_pauses(
     speech = talker(6.0)
     noise, quiet = white(speech, 10), pauses_of(speech)
     whole, under, between = (
-        heard_snr(speech, speech, np.where(part, noise, 0.03 * noise).astype(np.float32))
+        background(speech, speech, np.where(part, noise, 0.03 * noise).astype(np.float32)).snr()
         for part in (np.ones_like(quiet), ~quiet, quiet)
     )
     assert under > whole + 8
@@ -179,7 +179,8 @@ def test_noise_that_fluctuates_in_the_pauses_counts_more_than_its_usual_level(
     speech = talker(6.0)
     steady = white(speech, 30)
     assert (
-        heard_snr(speech, speech, bursts(steady, samples, every, gain_db)) < heard_snr(speech, speech, steady) - 3
+        background(speech, speech, bursts(steady, samples, every, gain_db)).snr()
+        < background(speech, speech, steady).snr() - 3
     )
 
 
@@ -193,23 +194,23 @@ def test_single_clicks_in_silence_count_less_than_their_level_but_do_count(talke
 def test_background_that_a_reducer_takes_away_is_gone(talker: Callable[..., Samples]) -> None:
     speech = talker()
     recorded = speech + white(speech, 25)
-    assert heard_snr(recorded, recorded, np.zeros_like(speech)) < 28
-    assert heard_snr(recorded, speech, np.zeros_like(speech)) > 45
+    assert background(recorded, recorded, np.zeros_like(speech)).snr() < 28
+    assert background(recorded, speech, np.zeros_like(speech)).snr() > 45
 
 
 def test_gaps_of_a_network_do_not_make_a_recording_cleaner(talker: Callable[..., Samples]) -> None:
     speech = talker(6.0)
     recorded = speech + white(speech, 30)
     torn = FrameLoss(0.12, 3.0, 40, 1)(Tracks(recorded, recorded, np.zeros_like(recorded))).speech
-    whole = heard_snr(recorded, recorded, np.zeros_like(recorded))
-    assert heard_snr(recorded, torn, np.zeros_like(recorded)) == pytest.approx(whole, abs=1.5)
+    whole = background(recorded, recorded, np.zeros_like(recorded)).snr()
+    assert background(recorded, torn, np.zeros_like(recorded)).snr() == pytest.approx(whole, abs=1.5)
 
 
 def test_what_a_room_leaves_in_the_pauses_is_no_background(talker: Callable[..., Samples]) -> None:
     speech = talker()
     echoing = DecayRoom(0.8, 0.0, 1)(Tracks(speech, speech, np.zeros_like(speech))).speech
     assert own_snr(echoing, pause_frames(speech)) < 40
-    assert heard_snr(speech, echoing, np.zeros_like(speech)) > 60
+    assert background(speech, echoing, np.zeros_like(speech)).snr() > 60
 
 
 def test_noise_that_is_hardly_heard_counts_less(talker: Callable[..., Samples]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +30,6 @@ PEERS_PYTHON = Path(".venv-peers/bin/python")
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
-Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster.")]
 Folders = Annotated[list[Path], typer.Option(help="Folder of audio files; may be repeated.")]
 Where = Annotated[
     list[str] | None,
@@ -52,10 +51,7 @@ BUILD_HELP = (
     "and the tools that `mtqnet corpus kinds` lists; --without builds the corpus without some of "
     "them.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
-    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]\n\n"
-    "[cyan]mtqnet corpus build --speech speech --noise noise --clips 100000 --out corpus --engine ray[/]\n\n"
-    "With --engine ray (mtqnet\\[ray]) a cluster builds the same clips; the sources must have the same paths on all "
-    "nodes. RAY_ADDRESS is the address of the cluster; without it, Ray is started on this machine."
+    "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]"
 )
 
 
@@ -82,28 +78,20 @@ def build(
         ),
     ] = None,
     jobs: Jobs = 0,
-    engine: Engine = "local",
 ) -> None:
     """Build a corpus."""
-    from mtqnet.cli.options import need_engine
     from mtqnet.cli.terminal import error_console, stages
-    from mtqnet.corpus.build import Order
-    from mtqnet.corpus.build import build as build_here
+    from mtqnet.corpus import build as corpora
     from mtqnet.corpus.pool import Sources
 
-    order = Order(
+    order = corpora.Order(
         Sources(tuple(speech), tuple(noise), tuple(rooms or [])), split_counts(clips or []), seed,
         without=tuple(without or ()),
     )  # fmt: skip
-    builder: Callable[..., Built] = build_here
-    if need_engine(engine) == "ray":
-        from mtqnet.integrations.ray.corpus import build_corpus
-
-        builder = build_corpus
     console = error_console()
     begun = time.monotonic()
     with stages(console) as stage:
-        built = builder(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
+        built = corpora.build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
     console.print(times(built))
     minutes = (time.monotonic() - begun) / 60
     console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)
@@ -183,20 +171,13 @@ DESCRIBE_HELP = (
     "Describe a corpus: distribution of each label and each degradation, correlation between labels. "
     "Ranges of S-, N- or G-MOS with few clips are marked.\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus describe corpus[/]\n\n"
-    "[cyan]mtqnet corpus describe corpus --picture corpus.png --where split=unseen[/]"
+    "[cyan]mtqnet corpus describe corpus --where split=unseen[/]"
 )
 
 
-def describe(
-    corpus: Corpus,
-    where: Where = None,
-    picture: Annotated[
-        Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.")
-    ] = None,
-) -> None:
-    """Print and draw what is in a corpus."""
+def describe(corpus: Corpus, where: Where = None) -> None:
+    """Print what is in a corpus."""
     from mtqnet.cli.terminal import output_console
-    from mtqnet.corpus import pictures
     from mtqnet.corpus.describe import describe as described
     from mtqnet.corpus.describe import summary, tables
     from mtqnet.corpus.recordings import read_recordings
@@ -208,9 +189,6 @@ def describe(
     for table in tables(described(rows, read_recordings(corpus))):
         console.print(table)
     console.print(summary(rows), highlight=False)
-    if picture is not None:
-        pictures.draw(rows, picture)
-        print(picture)
 
 
 LISTEN_HELP = (

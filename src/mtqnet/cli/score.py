@@ -9,47 +9,6 @@ import typer
 from mtqnet.cli.options import Engine, Model
 from mtqnet.errors import UsageError
 
-LEVEL_STYLES = {"ok": "green", "caution": "yellow", "refused": "red"}
-"""Level of a flag -> colour"""
-
-
-def _explain(wanted: bool) -> None:
-    """Print the table of the six scores, and each flag with its reason and what to do."""
-    if not wanted:
-        return
-    from rich.padding import Padding
-    from rich.text import Text
-
-    from mtqnet.audio.flags import FLAGS
-    from mtqnet.cli.terminal import grid, output_console
-    from mtqnet.targets import TARGETS
-
-    console = output_console(pipe_width=200)
-    table = grid(("column", "name", "range", "better", "unit", "standard", "meaning"))
-    for column in table.columns[3:]:
-        column.no_wrap = False
-    for target in TARGETS:
-        span = f"{target.low:g} to {target.high:g}"
-        better = "higher" if target.higher_is_better else "lower"
-        table.add_row(target.key, target.name, span, better, target.unit, target.standard, target.says)
-    console.print(table)
-    console.print(
-        "Flags. ok: for information only. caution: interpret the scores with care. refused: not scored.\n"
-    )
-    for flag in FLAGS:
-        head = Text.assemble((flag.key, "bold"), "  ", (flag.level, LEVEL_STYLES[flag.level]), f"  {flag.summary}")
-        head.append(f"  ({flag.limit})" if flag.limit else "", style="dim")
-        console.print(head, highlight=False)
-        console.print(Padding(Text(f"{flag.reason} {flag.advice}"), (0, 0, 1, 4), expand=False), highlight=False)
-    raise typer.Exit
-
-
-Explain = Annotated[
-    bool,
-    typer.Option(
-        "--explain", callback=_explain, is_eager=True, help="Describe the scores and the flags, and exit."
-    ),
-]
 Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.", show_default=False),
@@ -139,7 +98,6 @@ HELP = (
     "WebDataset archive (.tar). --output is a folder, to which Parquet tables are written. If the same command is "
     "run again, only missing recordings are scored. The environment variable RAY_ADDRESS is the address of the "
     "cluster; without it, Ray is started on this machine.\n\n"
-    "[cyan]mtqnet score --explain[/] describes the scores and the flags.\n\n"
     "[bold]Exit codes[/]\n\n"
     "0: all recordings were scored. 1: some were not; the column error has the reasons. 2: wrong use (options, "
     "model or installation)."
@@ -161,7 +119,6 @@ def score(
     jobs: Jobs = 0,
     rate: Rate = None,
     engine: Engine = "local",
-    explain: Explain = False,  # noqa: ARG001 its callback prints and exits
 ) -> None:
     """Score files and folders into a table."""
     from mtqnet.cli import score_run as run

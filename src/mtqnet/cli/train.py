@@ -237,7 +237,7 @@ def epoch_lines(console: Console, stage: Stage) -> Report:
     def report(network: str, result: Epoch, total: int) -> None:
         stage(network, result.epoch, total)
         known = {key: value for key, value in result.lcc.items() if not math.isnan(value)}
-        names = [target.name.removesuffix(" (estimate)") for target in named(list(known))]
+        names = [target.short_name for target in named(list(known))]
         lcc = "  ".join(f"{name} {value:.3f}" for name, value in zip(names, known.values(), strict=True)) or "-"
         losses = f"loss {result.train_loss:.3f}, validation error {result.validation_error:.3f}"
         console.print(f"{network} {result.epoch:>3}/{total}  {losses}, LCC {lcc}", highlight=False)

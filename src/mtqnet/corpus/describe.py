@@ -209,7 +209,7 @@ def label_values(rows: Sequence[Row], target: Target) -> Array:
 
 def short(target: Target) -> str:
     """A measured label's name: PESQ, and not PESQ (estimate)."""
-    name = target.name.removesuffix(" (estimate)")
+    name = target.short_name
     return f"log10 {name}" if target.log else name
 
 

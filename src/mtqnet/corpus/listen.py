@@ -93,7 +93,7 @@ def page(root: Path, rows: Sequence[Row], out: Path, count: int, seed: int, titl
     shelf = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=shelf, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.get_template(TEMPLATE)
-    columns = [(target.label, _name(target)) for target in TARGETS]
+    columns = [(target.label, target.short_name) for target in TARGETS]
     html = template.render(title=title, clips=clips, fitting=len(rows), targets=columns)
     out.write_text(html, encoding="utf-8")
 
@@ -115,15 +115,11 @@ def _clip(root: Path, row: Row) -> Clip:
     )
 
 
-def _name(target: Target) -> str:
-    return target.name.removesuffix(" (estimate)")
-
-
 def _score(target: Target, value: float) -> Score:
     low, high = target.compress(np.array([target.low, target.high]))
     share = float((target.compress(np.array(value)) - low) / (high - low))
     percent = 100 * (share if target.higher_is_better else 1 - share)
-    return Score(target.label, _name(target), value, f"{value:.3g}" if target.log else f"{value:.2f}", percent)
+    return Score(target.label, target.short_name, value, f"{value:.3g}" if target.log else f"{value:.2f}", percent)
 
 
 def _stage(entry: dict[str, Any]) -> Stage:

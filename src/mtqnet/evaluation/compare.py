@@ -201,13 +201,13 @@ def _sentence(those: Sequence[Comparison]) -> str:
     parts = []
     for better in (True, False):
         told = [
-            f"{_name(c.target)} {said(BY_KEY[c.target], c.difference)}"
+            f"{BY_KEY[c.target].short_name} {said(BY_KEY[c.target], c.difference)}"
             for c in those
             if c.difference.found and c.second_is_better is better
         ]
         if told:
             parts.append(f"{one.second} is {'better' if better else 'worse'} than {one.first} on {_list(told)}")
-    if same := [_name(c.target) for c in those if not c.difference.found]:
+    if same := [BY_KEY[c.target].short_name for c in those if not c.difference.found]:
         parts.append(
             f"no difference was found on {_list(same)}"
             if parts
@@ -218,10 +218,6 @@ def _sentence(those: Sequence[Comparison]) -> str:
 
 def _list(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _name(key: str) -> str:
-    return BY_KEY[key].name.removesuffix(" (estimate)")
 
 
 def _paired(key: str, names: tuple[str, str], pairs: list[Pair], groups_of: dict[str, str]) -> list[Comparison]:

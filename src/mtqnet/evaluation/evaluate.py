@@ -198,7 +198,12 @@ def as_markdown(evaluation: Evaluation) -> str:
     head = ["score", "per", "items", *NAMES.values()]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for one in evaluation.agreements:
-        cells = [_name(one), one.level, str(len(one.pairs.names)), *(cell(one.figures[name]) for name in FIGURES)]
+        cells = [
+            BY_KEY[one.target].short_name,
+            one.level,
+            str(len(one.pairs.names)),
+            *(cell(one.figures[name]) for name in FIGURES),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     missing = f"{len(evaluation.unscored)} of {evaluation.recordings} recordings have no score."
     notes = [f"{note[0].upper()}{note[1:]}." for note in evaluation.notes]
@@ -315,10 +320,6 @@ def _details(agreement: Agreement) -> dict[str, object]:
 
 def _rounded(number: float) -> float | None:
     return None if math.isnan(number) else round(number, DECIMALS)
-
-
-def _name(agreement: Agreement) -> str:
-    return BY_KEY[agreement.target].name.removesuffix(" (estimate)")
 
 
 WRITERS: Mapping[str, Callable[[Evaluation], str]] = {".csv": as_csv, ".json": as_json, ".md": as_markdown}

@@ -76,7 +76,7 @@ class Limit:
     def says(self) -> str:
         """The limit in words: "G-MOS mean at least 3.2"."""
         bound = {MIN: "at least", MAX: "at most", DROP: "worse by at most"}[self.kind]
-        return f"{_short(self.target)} {self.statistic} {bound} {self.value:g}"
+        return f"{BY_KEY[self.target].short_name} {self.statistic} {bound} {self.value:g}"
 
 
 @dataclass(frozen=True)
@@ -240,10 +240,6 @@ def _beyond(limit: Limit, target: Target, recordings: Recordings) -> tuple[str, 
 
     rows = sorted(recordings.scored, key=height)
     return tuple(row.file for row in rows if height(row) < sign * limit.value - TOLERANCE)
-
-
-def _short(key: str) -> str:
-    return BY_KEY[key].name.removesuffix(" (estimate)")
 
 
 def _read(file: Path) -> dict[str, Any]:

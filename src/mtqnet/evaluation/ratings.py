@@ -307,7 +307,7 @@ class _Reading:
             outside = known & ~((values >= low) & (values <= high))
         wrong = np.flatnonzero(outside & ~code)
         if wrong.size:
-            place, unit = int(wrong[0]), BY_KEY[key].name.removesuffix(" (estimate)")
+            place, unit = int(wrong[0]), BY_KEY[key].short_name
             raise self.cells.error(
                 place, name,
                 f"{values[place]:g} is outside the scale of {unit}, {low:g} to {high:g}; leave the cell empty if "

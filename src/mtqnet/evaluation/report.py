@@ -157,8 +157,8 @@ def gather(recordings: Recordings, wanted: Wanted) -> Page:
         minutes=sum(row.scores.duration_s or 0.0 for row in rows) / 60,
         model=", ".join(sorted({row.scores.model for row in rows if row.scores.model})),
         version=__version__,
-        headings=tuple(_name(target) for target in targets),
-        sorted_by=_name(BY_KEY[wanted.sort]),
+        headings=tuple(target.short_name for target in targets),
+        sorted_by=BY_KEY[wanted.sort].short_name,
         spreads=tuple(_spread(target, rows) for target in targets),
         worst=tuple(_line(recordings, row, targets, True) for row in ordered[: wanted.worst]),
         flags=tuple(flags.most_common()),
@@ -177,7 +177,7 @@ def _spread(target: Target, rows: Sequence[Row]) -> Spread:
     ends = (numbers.min(), numbers.max()) if target.higher_is_better else (numbers.max(), numbers.min())
     estimate = statistics.mean(numbers)
     return Spread(
-        name=_name(target),
+        name=target.short_name,
         says=target.says,
         unit=target.unit if target.unit != "1" else "",
         mean=_text(target, estimate.value),
@@ -245,7 +245,3 @@ def _interval(target: Target, estimate: Estimate) -> str:
     if np.isnan(estimate.low):
         return ""
     return f"[{_text(target, estimate.low)}, {_text(target, estimate.high)}]"
-
-
-def _name(target: Target) -> str:
-    return target.name.removesuffix(" (estimate)")

@@ -105,11 +105,6 @@ def background(clean: Samples, speech: Samples, noise: Samples) -> Background:
     return Background(equivalent_snr(speech, noise), pause_snr(clean, speech, noise), own)
 
 
-def heard_snr(clean: Samples, speech: Samples, noise: Samples, pause_weight: float = PAUSE_WEIGHT) -> float:
-    """Equivalent SNR in dB of the background (see `background`), at most MAX_SNR_DB."""
-    return background(clean, speech, noise).snr(pause_weight)
-
-
 def pause_snr(clean: Samples, speech: Samples, noise: Samples) -> float:
     """dB: active level of the speech component over the level of the noise component in the pauses of `clean`.
 

@@ -203,20 +203,6 @@ def loss_weights(disagreement: Array) -> Array:
     return np.where(known, weights / weights[known].mean(), 1.0)
 
 
-def precision(agreement: float) -> float:
-    """Weight before normalisation of a source whose correlation with the truth is `agreement`."""
-    r = min(max(agreement, 0.0), 0.99)
-    return r**2 / (1 - r**2)
-
-
-def line_between(x: Array, y: Array) -> Line:
-    """Return the line that standardises x to the mean and standard deviation of y, over the clips that have both."""
-    both = ~np.isnan(x) & ~np.isnan(y)
-    spread = float(np.std(x[both]))
-    slope = float(np.std(y[both])) / spread if spread > 0 else 0.0
-    return Line(slope, float(np.mean(y[both]) - slope * np.mean(x[both])))
-
-
 @lru_cache(maxsize=1)
 def labels() -> dict[str, Label]:
     """The fitted labels that ship with the package, by target key."""

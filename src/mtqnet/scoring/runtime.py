@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mtqnet.audio.features import FEATURES, peak_normalised
 from mtqnet.audio.resampling import Samples
 from mtqnet.audio.windows import pad
-from mtqnet.errors import ModelError, UsageError
+from mtqnet.errors import ModelError, UsageError, first_line
 from mtqnet.scoring.models import ModelRecord
 
 OUTPUTS = ["values", "frames", "frame_counts"]
@@ -82,7 +82,7 @@ class Runtime:
         try:
             found = dict(zip(names, self._session.run(names, inputs), strict=True))
         except Exception as error:  # see `_session`
-            raise ModelError(f"the model {self.record.name!r} cannot be run ({_first_line(error)})") from error
+            raise ModelError(f"the model {self.record.name!r} cannot be run ({first_line(error)})") from error
         values, frames, counts = (found[name] for name in OUTPUTS)
         self._check_shapes(found, len(clips))
         if not np.isfinite(values).all():
@@ -139,7 +139,7 @@ def _session(record: ModelRecord, threads: int) -> Any:
     try:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a dozen exception types without a common base class
-        raise ModelError(f"onnxruntime cannot load {record.path} ({_first_line(error)})") from error
+        raise ModelError(f"onnxruntime cannot load {record.path} ({first_line(error)})") from error
     _check(record, session)
     return session
 
@@ -158,7 +158,3 @@ def _check(record: ModelRecord, session: Any) -> None:
         raise ModelError(
             f"{record.path.name} has {width} output values, but its record has {len(record.targets)} targets"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -113,7 +113,7 @@ class Scores:
     version: str = ""
     """Version of mtqnet"""
     flags: tuple[str, ...] = ()
-    """Keys of the flags of this recording (`mtqnet score --explain` describes them)"""
+    """Keys of the flags of this recording (docs/flags.md describes them)"""
     error: str | None = None
     """Reason why there are no scores"""
     causes: Mapping[str, float] = field(default_factory=dict, hash=False)

@@ -85,8 +85,8 @@ def prepare(parent: int) -> None:
     """Set how this process reacts to signals, to a lack of memory, and to the end of its parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _exit_with(parent)
-    _prefer_for_out_of_memory()
+    exit_with(parent)
+    prefer_for_out_of_memory()
 
 
 def _leave_to_parent(*own: int) -> None:
@@ -165,7 +165,7 @@ def _portable(scores: Scores) -> Scores:
     return scores
 
 
-def _exit_with(parent: int) -> None:
+def exit_with(parent: int) -> None:
     """End this process soon after its parent process ended, whatever it is doing."""
 
     def watch() -> None:
@@ -188,7 +188,7 @@ def exit_with_parent() -> None:
         threading.Thread(target=watch, args=(parent,), daemon=True).start()
 
 
-def _prefer_for_out_of_memory() -> None:
+def prefer_for_out_of_memory() -> None:
     """Let the system choose this process, not its parent, when it has no memory left."""
     with suppress(OSError):  # not on this system
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -278,7 +278,7 @@ def _of_one_pair(first: Scores, second: Scores, comparisons: Sequence[dict[str, 
         target = BY_KEY[one["target"]]
         before, after = first.value(target.key), second.value(target.key)
         assert before is not None and after is not None
-        name = target.name.removesuffix(" (estimate)")
+        name = target.short_name
         better = (after > before) == target.higher_is_better
         # The table shows the same result as the sentence.
         words = f"{name} ({digits(target, before)} to {digits(target, after)})"

@@ -107,17 +107,6 @@ class Scenario:
         self.facts["dataset"] = sorted(scored.take_all(), key=lambda row: str(row["path"]))
         self.mark("dataset")
 
-    def corpus(self) -> None:
-        from mtqnet.corpus.build import Order
-        from mtqnet.corpus.pool import Sources
-        from mtqnet.integrations.ray.corpus import build_corpus
-
-        request = json.loads((self.folder / "corpus.json").read_text())
-        folders = [tuple(map(Path, request[kind])) for kind in ("speech", "noise", "rooms")]
-        order = Order(Sources(*folders), request["clips"], request["seed"], without=("missing",))
-        build_corpus(order, self.folder / "corpus")
-        self.mark("corpus")
-
 
 def main(folder: Path, model: str) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([poison.folder(), os.environ["PYTHONPATH"]])
@@ -130,8 +119,6 @@ def main(folder: Path, model: str) -> None:
         scenario.reruns()
         scenario.gives_up()
         scenario.mixed()
-        if (folder / "corpus.json").exists():
-            scenario.corpus()
     (folder / "facts.json").write_text(json.dumps(scenario.facts))
 
 

@@ -18,8 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from mtqnet.corpus.build import Order, build
-from mtqnet.corpus.pool import Sources
 from mtqnet.errors import KilledError, MissingFileError
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
@@ -32,8 +30,6 @@ pytest.importorskip("ray")
 FILES = 24
 KILLER, LETTER, NIGHT = 5, 9, 14
 """One recording kills its reader, one is a letter, one is silent"""
-CLIPS = {"train": 3, "validation": 0, "test": 2, "unseen": 0}
-SEED = 4
 ADDRESS = "s3://bucket/calls/"
 HERE = Path(__file__).parent
 BENCHMARKS = HERE.parents[2] / "benchmarks"
@@ -44,7 +40,6 @@ def ran(
     tmp_path_factory: pytest.TempPathFactory,
     voice: Callable[..., np.ndarray],
     toy_model: Path,
-    sources: Sources,
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("cluster")
     calls = folder / "calls"
@@ -54,8 +49,6 @@ def ran(
         sf.write(calls / f"{number:02d}.wav", sound, 16_000)
     (calls / f"{KILLER:02d}.wav").write_bytes(POISON["crash"])
     (calls / f"{LETTER:02d}.wav").write_text("Dear sir, this is a letter.\n" * 40)
-    folders = {name: [str(path) for path in getattr(sources, name)] for name in ("speech", "noise", "rooms")}
-    (folder / "corpus.json").write_text(json.dumps({**folders, "clips": CLIPS, "seed": SEED}))
     paths = os.pathsep.join(
         [str(HERE), str(HERE.parents[2] / "src"), str(BENCHMARKS), os.environ.get("PYTHONPATH", "")]
     )
@@ -149,18 +142,3 @@ def test_dataset_gets_the_same_scores_as_columns(
     for row, name in ((first, "00.wav"), (second, "03.wav")):
         assert row["g_mos"] == expected[name]["g_mos"] and row["error"] == ""
         assert row["path"].endswith(name)
-
-
-def test_corpus_of_the_cluster_is_that_of_the_local_build(
-    ran: tuple[Path, dict[str, Any]], sources: Sources, tmp_path: Path
-) -> None:
-    """Bytes of shards, rows and corpus.json; what is not compared is the time that each chunk took."""
-    build(Order(sources, dict(CLIPS), SEED, without=("missing",)), tmp_path, jobs=1)  # type: ignore[arg-type]
-    made = ran[0] / "corpus"
-    files = {
-        path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".time"
-    }
-    assert len(files) == 7  # two shards with their rows, the table, the recordings, the record
-    for file in files:
-        assert (made / file).read_bytes() == (tmp_path / file).read_bytes(), file
-    assert {path.suffix for path in made.rglob("*") if path.is_file()} == {*{f.suffix for f in files}, ".time"}

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from mtqnet.errors import MtqnetError
 from mtqnet.integrations.ray.sandbox import OUT_OF_MEMORY, At, Done, Finished, Ready, Task
@@ -24,9 +22,7 @@ from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.tables import Layout
-
-ORPHANED_S = 1.0
-"""Seconds between two looks whether the worker still lives"""
+from mtqnet.scoring.worker_process import exit_with, prefer_for_out_of_memory
 
 
 def main(connection: Connection, model: str, layout: Layout, threads: int) -> None:
@@ -76,27 +72,10 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
-def _go_first() -> None:
-    """Where the system has no memory left and chooses a process to end, let it be this one, not the worker."""
-    with suppress(OSError):  # not on this system
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _leave_with(parent: int) -> None:
-    """End this process soon after the worker was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(ORPHANED_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 if __name__ == "__main__":
     socket, model, windows, memory, threads = sys.argv[1:]
-    _leave_with(os.getppid())
-    _go_first()
+    exit_with(os.getppid())
+    prefer_for_out_of_memory()
     _limit(int(memory))
     try:
         main(Connection(int(socket)), model, tables.WINDOWS if windows == "1" else tables.RECORDINGS, int(threads))

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 
 from mtqnet import __version__
-from mtqnet.errors import MtqnetError, missing_extra
+from mtqnet.errors import MtqnetError, first_line, missing_extra
 from mtqnet.integrations.ray import shards
 from mtqnet.integrations.ray.shards import Outcome, Plan, Request, part
 from mtqnet.integrations.ray.sources import entries
@@ -113,7 +113,7 @@ def _reason(error: BaseException) -> str:
     """Return the first line of the original error in the chain that Ray wraps."""
     while inner := getattr(error, "cause", None) or error.__cause__:
         error = inner
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def processors(ray: Any) -> int:

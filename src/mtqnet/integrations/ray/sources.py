@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mtqnet.audio.containers import AUDIO_SUFFIXES
-from mtqnet.errors import AudioError, MissingFileError, NoAudioFoundError, UnreadableError, UsageError
+from mtqnet.errors import AudioError, MissingFileError, NoAudioFoundError, UnreadableError, UsageError, first_line
 from mtqnet.integrations.ray import store
 from mtqnet.integrations.ray.store import Address
 from mtqnet.scoring import batch
@@ -221,7 +221,7 @@ def _fetch(place: int, entry: Entry, folder: Path) -> Item:
             missing = MissingFileError("no such file: check the path")
             return Item(place, entry.file, target, 0, time.monotonic() - began, missing)
         except OSError as error:
-            refused = UnreadableError(f"could not be fetched in {attempt} tries ({_first_line(error)})")
+            refused = UnreadableError(f"could not be fetched in {attempt} tries ({first_line(error)})")
             if isinstance(error, PermissionError) or attempt == TRIES:
                 break
             time.sleep(PAUSE_S * attempt)
@@ -252,7 +252,7 @@ def _members(entry: Entry, done: Collection[int], folder: Path) -> Iterator[Item
                 mark = time.monotonic()
     except (OSError, tarfile.TarError) as error:
         if place + 1 not in done:
-            message = f"the archive cannot be read to its end ({_first_line(error)}): create it again"
+            message = f"the archive cannot be read to its end ({first_line(error)}): create it again"
             broken = MissingFileError("no such file: check the path")
             problem = broken if isinstance(error, FileNotFoundError) else UnreadableError(message)
             yield Item(place + 1, entry.file, folder, 0, time.monotonic() - mark, problem)
@@ -264,7 +264,3 @@ def _copy(source: Any, target: Path) -> int:
         while block := source.read(BLOCK):
             size += file.write(block)
     return size
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

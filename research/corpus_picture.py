@@ -1,7 +1,11 @@
-"""One picture of a corpus: spread of the labels by split, steps, correlation, and S against N."""
+"""One picture of a corpus: distribution of the labels by split, steps, correlation, and S against N.
+
+python -m research.corpus_picture CORPUS PICTURE.png
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.corpus.describe import Description, describe, label_values, short
-from mtqnet.corpus.table import Row
+from mtqnet.corpus.table import Row, read_rows
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.targets import G_MOS, N_MOS, QUEST, S_MOS, TARGETS, Target
 
@@ -149,3 +153,7 @@ def _scatter(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_yticks(range(1, 6))
     axes.grid(linewidth=0.4, alpha=0.5)
     figure.colorbar(points, ax=axes, label="G-MOS")
+
+
+if __name__ == "__main__":
+    draw(read_rows(Path(sys.argv[1])), Path(sys.argv[2]))
