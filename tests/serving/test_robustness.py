@@ -40,7 +40,7 @@ from mtqnet.serving import app, guard, uploads
 from mtqnet.serving import server as servers
 from mtqnet.serving.history import store as databases
 from mtqnet.serving.history.store import Entry, Filters, History
-from mtqnet.serving.pool import PoolOptions, Slot
+from mtqnet.serving.pool import PoolOptions, Slot, died
 from mtqnet.serving.problems import ProblemError
 from mtqnet.serving.server import _bound
 from mtqnet.serving.settings import Settings
@@ -340,3 +340,21 @@ def test_only_deaths_on_a_job_use_up_its_attempts(
     else:
         with pytest.raises(result):
             slot.run(int, ())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [
+        (ProcessExpired("x", code=-signal.SIGKILL), 503, "5"),  # type: ignore[no-untyped-call]
+        (ProcessExpired("x", code=-signal.SIGTERM), 503, "5"),  # type: ignore[no-untyped-call]
+        (BrokenProcessPool("x"), 503, "5"),
+        (ProcessExpired("x", code=-signal.SIGSEGV), 500, None),  # type: ignore[no-untyped-call]
+        (ProcessExpired("x", code=3), 500, None),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_only_a_recording_that_crashes_its_processes_is_not_to_be_sent_again(
+    error: ProcessExpired | BrokenProcessPool, status: int, retry: str | None
+) -> None:
+    answer = died(error)
+    assert answer.status == status
+    assert answer.headers.get("Retry-After") == retry

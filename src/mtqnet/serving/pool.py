@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,32 @@ STARTS = 3
 """Processes that may die before they take a job, before it is given up"""
 REPAIR_EVERY_S = 1.0
 """Seconds between two checks of idle processes"""
+KILLED = {-getattr(signal, name) for name in ("SIGKILL", "SIGTERM") if hasattr(signal, name)}
+"""Exit codes of processes that were ended from outside, by the out-of-memory killer or an operator"""
+KILLED_RETRY_S = 5
+"""Seconds, value of Retry-After after that: a new process loads its models in this time"""
+
+
+def died(error: ProcessExpired | BrokenProcessPool) -> ProblemError:
+    """Return the answer to a job that was given up because its processes died.
+
+    Returns:
+        503 with Retry-After if they were killed from outside or did not start, which is not the fault of the
+        recording; 500 if the recording crashed them.
+    """
+    log.error("a job was given up, because its scoring processes died: %s", error)
+    if isinstance(error, ProcessExpired) and error.exitcode not in KILLED:
+        return ProblemError(
+            500,
+            "process_died",
+            f"The scoring process crashed {ATTEMPTS} times on this recording. Do not send it again.",
+        )
+    return ProblemError(
+        503,
+        "process_killed",
+        f"The scoring processes of this request were killed. Try again in {KILLED_RETRY_S} s.",
+        {"Retry-After": str(KILLED_RETRY_S)},
+    )
 
 
 @dataclass(frozen=True)
@@ -192,7 +219,7 @@ class Pool:
 
         Raises:
             ProblemError: 429 if too many jobs wait, 413 if the recording is too long or the job takes too long,
-                500 if the process died twice.
+                503 or 500 if the process died; see `died`.
         """
         if self.full:
             raise self._busy()
@@ -217,10 +244,7 @@ class Pool:
                 413, "too_much_memory", "Scoring took too much memory. Send a shorter recording."
             ) from error
         except (ProcessExpired, BrokenProcessPool) as error:
-            log.error("a scoring process died: %s", error)
-            raise ProblemError(
-                500, "process_died", f"The scoring process died {ATTEMPTS} times on this recording."
-            ) from error
+            raise died(error) from error
         finally:
             self.pending -= 1
             self._mean_s += SMOOTHING * (time.monotonic() - started - self._mean_s)

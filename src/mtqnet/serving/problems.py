@@ -130,10 +130,13 @@ WHY = {
     421: ("wrong_host", "The request names another host."),
     422: ("silent", "The recording cannot be scored, or a parameter is invalid."),
     429: ("busy", "Too many jobs are waiting; see the header Retry-After."),
-    503: ("not_ready", "Not ready."),
+    503: (
+        "not_ready",
+        "The service is not ready, or the process of the request was killed; see the header Retry-After.",
+    ),
 }
 ALWAYS = (401, 403, 421)
-BODY = (400, 408, 413, 422, 429)
+BODY = (400, 408, 413, 422, 429, 503)
 """Where a recording is sent"""
 
 
@@ -150,7 +153,7 @@ def _documented(status: int) -> dict[str, Any]:
         "description": why,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}, "example": example}},
     }
-    if status == 429:
+    if status in (429, 503):
         answer["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
     return answer
 

@@ -33,7 +33,7 @@ from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.stream import ENCODINGS, HOP_S, Stream
 from mtqnet.serving import keys, schemas, state, worker
 from mtqnet.serving.history.store import Entry
-from mtqnet.serving.pool import Pool
+from mtqnet.serving.pool import Pool, died
 from mtqnet.serving.problems import ProblemError, log
 from mtqnet.serving.schemas import Label
 from mtqnet.serving.state import Service
@@ -104,14 +104,18 @@ async def serve(websocket: WebSocket) -> None:
         return
     except ProblemError as problem:
         await _refuse(websocket, service, problem)
-    except (ProcessExpired, BrokenProcessPool, TimeoutError, CancelledError) as error:
+    except (ProcessExpired, BrokenProcessPool) as error:
+        await _refuse(websocket, service, died(error))
+    except (TimeoutError, CancelledError) as error:
         log.error("a row of a live stream was lost: %s", error)
-        await _refuse(websocket, service, ProblemError(500, "process_died", "the process that scored it died"))
+        await _refuse(
+            websocket, service, ProblemError(500, "process_died", "The process that scored it was ended.")
+        )
 
 
 async def _refuse(websocket: WebSocket, service: Service, problem: ProblemError) -> None:
     service.metrics.refusals.labels(problem.kind).inc()
-    code = LATER if problem.status == 429 else FAULT if problem.status == 500 else POLICY
+    code = LATER if problem.status in (429, 503) else FAULT if problem.status == 500 else POLICY
     with suppress(WebSocketDisconnect, RuntimeError):  # it may be gone
         await websocket.send_json({"kind": "problem"} | problem.as_json())
         await websocket.close(code, problem.kind)
