@@ -65,7 +65,8 @@ def build(
         typer.Option(
             metavar="N | SPLIT=N",
             help="Total number of clips: 80 % for train, the rest in equal parts for validation, test and unseen. Or "
-            "the number of clips of one split, such as unseen2=250; unseen2 has no clips without it. May be repeated.",
+            "the number of clips of one split, such as unseen2=250; "
+            "the split unseen2 is empty unless its number is given. May be repeated.",
             show_default="1000",
         ),
     ] = None,
@@ -192,7 +193,8 @@ def describe(corpus: Corpus, where: Where = None) -> None:
 
 
 LISTEN_HELP = (
-    "Write an HTML page with players for 20 clips of a corpus; it needs no network.\n\n[bold]Example[/]\n\n"
+    "Write an HTML page with players for 20 randomly selected clips of a corpus; it needs no network.\n\n"
+    "[bold]Example[/]\n\n"
     "[cyan]mtqnet corpus listen corpus --where 's_mos<2' --where steps=Opus -o opus.html[/]"
 )
 
@@ -215,7 +217,8 @@ def listen(
 ENSEMBLE_HELP = (
     "Score the clips of a corpus by DNSMOS and Distill-MOS, and add ensemble labels to its table.\n\n"
     "An ensemble label of S-, N- or G-MOS is a weighted mean of the label of the corpus and the scores of DNSMOS "
-    "and Distill-MOS. The table also gets the disagreement of these sources. The two predictors run in a separate "
+    "and Distill-MOS. The table also gets the disagreement of these sources: their standard deviation "
+    "about the ensemble label. The two predictors run in a separate "
     "Python environment, which `make peers` creates in a clone of the repository. If the command is run again, only "
     "new clips are scored. `mtqnet train` uses the ensemble labels if the configuration contains "
     "existing_models.ensemble = true.\n\n[bold]Example[/]\n\n"

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 HELP = (
     "Fine-tune a model on your listeners' ratings of any of the six scores.\n\n"
     "RATINGS is a table in the format of `mtqnet evaluate`: a column of files and one or more columns of ratings. "
-    "Cells may be empty. Columns with the number of votes or the standard deviation are used as weights. Targets "
-    "without ratings are regularised towards the original model's predictions on the same recordings, and on those "
+    "Cells may be empty. Ratings with more votes or a smaller standard deviation, if the table has such columns, have "
+    "larger weights in the loss. "
+    "Targets without ratings are regularised towards the original model's predictions on the same recordings, and on those "
     "in --unlabelled. --by names the grouping column, for example the speaker: a group is never split between "
     "training and held-out data.\n\n"
     "By default, one fifth of the recordings is held out, and the command prints the errors on them before and "

@@ -62,7 +62,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress ba
 Jobs = Annotated[
     int,
     typer.Option(
-        "--jobs", "-j", min=0, help="Number of cores to use, each by a process if there is enough work. 0: all."
+        "--jobs",
+        "-j",
+        min=0,
+        help="Number of processor cores to use; 0: all. Many recordings are scored by one process per core.",
     ),
 ]
 Rate = Annotated[
