@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +21,8 @@ from mtqnet.corpus.pool import Pool, Sources, pools
 from mtqnet.corpus.sources import SHARES, Split, split_of
 
 if TYPE_CHECKING:
+    import subprocess
+
     import httpx
     from running import Server
 
@@ -31,13 +30,41 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.float32]
 
-LONG = {"end_to_end", "ray", "experiments"}
-"""Folders of the tests that take minutes"""
+FIRST = (
+    "end_to_end/test_chain", "integrations/ray/test_engine", "experiments", "end_to_end", "benchmarks",
+    "serving/test_page", "training/finetune/test_finetune", "corpus/test_build", "training/test_export",
+    "serving", "research",
+)  # fmt: skip
+"""Modules and folders of the tests that take longest, in the order in which they begin"""
+TOGETHER = ("experiments",)
+"""Folders whose modules share an expensive fixture, so that one process runs them all"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: begun last, they would leave one of two processes waiting."""
-    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+
+    def place(item: pytest.Item) -> int:
+        module = item.nodeid.removeprefix("tests/")
+        return next((n for n, start in enumerate(FIRST) if module.startswith(start)), len(FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As --dist loadfile, with the folders of TOGETHER as one file each."""
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduler: Any = LoadFileScheduling(config, log)
+    module_of = scheduler._split_scope
+
+    def scope(nodeid: str) -> str:
+        module: str = module_of(nodeid)
+        inside = module.removeprefix("tests/")
+        return next((folder for folder in TOGETHER if inside.startswith(f"{folder}/")), module)
+
+    scheduler._split_scope = scope
+    return scheduler
 
 
 TOY_GRAPH = """
@@ -308,19 +335,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `mtqnet` with these arguments and capture its output; a warning is an error."""
+    """Run `mtqnet` with these arguments within this process; a warning is an error."""
+    import command_line
 
-    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "mtqnet", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1"} | environment,
-            timeout=300,
-        )
-
-    return call
+    return command_line.call
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from mtqnet.training.data import RunPaths
 from mtqnet.training.pipeline import Listener
 
 SPEAKERS, NOISES = 24, 20
-VOICE_S = 3.2
+VOICE_S = 2.2
 USED = frozenset({"RecordedNoise", "WhiteNoise", "ColouredNoise", "Clipping", "Aac", "SpeexDsp", "Playback"})
 """Kinds of processing of this corpus; tests/corpus tests the others. Nearly all time is that of labels, so that few
 clips have to suffice, from which all targets can be learnt."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+from command_line import call
 from mtqnet.cli import app as cli
 from mtqnet.corpus.table import COLUMNS, TABLE, read_clip, read_rows
 from mtqnet.targets import TARGETS
@@ -27,10 +27,7 @@ VERBS = (
 
 
 def mtqnet(*arguments: str | Path) -> Done:
-    return subprocess.run(
-        [sys.executable, "-m", "mtqnet", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"},
-    )  # fmt: skip
+    return call(*arguments, COLUMNS="100")
 
 
 @pytest.mark.parametrize("verb", VERBS)
