@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,6 +38,8 @@ KINDS = {
 """Without encoder; log-mel or spectrum together with Whisper."""
 SPREAD = 8.0
 """Factor of the weights of the heads: scores of random weights would all be in the middle of the range"""
+_written: dict[str, Path] = {}
+"""Models that this process has exported, by their arguments: an export takes up to 3 s"""
 
 
 def write(
@@ -47,6 +52,15 @@ def write(
 ) -> Path:
     """A model with weights drawn from the seed, in `folder`, under its name; the folder. With `tuned` its encoder
     is no longer Whisper's."""
+    key = repr((folder.name, kind, seed, intervals, int8, tuned))
+    if key not in _written:
+        kept = Path(tempfile.mkdtemp(prefix="mtqnet-model-"))
+        atexit.register(shutil.rmtree, kept, ignore_errors=True)
+        _written[key] = _export(kept / folder.name, kind, seed, intervals, int8, tuned)
+    return Path(shutil.copytree(_written[key], folder, dirs_exist_ok=True))
+
+
+def _export(folder: Path, kind: str, seed: int, intervals: Intervals | None, int8: bool, tuned: bool) -> Path:
     config = Config(folder.name, CorpusConfig((), ()), seed=seed, network=KINDS[kind])
     uses = "encoder" in config.network.front_ends
     encoder = encoders.load(EncoderConfig()) if uses else None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from command_line import call
 from mtqnet.corpus.pool import Sources
 
 CONFIG = """
@@ -52,13 +53,16 @@ def train(processes: int, sources: Sources, folder: Path) -> Path:
     """Run the command and return the run's folder. The corpus, the slow part, is shared."""
     (folder / "tiny.toml").write_text(CONFIG)
     out = folder / f"run{processes}"
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
-    options = ["--data", sources.speech[0].parent, "--out", out, "--corpus", folder / "corpus", "--jobs", "1"]
-    command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "mtqnet", "train", folder / "tiny.toml"]
-    done = subprocess.run(
-        [*map(str, command), *map(str, options)], capture_output=True, text=True, timeout=300, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"},
-    )  # fmt: skip
+    options = ["train", folder / "tiny.toml", "--data", sources.speech[0].parent, "--out", out,
+               "--corpus", folder / "corpus", "--jobs", "1"]  # fmt: skip
+    if processes == 1:
+        done = call(*options)
+    else:
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "mtqnet"]
+        done = subprocess.run(
+            [sys.executable, "-m", *torchrun, *map(str, options)], capture_output=True, text=True, timeout=300,
+            check=False, env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"},
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("Per clip, held out") == 1  # only one process prints
     return out
