@@ -2,7 +2,7 @@
 
     python -m research.ensemble_alternatives --data DATA --peers PYTHON --corpus CORPUS
 
-On ratings each talker of CSP835 has labels by curves and lines of the other talkers. The suppressor conditions are
+On ratings each speaker of CSP835 has labels by curves and lines of the other speakers. The suppressor conditions are
 those of research/witnesses.py from the test split, which has no part in the fit.
 """
 
@@ -93,7 +93,7 @@ def row(ensemble: Mapping[str, Label], tested: Tested) -> list[float]:
 
 
 def left_out_error(one: Rated, target: str, label: Label) -> float:
-    """Error over conditions, each talker by curves and lines of the others."""
+    """Error over conditions, each speaker by curves and lines of the others."""
     values = []
     for kind in one.kind:
         scaled = fit_ensemble.left_out_sources(one, target, kind, {})

@@ -100,7 +100,7 @@ class Rated:
     talkers: Sequence[str] = ()
     """(clips,) where the ratings are on the MOS scale of the labels; otherwise empty"""
     left_out: Columns = field(default_factory=dict)
-    """Labels of each talker by curves that were fitted to the other talkers"""
+    """Labels of each speaker by curves that were fitted to the other speakers"""
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def csp835(folder: Path, score: Score) -> Rated:
 
 
 def noizeus(folder: Path, score: Score) -> Rated:
-    """NOIZEUS at 8 kHz: ratings per condition. Its cleanest condition stands for the missing clean speech."""
+    """NOIZEUS at 8 kHz: ratings per condition. Its cleanest condition replaces the missing clean speech."""
     with (folder / "labels_per_condition.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     clean = {
@@ -286,7 +286,7 @@ def least_squares_lines(one: Rated, target: str, kind: str) -> dict[str, Line]:
 
 
 def left_out_sources(one: Rated, target: str, kind: str, lines: Mapping[str, Line]) -> dict[str, Array]:
-    """The sources on the scale of the label. With MOS ratings each talker by lines fitted to the other talkers."""
+    """The sources on the scale of the label. With MOS ratings each speaker by lines fitted to the other speakers."""
     if not one.talkers:
         return {key: lines[key](one.sources[key]) for key in SOURCES[target]}
     talkers, rating = np.array(one.talkers), one.ratings[target]

@@ -1,4 +1,4 @@
-"""How far scores move where they should stay: the same recording at another level, rate, length or encoding.
+"""Changes of scores that should be constant: the same recording at another level, rate, length or encoding.
 
 Each group has a reference and variants of it, made from mono samples at 16 kHz:
 

@@ -4,7 +4,7 @@
 
 The suppressor conditions are those of research/witnesses.py, from speakers and noises of the validation split, so
 that the benchmark on the test split has no part in the choice. Every form is fitted to the rated reference
-conditions (CSP835); its error there is of each talker by curves fitted to the others.
+conditions (CSP835); its error there is of each speaker by curves fitted to the others.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CODECS = (
 
 @dataclass(frozen=True)
 class SpeechForm:
-    """How the equivalent Q is made."""
+    """How the equivalent Q is computed."""
 
     name: str
     envelope: str

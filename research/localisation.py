@@ -64,7 +64,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Result:
-    """What a model says of the clips of a split."""
+    """Scores of the clips of a split by a model."""
 
     model: str
     split: str

@@ -144,7 +144,7 @@ def _template() -> Any:
 def _carded(model: ModelRecord, results: Path) -> Carded:
     record = json.loads(model.path.with_suffix(".json").read_text())
     if missing := sorted(NEEDED - set(record)):
-        raise ModelError(f"the record of {model.name} lacks {', '.join(missing)}: train it anew")
+        raise ModelError(f"the record of {model.name} lacks {', '.join(missing)}: train it again")
     absent = dict.fromkeys(("teacher", "teacher_lcc_validation", "kinds"))
     name = model.name
     return Carded(

@@ -1,4 +1,4 @@
-"""A table of ratings made of a simulated corpus: the same clips and labels, without recipes.
+"""A table of ratings from a simulated corpus: the same clips and labels, without recipes.
 
     python -m research.table_of_corpus CORPUS OUT --clips 10000 [--config configs/ratings.toml] [--teacher mosa-net]
 

@@ -53,7 +53,7 @@ class Options:
 
     @property
     def peers_said(self) -> Path:
-        """Table of what the peers said of the tests"""
+        """Table of the peers' scores of the tests"""
         return self.results / peer_table.NAME
 
 
@@ -77,9 +77,9 @@ def reproduce(options: Options) -> bool:
 
 
 def tables(options: Options) -> tuple[str, ...]:
-    """Those that were asked for; else all, or all that there are figures to check against.
+    """The requested tables; by default all, or all that have figures to compare with.
 
-    Raises UsageError where there are none: told now, not after hours of trainings.
+    Raises UsageError where there are none, before hours of training.
     """
     if options.check is None:
         return options.tables or study.TABLES

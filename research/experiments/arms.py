@@ -1,8 +1,8 @@
-"""One arm and one seed -> what it says of every clip of every test, kept on disk.
+"""One arm and one seed -> its scores of every clip of every test, stored on disk.
 
 OUT/teachers/DIGEST/SEED/mosa-net.safetensors   MOSA-Net of a seed, and its scores of all training clips
 OUT/arms/DIGEST/SEED.npz                        scores by test and target; seconds; how the training went
-DIGEST names all that the scores depend on, so that an arm which stands in two tables is run once.
+DIGEST names all that the scores depend on, so that an arm of two tables is run once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ QUEST_KEYS = tuple(target.key for target in QUEST)
 
 @dataclass(frozen=True)
 class Lab:
-    """Where runs are made and from what."""
+    """Folders of the runs and of their inputs."""
 
     base: Config
     material: Material
@@ -72,7 +72,7 @@ class Lab:
     def peers_said(
         self, config: Config, split: str, python: Path = peers.PYTHON, jobs: int = 0, stage: Stage | None = None
     ) -> Labels:
-        """What the peers that teach an arm say of a split; schedule.py lets them score it before any arm runs."""
+        """Scores of a split by the peers that are teachers of an arm; schedule.py computes them before any arm runs."""
         if not config.existing_models.heads:  # most arms: nothing of the corpus is read for them
             return {}
         clips = self.material.test(split).clips
@@ -85,7 +85,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run gave."""
+    """Result of one run."""
 
     scores: Mapping[str, Labels]
     """By split and target, in the target's own unit, (clips,) each"""

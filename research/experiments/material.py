@@ -35,7 +35,7 @@ VOTES = 3
 VOTE_SPREAD = 0.75
 """MOS, standard deviation of one vote around the truth: as in the rated reference conditions (0.6 to 0.9)"""
 CARELESS = 0.15
-"""Share of votes that are given without listening: any of the five alike"""
+"""Fraction of random votes, each of the five values with the same probability"""
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,7 +49,7 @@ class RatedSet:
     columns: Mapping[str, str]
     """Target -> column of its rating"""
     is_mos: bool = True
-    """Whether ratings are 1 to 5; if not, they are held against scores by rank and correlation alone"""
+    """Whether ratings are 1 to 5; if not, only rank and correlation are compared with scores"""
 
 
 RATED = {
@@ -178,7 +178,7 @@ def _narrow(clip: Clip, names: Sequence[str]) -> Clip:
 def _rated(data: Path, rated: RatedSet) -> Test:
     table = data / rated.folder / rated.table
     if not table.exists():
-        raise CorpusError(f"no rated set {table}: --data names the folder that holds {rated.folder}")
+        raise CorpusError(f"no rated set {table}: --data names the folder that contains {rated.folder}")
     with table.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     truth = {key: np.array([float(row[column]) for row in rows]) for key, column in rated.columns.items()}

@@ -1,4 +1,4 @@
-"""What peers said of the tests, clip by clip, in one table that is kept with the results.
+"""Scores of the tests by the peers, clip by clip, in one table that is stored with the results.
 
 The peers take longer than all trainings of a table, and say the same every time: so what they said once is taken
 from RESULTS/peers.csv wherever its rows are of the clips at hand. Columns: `corpus` (digest of the corpus' table;
@@ -66,7 +66,7 @@ def read(path: Path, corpus: str) -> PeerTable:
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         if missing := {"corpus", "test", "clip", *SCORES} - set(reader.fieldnames or ()):
-            raise UsageError(f"{path} has no column {sorted(missing)[0]!r}: remove it, and the peers score anew")
+            raise UsageError(f"{path} has no column {sorted(missing)[0]!r}: remove it, and the peers score again")
         rows = [row for row in reader if row["corpus"] in ("", corpus)]
     return PeerTable(
         corpus, {(row["test"], row["clip"]): {column: float(row[column]) for column in SCORES} for row in rows}

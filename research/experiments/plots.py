@@ -35,7 +35,7 @@ def draw(
     labelled: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """TABLE.svg and TABLE_scatter.png. `labelled` says of each arm how many clips carry labels."""
+    """TABLE.svg and TABLE_scatter.png. `labelled` is the number of clips with labels of each arm."""
     counts = {labelled[arm] for arm in table.arms if summary.arm(arm, "test", MEAN)}
     figure = _over_labels(table, summary, labelled) if len(counts) > 1 else _bars(table, summary)
     figure.savefig(folder / f"{table.name}.svg", metadata={"Date": None})

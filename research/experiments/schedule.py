@@ -66,7 +66,7 @@ def run_all(
 
 @dataclass(frozen=True)
 class PeersAt:
-    """Where the peers run, and where what they said is kept."""
+    """Python of the peers, and the folder of their scores."""
 
     python: Path
     """Interpreter of their environment (corpus/peers.py)"""
@@ -75,7 +75,7 @@ class PeersAt:
 
 
 def score_peers(lab: Lab, study: Study, at: PeersAt, jobs: int, stage: Stage) -> None:
-    """Let the peers that these tables name score the tests, and keep what they say."""
+    """Let the peers that these tables name score the tests, and store their scores."""
     if not any(arm.kind in PEERS for _, _, arm in _arms(study)):
         return
     table = peer_table.read(at.table, lab.corpus_digest)
@@ -92,7 +92,7 @@ def score_peers(lab: Lab, study: Study, at: PeersAt, jobs: int, stage: Stage) ->
 
 
 def peer_scores(lab: Lab, test: str, table: PeerTable, path: Path) -> Labels:
-    """What the peers say of the first PEER_CLIPS of a test, by the table read from `path`; NaN of the rest."""
+    """Scores of the first PEER_CLIPS of a test by the peers, from the table read from `path`; NaN of the rest."""
     said = table.said(test, peer_table.names(lab.material, test, PEER_CLIPS))
     if said is None:
         raise UsageError(f"{path} lacks clips of {test}: were the peers let score them?")

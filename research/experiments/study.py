@@ -33,18 +33,18 @@ class Arm:
     """One row of a table."""
 
     says: str
-    """What a reader is told of it"""
+    """Description for the reader"""
     kind: Kind = "network"
     labelled: int = 1000
-    """Training clips whose S/N/G labels are shown, drawn anew for each seed; 0: all"""
+    """Training clips whose S/N/G labels are shown, drawn again for each seed; 0: all"""
     objective: Literal["none", "pseudo", "true"] = "none"
     """Where the labels of PESQ, STOI and SDI come from: no such heads, MOSA-Net, or the references themselves"""
     unlabelled: bool = False
     """Whether the clips without S/N/G labels are trained on too"""
     rater_noise: bool = False
-    """Whether S/N/G labels are what a few raters, some of them careless, would have said"""
+    """Whether S/N/G labels are simulated votes of a few raters, some of them careless"""
     against: tuple[str, ...] = ()
-    """Arms that this one is held against; empty: the table's reference"""
+    """Arms that this one is compared with; empty: the table's reference"""
     change: Mapping[str, Any] = field(default_factory=dict)
     """Differences from base.toml, as tables of it"""
 
@@ -57,11 +57,11 @@ class Table:
     title: str
     question: str
     reference: str
-    """The arm that the others are held against"""
+    """The arm that the others are compared with"""
     arms: dict[str, Arm]
 
     def against(self, arm: str) -> tuple[str, ...]:
-        """The arms that this one is held against; none for the reference."""
+        """The arms that this one is compared with; empty for the reference."""
         return tuple(other for other in self.arms[arm].against or (self.reference,) if other != arm)
 
 
@@ -79,7 +79,7 @@ def load(folder: Path, names: tuple[str, ...]) -> Study:
     tables = {name: table(folder / f"{name}.toml") for name in names}
     for name, read in tables.items():
         for arm, settings in read.arms.items():
-            configured(base, settings, f"{name}.toml, {arm}")  # a typing mistake is found before hours of work
+            configured(base, settings, f"{name}.toml, {arm}")  # a typing mistake is reported before hours of work
     return Study(base, tables)
 
 

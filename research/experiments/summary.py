@@ -1,7 +1,7 @@
 """The figures of a table: one for each run, and means with intervals and differences for each arm.
 
 FOLDER/TABLE.csv           arm, split, target, seed, clips, lcc, srcc, mse
-FOLDER/TABLE.summary.csv   arm, split, target, lcc with its interval; a row for each arm it is held against:
+FOLDER/TABLE.summary.csv   arm, split, target, lcc with its interval; a row for each arm it is compared with:
                            less that arm, with its interval, and p
 """
 
@@ -53,7 +53,7 @@ class ArmRow:
     target: str
     lcc: Interval
     less: Mapping[str, Difference]
-    """By the arm that it is held against, where that has such a target"""
+    """By the arm that it is compared with, where that has such a target"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Summary:
 
 
 def summarise(table: Table, results: Mapping[str, Sequence[Result]], tests: Mapping[str, Test]) -> Summary:
-    """Figures of a table. `results` holds those of each arm, a seed each."""
+    """Figures of a table. `results` contains those of each arm, a seed each."""
     runs = [row for arm in table.arms for row in _runs(arm, results[arm], tests)]
     arms = [row for split in SPLITS for row in _arms(table, split, results, tests[split])]
     return Summary(runs, arms)
@@ -175,7 +175,7 @@ def _is_mos(split: str) -> bool:
 
 
 def _flat(row: ArmRow) -> list[dict[str, Any]]:
-    """A line for each arm that it is held against, or one."""
+    """A line for each arm that it is compared with, or one."""
     lines: Sequence[tuple[str, Difference | None]] = list(row.less.items()) or [("none", None)]
     place = {"arm": row.arm, "split": row.split, "target": row.target}
     figure = {"lcc": row.lcc.mean, "low": row.lcc.low, "high": row.lcc.high}

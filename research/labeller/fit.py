@@ -2,7 +2,7 @@
 
 calibrate   what clean talkers look like at each MNRU Q        -> equivalent Q
 fit_curves  (Q, SNR) of the rated conditions -> S and N, and (S, N) -> G
-fit         both, and how far a talker who was left out is from his ratings
+fit         both, and the error of the ratings of a speaker who was left out
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Fit:
     fitted: dict[str, Agreement]
     """With the ratings that they were fitted to"""
     left_out: dict[str, Agreement]
-    """With each talker's ratings, by curves fitted to the other talkers"""
+    """With each speaker's ratings, by curves fitted to the other speakers"""
     clips: int
     talkers: int
     """Clean talkers of the calibration"""
 
 
 def fit(rated_dir: Path, clean_files: Sequence[Path], seed: int = 0) -> Fit:
-    """Measure, fit, and tell the error. Raises CorpusError for a folder without rated conditions."""
+    """Measure, fit, and return the error. Raises CorpusError for a folder without rated conditions."""
     if not clean_files:
         raise CorpusError("no clean speech to measure PESQ against Q on: give a folder of clean recordings")
     talkers = [reading.read(path).samples[: 6 * resampling.SAMPLE_RATE] for path in clean_files[:MAX_TALKERS]]
@@ -121,7 +121,7 @@ def fit_noise(q_db: Array, snr_db: Array, bak: Array) -> tuple[float, ...]:
 
 
 def fit_general(sig: Array, bak: Array, ovrl: Array) -> tuple[float, ...]:
-    """G from what listeners said of S and N, not from our S and N: their errors must not bend it."""
+    """G from the listeners' S and N, not from our S and N, whose errors would distort the fit."""
     terms = np.stack([general_mos(sig, bak, unit) for unit in np.eye(6)], axis=1)
     return tuple(np.linalg.lstsq(terms, ovrl, rcond=None)[0].tolist())
 
@@ -134,7 +134,7 @@ def predict(measured: Measured, curves: Curves) -> Array:
 
 
 def left_out_scores(rated: Rated, measured: Measured, start: Curves) -> Array:
-    """(3, clips): S, N and G of each talker's clips by curves fitted to the other talkers."""
+    """(3, clips): S, N and G of each speaker's clips by curves fitted to the other speakers."""
 
     def others(train: NDArray[np.bool_]) -> Array:
         curves = fit_curves(rated.of(train), measured.of(train), start)
@@ -150,7 +150,7 @@ def judge(rated: Rated, made: Array) -> dict[str, Agreement]:
 
 
 def write(result: Fit, path: Path, command: str) -> None:
-    """Store the curves with what made them."""
+    """Store the curves with the data of their fit."""
     record = {
         "about": "Written by `python -m research.labeller fit`; do not edit.",
         "labels": "3QUEST-style, anchored on public P.835 ratings",

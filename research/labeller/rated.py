@@ -1,7 +1,7 @@
-"""Rated P.835 reference conditions, made anew from their clean files so that both components are known.
+"""Rated P.835 reference conditions, generated again from their clean files so that both components are known.
 
-What it reads is a folder like `p835_csp835_refconditions`: labels.csv with, for each clip, its talker, its clean
-file, the MNRU Q and the SNR that made it, and the mean votes for SIG, BAK and OVRL. Whatever a measure thinks of a
+What it reads is a folder like `p835_csp835_refconditions`: labels.csv with, for each clip, its speaker, its clean
+file, its MNRU Q and SNR, and the mean votes for SIG, BAK and OVRL. Whatever a measure thinks of a
 Q of 16 dB, listeners' SIG at 16 dB belongs to it.
 """
 
@@ -22,10 +22,10 @@ from mtqnet.errors import CorpusError
 from mtqnet.labels.background import MAX_SNR_DB
 
 CLEAN_Q_DB = 50.0
-"""dB: where speech is as good as clean, and stands for it"""
+"""dB: where speech is as good as clean, and replaces it"""
 
 NEEDED = {"condition", "clean_ref", "mnru_q_db", "snr_db", "sig_mos", "bak_mos", "ovrl_mos"}
-"""Columns of labels.csv; without `speaker` each clean file is a talker"""
+"""Columns of labels.csv; without `speaker` each clean file is a speaker"""
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Heard:
-    """(samples,) each, at 16 kHz: what the listeners of one clip heard, in its parts."""
+    """(samples,) each, at 16 kHz: the clip that listeners rated, in its parts."""
 
     clean: Samples
     speech: Samples
@@ -42,7 +42,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Rated:
-    """Reference conditions, one clip an entry: what was heard, and what listeners said. Arrays are (clips,)."""
+    """Reference conditions, one clip an entry: the signals and their ratings. Arrays are (clips,)."""
 
     condition: tuple[str, ...]
     talker: tuple[str, ...]
@@ -91,7 +91,7 @@ def make(clean: Samples, q_db: float, snr_db: float, seed: int) -> Heard:
 
 
 def left_out(rated: Rated, predict: Callable[[NDArray[np.bool_]], Array]) -> Array:
-    """(clips,) or (clips, scores): each talker's clips as `predict(train)`, fitted on the others, says of them."""
+    """(clips,) or (clips, scores): predictions of each speaker's clips by `predict(train)`, fitted on the others."""
     talkers = np.array(rated.talker)
     folds = {name: predict(talkers != name) for name in sorted(set(rated.talker))}
     return np.array([folds[name][place] for place, name in enumerate(rated.talker)])
@@ -106,7 +106,7 @@ class Agreement:
     lcc: float
     """Pearson over conditions"""
     error_per_talker: float
-    """The same error for each talker by himself, averaged: holds the raters' own spread"""
+    """The same error for each speaker separately, averaged: contains the standard deviation of the raters"""
     lcc_clip: float
     """Pearson over clips"""
 

@@ -1,9 +1,9 @@
-"""Measures that were tried for the labeller, held against ratings: what `python -m research.labeller compare` writes
+"""Measures that were tried for the labeller, compared with ratings: what `python -m research.labeller compare` writes
 down.
 
 Each measure of the speech component is turned into an equivalent Q by what clean talkers get at each MNRU Q, as
 the labeller does it, and then has to do two things:
-  - S-MOS of rated reference conditions (CSP835), each talker by curves fitted to the others;
+  - S-MOS of rated reference conditions (CSP835), each speaker by curves fitted to the others;
   - the order of neural codecs in a MUSHRA test, from clean and coded speech alone.
 Each measure of the background has to do N-MOS of the same reference conditions.
 """
@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class RatedCodec:
-    """A coded recording, what listeners said of it, and what the labeller says of it from two signals."""
+    """A coded recording, its ratings, and the labels that are computed from two signals."""
 
     condition: str
     mushra: float

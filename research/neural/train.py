@@ -3,7 +3,7 @@
     python -m research.neural.train vocoder --speech DIR --noise DIR --out runs/vocoder --until 22:50
 
 The checkpoint OUT/last.pt is written atomically every minute or so, and a run with the same --out resumes from it.
-OUT/step-N.pt holds the averaged weights at chosen steps, OUT/log.jsonl the losses.
+OUT/step-N.pt contains the averaged weights at chosen steps, OUT/log.jsonl the losses.
 """
 
 from __future__ import annotations

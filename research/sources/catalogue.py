@@ -1,9 +1,9 @@
-"""The sources: where each is, what its licence says, which files of it are used and who speaks in them.
+"""The sources: where each is, its licence, which files of it are used and who speaks in them.
 
 A source is added here only after its licence text was read; REJECTED lists what was looked at and left out.
 Speakers have the name of the source in their identifier, so that identifiers of two sources never collide. Where a
 source does not name its speakers, all its recordings share one identifier with `unlabelled` as the least number of
-people, and stay in the training split.
+people, and are always in the training split.
 """
 
 from __future__ import annotations

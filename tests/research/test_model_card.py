@@ -136,7 +136,7 @@ def test_a_teacher_that_is_no_longer_shipped_is_reported(make_model: Callable[..
 
 
 def test_a_model_that_was_not_trained_here_is_refused(toy_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="train it anew"):
+    with pytest.raises(ModelError, match="train it again"):
         card.text([models.find(toy_model)], tmp_path)
 
 
