@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ def test_a_record_that_is_none(make_model: Maker, text: str) -> None:
         ({"features": ["mfcc"]}, "unknown features: mfcc"),
         ({"frame_rate_hz": 0}, "frame_rate_hz"),
         ({"frame_rate_hz": "fast"}, "fast"),
+        ({"frame_rate_hz": True}, "frame_rate_hz"),
+        ({"frame_rate_hz": 1e-308}, "frame_rate_hz"),
+        ({"peak_normalise": "false"}, "expected true or false"),  # a text is true in Python
+        ({"one_at_a_time": "false"}, "expected true or false"),
+        ({"track": None}, "expected true or false"),
+        ({"causes": {"noise": {"slope": float("nan"), "offset": 0}}}, "slope"),
+        ({"causes": {"noise": {"slope": 1, "offset": 1e308}}}, "offset"),
     ],
 )
 def test_a_record_that_cannot_be(make_model: Maker, changes: dict[str, Any], says: str) -> None:
@@ -230,6 +238,16 @@ def test_a_link_to_a_regular_file_is_read(make_model: Maker, tmp_path: Path) -> 
     (tmp_path / "m.onnx").symlink_to(model)
     (tmp_path / "m.json").symlink_to(model.with_suffix(".json"))
     assert Runtime(find(tmp_path)).record.name == "toy"
+
+
+def test_a_file_above_the_size_limit_is_not_read(make_model: Maker) -> None:
+    model = make_model()
+    os.truncate(model, models.MAX_GRAPH_BYTES + 1)  # sparse
+    tracemalloc.start()
+    with pytest.raises(ModelError, match="limit"):
+        find(model).weights()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_files_above_the_size_limit_are_refused(make_model: Maker, monkeypatch: pytest.MonkeyPatch) -> None:

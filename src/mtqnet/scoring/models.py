@@ -36,6 +36,12 @@ MAX_GRAPH_BYTES = 2**31 - 1
 """Size limit of an .onnx file: the limit of the protobuf format"""
 MAX_RECORD_BYTES = 4_000_000
 """Size limit of a record; those of the shipped models have 40 kB"""
+FRAME_RATES = (0.1, 1000.0)
+"""Possible frame scores per second"""
+MAX_CALIBRATION = 1000.0
+"""Largest slope and offset of a calibration of causes; those of the shipped models are below 10"""
+DIFFERENCE_ERRORS = (1e-6, 1e6)
+"""Possible errors of a difference of scores"""
 MAX_NAME = 200
 """Characters of a model's name"""
 
@@ -173,11 +179,11 @@ def _read(path: Path, limit: int) -> bytes:
         mode = path.stat()
         if not stat.S_ISREG(mode.st_mode):
             raise ModelError(f"{path} is not a regular file: a model is a pair of regular files")
-        with path.open("rb") as file:
-            content = file.read(min(mode.st_size, limit) + 1)
+        with path.open("rb") as file:  # unread if it is too large
+            content = file.read(mode.st_size + 1) if mode.st_size <= limit else b""
     except OSError as error:
         raise ModelError(f"cannot read {path} ({error.strerror}): check the path and its permissions") from error
-    if len(content) > limit:
+    if max(len(content), mode.st_size) > limit:
         raise ModelError(f"{path} has more than {limit / 1e6:.0f} MB, the limit for this kind of file")
     return content
 
@@ -188,18 +194,18 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         name=_name(record["name"]),
         targets=_known("targets", record["targets"], KEYS),
         features=_known("features", record["features"], tuple(FEATURES)),
-        peak_normalise=bool(record["peak_normalise"]),
-        frame_rate_hz=_positive("frame_rate_hz", record["frame_rate_hz"]),
+        peak_normalise=_flag("peak_normalise", record["peak_normalise"]),
+        frame_rate_hz=_within("frame_rate_hz", record["frame_rate_hz"], *FRAME_RATES),
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
-        one_at_a_time=bool(record.get("one_at_a_time", False)),
+        one_at_a_time=_flag("one_at_a_time", record.get("one_at_a_time", False)),
         intervals=_intervals(record),
-        track=bool(record.get("track", True)),
-        distance=bool(record.get("distance", False)),
-        local=bool(record.get("local", False)),
+        track=_flag("track", record.get("track", True)),
+        distance=_flag("distance", record.get("distance", False)),
+        local=_flag("local", record.get("local", False)),
         causes=_causes(record.get("causes", {})),
         difference_error={
-            key: _positive(f"difference_error {key}", value)
+            key: _within(f"difference_error {key}", value, *DIFFERENCE_ERRORS)
             for key, value in dict(record.get("difference_error", {})).items()
             if key in KEYS
         },
@@ -229,13 +235,23 @@ def _intervals(record: Mapping[str, Any]) -> Intervals | None:
 
 def _causes(stored: Any) -> dict[str, Calibration]:
     keys = _known("causes", list(stored), CAUSE_KEYS) if stored else ()
-    return {key: Calibration(float(stored[key]["slope"]), float(stored[key]["offset"])) for key in keys}
+    limits = (-MAX_CALIBRATION, MAX_CALIBRATION)
+    return {
+        key: Calibration(*(_within(name, stored[key][name], *limits) for name in ("slope", "offset")))
+        for key in keys
+    }
 
 
-def _positive(what: str, value: Any) -> float:
+def _flag(what: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} is {value!r}, expected true or false")
+    return value
+
+
+def _within(what: str, value: Any, low: float, high: float) -> float:
     number = float(value)
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{what} is {value!r}, expected a positive number")
+    if isinstance(value, bool) or not low <= number <= high:
+        raise ValueError(f"{what} is {value!r}, expected a number from {low:g} to {high:g}")
     return number
 
 
