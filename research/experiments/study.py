@@ -24,8 +24,8 @@ PEERS: Mapping[Kind, Mapping[str, str]] = {
     "dnsmos_p808": {"g_mos": "dnsmos_p808"},
     "distillmos": {"g_mos": "distillmos"},
 }
-"""Predictors as they come, and which of their scores (corpus/peers.py) stands for which target. Nothing is
-trained, so one run stands for all seeds"""
+"""Existing predictors, and which of their scores (corpus/peers.py) is compared with which target. They are not
+trained, so one run counts for all seeds"""
 
 
 @dataclass(frozen=True)
