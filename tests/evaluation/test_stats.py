@@ -140,3 +140,11 @@ def test_all_at_once_are_the_single_figures() -> None:
     assert {name for name, value in few.items() if np.isnan(value)} == {
         "rmse_star", "rmse_mapped", "rmse_star_mapped"
     }  # fmt: skip
+
+
+def test_the_difference_of_two_sets_of_two_has_an_interval() -> None:
+    found = stats.unpaired(np.array([1.0, 2.0]), np.array([3.0, 5.0]))
+    assert found.value == pytest.approx(2.5)
+    assert found.low <= found.value <= found.high
+    alone = stats.unpaired(np.array([1.0]), np.array([3.0, 5.0]))
+    assert alone.value == pytest.approx(3.0) and np.isnan(alone.low)

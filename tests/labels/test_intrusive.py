@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.errors import LabelError
+from mtqnet.errors import LabelError, MissingExtraError
 from mtqnet.labels.intrusive import align, delay, objective, pesq_wb, sdi, stoi
 from mtqnet.targets import PESQ, SDI
 
@@ -124,3 +125,31 @@ def test_silent_output_has_no_pesq(voice: Callable[..., Samples]) -> None:
 def test_too_little_speech_has_no_stoi(voice: Callable[..., Samples]) -> None:
     with pytest.raises(LabelError, match="too little speech"):
         stoi(voice(0.2), voice(0.2))
+
+
+@pytest.mark.parametrize("lag", [-127, -90, 90, 127])
+def test_delay_of_short_signals_is_found_up_to_their_length(lag: int) -> None:
+    clean, processed = np.zeros(128, np.float32), np.zeros(128, np.float32)
+    clean[max(0, -lag)] = processed[max(0, lag)] = 1.0
+    assert delay(clean, processed) == lag
+
+
+def test_pesq_takes_a_minute_and_refuses_more_with_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pesq
+
+    monkeypatch.setattr(pesq, "pesq", lambda *_: 2.5)  # the limit is tested, not PESQ of a minute
+    minute = np.ones(60 * SAMPLE_RATE, np.float32)
+    assert pesq_wb(minute, minute) == 2.5
+    with pytest.raises(LabelError, match="60 s are too long for PESQ: cut to 60 s"):
+        pesq_wb(np.append(minute, minute[:1]), np.append(minute, minute[:1]))
+    with pytest.raises(LabelError, match="75 s are too long"):
+        pesq_wb(np.tile(minute, 2)[: 75 * SAMPLE_RATE], np.tile(minute, 2)[: 75 * SAMPLE_RATE])
+
+
+@pytest.mark.parametrize(("package", "measure"), [("pesq", pesq_wb), ("pystoi", stoi)])
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, measure: Callable[[Samples, Samples], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match="corpus"):
+        measure(white(SAMPLE_RATE), white(SAMPLE_RATE))

@@ -86,3 +86,18 @@ def test_command_prints_a_table_or_json(files: dict[str, Path]) -> None:
     record = json.loads(done.stdout)
     assert 1 <= record["s_mos"] <= 5 and record["cautions"]
     assert {"n_mos", "g_mos", "equivalent_q_db", "equivalent_snr_db", "pesq", "stoi", "sdi", "covl"} <= set(record)
+
+
+def test_a_record_has_all_numbers_with_four_decimals_and_the_cautions(files: dict[str, Path]) -> None:
+    found = label_files(files["clean"], files["unprocessed"], files["processed"])
+    record = found.record()
+    expected = {
+        **{name: getattr(found.quest, name) for name in ("s_mos", "n_mos", "g_mos")},
+        "equivalent_q_db": found.quest.equivalent_q_db,
+        "equivalent_snr_db": found.quest.equivalent_snr_db,
+        **{name: getattr(found.objective, name) for name in ("pesq", "stoi", "sdi")},
+        **{name: getattr(found.composite, name) for name in ("csig", "cbak", "covl")},
+    }
+    assert record.pop("cautions") == list(found.cautions)
+    assert record == {name: round(float(value), 4) for name, value in expected.items()}
+    assert any(round(float(value), 3) != record[name] for name, value in expected.items())

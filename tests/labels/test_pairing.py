@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 from mtqnet.corpus.degradations.step import start
 from mtqnet.corpus.degradations.vocoder import Resynthesis
 from mtqnet.errors import LabelError
-from mtqnet.labels.pairing import best_delay, check_delay, check_pair, drift, segment_delays, similarity
+from mtqnet.labels import pairing
+from mtqnet.labels.pairing import (
+    LEAST_SEGMENTS,
+    ON_LINE,
+    REACH,
+    SEGMENT,
+    best_delay,
+    check_delay,
+    check_pair,
+    drift,
+    segment_delays,
+    similarity,
+)
 from mtqnet.labels.three_signal import label_three, label_two
 
 Samples = NDArray[np.float32]
@@ -86,3 +98,57 @@ def test_noise_that_hides_the_speech_is_no_error_but_a_caution(talker: Callable[
     made = label_three(clean, clean + background, 0.5 * (clean + background))
     assert "hides" in made.caution
     assert made.n_mos < 1.5
+
+
+def test_a_signal_is_as_similar_to_itself_as_possible(talker: Callable[..., Samples]) -> None:
+    clean = talker(3.0)
+    assert similarity(clean, clean) == pytest.approx(1.0)
+    assert similarity(clean, np.float32(0.1) * clean) == pytest.approx(1.0, abs=1e-3)
+    assert similarity(clean, np.zeros_like(clean)) == 0.0
+
+
+@pytest.mark.parametrize(("coherent", "similar"), [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0)])
+def test_one_of_two_measures_is_enough_to_belong_together(
+    coherent: float, similar: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairing, "coherence", lambda *_: coherent)
+    monkeypatch.setattr(pairing, "similarity", lambda *_: similar)
+    assert pairing.belong(np.zeros(1, np.float32), np.zeros(1, np.float32)) == bool(coherent or similar)
+
+
+def test_delays_of_segments_do_not_depend_on_the_level(talker: Callable[..., Samples]) -> None:
+    clean = talker(4.0)
+    other = late(clean, 0.001)
+    places, lags = segment_delays(clean, other)
+    soft_places, soft_lags = segment_delays(np.float32(1e-3) * clean, np.float32(1e-3) * other)
+    assert lags == pytest.approx(16.0, abs=0.1) and len(lags) >= LEAST_SEGMENTS
+    np.testing.assert_allclose(soft_places, places, rtol=1e-4)
+    np.testing.assert_allclose(soft_lags, lags, atol=1e-3)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_delay_at_the_limit_of_the_search_is_not_reliable(sign: int, talker: Callable[..., Samples]) -> None:
+    clean = talker(4.0)
+    _, lags = segment_delays(*(clean, late(clean, REACH / RATE))[::sign])
+    assert np.all(np.abs(lags) < REACH)
+
+
+def test_the_place_of_a_segment_is_the_centre_of_its_energy() -> None:
+    clean = np.zeros(RATE, np.float32)
+    burst = np.hanning(400) * np.sin(np.arange(400) * 2 * np.pi * 300 / RATE)
+    clean[7000:7400] = burst
+    places, lags = segment_delays(clean, np.roll(clean, 5))
+    assert len(places) and places == pytest.approx(7200.0, abs=5.0)
+    assert lags == pytest.approx(5.0, abs=0.1)
+
+
+def test_segments_may_deviate_by_the_drift_within_their_length() -> None:
+    """The centre of energy of a segment is not exactly the place to which its delay belongs."""
+    slope = 300e-6
+    within = ON_LINE + 0.8 * slope * SEGMENT / 4
+    places = np.arange(12) * 4000.0
+    lags = slope * places + within * np.tile([1.0, -1.0, -1.0, 1.0], 3)
+    found = drift(places, lags)
+    assert found is not None
+    assert found.ppm == pytest.approx(300, abs=60)
+    assert drift(places, lags + np.tile([3.0, -3.0, -3.0, 3.0], 3)) is None

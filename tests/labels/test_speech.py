@@ -21,11 +21,14 @@ from mtqnet.labels.speech import (
     MISSING_WEIGHT,
     MOST_DB,
     Looks,
+    brought_back,
     coherence,
     curves,
     envelope_distance,
     equivalent_q,
+    is_narrow,
     look,
+    narrowed,
 )
 
 Samples = NDArray[np.float32]
@@ -129,3 +132,19 @@ def test_swallowed_syllables_are_detected(talker: Callable[..., Samples]) -> Non
     whole, between, syllables = (equivalent_q(look(clean, part), curves()) for part in (clean, emptied, swallowed))
     assert between > whole - 6
     assert syllables < between - 8
+
+
+@pytest.mark.parametrize(("below_db", "narrow"), [(35.0, False), (44.5, False), (46.0, True), (60.0, True)])
+def test_narrowband_means_45_db_less_power_above_4250_hz(below_db: float, narrow: bool) -> None:
+    time = np.arange(16_000) / 16_000
+    upper = 10 ** (-below_db / 20) * np.sin(2 * np.pi * 6000 * time)
+    for gain in (0.001, 1.0):
+        tones = gain * (np.sin(2 * np.pi * 1000 * time) + upper)
+        assert is_narrow(tones.astype(np.float32)) == narrow
+    assert not is_narrow(np.zeros(16_000, np.float32))
+
+
+@pytest.mark.parametrize("samples", [150, 199, 200, 205, 301])
+def test_narrowband_speech_is_brought_back_to_the_length_of_the_reference(samples: int) -> None:
+    assert brought_back(np.ones(100, np.float32), samples).shape == (samples,)
+    assert narrowed(np.ones(samples, np.float32)).shape == (samples,)

@@ -124,3 +124,23 @@ def test_scores_carry_the_intervals_of_their_model(
 def test_a_record_with_half_of_them_is_refused(make_model: Callable[..., Path], stored: object) -> None:
     with pytest.raises(ModelError, match="export the model again"):
         Predictor(with_intervals(make_model(), stored))
+
+
+@pytest.mark.parametrize("distance", [False, True])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_the_number_of_weights_follows_from_targets_and_distance(more: int, distance: bool) -> None:
+    """Of two scores: one constant, two linear and three quadratic terms, and the logarithm of the distance."""
+    band = Band((0.1,) * (6 + distance + more), -1.0, 1.0, 2.0)
+    stored = intervals.as_json(Intervals(0.9, dict.fromkeys(KEYS[:2], band)))
+    if more:
+        with pytest.raises(ValueError, match=f"expected {6 + distance}"):
+            intervals.parse(stored, KEYS[:2], distance)
+    else:
+        assert intervals.parse(stored, KEYS[:2], distance).bands[KEYS[0]] == band
+
+
+@pytest.mark.parametrize("coverage", [-0.1, 0.0, 1.0, 1.5])
+def test_a_coverage_outside_0_and_1_is_refused(coverage: float) -> None:
+    stored = intervals.as_json(Intervals(coverage, dict.fromkeys(KEYS[:1], Band((0.1,) * 3, -1.0, 1.0, 2.0))))
+    with pytest.raises(ValueError):
+        intervals.parse(stored, KEYS[:1])
