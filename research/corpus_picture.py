@@ -5,7 +5,7 @@ python -m research.corpus_picture CORPUS PICTURE.png
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,4 +156,8 @@ def _scatter(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
-    draw(read_rows(Path(sys.argv[1])), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, help="folder of a corpus")
+    parser.add_argument("picture", type=Path, help="file to write: .png or .svg")
+    arguments = parser.parse_args()
+    draw(read_rows(arguments.corpus), arguments.picture)
