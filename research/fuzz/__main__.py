@@ -38,7 +38,8 @@ def main() -> int:
         "# Fuzzing",
         "",
         f"Written by `make fuzz` on {date.today()}. Coverage-guided (atheris), from small valid inputs. *Audio*: "
-        "reading and analysis. *Table*: tables of ratings and of scores. *Record*: records and graphs of models. "
+        "reading and analysis. *Table*: tables of ratings and of scores. *Record*: the JSON file of a model, "
+        "which states its targets, features and calibration, and its ONNX graph. "
         "*Messages*: the WebSocket of the service. The tests call the same functions with mutated inputs (hypothesis).",
         "",
         "| target | inputs | time | covered branches | outcome |",

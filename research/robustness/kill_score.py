@@ -207,19 +207,19 @@ def report(outcomes: dict[tuple[str, str], Outcome]) -> str:
         f"{KILLS_PER_RUN} times, and completed with `--resume`. The table must be that of an undisturbed run. Kills: "
         f"{sum(one.kills for one in outcomes.values())}.",
         "",
-        "| format | signal | kills | tables | different tables | processes left | files left | tracebacks | codes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| format | signal | kills | tables | different tables | processes left | files left | tracebacks |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (suffix, name), one in outcomes.items():
-        codes = ", ".join(f"{code}: {count}" for code, count in sorted(one.codes.items()))
         lines.append(
             f"| {suffix} | {name} | {one.kills} | {one.tables} | {one.different} | {one.processes} | {one.files} "
-            f"| {one.tracebacks} | {codes} |"
+            f"| {one.tracebacks} |"
         )
     lines += [
         "",
-        "The last run of each table ends with exit code 1, because three files cannot be decoded. Exit code 1 after "
-        "SIGINT is also that of a Python interpreter that was interrupted while it started.",
+        "Exit codes: a run that is killed ends by its signal, or with 130 (SIGINT) or 143 (SIGTERM). A run that ends "
+        "by itself ends with 1, because three files cannot be decoded; so does a Python interpreter that is "
+        "interrupted by SIGINT while it starts.",
         "",
     ]
     return "\n".join(lines)

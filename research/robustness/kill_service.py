@@ -148,7 +148,9 @@ processes, under {CLIENTS} clients, seed 0.
 | processes that remained {GRACE_S:g} s after a kill of the service | {left} |
 | upload folders after the next start (1 is in use) | {folders} |
 
-Answers: {answers}. Connection errors occur at the moment in which the service was killed.
+Answers: {answers}. *ConnectError*, *ReadError* and *RemoteProtocolError* are connections that ended because the
+service was killed. *503 process_killed*: a recording whose scoring process is killed is given to a new process once;
+if that one is killed too, the answer is 503 with `Retry-After`. The client sends the recording again.
 """
 
 

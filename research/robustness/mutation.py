@@ -4,8 +4,10 @@
 
 cosmic-ray changes one operator, comparison, number or statement at a time. The tests of the module run with each
 mutant in a process that is forked from one with all third-party modules, so that a mutant takes little more than its
-tests. A mutant is killed if a test fails, or after LIMIT_S of processor time. The sample depends on the seed alone. Two
-operators are omitted: `|`, which occurs in annotations, and the removal of decorators, which are caches.
+tests. A mutant is killed if a test fails, or after LIMIT_S of processor time. The sample depends on the seed alone.
+Mutants that change no number are omitted: of `|`, which occurs in annotations, and of lines with a decorator, which are
+caches and data classes. With --survivors, mutants that a test killed before are not run again; this is valid if tests
+were only added and the module did not change.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,13 +64,18 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 path, count, seed, omitted = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], tuple(sys.argv[4:])
 source = path.read_text()
+lines = source.splitlines()
 nodes = list(ast_nodes(get_ast(source)))
 found = []
 for name in sorted(plugins.operator_names()):
     operator = plugins.get_operator(name)
     if not name.startswith(omitted) and not operator.arguments():
-        positions = [start[0] for node in nodes for start, _ in operator().mutation_positions(node)]
-        found += [(name, occurrence, line) for occurrence, line in enumerate(positions)]
+        positions = [start for node in nodes for start, _ in operator().mutation_positions(node)]
+        found += [
+            (name, occurrence, position[0])
+            for occurrence, position in enumerate(positions)
+            if not lines[position[0] - 1].lstrip().startswith("@")
+        ]
 chosen = random.Random(seed).sample(found, min(count, len(found)))
 mutants = [(name, line, mutate_code(source, plugins.get_operator(name)(), place)) for name, place, line in chosen]
 print(json.dumps([len(found), mutants]))
@@ -163,8 +171,10 @@ def preload(tests: str, folder: Path) -> None:
                 importlib.import_module(name)
 
 
-def test_module(python: Path, module: str, mutants: int, seed: int) -> tuple[int, list[Mutant]]:
-    """Run a sample of the mutants of a module; return how many mutants there are, and the results."""
+def test_module(
+    python: Path, module: str, mutants: int, seed: int, dead: Sequence[Mutant] = ()
+) -> tuple[int, list[Mutant]]:
+    """Run a sample of the mutants of a module, without those of `dead`; return their number and the results."""
     path, tests = PACKAGE / module, MODULES[module]
     command = [str(python), "-c", GENERATE, str(path), str(mutants), f"{module} {seed}", *OMITTED]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -187,7 +197,8 @@ def test_module(python: Path, module: str, mutants: int, seed: int) -> tuple[int
     for operator, line, text in chosen:
         lines = unified_diff(source.splitlines(), text.splitlines(), n=0, lineterm="")
         change = ", ".join(f"`{one.strip()}`" for one in list(lines)[3:])
-        found.append(Mutant(module, operator, line, outcome(text) != 0, change))
+        known = any((one.line, one.change) == (line, change) for one in dead)
+        found.append(Mutant(module, operator, line, known or outcome(text) != 0, change))
     return total, found
 
 
@@ -199,7 +210,9 @@ def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
         "# Mutation testing",
         "",
         f"Written by `make mutation` on {date.today()}, seed {seed}. {killed} of {len(mutants)} sampled mutants are "
-        f"killed ({killed / max(1, len(mutants)):.0%}; the goal is {GOAL:.0%}).",
+        f"killed ({killed / max(1, len(mutants)):.0%}; the goal is {GOAL:.0%}). A mutant is a copy of a module with "
+        "one changed operator, comparison, number or statement; it is killed if a test fails. Mutants that change no "
+        "number (decorators, annotations) are omitted.",
         "",
         "| module | mutants | sampled | killed | fraction |",
         "|---|---|---|---|---|",
@@ -209,9 +222,15 @@ def report(found: dict[str, tuple[int, list[Mutant]]], seed: int) -> str:
         lines.append(f"| {module} | {total} | {len(several)} | {dead} | {dead / max(1, len(several)):.0%} |")
     if missing := [module for module in MODULES if module not in found]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
-    lines += ["", "Survivors (module, line, change):", ""]
-    lines += [f"- `{one.module}`, line {one.line}: {one.change}" for one in mutants if not one.killed]
+    lines += ["", "## Surviving mutants", "", "| module | line | original | mutant |", "|---|---|---|---|"]
+    lines += [f"| {one.module} | {one.line} | {_sides(one.change)} |" for one in mutants if not one.killed]
     return "\n".join([*lines, ""])
+
+
+def _sides(change: str) -> str:
+    """Return the first line that a mutant removes, and the one that it adds, as two cells."""
+    removed, added = re.search(r"`-(.*?)`, ", change + ", "), re.search(r"`[+](.*?)`, ", change + ", ")
+    return " | ".join(f"`{(one[1] if one else '').strip().replace('|', '&#124;')}`" for one in (removed, added))
 
 
 def main() -> None:
@@ -222,6 +241,7 @@ def main() -> None:
     parser.add_argument(
         "--module", action="append", choices=sorted(MODULES), help="only these; others stay in the page"
     )
+    parser.add_argument("--survivors", action="store_true", help="omit mutants that were killed before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("docs/results/mutation.md"))
     options = parser.parse_args()
@@ -231,14 +251,18 @@ def main() -> None:
     found = {name: (total, [Mutant(**one) for one in several]) for name, (total, several) in stored.items()}
     for module in options.module or MODULES:
         began = time.process_time()
-        found[module] = test_module(options.python, module, options.mutants, options.seed)
+        before = found.get(module, (0, []))[1] if options.survivors else []
+        dead = [one for one in before if one.killed]
+        found[module] = test_module(options.python, module, options.mutants, options.seed, dead)
         found = {module: found[module] for module in MODULES if module in found}
         options.output.write_text(report(found, options.seed), encoding="utf-8")
         cache.write_text(
             json.dumps({key: (total, [vars(one) for one in several]) for key, (total, several) in found.items()})
         )
-        dead = sum(one.killed for one in found[module][1])
-        print(f"{module}: {dead} of {len(found[module][1])} killed {time.process_time() - began:.0f}", flush=True)
+        killed = sum(one.killed for one in found[module][1])
+        print(
+            f"{module}: {killed} of {len(found[module][1])} killed {time.process_time() - began:.0f}", flush=True
+        )
     mutants = [one for _, several in found.values() for one in several]
     sys.exit(0 if sum(one.killed for one in mutants) >= GOAL * len(mutants) else 1)
 

@@ -146,9 +146,10 @@ def test_segments_may_deviate_by_the_drift_within_their_length() -> None:
     """The centre of energy of a segment is not exactly the place to which its delay belongs."""
     slope = 300e-6
     within = ON_LINE + 0.8 * slope * SEGMENT / 4
-    places = np.arange(12) * 4000.0
-    lags = slope * places + within * np.tile([1.0, -1.0, -1.0, 1.0], 3)
+    places: NDArray[np.float64] = np.arange(12, dtype=np.float64) * 4000.0
+    lags: NDArray[np.float64] = slope * places + within * np.tile([1.0, -1.0, -1.0, 1.0], 3)
     found = drift(places, lags)
     assert found is not None
     assert found.ppm == pytest.approx(300, abs=60)
-    assert drift(places, lags + np.tile([3.0, -3.0, -3.0, 3.0], 3)) is None
+    jumps: NDArray[np.float64] = 3.0 * np.tile([1.0, -1.0, -1.0, 1.0], 3)
+    assert drift(places, np.add(lags, jumps, dtype=np.float64)) is None
