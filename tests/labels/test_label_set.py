@@ -101,3 +101,11 @@ def test_a_record_has_all_numbers_with_four_decimals_and_the_cautions(files: dic
     assert record.pop("cautions") == list(found.cautions)
     assert record == {name: round(float(value), 4) for name, value in expected.items()}
     assert any(round(float(value), 3) != record[name] for name, value in expected.items())
+
+
+def test_a_truncated_file_is_a_caution(files: dict[str, Path], tmp_path: Path) -> None:
+    """Half of a processed recording has the labels of a complete one."""
+    half = tmp_path / "half.wav"
+    data = files["processed"].read_bytes()
+    half.write_bytes(data[: len(data) * 2 // 3])
+    assert any("incomplete" in one for one in label_files(files["clean"], files["unprocessed"], half).cautions)

@@ -276,20 +276,20 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
 
     Raises AudioError for a file that cannot be read, LabelError for signals that have no label.
     """
-    reference, heard = _read(clean), _read(processed)
-    if unprocessed is None:
-        quest = label_two(reference, heard)
-    else:
-        quest = label_three(reference, _read(unprocessed), heard)
-    cautions = (WITHOUT_UNPROCESSED,) if unprocessed is None else ()
+    files = [path for path in (clean, unprocessed, processed) if path is not None]
+    recordings = [_read(path) for path in files]
+    reference, *between, heard = (one.samples for one in recordings)
+    quest = label_three(reference, between[0], heard) if between else label_two(reference, heard)
+    cautions = [f"{path}: {one.problem}" for path, one in zip(files, recordings, strict=True) if one.problem]
+    cautions += [] if between else [WITHOUT_UNPROCESSED]
+    cautions += [quest.caution] if quest.caution else []
     begun, given = align(reference, heard)
-    said = (*cautions, quest.caution) if quest.caution else cautions
-    return LabelledSet(quest, objective(begun, given), composite(begun, given), said)
+    return LabelledSet(quest, objective(begun, given), composite(begun, given), tuple(cautions))
 
 
-def _read(path: Path) -> Samples:
+def _read(path: Path) -> reading.Recording:
     """Read a file; errors contain its name."""
     try:
-        return reading.read(path).samples
+        return reading.read(path)
     except AudioError as error:
         raise type(error)(f"{path}: {error}") from error
