@@ -86,6 +86,14 @@ def of_table(config: Config, table: Path, out: Path) -> Network:
     return mpl.MPL(config, prepared.train, prepared.validation, out, None, prepared.pretrained).run().student
 
 
+def memory_mb() -> dict[str, int]:
+    """Return the peak of the memory, and what of it is not mapped from the files of features (Linux)."""
+    status = Path("/proc/self/status")
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.exists() else {}
+    own = int(lines.get("RssAnon", "0").split()[0]) // 1024
+    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "without_features": own}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
@@ -101,10 +109,9 @@ def main() -> None:
     config = replace(config, pretrained=options.teacher, student=replace(config.student, epochs=options.epochs))
     rows = chosen(options.corpus, options.clips)
     table = write(rows, options.corpus, options.out / "clips")
-    peak = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]
+    before = memory_mb()
     networks = {"table": of_table(config, table, options.out / "table")}
-    peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-    print(json.dumps({"clips": len(rows), "peak_mb_before": peak[0], "peak_mb": peak[1]}), flush=True)
+    print(json.dumps({"clips": len(rows), "mb_before": before, "mb": memory_mb()}), flush=True)
     if options.only_table:
         return
     paths = RunPaths(Path(), options.out / "corpus", options.corpus, 1)

@@ -21,7 +21,8 @@ def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProc
     report is raised here.
     """
     words = list(map(str, arguments))
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
+    written = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(stream, "utf-8", newline="", write_through=True) for stream in written)
     with (
         pytest.MonkeyPatch.context() as patch,
         tempfile.TemporaryFile("r", encoding="utf-8") as empty,
@@ -29,12 +30,12 @@ def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProc
     ):
         for name, value in ({"COLUMNS": "160", "NO_COLOR": "1"} | environment).items():
             patch.setenv(name, value)
-        for name, value in (("argv", ["mtqnet", *words]), ("stdin", empty), ("stdout", out), ("stderr", err)):
-            patch.setattr(sys, name, value)
+        streams: dict[str, object] = {"argv": ["mtqnet", *words], "stdin": empty, "stdout": out, "stderr": err}
+        for name, replacement in streams.items():
+            patch.setattr(sys, name, replacement)
         try:
             main()
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    told, said = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
-    return subprocess.CompletedProcess(words, code, told, said)
+    return subprocess.CompletedProcess(words, code, *(stream.getvalue().decode() for stream in written))

@@ -53,7 +53,7 @@ def train(processes: int, sources: Sources, folder: Path) -> Path:
     """Run the command and return the run's folder. The corpus, the slow part, is shared."""
     (folder / "tiny.toml").write_text(CONFIG)
     out = folder / f"run{processes}"
-    options = ["train", folder / "tiny.toml", "--data", sources.speech[0].parent, "--out", out,
+    options: list[str | Path] = ["train", folder / "tiny.toml", "--data", sources.speech[0].parent, "--out", out,
                "--corpus", folder / "corpus", "--jobs", "1"]  # fmt: skip
     if processes == 1:
         done = call(*options)
