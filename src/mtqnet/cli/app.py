@@ -21,8 +21,8 @@ SCORING, EVALUATION, TRAINING, SERVING = "Scoring", "Evaluation", "Training and 
 
 REMOVED = {
     "distil": "`mtqnet train` with a configuration that has a [distill] section",
-    "targets": "docs/scores.md, which describes the scores",
-    "flags": "docs/flags.md, which describes the flags",
+    "targets": "`docs/scores.md` of the repository, which describes the scores",
+    "flags": "`docs/flags.md` of the repository, which describes the flags",
     "reproduce": "`python -m research.experiments` in a clone of the repository",
     "card": "`python -m research.model_card` in a clone of the repository",
     "invariance": "`python -m research.invariance` in a clone of the repository",
