@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from mtqnet.cli.train import _is_distillation
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, OBJECTIVE
 from mtqnet.training.config import (
@@ -129,3 +131,12 @@ def test_training_from_scratch_cannot_start_from_a_teacher(tmp_path: Path) -> No
     assert base.with_method("transfer").initialised_from_teacher and base.with_method("mpl") == base
     with pytest.raises(UsageError, match="trains no MOSA-Net"):
         loaded(tmp_path, 'method = "scratch"\ntransfer = true\n' + LEAST)
+
+
+def test_a_configuration_is_a_regular_file(tmp_path: Path) -> None:
+    """Reading a pipe would wait for its writer, /dev/zero would fill the memory."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="regular file"):
+            load(path)
+        assert not _is_distillation(path)

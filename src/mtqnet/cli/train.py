@@ -164,7 +164,7 @@ def _is_distillation(config: Path) -> bool:
     import tomllib
 
     try:
-        sections = tomllib.loads(config.read_text(encoding="utf-8"))
+        sections = tomllib.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return False
     return bool({"distil", "distill"} & set(sections))

@@ -392,6 +392,8 @@ def load(path: Path) -> Config:
     Raises:
         UsageError: If the file is missing or no TOML, or has an unknown key or a value of a wrong type.
     """
+    if path.exists() and not path.is_file():  # reading a pipe or a device may take forever
+        raise UsageError(f"{path} is not a regular file; use a TOML file such as configs/base.toml")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
