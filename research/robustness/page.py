@@ -38,7 +38,34 @@ def body(name: str) -> str:
     """Return a result without its title and its first sentence on the command."""
     text = (RESULTS / name).read_text()
     text = re.sub(r"\A# .*\n+", "", text)
-    return text.replace("# ", "### ").strip()
+    return re.sub(r"^## ", "### ", text, flags=re.MULTILINE).strip()
+
+
+def kills() -> str:
+    """Return two sentences with the number of kills of each command and of lost results."""
+    service = (RESULTS / "kills_service.md").read_text()
+    killed = re.search(r"(\d+) kills \(SIGKILL\) of the service and (\d+) of its", service)
+    lost = re.search(r"not in the history \| (\d+)", service)
+    assert killed is not None and lost is not None
+    counts = {
+        "`score`": _column("kills_score.md", "kills"),
+        "corpus building, training and fine-tuning": _column("kills_training.md", "kills"),
+        "the service": int(killed[1]),
+        "its processes": int(killed[2]),
+    }
+    listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    different = _column("kills_score.md", "different tables") + _column("kills_training.md", "different results")
+    return (
+        f"Processes were killed {sum(counts.values())} times: {listed}. Tables, corpora and models that differed from "
+        f"those of an undisturbed run: {different}. Acknowledged scores of the service that were lost: {lost[1]}."
+    )
+
+
+def _column(name: str, title: str) -> int:
+    """Return the sum of a column of the first table of a result."""
+    rows = [line.strip("| ").split(" | ") for line in (RESULTS / name).read_text().splitlines() if line[:1] == "|"]
+    place = rows[0].index(title)
+    return sum(int(row[place]) for row in rows[2:])
 
 
 def same_inputs() -> str:
@@ -54,6 +81,8 @@ def main() -> None:
     parts = [HEAD]
     for title, name, _ in PARTS:
         if (RESULTS / name).exists():
+            if name == "kills_score.md":
+                parts.append(f"## Kills\n\n{kills()}\n")
             parts.append(f"## {title}\n\n{body(name)}\n")
     parts.append(
         "## The same inputs with other predictors\n\n`python -m research.robustness.same_inputs`. *No result*: the "
