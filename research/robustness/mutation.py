@@ -41,7 +41,7 @@ MODULES = {
     "labels/ensemble.py": "tests/labels/test_ensemble.py",
     "labels/intrusive.py": "tests/labels/test_intrusive.py",
     "labels/pairing.py": "tests/labels/test_pairing.py",
-    "labels/speech.py": "tests/labels/test_speech.py tests/labels/test_three_signal.py",
+    "labels/speech.py": "tests/labels/test_speech.py tests/labels/test_band.py tests/labels/test_three_signal.py",
     "labels/three_signal.py": "tests/labels/test_three_signal.py tests/labels/test_label_set.py",
     "audio/windows.py": "tests/audio/test_windows.py",
     "evaluation/statistics.py": "tests/evaluation/test_stats.py tests/evaluation/test_bootstrap.py",
