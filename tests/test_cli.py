@@ -241,7 +241,9 @@ def test_each_channel_is_a_row(toy_model: Path, good_file: Path, tmp_path: Path)
     output.write_bytes(complete[: complete.rindex(b"call.wav")])  # as after a kill between the channels
     mtqnet(*arguments, "each", "--resume")
     assert output.read_bytes() == complete
-    (second, refused) = rows(mtqnet(*arguments[:-3], "--channels", "2").stdout)
+    done = mtqnet(*arguments[:-3], "--channels", "2")
+    assert done.returncode == 1, done.stderr
+    (second, refused) = rows(done.stdout)
     assert second["g_mos"] == table[1]["g_mos"] and "channel" in refused["error"]
     assert mtqnet(*arguments, "left").returncode == 2
 
