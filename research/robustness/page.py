@@ -44,20 +44,19 @@ def body(name: str) -> str:
 def kills() -> str:
     """Return two sentences with the number of kills of each command and of lost results."""
     service = (RESULTS / "kills_service.md").read_text()
-    killed = re.search(r"(\d+) kills \(SIGKILL\) of the service and (\d+) of its", service)
-    lost = re.search(r"not in the history \| (\d+)", service)
-    assert killed is not None and lost is not None
+    killed = re.findall(r"(\d+) kills \(SIGKILL\) of the service and (\d+) of\s+its", service)
+    lost = re.findall(r"not in the history \| (\d+)", service)
     counts = {
         "`score`": _column("kills_score.md", "kills"),
         "corpus building, training and fine-tuning": _column("kills_training.md", "kills"),
-        "the service": int(killed[1]),
-        "its processes": int(killed[2]),
+        "the service": sum(int(one) for one, _ in killed),
+        "its processes": sum(int(one) for _, one in killed),
     }
     listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
     different = _column("kills_score.md", "different tables") + _column("kills_training.md", "different results")
     return (
         f"Processes were killed {sum(counts.values())} times: {listed}. Tables, corpora and models that differed from "
-        f"those of an undisturbed run: {different}. Acknowledged scores of the service that were lost: {lost[1]}."
+        f"those of an undisturbed run: {different}. Acknowledged scores of the service that were lost: {sum(map(int, lost))}."
     )
 
 
