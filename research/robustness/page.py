@@ -56,7 +56,8 @@ def kills() -> str:
     different = _column("kills_score.md", "different tables") + _column("kills_training.md", "different results")
     return (
         f"Processes were killed {sum(counts.values())} times: {listed}. Tables, corpora and models that differed from "
-        f"those of an undisturbed run: {different}. Acknowledged scores of the service that were lost: {sum(map(int, lost))}."
+        f"those of an undisturbed run: {different}. Acknowledged scores of the service that were lost: "
+        f"{sum(map(int, lost))}."
     )
 
 
