@@ -180,8 +180,8 @@ RAISED: tuple[Flag, ...] = (
     Flag(
         "clipped", "caution", "clipped_fraction", False, CLIPPED_FRACTION, "1",
         "amplitude clipping: samples at a flat ceiling",
-        "In 250 recordings of speech and noise, 99 % are below 0.005. With 1 % of the samples clipped, half "
-        "exceed 0.01, even after resampling. A pure tone has a flat ceiling, too.",
+        "In 250 recordings of speech and noise, 99 % are below 0.005. Of recordings with 1 % of their "
+        "samples clipped, half are above 0.01, also after resampling. A pure tone has a flat ceiling, too.",
         "If clipping is not what you test, lower the gain and record again.",
     ),
     Flag(
