@@ -85,3 +85,9 @@ def test_the_command_loads_only_what_it_shows_with(toy_model: Path, good_file: P
     loaded = loaded_after(f"from mtqnet.cli.app import app\napp({arguments!r}, standalone_mode=False)")
     assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "matplotlib", "soxr"}
     assert not loaded & {"rich.progress", "rich.table", "concurrent.futures.process"}
+
+
+def test_torch_loss_without_torch_names_the_extra() -> None:
+    code = "import sys; sys.modules['torch'] = None\nimport mtqnet.integrations.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingExtraError" in done.stderr and "mtqnet[train]" in done.stderr

@@ -190,7 +190,7 @@ def test_broken_recording_is_named(
     done = run(*arguments)
     assert done.returncode == 3
     assert "silent.wav: silent: its loudest" in done.stderr
-    assert "the gate failed: 1 without a score, 0 allowed" in done.stderr
+    assert "the gate failed: 1 without a score, 0 allowed (`unscored` in --rules)" in done.stderr
     rules = tmp_path / "gate.toml"
     rules.write_text("unscored = 1\n")
     assert run(*arguments, "--rules", rules).returncode == 0

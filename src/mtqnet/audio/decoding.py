@@ -473,7 +473,7 @@ class ArraySource:
 
     def __init__(self, array: ArrayLike, rate: float | None) -> None:
         if rate is None:
-            raise UsageError("an array needs its sample rate in Hz: score(array, rate=16000)")
+            raise UsageError("an array needs its sample rate in Hz, for example rate=16000")
         check_rate(rate)
         samples = np.asarray(array)
         if samples.dtype.kind not in "fi" and samples.dtype != np.uint8:

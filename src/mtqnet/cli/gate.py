@@ -20,8 +20,9 @@ HELP = (
     "A limit is SCORE=VALUE or SCORE.STATISTIC=VALUE. SCORE is a column such as g_mos. STATISTIC is mean (the "
     "default), worst (the worst recording), or a percentile such as p10. --max-drop compares with the baseline "
     "--against over the recordings that both contain: the score may be worse by at most this value. Limits may also be "
-    "defined in a TOML file (--rules); an option replaces the same limit of the file. Recordings that cannot be scored "
-    "fail the check, unless `unscored` in the file allows their number.\n\n"
+    "defined in a TOML file (--rules) with the sections \\[min], \\[max] and \\[max-drop], and lines such as "
+    "g_mos.worst = 1.5; an option replaces the same limit of the file. Recordings that cannot be scored fail the "
+    "check, unless a line such as unscored = 2 at the top of the file allows their number.\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet gate out/ --min g_mos=3.2 --min n_mos.worst=2 --max sdi_est=0.3 --junit gate.xml[/]\n\n"
     "[cyan]mtqnet gate out/ --max-drop g_mos=0.1 --against baseline.csv[/]\n\n"
@@ -96,7 +97,9 @@ def gate(
         if not outcome.recordings:
             reasons.append("there are no recordings")
         elif not outcome.all_scored:
-            reasons.append(f"{len(outcome.unscored)} without a score, {outcome.allowed} allowed")
+            reasons.append(
+                f"{len(outcome.unscored)} without a score, {outcome.allowed} allowed (`unscored` in --rules)"
+            )
         raise GateError(f"the gate failed: {'; '.join(reasons)}")
 
 

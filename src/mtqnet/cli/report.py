@@ -44,10 +44,12 @@ def report(
     from mtqnet.evaluation import report as reports
 
     tables.refuse_overwrite(output, [source, table])
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{output}: a report is a page; its name ends in .html")
     if not output.parent.is_dir():
         raise UsageError(f"{output}: the folder {output.parent} does not exist; create it first")
     with Scoring(model).scorer() as scorer:
-        found = scorer.open(source)
+        found = scorer.open(source, must_exist=True)
     grouped = recordings.groups(found, by, table) if by else {}
     reports.write(found, reports.Wanted(by, grouped, sort, WORST), output)
     tell_notes(found.notes)

@@ -23,7 +23,7 @@ from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.evaluation.recordings import Recordings, Row, values
 from mtqnet.evaluation.statistics import Estimate
 from mtqnet.scoring.scores import digits
-from mtqnet.targets import BY_KEY, Target
+from mtqnet.targets import BY_KEY, KEYS, Target
 
 TEMPLATE = "report.html.j2"
 BINS = 24
@@ -143,6 +143,8 @@ def gather(recordings: Recordings, wanted: Wanted) -> Page:
     if not rows:
         raise UsageError(f"no recording of {recordings.name} has a score: the report would be empty")
     keys = recordings.keys
+    if wanted.sort not in KEYS:
+        raise UsageError(f"--sort {wanted.sort}: no such score; expected one of {', '.join(keys)}")
     if wanted.sort not in keys:
         raise UsageError(
             f"{recordings.name} does not have {wanted.sort} for every recording: sort by {', '.join(keys)}"

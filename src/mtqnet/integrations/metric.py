@@ -97,7 +97,7 @@ class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # torchmetrics has 
 class SpeechQuality(_Scored):
     """All scores of a model at once: `compute` returns a dictionary of means by target.
 
-    `higher_is_better` is None because lower is better for SDI. The mean of SDI is taken over its logarithm.
+    `higher_is_better` is None because lower is better for SDI. `compute` returns the geometric mean of SDI.
     """
 
     def __init__(self, fs: int, model: str | os.PathLike[str] = "base", **kwargs: Any) -> None:
@@ -154,7 +154,7 @@ class STOI(_One):
 
 
 class SDI(_One):
-    """An estimate of the speech distortion index, 0.0001 to 10: less is better. The mean is that of log10."""
+    """Estimated speech distortion index, 0.0001 to 10: less is better. `compute` returns the geometric mean."""
 
     key, higher_is_better = "sdi_est", False
 

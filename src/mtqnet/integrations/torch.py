@@ -1,22 +1,17 @@
-"""A model as a differentiable part of torch: for use as a loss, a reward, or a judge inside a training loop.
+"""A model as a differentiable part of torch: for use as a loss, a reward, or a measure in a training loop.
 
 >>> import mtqnet.integrations.torch                                              # doctest: +SKIP
 >>> judge = mtqnet.integrations.torch.ScoreModule("base", targets=["g_mos"])      # doctest: +SKIP
 >>> loss = other_loss - 0.1 * judge(enhanced, lengths).mean()        # doctest: +SKIP
 
-Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file. The features of
-audio/features.py are here in torch (VIEWS), differentiable with respect to the samples; tests compare both
-implementations.
+Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file. The
+features of audio/features.py are implemented in torch (VIEWS), differentiable with respect to the samples.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from mtqnet.audio.features import (
     MEL_FLOOR,
@@ -33,7 +28,8 @@ try:
 except ImportError as error:  # pragma: no cover - depends on what is installed
     raise missing_extra("mtqnet.integrations.torch", "train") from error
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from mtqnet.audio import windows
 from mtqnet.audio.flags import MIN_DURATION_S
@@ -131,7 +127,7 @@ def _clips(waveform: Tensor, lengths: Tensor | Sequence[int] | None) -> list[Ten
     counts = [waveform.shape[1]] * len(waveform) if lengths is None else [int(n) for n in lengths]
     if len(counts) != len(waveform) or not all(n <= waveform.shape[1] for n in counts):
         raise UsageError(
-            f"lengths {counts} are not of {len(waveform)} clips of at most {waveform.shape[1]} samples"
+            f"lengths {counts}: expected one for each of {len(waveform)} clips, at most {waveform.shape[1]} samples"
         )
     if min(counts) < MIN_DURATION_S * SAMPLE_RATE:
         raise UsageError(f"a clip of {min(counts)} samples: a score needs {MIN_DURATION_S:g} s or more")

@@ -251,6 +251,8 @@ def cores() -> int:
 
 
 def _no_audio(folder: PathLike) -> NoAudioFoundError:
+    if not os.path.lexists(folder):
+        return NoAudioFoundError(f"{path_to_text(folder)} does not exist: check the path of the folder")
     return NoAudioFoundError(
         f"no recordings in {path_to_text(folder)}: files are selected by their suffix, such as .wav"
     )

@@ -149,7 +149,9 @@ def _only_pair(folder: Path) -> Path:
 def _record(path: Path) -> ModelRecord:
     file = path.with_suffix(".json")
     if not _possible(path) or not os.path.lexists(path):
-        raise ModelError(f"no such model file: {str(path)[:MAX_NAME]}")
+        raise ModelError(
+            f"no such model file: {str(path)[:MAX_NAME]}; check the path, or use one of {', '.join(shipped())}"
+        )
     if not os.path.lexists(file):
         raise ModelError(
             f"{path.name} has no {file.name} next to it, which describes the model: copy the file that was exported "
