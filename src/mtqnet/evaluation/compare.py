@@ -14,8 +14,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,6 @@ from mtqnet.targets import BY_KEY, KEYS, Target
 
 WHOLE = ""
 """Group of all recordings"""
-NORMAL_95 = 1.96
-"""Half the width of a 95 % interval of a normal distribution, in standard deviations"""
 WITHOUT_PAIRS = "use `mtqnet compare --unpaired` for sets of different recordings"
 """What to do if no recording is in both sets"""
 
@@ -118,8 +117,10 @@ def compare(
 def difference_errors(sets: Sequence[Recordings], model: ModelRecord | None = None) -> Mapping[str, float]:
     """Return the error of differences by target of the model that scored all these sets; empty if unknown."""
     used = frozenset[str]().union(*(one.models for one in sets))
-    records = [*([model] if model else []), *(models.find(name) for name in models.shipped())]
-    return next((each.difference_error for each in records if used == {each.sha256}), {})
+    if len(used) != 1:
+        return {}
+    records = chain([model] if model else [], map(models.find, models.shipped()))
+    return next((each.difference_error for each in records if each.sha256 in used), {})
 
 
 def probability(one: Comparison, error: float | None) -> float | None:
@@ -132,8 +133,9 @@ def probability(one: Comparison, error: float | None) -> float | None:
     d = one.difference
     if error is None or not math.isfinite(d.value):
         return None
-    spread = (d.high - d.low) / (2 * NORMAL_95) if math.isfinite(d.high - d.low) else 0.0
-    above = 0.5 * math.erfc(-d.value / math.hypot(error, spread) / math.sqrt(2))
+    half_width = (d.high - d.low) / 2 if math.isfinite(d.high - d.low) else 0.0
+    spread = half_width / NormalDist().inv_cdf((1 + statistics.LEVEL) / 2)
+    above = NormalDist(0, math.hypot(error, spread)).cdf(d.value)
     return above if BY_KEY[one.target].higher_is_better else 1 - above
 
 

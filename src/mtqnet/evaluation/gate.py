@@ -285,7 +285,7 @@ def _limit(kind: str, key: str, statistic: str, value: object) -> Limit:
         number = float(str(value))
     except ValueError as error:
         raise UsageError(
-            f"{kind} {key}: {shown(str(value))} is not a number such as 3.2; each limit has its own option or line"
+            f"{kind} {key}: {shown(str(value))} is not a number such as 3.2; write one limit per option or line"
         ) from error
     if not np.isfinite(number) or (kind == DROP and number < 0):
         raise UsageError(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mtqnet.audio import reading
 from mtqnet.audio.features import istft, stft
 from mtqnet.audio.level import nominal_gain
-from mtqnet.errors import AudioError, LabelError
+from mtqnet.errors import AudioError, LabelError, with_file
 from mtqnet.labels.background import background, own_snr, pause_frames
 from mtqnet.labels.composite import Composite, composite
 from mtqnet.labels.intrusive import Objective, align, objective
@@ -183,7 +183,7 @@ def _logistic(x: Array, middle: float, width: float, top: float) -> Array:
     return 1 + (top - 1) / (1 + np.exp(-(x - middle) / width))
 
 
-# Estimate of the speech and noise in the output of a black box, from its input and output (`components`)
+# Estimate of the speech and noise in the output of a codec or suppressor, from its input and output (`components`)
 
 PIECE = (1, 3)
 """Frames of 16 ms and bins of 31 Hz in which each part has one gain. Larger pieces follow musical noise
@@ -277,7 +277,12 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
     Raises AudioError for a file that cannot be read, LabelError for signals that have no label.
     """
     files = [path for path in (clean, unprocessed, processed) if path is not None]
-    recordings = [_read(path) for path in files]
+    recordings = []
+    for path in files:
+        try:
+            recordings.append(reading.read(path))
+        except AudioError as error:
+            raise with_file(error, path) from error
     reference, *between, heard = (one.samples for one in recordings)
     quest = label_three(reference, between[0], heard) if between else label_two(reference, heard)
     cautions = [f"{path}: {one.problem}" for path, one in zip(files, recordings, strict=True) if one.problem]
@@ -285,11 +290,3 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
     cautions += [quest.caution] if quest.caution else []
     begun, given = align(reference, heard)
     return LabelledSet(quest, objective(begun, given), composite(begun, given), tuple(cautions))
-
-
-def _read(path: Path) -> reading.Recording:
-    """Read a file; errors contain its name."""
-    try:
-        return reading.read(path)
-    except AudioError as error:
-        raise type(error)(f"{path}: {error}") from error

@@ -243,23 +243,28 @@ def predict(network: Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]
 def distances(network: Trainable, data: Dataset) -> NDArray[np.float64]:
     """Return the distance of all clips from the training clips, (clips,), by a network that measures it."""
     found = np.zeros(len(data.clips))
-    network.eval()
-    with torch.inference_mode():
-        for indices in evaluation_indices(data, EVALUATION_BATCH):
-            batch = collate(data, indices, ())
-            found[indices] = cast(Tensor, network(batch.inputs, batch.samples).distance).numpy()
+    for indices, values in _collected(network, data, lambda output: output.distance):
+        found[indices] = values.numpy()
     return found
 
 
 def embeddings(network: Trainable, data: Dataset) -> Tensor:
-    """Return the embeddings of all clips, (clips, width)."""
-    found: list[Tensor] = []
+    """Return the embeddings of all clips, (clips, width), in the order of their batches."""
+    parts = _collected(network, data, lambda output: output.embedding)
+    return torch.cat([values for _, values in parts]).clone()
+
+
+def _collected(
+    network: Trainable, data: Dataset, part: Callable[[Output], Tensor | None]
+) -> list[tuple[NDArray[np.int64], Tensor]]:
+    """Return the indices of the clips of each batch, and a part of what the network returns for them."""
+    found = []
     network.eval()
     with torch.inference_mode():
         for indices in evaluation_indices(data, EVALUATION_BATCH):
             batch = collate(data, indices, ())
-            found.append(cast(Tensor, network(batch.inputs, batch.samples).embedding))
-    return torch.cat(found).clone()
+            found.append((indices, cast(Tensor, part(network(batch.inputs, batch.samples)))))
+    return found
 
 
 def validate(network: Trainable, data: Dataset) -> tuple[float, dict[str, float]]:

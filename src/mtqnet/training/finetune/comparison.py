@@ -57,9 +57,13 @@ class Comparison:
 
 
 def compared(before: Mapping[str, Array], after: Mapping[str, Array], truth: Mapping[str, Array]) -> Comparison:
-    """Compare scores of the same recordings, (recordings,) by target, with their ratings; NaN where unknown."""
-    rated = [t for t in named(list(before)) if t.key in truth and not np.isnan(truth[t.key]).all()]
-    others = [t for t in named(list(before)) if t not in rated]
+    """Compare scores of the same recordings, (recordings,) by target, with their ratings; NaN where unknown.
+
+    DISTANCE in the scores is ignored.
+    """
+    targets = _targets(before)
+    rated = [t for t in targets if t.key in truth and not np.isnan(truth[t.key]).all()]
+    others = [t for t in targets if t not in rated]
     figures = [
         compare(when, target, truth[target.key], scores[target.key])
         for target in rated
@@ -116,6 +120,11 @@ def existing_error(out: Path, data: TuningData, files: Sequence[Path], plan: Pla
     scored = list(Predictor(model, track=False).score_files(files))
     predicted = {key: np.array([_number(scores.value(key)) for scores in scored]) for key in data.tuned}
     return train.error(predicted, data, plan.test)
+
+
+def _targets(scores: Mapping[str, Array]) -> list[Target]:
+    """Targets of these scores, which may contain DISTANCE, too."""
+    return list(named([key for key in scores if key != DISTANCE]))
 
 
 def _change(target: Target, before: Array, after: Array) -> Change:
@@ -181,7 +190,7 @@ def tuned_intervals(
 
 def _fitted(after: Mapping[str, Array], truth: Mapping[str, Array]) -> TunedIntervals:
     """Fit new intervals, if every target has enough ratings."""
-    keys = [target.key for target in named([key for key in after if key != DISTANCE])]
+    keys = [target.key for target in _targets(after)]
     fewest = min(int((~np.isnan(truth[key])).sum()) if key in truth else 0 for key in keys)
     if fewest < calibration.LEAST:
         message = (

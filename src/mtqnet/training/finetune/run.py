@@ -136,10 +136,7 @@ def finetune(options: Options, stage: Stage) -> Outcome:
     )
     done = _rounds(original.network, data, ratings, plan, options.tuning, stage)
     truth = {key: values[plan.test] for key, values in ratings.labels.items()}
-    far_before, far_after = done.distances
-    intervals = tuned_intervals(
-        original.record.intervals, {**done.before, **far_before}, {**done.after, **far_after}, truth
-    )
+    intervals = tuned_intervals(original.record.intervals, done.before, done.after, truth)
     outcome = Outcome(
         tuned, comparison.compared(done.before, done.after, truth), plan, intervals, ratings.weighting,
         done.epochs, len(ratings.paths), cut.refused, reason="",
@@ -192,14 +189,12 @@ def _unlabelled(original: Opened, options: Options, stage: Stage) -> list[featur
 
 @dataclass(frozen=True)
 class _Tuned:
-    """The resulting network, and scores of all test recordings by networks that were not trained on them."""
+    """The resulting network, and scores and distances of all test recordings by networks not trained on them."""
 
     network: Network
     epochs: int
     before: dict[str, Array]
     after: dict[str, Array]
-    distances: tuple[dict[str, Array], dict[str, Array]]
-    """Distances of the test recordings from the training clips, before and after; empty if not measured"""
 
 
 def _rounds(
@@ -208,7 +203,6 @@ def _rounds(
     """Run all rounds of the plan, and the training of the resulting model, which for one round is its own."""
     before: list[dict[str, Array]] = []
     after: list[dict[str, Array]] = []
-    far: tuple[list[dict[str, Array]], list[dict[str, Array]]] = ([], [])
     trainings = [each.train for each in plan.rounds] + ([plan.final] if len(plan.rounds) > 1 else [])
     for number, recordings in enumerate(trainings):
         progress = partial(stage, f"fine-tuning {number + 1} of {len(trainings)}")
@@ -216,11 +210,9 @@ def _rounds(
         tuned = train.tune(network, data, recordings, found.epochs, config)
         if number < len(plan.rounds):
             test = plan.rounds[number].test
-            before.append(scores(network, data.sound, test))
-            after.append(scores(tuned, data.sound, test))
-            for place, one in enumerate((network, tuned)):
-                far[place].append(distances(one, data.sound, test))
-    return _Tuned(tuned, found.epochs, _joined(before), _joined(after), (_joined(far[0]), _joined(far[1])))
+            for parts, one in ((before, network), (after, tuned)):
+                parts.append(scores(one, data.sound, test) | distances(one, data.sound, test))
+    return _Tuned(tuned, found.epochs, _joined(before), _joined(after))
 
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
