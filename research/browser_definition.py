@@ -29,7 +29,7 @@ NOT_MEASURED = {
 }
 """Flags of flags.FLAGS that are not raised in the browser, or not in the same way, with the reason"""
 RECORD_KEYS = (
-    "name", "targets", "features", "peak_normalise", "frame_rate_hz", "one_at_a_time", "sha256", "licence", "track",
+    "name", "targets", "features", "peak_normalise", "frame_rate_hz", "sha256", "licence", "track",
     "local", "causes", "distance", "intervals",
 )  # fmt: skip
 """Keys of a model's record that scoring uses"""
@@ -76,9 +76,6 @@ def definition() -> dict[str, Any]:
             "flat_top_quantile": analysis.FLAT_TOP_QUANTILE,
             "flat_top_tolerance": analysis.FLAT_TOP_TOLERANCE,
             "block": analysis.BLOCK,
-            "mantissa_bits": analysis.MANTISSA_BITS,
-            "least_exponent": analysis.LEAST_EXPONENT,
-            "most_exponent": analysis.MOST_EXPONENT,
         },
         "detection": _detection(),
         "features": _features(),

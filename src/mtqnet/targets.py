@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,17 +50,13 @@ class Target:
 
     def compress(self, value: NDArray[np.floating]) -> NDArray[np.float64]:
         """Clip values to the range, and take log10 if `log` is set. Any shape."""
-        clipped = np.clip(np.asarray(value, dtype=np.float64), self.low, self.high)
+        clipped = np.minimum(np.maximum(np.asarray(value, dtype=np.float64), self.low), self.high)
         return np.log10(clipped) if self.log else clipped
 
-    def _ends(self) -> tuple[float, float]:
-        low, high = self.compress(np.array([self.low, self.high]))
-        return float(low), float(high)
-
-    @property
+    @cached_property
     def affine(self) -> tuple[float, float]:
         """`(slope, offset)` of: compressed value = slope * value on the training scale + offset."""
-        low, high = self._ends()
+        low, high = self.compress(np.array([self.low, self.high])).tolist()
         return (high - low) / TRAINING_SPAN, (high + low) / 2
 
     def to_training(self, value: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -45,7 +45,8 @@ def test_a_recording_has_a_probability_for_each_cause(model: Path, voice: Callab
 
 def test_probabilities_are_calibrated_by_the_record(model: Path, voice: Callable[..., Samples]) -> None:
     predictor = Predictor(str(model))
-    raw = predictor._runtime.run([voice(3.0)]).causes[0]
+    raw = predictor._runtime.run(voice(3.0)).causes
+    assert raw is not None
     expected = 1 / (1 + np.exp(1 - 2 * np.log(pooled(raw)[0] / (1 - pooled(raw)[0]))))
     assert predictor.score(voice(3.0), 16000).causes["noise"] == pytest.approx(expected, abs=1e-6)
 

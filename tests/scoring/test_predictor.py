@@ -255,9 +255,9 @@ def test_a_model_with_few_targets_leaves_the_others_empty(
     narrow = Predictor(make_model(targets=["g_mos", "s_mos"]))
     run = narrow._runtime.run
 
-    def first_two(clips: list[Samples]) -> runtime.Output:
-        output = run(clips)
-        return runtime.Output(output.values[:, :2], tuple(rows[:, :2] for rows in output.frames))
+    def first_two(clip: Samples) -> runtime.Output:
+        output = run(clip)
+        return runtime.Output(output.values[:2], output.frames[:, :2])
 
     monkeypatch.setattr(narrow._runtime, "run", first_two)
     scores = narrow.score(good_file)

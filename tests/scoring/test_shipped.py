@@ -55,16 +55,6 @@ def test_noise_is_heard(base: mtqnet.Predictor, examples: Path) -> None:
     assert clean.sdi_est < noisy.sdi_est
 
 
-def test_batch_equals_single(base: mtqnet.Predictor, voice: Voice) -> None:
-    clips = [voice(seconds, seed=seed) for seed, seconds in enumerate((2.5, 0.5, 6.21, 1.003))]
-    together = base._runtime.run(clips)
-    for place, clip in enumerate(clips):
-        alone = base._runtime.run([clip])
-        np.testing.assert_allclose(together.values[place], alone.values[0], rtol=0, atol=1e-5)
-        assert together.frames[place].shape == alone.frames[0].shape
-        np.testing.assert_allclose(together.frames[place], alone.frames[0], rtol=1e-3, atol=1e-4)
-
-
 def test_track_has_the_rate_it_claims(base: mtqnet.Predictor, voice: Voice) -> None:
     track = base.score(voice(4.0), SAMPLE_RATE).track
     assert track is not None

@@ -24,21 +24,19 @@ pytest.importorskip("transformers")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_exported_graph_has_the_scores_of_torch_alone_and_in_batches(family: str, tmp_path: Path) -> None:
+def test_exported_graph_has_the_scores_of_torch(family: str, tmp_path: Path) -> None:
     encoder = load(EncoderConfig(str(model_folder(family, tmp_path)), layers=(1, 3), pool=2))
     torch.manual_seed(1)
     network = Network(CHANNEL, KEYS, encoder.width).eval()
     made = export(network, encoder, "tiny", tmp_path / "model", {"licence": "MIT"})
     assert max(made.difference.values()) < 1e-3
     record = find(made.model)
-    assert record.one_at_a_time and set(record.features) == {"logmel", "wave"}
+    assert set(record.features) == {"logmel", "wave"}
     rng = np.random.default_rng(0)
     clips = [(0.1 * rng.standard_normal(n)).astype(np.float32) for n in (16_000, 23_456)]
     runtime = Runtime(record)
-    together = runtime.run(clips)
-    for place, clip in enumerate(clips):
-        np.testing.assert_allclose(together.values[place], runtime.run([clip]).values[0], atol=1e-6)
-        np.testing.assert_allclose(together.values[place], _by_torch(Scorer(network, encoder), clip), atol=1e-3)
+    for clip in clips:
+        np.testing.assert_allclose(runtime.run(clip).values, _by_torch(Scorer(network, encoder), clip), atol=1e-3)
 
 
 def _by_torch(scorer: Scorer, clip: NDArray[np.float32]) -> NDArray[np.float32]:

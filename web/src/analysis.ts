@@ -164,25 +164,18 @@ export class Analyser {
   }
 }
 
-/** Counts samples at the ceiling of each half wave with histograms over the bits of float32. */
+/** Counts samples at the ceiling of each half wave with histograms over the upper 16 bits of float32. */
 class FlatTop {
-  private static readonly SHIFT = 23 - definition.analysis.mantissa_bits;
-  private static readonly FIRST = definition.analysis.least_exponent << definition.analysis.mantissa_bits;
-  private static readonly BINS = (definition.analysis.most_exponent - definition.analysis.least_exponent + 1) << definition.analysis.mantissa_bits;
-  private readonly bins = [new Float64Array(FlatTop.BINS), new Float64Array(FlatTop.BINS)];
+  private readonly bins = [new Float64Array(0x8000), new Float64Array(0x8000)];
 
   add(samples: Float32Array): void {
-    const bits = new Int32Array(samples.slice().buffer);
-    for (let at = 0; at < bits.length; at += 1) {
-      if (samples[at] === 0) continue;
-      const bin = ((bits[at] & 0x7fffffff) >> FlatTop.SHIFT) - FlatTop.FIRST;
-      this.bins[bits[at] < 0 ? 1 : 0][Math.min(FlatTop.BINS - 1, Math.max(0, bin))] += 1;
-    }
+    const bits = new Uint32Array(samples.slice().buffer);
+    for (const number of bits) this.bins[number >>> 31][(number >>> 16) & 0x7fff] += 1;
   }
 
-  /** Number of samples within the tolerance of the quantile of their sign. */
+  /** Number of samples within the tolerance of the quantile of their sign; bin 0 contains zeros. */
   count(): number {
-    return this.bins.reduce((sum, bins) => sum + this.ofSign(bins), 0);
+    return this.bins.reduce((sum, bins) => sum + this.ofSign(bins.subarray(1)), 0);
   }
 
   private ofSign(bins: Float64Array): number {
@@ -192,12 +185,11 @@ class FlatTop {
     let ceiling = 0;
     for (let seen = bins[0]; seen <= rank && ceiling < bins.length - 1; ) seen += bins[(ceiling += 1)];
     const number = new Float32Array(1);
-    const bits = new Int32Array(number.buffer);
-    bits[0] = ((ceiling + FlatTop.FIRST) << FlatTop.SHIFT) + (1 << (FlatTop.SHIFT - 1));
+    const bits = new Uint32Array(number.buffer);
+    bits[0] = ((ceiling + 1) << 16) + 0x8000;
     number[0] = (1 - definition.analysis.flat_top_tolerance) * number[0];
-    const first = Math.max(0, (bits[0] >> FlatTop.SHIFT) - FlatTop.FIRST);
     let count = 0;
-    for (let bin = first; bin < bins.length; bin += 1) count += bins[bin];
+    for (let bin = Math.max(0, (bits[0] >>> 16) - 1); bin < bins.length; bin += 1) count += bins[bin];
     return count;
   }
 }

@@ -135,7 +135,6 @@ export interface ModelRecord {
   features: string[];
   peak_normalise: boolean;
   frame_rate_hz: number;
-  one_at_a_time?: boolean;
   sha256: string;
   licence: string;
   track?: boolean;
@@ -167,8 +166,7 @@ export interface Definition {
     floor_db: number; smoother: number[];
   };
   analysis: {
-    trim_s: number; flat_top_quantile: number; flat_top_tolerance: number; block: number; mantissa_bits: number;
-    least_exponent: number; most_exponent: number;
+    trim_s: number; flat_top_quantile: number; flat_top_tolerance: number; block: number;
   };
   detection: {
     segment: number; rest: number; group: number; measured: number; min_tonal_s: number; faint_db: number;

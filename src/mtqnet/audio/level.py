@@ -160,12 +160,8 @@ def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.floa
 
 def _magnitudes(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
     """(steps * STEP,) -> (steps,): mean magnitude of each step."""
-    sums = np.abs(samples).reshape(steps, STEP)
-    # the order of additions of numpy's mean, which is slower, so that results are bit-identical
-    sums = np.add(sums[:, : STEP // 2], sums[:, STEP // 2 :], dtype=np.float64)
-    while sums.shape[1] > 1:
-        sums = sums[:, 0::2] + sums[:, 1::2]
-    return np.asarray(sums[:, 0] / STEP)
+    magnitudes = np.abs(samples).astype(np.float64, copy=False).reshape(steps, STEP)
+    return np.asarray(magnitudes @ np.full(STEP, 1 / STEP))
 
 
 def _sliding_maximum(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -184,7 +180,8 @@ def _active_steps(held: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _energy(samples: NDArray[np.floating]) -> float:
-    return float(np.sum(np.square(samples, dtype=np.float64)))
+    wide = samples.astype(np.float64, copy=False)
+    return float(np.einsum("i,i", wide, wide))
 
 
 @lru_cache(maxsize=1)

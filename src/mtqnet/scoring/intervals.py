@@ -8,8 +8,7 @@ The exponential is the typical error of the model at these scores, and `factor` 
 calibration clips relative to it (training/calibration.py fits both). The terms are the scores, their products and,
 for a model that measures it, the logarithm of the distance from the training clips. The coverage applies to
 recordings like the calibration clips: unseen speakers and noises, known kinds of processing. Sources: Papadopoulos et
-al.,
-Normalized nonconformity measures for regression conformal prediction, 2008; Lei et al., JASA 113, 2018.
+al., Normalized nonconformity measures for regression conformal prediction, 2008; Lei et al., JASA 113, 2018.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Band:
     def half_width(self, x: Array) -> Array:
         """Return the half widths (clips,) on the training scale for (clips, terms)."""
         with np.errstate(over="ignore"):  # the ends are clipped to the range of the target
-            exponent = np.clip(x @ np.array(self.weights), self.lowest, self.highest)
+            exponent = np.minimum(np.maximum(x @ np.array(self.weights), self.lowest), self.highest)
             return np.asarray(np.minimum(self.factor * np.exp(exponent), WIDEST))
 
 
@@ -130,4 +129,4 @@ def parse(stored: Mapping[str, Any], targets: Sequence[str], distance: bool = Fa
 
 
 def _within(target: Target, end: Array) -> Array:
-    return np.clip(target.from_training(end), target.low, target.high)
+    return np.minimum(np.maximum(target.from_training(end), target.low), target.high)

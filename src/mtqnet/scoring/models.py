@@ -64,8 +64,6 @@ class ModelRecord:
     sha256: str
     """Digest of the .onnx file"""
     licence: str
-    one_at_a_time: bool = False
-    """Whether the graph accepts a single clip only (some speech encoders do not support padding)"""
     intervals: Intervals | None = None
     """Prediction intervals; None for a model that was not calibrated"""
     track: bool = True
@@ -200,7 +198,6 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         frame_rate_hz=_within("frame_rate_hz", record["frame_rate_hz"], *FRAME_RATES),
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
-        one_at_a_time=_flag("one_at_a_time", record.get("one_at_a_time", False)),
         intervals=_intervals(record),
         track=_flag("track", record.get("track", True)),
         distance=_flag("distance", record.get("distance", False)),

@@ -212,19 +212,16 @@ class Predictor:
         done = 0
         for window, samples in zip(cut, samples_of, strict=False):
             active_s = windows.active_seconds(window, samples, analysis.active_power)
-            output = self._runtime.run([samples[window.start % FRAME :]])
+            output = self._runtime.run(samples[window.start % FRAME :])
             reading.on_progress()
-            frames = output.frames[0] if self._keep_track else np.zeros((0, len(self.record.targets)))
-            causes = output.causes[0] if output.causes else np.zeros((0, 0))
-            distance = None if output.distance is None else float(output.distance[0])
             yield _Window(
                 window,
                 active_s,
-                self._clip(output.values[0]),
-                self._clip(frames),
-                causes,
-                len(output.frames[0]),
-                distance,
+                self._clip(output.values),
+                self._clip(output.frames if self._keep_track else output.frames[:0]),
+                np.zeros((0, 0)) if output.causes is None else output.causes,
+                len(output.frames),
+                output.distance,
             )
             done += 1
             if progress is not None:
@@ -251,9 +248,10 @@ class Predictor:
         times, kinds = self._times(scored, analysis.start), self._calibrated(raw)
         distances = [each.distance for each in scored if each.distance is not None]
         distance = float(np.average(distances, weights=weights)) if distances else None
+        intervals = self._intervals(values, distance)
         return Scores(
             **cast(Any, values),
-            intervals=self._intervals(values, distance),
+            intervals=intervals,
             file=None if file is None else path_to_text(file),
             channel=channel,
             duration_s=analysis.duration_s,
@@ -271,7 +269,9 @@ class Predictor:
                     fraction,
                     tuple(each.values.tolist()),
                     keys,
-                    self._intervals(dict(zip(keys, each.values.tolist(), strict=True)), each.distance),
+                    intervals
+                    if len(scored) == 1
+                    else self._intervals(dict(zip(keys, each.values.tolist(), strict=True)), each.distance),
                 )
                 for each, fraction in zip(scored, fractions, strict=True)
             ),

@@ -1,18 +1,18 @@
-"""Run a model with onnxruntime on the CPU: audio clips in, values and frame scores out.
+"""Run a model with onnxruntime on the CPU: an audio clip in, values and frame scores out.
 
 Inputs and outputs of the graph (written by training/export.py):
-  inputs   one float32 (batch, rows, width) per feature of the record, under the feature's name, zero-padded;
-           `samples` int64 (batch,): valid samples of each clip at 16 kHz.
-  outputs  `values` float32 (batch, targets), each in its target's unit, not clipped;
-           `frames` float32 (batch, frames, targets), likewise; `frame_counts` int64 (batch,): valid frames;
-           `causes` float32 (batch, frames, causes), probabilities, if the record has causes;
-           `distance` float32 (batch,) from the training clips, if the record has a distance.
-The graph masks the padding, so that a clip has the same scores alone and in a batch.
+  inputs   one float32 (1, rows, width) per feature of the record, under the feature's name;
+           `samples` int64 (1,): samples of the clip at 16 kHz.
+  outputs  `values` float32 (1, targets), each in its target's unit, not clipped;
+           `frames` float32 (1, frames, targets), likewise; `frame_counts` int64 (1,): valid frames;
+           `causes` float32 (1, frames, causes), probabilities, if the record has causes;
+           `distance` float32 (1,) from the training clips, if the record has a distance.
+A graph is for one clip: on a CPU, a batch takes as long as its clips one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.features import FEATURES, peak_normalised
 from mtqnet.audio.resampling import Samples
-from mtqnet.audio.windows import pad
 from mtqnet.errors import ModelError, UsageError, first_line
 from mtqnet.scoring.models import ModelRecord
 
@@ -30,16 +29,16 @@ OUTPUTS = ["values", "frames", "frame_counts"]
 
 @dataclass(frozen=True)
 class Output:
-    """Output of the graph for a batch, in the unit of each target, not clipped."""
+    """Output of the graph for a clip, in the unit of each target, not clipped."""
 
     values: NDArray[np.float64]
-    """(batch, targets)"""
-    frames: tuple[NDArray[np.float64], ...]
-    """Frame scores of each clip, (frames, targets), without padding"""
-    causes: tuple[NDArray[np.float64], ...] = ()
-    """Probabilities of the causes of each clip, (frames, causes), not calibrated; () for a model without causes"""
-    distance: NDArray[np.float64] | None = None
-    """(batch,): distance from the training clips; None for a model that does not measure it"""
+    """(targets,)"""
+    frames: NDArray[np.float64]
+    """(frames, targets)"""
+    causes: NDArray[np.float64] | None = None
+    """(frames, causes): probabilities, not calibrated; None for a model without causes"""
+    distance: float | None = None
+    """Distance from the training clips; None for a model that does not measure it"""
 
 
 class Runtime:
@@ -59,53 +58,41 @@ class Runtime:
         self.record = record
         self._session = _session(record, threads)
 
-    def run(self, clips: Sequence[Samples]) -> Output:
-        """Compute the features of clips and run the graph.
+    def run(self, clip: Samples) -> Output:
+        """Compute the features of a clip and run the graph.
 
         Args:
-            clips: Arrays (samples_i,) at 16 kHz, each 0.5 s or longer.
+            clip: Shape (samples,) at 16 kHz, 0.5 s or longer.
 
         Raises:
             ModelError: The graph fails, its outputs have other shapes than its record announces, or a score is not
                 finite.
         """
-        if self.record.one_at_a_time and len(clips) > 1:
-            single = [self.run([clip]) for clip in clips]
-            return Output(
-                np.concatenate([each.values for each in single]),
-                tuple(each.frames[0] for each in single),
-                tuple(causes for each in single for causes in each.causes),
-                np.concatenate([each.distance for each in single]) if self.record.distance else None,
-            )
-        names = _outputs(self.record)
-        inputs = _inputs(self.record, clips)
+        names, inputs = _outputs(self.record), _inputs(self.record, clip)
         try:
             found = dict(zip(names, self._session.run(names, inputs), strict=True))
         except Exception as error:  # see `_session`
             raise ModelError(f"the model {self.record.name!r} cannot be run ({first_line(error)})") from error
+        self._check_shapes(found)
         values, frames, counts = (found[name] for name in OUTPUTS)
-        self._check_shapes(found, len(clips))
         if not np.isfinite(values).all():
             raise ModelError(
                 f"model '{self.record.name}' returned a score that is not finite: check that full scale of the "
-                f"samples is 1 (their peak is {max(float(np.abs(clip).max()) for clip in clips):.3g})"
+                f"samples is 1 (their peak is {float(np.abs(clip).max()):.3g})"
             )
-        valid, kinds = (
-            tuple(rows[:count].astype(np.float64) for rows, count in zip(array, counts, strict=True))
-            for array in (frames, found.get("causes", frames[:, :, :0]))
-        )
-        distance = found["distance"].astype(np.float64) if "distance" in found else None
-        return Output(values.astype(np.float64), valid, kinds if "causes" in found else (), distance)
+        causes = found["causes"][0, : counts[0]].astype(np.float64) if "causes" in found else None
+        distance = float(found["distance"][0]) if "distance" in found else None
+        return Output(values[0].astype(np.float64), frames[0, : counts[0]].astype(np.float64), causes, distance)
 
-    def _check_shapes(self, found: Mapping[str, NDArray[Any]], clips: int) -> None:
+    def _check_shapes(self, found: Mapping[str, NDArray[Any]]) -> None:
         targets = len(self.record.targets)
         frames = found["frames"]
-        correct = frames.ndim == 3 and (frames.shape[0], frames.shape[2]) == (clips, targets)
-        correct &= found["values"].shape == (clips, targets) and found["frame_counts"].shape == (clips,)
+        correct = frames.ndim == 3 and (frames.shape[0], frames.shape[2]) == (1, targets)
+        correct &= found["values"].shape == (1, targets) and found["frame_counts"].shape == (1,)
         if "causes" in found:
-            correct &= found["causes"].ndim == 3 and len(found["causes"]) == clips
+            correct &= found["causes"].ndim == 3 and len(found["causes"]) == 1
         if "distance" in found:
-            correct &= found["distance"].shape == (clips,)
+            correct &= found["distance"].shape == (1,)
         if not correct:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in found.items())
             raise ModelError(f"the model {self.record.name!r} returned other shapes than its record: {shapes}")
@@ -115,13 +102,11 @@ def _outputs(record: ModelRecord) -> list[str]:
     return [*OUTPUTS, *(["causes"] if record.causes else []), *(["distance"] if record.distance else [])]
 
 
-def _inputs(record: ModelRecord, clips: Sequence[Samples]) -> dict[str, NDArray[Any]]:
-    inputs: dict[str, NDArray[Any]] = {"samples": np.array([len(clip) for clip in clips], dtype=np.int64)}
-    scaled = [peak_normalised(clip) for clip in clips] if record.peak_normalise else clips
+def _inputs(record: ModelRecord, clip: Samples) -> dict[str, NDArray[Any]]:
+    scaled = peak_normalised(clip) if record.peak_normalise else clip
     with np.errstate(over="ignore", invalid="ignore"):  # very large samples overflow here; `run` reports them
-        for name in record.features:
-            inputs[name], _ = pad([FEATURES[name].compute(clip) for clip in scaled])
-    return inputs
+        views = {name: FEATURES[name].compute(scaled)[None] for name in record.features}
+    return {"samples": np.array([len(clip)], dtype=np.int64), **views}
 
 
 def _session(record: ModelRecord, threads: int) -> Any:

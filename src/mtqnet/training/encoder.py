@@ -26,7 +26,7 @@ from mtqnet.errors import ModelError, missing_extra
 from mtqnet.scoring import models
 from mtqnet.scoring.models import WEIGHTS
 from mtqnet.training.config import EncoderConfig
-from mtqnet.training.model import attention_mask, frame_mask, pooled, strided
+from mtqnet.training.model import attention_mask, frame_mask, masked, pooled, strided
 
 WHISPER = "whisper-tiny.en"
 """Name of the encoder that the package contains"""
@@ -56,8 +56,6 @@ class SpeechEncoder(nn.Module):
     """Number of frames that are averaged into one"""
     tuned = False
     """Whether its weights were trained further (end_to_end.py)"""
-    one_at_a_time = False
-    """Whether its exported graph accepts only a single clip without padding"""
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, rows, columns), (batch,) -> frames (batch, frames, width), frame counts (batch,)."""
@@ -145,9 +143,8 @@ class WhisperEncoder(SpeechEncoder):
         """Absolute log-mel (batch, rows, 80) -> (batch, ceil(rows / 2 / pool), width)."""
         rows = samples // MEL_HOP
         x = self._normalised(feature, rows)
-        x = functional.gelu(self.conv1(x.transpose(1, 2)))
-        x = x * frame_mask(rows, x.shape[2])[:, None, :]
-        x = functional.gelu(self._second(x.transpose(1, 2)))
+        x = masked(functional.gelu(_convolved(x, self.conv1)), rows)
+        x = functional.gelu(_convolved(x, self.conv2))
         counts = strided(rows)
         x = x + cast(Tensor, self.positions)[: x.shape[1]]
         if self.pool_first:
@@ -160,21 +157,22 @@ class WhisperEncoder(SpeechEncoder):
                 outputs.append(x)
         return pooled(torch.cat(outputs, dim=2), counts, 1 if self.pool_first else self.pool)
 
-    def _second(self, x: Tensor) -> Tensor:
-        """Second convolution, (batch, rows, size) -> (batch, ceil(rows / 2), size), as one matrix product, which the
-        exported graph can store in 8 bits."""
-        x = functional.pad(x, (0, 0, 1, 1))
-        taps = torch.cat([x[:, 0:-2:2], x[:, 1:-1:2], x[:, 2::2]], dim=2)
-        size = self.conv2.out_channels
-        weight = self.conv2.weight.permute(2, 1, 0).reshape(3 * size, size)  # constants: the exporter folds them
-        return taps @ weight + cast(Tensor, self.conv2.bias)
-
     def _normalised(self, logmel: Tensor, rows: Tensor) -> Tensor:
         """Apply Whisper's scaling with the loudest band of the clip at PEAK; padding is zero."""
-        mask = frame_mask(rows, logmel.shape[1])[:, :, None]
-        loudest = torch.where(mask > 0, logmel, torch.full_like(logmel, -99.0)).amax(dim=(1, 2), keepdim=True)
-        level = torch.clamp(logmel - loudest, min=-DYNAMIC_RANGE) + PEAK
-        return (level + 4.0) / 4.0 * mask
+        heard = logmel
+        if not torch.onnx.is_in_onnx_export():
+            heard = logmel.masked_fill(frame_mask(rows, logmel.shape[1])[:, :, None] == 0, -99.0)
+        level = torch.clamp(logmel - heard.amax(dim=(1, 2), keepdim=True), min=-DYNAMIC_RANGE) + PEAK
+        return masked((level + 4.0) / 4.0, rows)
+
+
+def _convolved(x: Tensor, layer: nn.Conv1d) -> Tensor:
+    """Apply a convolution of width 3 and padding 1, (batch, rows, size) -> (batch, ceil(rows / stride), size), as one
+    matrix product, which the exported graph can store in 8 bits."""
+    (stride,), x = layer.stride, functional.pad(x, (0, 0, 1, 1))
+    taps = torch.cat([x[:, 0:-2:stride], x[:, 1:-1:stride], x[:, 2::stride]], dim=2)
+    weight = layer.weight.permute(2, 1, 0).reshape(-1, layer.out_channels)  # constants: the exporter folds them
+    return taps @ weight + cast(Tensor, layer.bias)
 
 
 class _Block(nn.Module):
@@ -209,7 +207,6 @@ class HuggingFaceEncoder(SpeechEncoder):
     """
 
     feature = "wave"
-    one_at_a_time = True
 
     def __init__(self, name: str, layers: tuple[int, ...], pool: int) -> None:
         """Load the model.

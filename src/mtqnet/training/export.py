@@ -3,17 +3,16 @@
 Three files are written together: NAME.onnx scores, NAME.safetensors contains the same weights for training,
 NAME.json is their record with the digests of both.
 
-The graph takes features (computed by numpy, audio/features.py) and sample counts, contains the speech encoder and
-the network, and returns scores in each target's unit. Large weights are stored as 16-bit floats and converted when
-the file is loaded: half the size, and an error far below PARITY.
+The graph takes the features of one clip (computed by numpy, audio/features.py) and its number of samples, contains
+the speech encoder and the network, and returns scores in each target's unit. Large weights are stored as 16-bit
+floats and converted when the file is loaded: half the size, and an error far below PARITY.
 
 With `int8`, the weights of large matrix products are 8-bit integers (dynamic quantisation): a graph with a speech
-encoder takes about 0.6 of the time. Weights are signed with one scale per column; activations are unsigned, with a
-scale for each clip. In a batch this scale would depend on the other clips, so such a graph scores one clip at a
-time. Weights use 7 of the 8 bits, because processors without VNNI instructions add in 16 bits and would overflow.
-Products with few weights stay in 32 bits: they take little time and change the scores. On 30 clips of six kinds,
-in ms of one core per second of audio, and the largest change of a MOS (a base with two encoder layers): 32 bits
-5.8; all products in 8 bits 3.3, 0.074; the encoder's alone 3.3, 0.054; without its first layer 3.8, 0.025; its
+encoder takes about half the time. Weights are signed with one scale per column; activations are unsigned, with a
+scale for each clip. Weights use 7 of the 8 bits, because processors without VNNI instructions add in 16 bits and
+would overflow. Products with few weights stay in 32 bits: they take little time and change the scores. On 30 clips of
+six kinds, in ms of one core per second of audio, and the largest change of a MOS (a base with two encoder layers): 32
+bits 5.8; all products in 8 bits 3.3, 0.074; the encoder's alone 3.3, 0.054; without its first layer 3.8, 0.025; its
 dense layers alone 4.2, 0.023; blocks of 128 weights (MatMulNBits) 4.6, 0.033.
 """
 
@@ -23,7 +22,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,9 +50,6 @@ INT8_PARITY = 0.15
 """The same for 8-bit weights, on bursts of noise, whose difference is larger than that of speech"""
 HALF_FROM = 4096
 """Weights with at least this many numbers are stored as 16-bit floats"""
-INT8_FROM = 2**17
-"""Matrices with at least this many weights are quantised: those of a speech encoder have 147,000 and more, all
-others 98,000 and fewer"""
 OPSET = 17
 WEIGHTS_SHA256 = "weights_sha256"
 """Key of the record with the digest of NAME.safetensors"""
@@ -91,7 +86,6 @@ class Scorer(nn.Module):
         if encoder is not None:
             views.append(encoder.feature)
         self.features = tuple(dict.fromkeys(views))
-        self.one_at_a_time = encoder is not None and encoder.one_at_a_time
 
     @property
     def outputs(self) -> list[str]:
@@ -154,7 +148,6 @@ def export(
         difference = parity(scorer, partial)
         _agreeing(difference, PARITY)
         if int8:
-            scorer.one_at_a_time = True
             partial.write_bytes(_halved(quantised(graph)))
             difference = parity(scorer, partial)
             _agreeing(difference, INT8_PARITY)
@@ -169,7 +162,6 @@ def export(
         "features": list(scorer.features),
         "peak_normalise": network.config.peak_normalise,
         "frame_rate_hz": _frame_rate(scorer),
-        "one_at_a_time": scorer.one_at_a_time,
         "int8": int8,
         "track": True,
         **({"causes": {key: asdict(Calibration()) for key in CAUSE_KEYS}} if network.causes is not None else {}),
@@ -221,18 +213,17 @@ def quantised(model: bytes) -> bytes:
                 per_channel=True,
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=_small_products(graph),
+                nodes_to_exclude=_outside_encoder(graph),
             )
         finally:
             root.setLevel(level)
         return target.read_bytes()
 
 
-def _small_products(graph: Any) -> list[str]:
-    """Return the names of the matrix products with fewer than INT8_FROM weights."""
-    sizes = {weight.name: math.prod(weight.dims) for weight in graph.graph.initializer}
-    products = (node for node in graph.graph.node if node.op_type == "MatMul")
-    return [node.name for node in products if sizes.get(node.input[1], INT8_FROM) < INT8_FROM]
+def _outside_encoder(graph: Any) -> list[str]:
+    """Return the names of the matrix products outside the speech encoder."""
+    products = (node.name for node in graph.graph.node if node.op_type == "MatMul")
+    return [name for name in products if not name.startswith("/encoder/")]
 
 
 def parity(scorer: Scorer, model: Path) -> dict[str, float]:
@@ -241,8 +232,8 @@ def parity(scorer: Scorer, model: Path) -> dict[str, float]:
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     worst = np.zeros(len(scorer.network.targets))
-    batches = ((0.7,), (3.001, 1.3), (8.0, 5.1234, 2.2))  # whole frames and parts of frames
-    for seconds in [(s,) for batch in batches for s in batch] if scorer.one_at_a_time else batches:
+    batches = ((0.7,), (3.001,), (1.3,), (8.0,), (5.1234,), (2.2,))
+    for seconds in batches:
         inputs = _example(scorer.features, seconds)
         with torch.inference_mode():
             expected = scorer(*inputs)
@@ -265,7 +256,7 @@ def _served_difference(
 
 def _graph(scorer: Scorer, path: Path) -> bytes:
     """Export to ONNX in 32 bits."""
-    inputs = _example(scorer.features, (2.0,) if scorer.one_at_a_time else (2.0, 1.0))
+    inputs = _example(scorer.features, (2.0,))
     axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
     axes |= {name: {0: "batch", 1: "frames"} for name in scorer.outputs if name in ("frames", "causes")}
     axes |= {name: {0: "batch"} for name in ("samples", *scorer.outputs) if name not in axes}

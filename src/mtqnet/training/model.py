@@ -10,7 +10,8 @@ predicts PESQ, STOI and SDI; MTQ-Net predicts these and S-, N- and G-MOS. Scores
 targets.py.
 
 Padding: every layer sees zeros after the end of a clip, as at the end of a batch; attention and LSTM ignore
-padding. So the score of a clip does not depend on the other clips of its batch.
+padding. So the score of a clip does not depend on the other clips of its batch. An exported graph is for one clip
+without padding, and contains no masks.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class Network(Trainable):
 
     def predict(self, x: Tensor, counts: Tensor) -> Output:
         """Compute the scores from the output of `trunk`."""
-        frames = torch.cat([self.heads[key](x, counts) for key in self.targets], dim=2)
+        frames = frame_scores([cast(Head, self.heads[key]) for key in self.targets], x, counts)
         causes = None if self.causes is None else self.causes(x)
         embedding = masked_mean(x, counts)
         distance = None if self.distance is None else self.distance(embedding)
@@ -180,28 +181,34 @@ class ConvStack(nn.Module):
         ]
         # channels last in memory: these narrow layers take a third less time on a CPU
         self.layers = nn.ModuleList(layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.norms = nn.ModuleList(
-            ChannelNorm(layer.out_channels) if config.norm else nn.Identity() for layer in layers
-        )
+        self.norms = nn.ModuleList(ChannelNorm(layer.out_channels) for layer in layers if config.norm)
         for stride in config.band_strides:
             bands = -(-bands // stride)
         self.width = bands * channels[-1]
 
     def forward(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, rows, bands), (batch,) -> (batch, frames, width), (batch,)"""
-        x = (x * frame_mask(rows, x.shape[1])[:, :, None])[:, None]  # (batch, 1, rows, bands)
-        for layer, norm, stride in zip(self.layers, self.norms, self.time_strides, strict=True):
-            x = torch.relu(norm(layer(x)))
+        x = masked(x, rows)[:, None]  # (batch, 1, rows, bands)
+        for place, (layer, stride) in enumerate(zip(self.layers, self.time_strides, strict=True)):
+            x = torch.relu(self.norms[place](x, layer) if self.norms else layer(x))
             rows = strided(rows, stride) if stride > 1 else rows
-            x = x * frame_mask(rows, x.shape[2])[:, None, :, None]
+            x = masked(x, rows, dim=2)
         return x.transpose(1, 2).flatten(2), rows
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over channels: (batch, channels, rows, bands) -> the same shape."""
+    """Layer normalisation over the channels of a convolution."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, input: Tensor, layer: nn.Conv2d) -> Tensor:  # type: ignore[override]
+        """Return the normalised output of `layer`, (batch, channels, rows, bands).
+
+        Without the mean of its weights over the channels, the output of the convolution has mean zero in each
+        position.
+        """
+        weight, bias = (part - part.mean(dim=0, keepdim=True) for part in (layer.weight, cast(Tensor, layer.bias)))
+        x = nn.functional.conv2d(input, weight, bias, layer.stride, layer.padding)
+        deviation = (x.square().mean(dim=1, keepdim=True) + self.eps).sqrt()
+        return x / deviation * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class MaskedBiLSTM(nn.Module):
@@ -220,10 +227,7 @@ class MaskedBiLSTM(nn.Module):
 
 
 class Head(nn.Module):
-    """One target: multiplicative self-attention, then a score per frame, as in MOSA-Net's code.
-
-    e = X W X^T + b, A = softmax(e) over the frames attended to, V = A X, score = dense(V).
-    """
+    """Weights of one target: multiplicative self-attention, then a score per frame, as in MOSA-Net's code."""
 
     def __init__(self, width: int, attention_frames: int = 0) -> None:
         super().__init__()
@@ -232,13 +236,19 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
         self.score = nn.Linear(width, 1)
 
-    def forward(self, x: Tensor, counts: Tensor) -> Tensor:
-        """(batch, frames, width) -> (batch, frames, 1)"""
-        mask = frame_mask(counts, x.shape[1])
-        allowed = attention_mask(mask, self.attention_frames)
-        energy = x @ self.weight @ x.transpose(1, 2) + self.bias + (allowed - 1.0) * 1e4
-        score: Tensor = self.score(energy.softmax(dim=2) @ x)
-        return score * mask[:, :, None]
+
+def frame_scores(heads: Sequence[Head], x: Tensor, counts: Tensor) -> Tensor:
+    """Compute the scores of all frames, (batch, frames, width) -> (batch, frames, heads); zero in the padding.
+
+    e = X W X^T + b, A = softmax(e) over the frames attended to, score = dense(A X), here as A dense(X), which is the
+    same because the rows of A add up to 1.
+    """
+    allowed = attention_mask(frame_mask(counts, x.shape[1]), heads[0].attention_frames)[:, None]
+    weight, bias = torch.stack([head.weight for head in heads]), torch.stack([head.bias for head in heads])
+    energy = x[:, None] @ weight @ x.transpose(1, 2)[:, None] + ((allowed - 1.0) * 1e4 + bias[:, :, None])
+    columns, offset = (torch.cat([getattr(head.score, name) for head in heads]) for name in ("weight", "bias"))
+    scores = energy.softmax(dim=3) @ (x @ columns.T).transpose(1, 2)[..., None]  # (batch, heads, frames, 1)
+    return masked(scores[..., 0].transpose(1, 2) + offset, counts)
 
 
 class Distance(nn.Module):
@@ -275,6 +285,14 @@ def frame_mask(counts: Tensor, frames: int) -> Tensor:
     return (torch.arange(frames, device=counts.device)[None, :] < counts[:, None]).to(torch.float32)
 
 
+def masked(x: Tensor, counts: Tensor, dim: int = 1) -> Tensor:
+    """Set the padding of (batch, ..., frames, ...) to zero; frames are dimension `dim`."""
+    if torch.onnx.is_in_onnx_export():
+        return x
+    mask = frame_mask(counts, x.shape[dim])
+    return x * mask.reshape(len(mask), *(-1 if axis == dim else 1 for axis in range(1, x.dim())))
+
+
 def attention_mask(mask: Tensor, frames: int) -> Tensor:
     """(batch, frames) mask -> (batch, 1 or frames, frames): 1 where a frame attends to another of the clip.
 
@@ -295,8 +313,9 @@ def strided(counts: Tensor, stride: int = 2) -> Tensor:
 
 def masked_mean(x: Tensor, counts: Tensor) -> Tensor:
     """(batch, frames, channels) -> (batch, channels): mean over the frames that are no padding."""
-    mask = frame_mask(counts, x.shape[1])[:, :, None]
-    return (x * mask).sum(dim=1) / counts[:, None].to(x.dtype)
+    if torch.onnx.is_in_onnx_export():
+        return x.mean(dim=1)
+    return masked(x, counts).sum(dim=1) / counts[:, None].to(x.dtype)
 
 
 def pooled(x: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -304,11 +323,12 @@ def pooled(x: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
     The last group of a clip may have fewer frames; padding is not averaged.
     """
-    mask = frame_mask(counts, x.shape[1])[:, :, None]
+    x = masked(x, counts)
     if size == 1:
-        return x * mask, counts
+        return x, counts
+    mask = frame_mask(counts, x.shape[1])[:, :, None]
     missing = -x.shape[1] % size
-    x = nn.functional.pad(x * mask, (0, 0, 0, missing))
+    x = nn.functional.pad(x, (0, 0, 0, missing))
     mask = nn.functional.pad(mask, (0, 0, 0, missing))
     shape = (x.shape[0], x.shape[1] // size, size)
     total = x.reshape(*shape, x.shape[2]).sum(dim=2)
@@ -317,6 +337,8 @@ def pooled(x: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 def reversed_within(x: Tensor, counts: Tensor) -> Tensor:
     """(batch, frames, channels) with the frames of each clip in reverse order; padding remains at the end."""
+    if torch.onnx.is_in_onnx_export():
+        return x.flip(1)
     index = torch.arange(x.shape[1], device=x.device)[None, :]
     back = torch.where(index < counts[:, None], counts[:, None] - 1 - index, index)
     return torch.gather(x, 1, back[:, :, None].expand(-1, -1, x.shape[2]))
