@@ -72,15 +72,15 @@ class Carded:
         encoder = self.record["config"]["encoder"]
         if "encoder" not in self.record["config"]["network"]["front_ends"]:
             return "no encoder"
-        learned = ", tuned" if self.record.get("tuned_encoder") else ", frozen"
+        learned = ", trained jointly" if self.record.get("tuned_encoder") else ", frozen"
         return f"layers {encoder['layers']} of {encoder['name']}{learned}"
 
     @property
     def taught_by(self) -> str:
         if "parent" in self.record:
-            return f"MPL, tuned from `{self.record['parent']['name']}`"
+            return f"MPL, fine-tuned from `{self.record['parent']['name']}`"
         if not self.record["teacher"]:
-            return "MPL, then end to end" if self.record.get("tuned_encoder") else "MPL"
+            return "MPL, then joint training of encoder and network" if self.record.get("tuned_encoder") else "MPL"
         return "distilled from `{name}` (sha256 {sha256:.8})".format(**self.record["teacher"])
 
     @property
@@ -109,7 +109,10 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
         moved_head=["change of", "to", *(f"`{one.name}` {t.name}" for one in moved for t in QUEST)],
         peers=[f"{name}: LCC" for name in PEERS.values()] if peers else [],
         grid=lambda first, each, others=(): _head(carded, first, each, others),
-        teachers=sorted({key for one in carded for key in _existing_models(one.record["config"]).get("heads", [])}),
+        teachers=[
+            PREDICTORS.get(key, key)
+            for key in sorted({k for one in carded for k in _existing_models(one.record["config"]).get("heads", [])})
+        ],
         suppressed=_suppressed(carded, suppressed),
         conditions=suppressed[0]["conditions"] if suppressed else 0,
         accuracy=_accuracy(carded), agreement=_agreement(carded, peers),

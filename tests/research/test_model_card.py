@@ -116,9 +116,7 @@ def test_kinds_that_are_poorly_covered_are_named_and_others_not(write: Callable[
 
 def test_teachers_are_named(write: Callable[..., str]) -> None:
     config = {**RECORD["config"], "peers": {"heads": ["distillmos"]}}
-    assert "Other predictors were teachers too and are not an independent comparison: distillmos." in write(
-        {"config": config}
-    )
+    assert "comparisons with these are not independent:\nDistill-MOS." in write({"config": config})
     assert "distilled from `base`" in write({"teacher": {"name": "base", "sha256": "ab"}})
 
 
