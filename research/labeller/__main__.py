@@ -33,17 +33,29 @@ TRIED_HEAD = """# Labels from three signals: the labeller, and the measures that
 Written by `python -m research.labeller compare` (`make measures`); edit the code, not this page.
 
 The labeller computes S-, N- and G-MOS of a processed recording from three signals: the clean speech, the unprocessed
-mixture of speech and noise, and the processed recording. Its scores are 3QUEST-style, anchored on public P.835 ratings;
-they are not scores of the licensed 3QUEST instrument. It has two parts. A measure of the speech component is converted
-to an equivalent Q: the Q of MNRU (ITU-T P.810, modulated noise) at which clean speech gets the same value. A measure of
-the background is converted to an equivalent SNR. Curves that were fitted to public ratings map Q and SNR to S-MOS and
-N-MOS, and these to G-MOS. This page compares measures for both parts. *Chosen* marks those that the labeller uses.
+mixture of speech and noise, and the processed recording. Its scores are the main part of the training labels
+([below](#the-label-ensemble)). To label your own recordings:
 
-Two sets of ratings were used. CSP835 has P.835 ratings of 78 clips: three speakers in 13 conditions. The labels of each
-speaker were computed with curves that were fitted to the other two speakers. *Error* (RMSE) and *LCC* are those of the
-13 condition means over all speakers; *error per speaker* is that of the condition means of a single speaker, averaged
-over the three. The second set is a MUSHRA test of neural codecs with 64 clips in 8 conditions. Its columns contain
-Spearman's rank correlation of G-MOS, computed from clean and coded speech alone.
+```text
+mtqnet label --clean clean.wav --unprocessed noisy.wav --processed processed.wav
+```
+
+The [command reference](cli.md#mtqnet-label) describes the options; the extra `corpus` is needed.
+
+A measure of the speech in the processed recording is converted to an equivalent Q: the Q of MNRU (ITU-T P.810,
+modulated noise) at which clean speech gets the same value of the measure. A measure of the background noise is
+converted to an equivalent SNR. Curves that were fitted to public listeners' ratings by P.835 map Q and SNR to S-MOS
+and N-MOS, and these to G-MOS. This is what "3QUEST-style, anchored on public P.835 ratings" means; the labels are on
+the scales of 3QUEST, but they are not scores of the licensed 3QUEST instrument.
+
+This page compares measures for the speech and for the background. *Chosen* marks those that the labeller uses.
+
+Two sets of ratings were used. CSP835 has P.835 ratings of 78 clips: three speakers in 13 conditions. The labels of
+each speaker were computed with curves that were fitted to the other two speakers. *Error, MOS* (RMSE) and *LCC*
+(linear correlation) compare the means of labels and ratings over all speakers, in 13 conditions. *Error per speaker*
+compares the condition means of a single speaker, averaged over the three speakers. The second set is a MUSHRA test of
+neural codecs with 64 clips in 8 conditions. Its columns *codecs* contain Spearman's rank correlation of the ratings
+with G-MOS, computed from clean and coded speech without an unprocessed mixture.
 """
 TRIED_TAIL = """\
 The third table contains mean labels of VoiceBank-DEMAND: clean speech, noisy speech, and noisy speech after the
@@ -51,32 +63,36 @@ neural enhancer CMGAN. S-MOS of the noisy speech is higher than that of the enha
 distort the speech and the enhancer does.
 
 A condition of one speaker has about 14 votes. Between the speakers, the mean votes for the same condition differ by
-0.27 (S), 0.35 (N) and 0.29 MOS (G). The errors per speaker in the tables are as small as these differences allow.
+0.27 (S), 0.35 (N) and 0.29 MOS (G). Therefore errors per speaker of about 0.3 MOS, as in the tables, cannot become
+much smaller.
 
 **Speech component.** PESQ ranks neural codecs in the wrong order, because it compares the fine structure of the
-signal, which a vocoder generates. ViSQOL is hardly better there and underestimates speech with modulated noise. The
+signal, which a vocoder generates. ViSQOL ranks them little better and underestimates speech with modulated noise. The
 *envelope* is the distance between spectra with a low resolution (frames of 0.25 s, five mel bands, at most 6 dB per
 band). It ranks the codecs like the listeners, but is insensitive to lost packets. The labeller therefore uses PESQ
 and the envelope if the waveform is preserved (high coherence with the clean speech), and the envelope alone
-otherwise. On 49 kinds of degradation without noise (twelve speakers; codecs, packet loss, filters, clipping,
-reverberation, MNRU), the rank correlation with Distill-MOS, which was trained on human ratings, is 0.90 for PESQ,
-0.75 for the envelope and 0.89 for the chosen combination.
+otherwise. In a third test, on 49 kinds of degradation without noise (twelve speakers; codecs, packet loss, filters,
+clipping, reverberation, MNRU), the rank correlation with Distill-MOS, a predictor that was trained on human ratings,
+is 0.90 for PESQ, 0.75 for the envelope and 0.89 for the chosen combination.
 
 **Background.** The ratings contain white noise only, and all measures of its level agree equally well with them.
-A-weighting was chosen because inaudible low frequencies should not lower N-MOS. How masking by the speech and the
-level in speech pauses are taken into account was chosen on noise suppressors ([label forms](results/label_forms.md)).
+A-weighting was chosen because inaudible low frequencies should not lower N-MOS. The rules for masking by the speech
+and for the level in speech pauses were chosen by a comparison with DNSMOS after noise suppressors ([label
+forms](results/label_forms.md)).
 
 ## The label ensemble
 
 The labels in training are weighted means of the scores of several sources: the labeller, DNSMOS (SIG, BAK, OVRL,
 P.808) and Distill-MOS. For each label and kind of processing, each source is first mapped linearly to the scale of
-the label and then gets a weight. [Label forms](results/label_forms.md) contains the rule and all weights:
+the label and then gets a weight. [Label forms](results/label_forms.md) contains the exact rule and all weights. In
+short:
 
-- Where ratings of listeners exist, the weights follow the agreement with them. If the ensemble is then less accurate
-  than the labeller alone, the weight of the labeller is increased until it is not.
-- After noise suppression, the weights follow the agreement with all predictors of the same quality.
-- For all other processing, they follow the agreement with sources of the other families. The families are the
-  labeller, the scores of DNSMOS, and Distill-MOS.
+- For kinds of processing with public ratings of listeners, a source has a larger weight if it agrees better with
+  them. If the ensemble is then less accurate than the labeller alone, the weight of the labeller is increased until
+  it is not.
+- After noise suppression, a source has a larger weight if it agrees better with all other sources of the same score.
+- For all other processing, the sources are divided into three families: the labeller, the scores of DNSMOS, and
+  Distill-MOS. A source has a larger weight if it agrees better with the sources of the other families.
 
 Clips on which the sources disagree have a lower weight in the loss. [Label ensemble](results/label_ensemble.md)
 contains the alternatives that were compared.
