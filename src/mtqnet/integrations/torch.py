@@ -34,8 +34,7 @@ from torch.nn import functional
 from mtqnet.audio import windows
 from mtqnet.audio.flags import MIN_DURATION_S
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.training import weights
-from mtqnet.training.export import Scorer
+from mtqnet.training.export import Scorer, load_weights
 
 __all__ = ["ScoreModule"]
 
@@ -67,7 +66,7 @@ class ScoreModule(nn.Module):
             UsageError: The model does not predict one of the targets.
         """
         super().__init__()
-        opened = weights.load(model)
+        opened = load_weights(model)
         self.targets = tuple(targets) or opened.record.targets
         if unknown := [key for key in self.targets if key not in opened.record.targets]:
             raise UsageError(

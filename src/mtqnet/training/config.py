@@ -1,7 +1,6 @@
 """Configuration of a training run: one TOML file, read into frozen dataclasses.
 
-An unknown key is an error, so that a typing mistake cannot change a training silently. A key of an earlier version
-is an error that names the new key.
+An unknown key is an error, so that a typing mistake cannot change a training silently.
 """
 
 from __future__ import annotations
@@ -40,12 +39,8 @@ class CorpusConfig:
     unseen2: int = 0
     """Number of test clips whose codecs and noise suppressors occur in no other split, like those of `unseen`"""
     seed: int = 1
-    split_seed: int = 0
-    """Seed of the assignment of speakers and noises to splits"""
     without: tuple[str, ...] = ()
     """Kinds of processing that are omitted, because their tools are not installed"""
-    weights: str = ""
-    """Folder of weights that no package contains, relative to the data folder; empty: that of MTQNET_WEIGHTS"""
 
     def __post_init__(self) -> None:
         if min(self.train, self.validation, self.test) < 2:
@@ -162,8 +157,6 @@ class LossConfig:
     """Whether gamma decreases to 0 over the run along a cosine"""
     rank_weight: float = 0.0
     """Weight of the differences between clips of the same recording of speech; the stage needs `pairs = true`"""
-    cause_weight: float = 0.3
-    """Weight of the cross-entropy of the causes, for a network that predicts them"""
 
     def gamma(self, progress: float) -> float:
         """Return the weight of the semi-supervised loss at this fraction (0 to 1) of all steps."""
@@ -186,14 +179,13 @@ class FitConfig:
     learning_rate: float = 1e-3
     """Peak learning rate: it increases linearly over the first tenth of all steps, then decreases along a
     cosine"""
-    weight_decay: float = 1e-2
     level_db: float = 10.0
     """The level of each training clip is changed at random by up to this many dB, in both directions"""
     augment: float = 0.0
-    """Probability of spectral augmentation by a random microphone response (augment.py). Only for training stages
+    """Probability of spectral augmentation by a random microphone response. Only for training stages
     whose input is log-mel alone: `tune`, and `student` of a network without other front ends"""
     mix: float = 0.0
-    """Fraction of the clips of which a piece is replaced by a piece of another clip (parts.py); only for log-mel"""
+    """Fraction of the clips of which a piece is replaced by a piece of another clip; only for log-mel"""
     pairs: bool = False
     """Whether two clips of the same recording of speech are put into the same batch, for `rank_weight`"""
     ema_decay: float = 0.0
@@ -311,7 +303,7 @@ class Config:
     """Whether the exported graph uses 8-bit weights in its matrix products. The .safetensors file has 32-bit
     weights, so fine-tuning and gradients use scores that differ slightly"""
     tune_encoder: bool = False
-    """Whether encoder and network are trained together after MPL (end_to_end.py)"""
+    """Whether encoder and network are trained together after MPL (mpl.MPL.tune)"""
     tune: FitConfig = field(default_factory=lambda: FitConfig(epochs=3, learning_rate=5e-4))
     tune_loss: LossConfig = field(default_factory=lambda: LossConfig(pseudo_weight=0.5))
     encoder_rate: float = 0.2
@@ -364,25 +356,6 @@ class Config:
         return self.transfer or self.method == "transfer"
 
 
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "FitConfig": {"colour": "augment", "average": "ema_decay"},
-    "DistillConfig": {"share": "teacher_weight", "hint": "feature_distillation"},
-    "Config": {
-        "peers": "existing_models",
-        "distil": "distill",
-        "encoder_share": "encoder_rate",
-        "tuned_share": "tuned_weight",
-    },
-}
-"""Dataclass -> key of version 0.1 -> its name now"""
-REMOVED: Mapping[str, Mapping[str, Any]] = {
-    "NetworkConfig": {"merge": "channel", "conv_depth": 1, "sigmoid": []},
-    "FitConfig": {"schedule": "cosine"},
-    "ExistingModelsConfig": {"consensus": []},
-}
-"""Dataclass -> key of version 0.1 that no longer exists -> the value that is always used now"""
-
-
 def load(path: Path) -> Config:
     """Read a configuration file.
 
@@ -405,11 +378,6 @@ def load(path: Path) -> Config:
     return build(Config, table, path.name)
 
 
-def with_ratings(config: Config, ratings: RatingsConfig) -> Config:
-    """Return the configuration with other tables of ratings."""
-    return dataclasses.replace(config, ratings=ratings)
-
-
 Built = TypeVar("Built")
 
 
@@ -422,31 +390,17 @@ def build(kind: type[Built], table: Mapping[str, Any], where: str) -> Built:
         where: Name of the table in error messages.
 
     Raises:
-        UsageError: For an unknown, renamed, removed or missing key, or a value of a wrong type.
+        UsageError: For an unknown or missing key, or a value of a wrong type.
     """
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(table) - set(fields)):
-        raise UsageError(f"{where}: {_unknown(kind.__name__, unknown[0], list(fields))}")
+        raise UsageError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(fields)}")
     needed = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [name for name in needed if name not in table]:
         raise UsageError(f"{where}: the key {missing[0]!r} is missing; add it, see configs/base.toml")
     values = {name: _convert(hints[name], value, f"{where}, {name}") for name, value in table.items()}
     return kind(**values)
-
-
-def without_removed(table: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Drop the removed keys of a stored table of version 0.1 that have the value that is always used now."""
-    removed = REMOVED.get(kind.__name__, {})
-    return {key: value for key, value in table.items() if key not in removed or value != removed[key]}
-
-
-def _unknown(kind: str, key: str, known: list[str]) -> str:
-    if new := RENAMED.get(kind, {}).get(key):
-        return f"the key {key!r} is called {new!r} now: rename it"
-    if key in REMOVED.get(kind, {}):
-        return f"the key {key!r} was removed; the value is always {REMOVED[kind][key]!r}: delete it"
-    return f"unknown key {key!r}; known keys: {', '.join(known)}"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -1,31 +1,33 @@
-"""Training data from a simulated corpus: features, labels, and scores of existing models."""
+"""Training data from a simulated corpus: features, labels and causes of its clips, and the time of each stage."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mtqnet.audio.reading import Excerpt
+from mtqnet.audio.reading import Excerpt, read_excerpt
+from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import build as corpus
 from mtqnet.corpus import peers
-from mtqnet.corpus.degradations.packages import VARIABLE
 from mtqnet.corpus.pool import Sources
 from mtqnet.corpus.sources import SPLITS
-from mtqnet.corpus.table import TABLE, excerpt, read_rows
-from mtqnet.labels.ensemble import kinds_of
-from mtqnet.targets import KEYS, PEERS
-from mtqnet.training import features, parallel
-from mtqnet.training.batches import Dataset, Labels, labels_of, weights_of
+from mtqnet.corpus.table import DISAGREEMENT, TABLE, excerpt, read_rows
+from mtqnet.labels.ensemble import CODEC, KIND_OF, LOSS, NOISE, ROOM, SUPPRESSION, kinds_of, loss_weights
+from mtqnet.scoring.models import ModelRecord
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.targets import KEYS, PEERS, QUEST, named
+from mtqnet.training import features, trainer
+from mtqnet.training.batches import Dataset, Labels, Parts
 from mtqnet.training.config import Config, CorpusConfig, ExistingModelsConfig
-from mtqnet.training.parts import of_rows
 
 Stage = Callable[[str, int, int], None]
 """Called with the name of a stage, the finished and the total number of its parts"""
@@ -34,6 +36,18 @@ Row = dict[str, Any]
 
 CALIBRATION = "calibration"
 """Split of the clips that calibrate the intervals: every second validation clip, which selects no epoch"""
+NARROWBAND = frozenset({"AmrNb", "G711", "GsmFr", "G729", "G7231", "G726", "Codec2", "Lpc10", "Nellymoser"})
+"""Codecs that remove everything above 4 kHz"""
+UNCLEAR_BAND = frozenset(
+    (
+        "Equaliser", "Opus", "OpusNeural", "Speex", "Silk", "Mp3", "Mp2", "Aac", "Vorbis", "RealAudio", "Cvsd",
+        "Adpcm", "Dpcm", "Wma", "Siren", "TelephoneBand", "Sbc", "Ac3", "Lc3", "G722", "AptX",
+    )
+)  # fmt: skip
+"""Steps that limit the band or not, depending on their parameters"""
+AUDIBLE_SNR_DB, INAUDIBLE_SNR_DB = 30.0, 40.0
+"""Equivalent SNR of the clip below which its noise is a cause, and above which it is none; between both it is
+neither present nor absent (NaN)"""
 
 
 @dataclass(frozen=True)
@@ -69,9 +83,9 @@ def corpus_rows(config: Config, paths: RunPaths, stage: Stage, python: Path = pe
         UsageError: If the existing models cannot be run.
     """
     table = build_corpus(config.corpus, paths, stage)
-    if config.existing_models.ensemble and parallel.current().first:
+    if config.existing_models.ensemble and trainer.process().first:
         scored = config.existing_models.clips
-        peers.add_ensemble(paths.corpus, python, paths.jobs, scored, lambda a, b: stage("existing models", a, b))
+        peers.add_ensemble(paths.corpus, python, paths.jobs, scored, partial(stage, "existing models"))
     rows = read_rows(table)
     if config.existing_models.ensemble:  # of the training clips MPL computes it, with the predicted scores
         train = [row for row in rows if row["split"] == "train"]
@@ -86,23 +100,17 @@ def corpus_rows(config: Config, paths: RunPaths, stage: Stage, python: Path = pe
 def build_corpus(config: CorpusConfig, paths: RunPaths, stage: Stage) -> Path:
     """Build a corpus, or find it finished, and return the path of its table.
 
-    Of several processes the first builds it (parallel.first_alone).
+    Of several processes the first builds it (trainer.first_alone).
 
     Raises:
         CorpusError: If the folder contains another corpus.
     """
-    if not parallel.current().first:
+    if not trainer.process().first:
         return paths.corpus / TABLE
-    if config.weights:
-        os.environ[VARIABLE] = str((paths.data / config.weights).resolve())  # read by the processes of the build
-    sources = Sources(
-        tuple(paths.data / folder for folder in config.speech),
-        tuple(paths.data / folder for folder in config.noise),
-        tuple(paths.data / folder for folder in config.rooms),
-    )
+    folders = (tuple(paths.data / name for name in names) for names in (config.speech, config.noise, config.rooms))
     clips = {split: getattr(config, split) for split in SPLITS}
-    order = corpus.Order(sources, clips, config.seed, config.split_seed, config.without)
-    return corpus.build(order, paths.corpus, jobs=paths.jobs, progress=lambda a, b: stage("corpus", a, b)).table
+    order = corpus.Order(Sources(*folders), clips, config.seed, without=config.without)
+    return corpus.build(order, paths.corpus, jobs=paths.jobs, progress=partial(stage, "corpus")).table
 
 
 def dataset(
@@ -112,20 +120,16 @@ def dataset(
     of_split = [row for row in rows if row["split"] == split]
     clips = features.compute(
         front_end, excerpts(rows, split, paths), paths.out / "features", split,
-        lambda a, b: stage(f"features, {split}", a, b), paths.jobs,
+        partial(stage, f"features, {split}"), paths.jobs,
     )  # fmt: skip
-    labels, weights = labels_of(of_split, (*KEYS, *known_predictors(of_split))), weights_of(of_split)
+    known = [target.key for target in PEERS if of_split and target.key in of_split[0]]
+    labels, weights = labels_of(of_split, (*KEYS, *known)), weights_of(of_split)
     if not of_split or "recipe" not in of_split[0]:
         return Dataset(clips, labels, weights)
     kinds = [kinds_of(row["steps"]) for row in of_split]
     recordings = [json.loads(row["recipe"])["speech"] for row in of_split]
     speech = np.unique(recordings, return_inverse=True)[1].astype(np.int64)
-    return Dataset(clips, labels, weights, of_rows(of_split), kinds, speech)
-
-
-def known_predictors(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the columns with scores of existing models that a table has."""
-    return tuple(target.key for target in PEERS if rows and target.key in rows[0])
+    return Dataset(clips, labels, weights, parts_of(of_split), kinds, speech)
 
 
 def excerpts(rows: Sequence[Row], split: str, paths: RunPaths) -> list[Excerpt]:
@@ -133,15 +137,70 @@ def excerpts(rows: Sequence[Row], split: str, paths: RunPaths) -> list[Excerpt]:
     return [excerpt(paths.corpus, row) for row in rows if row["split"] == split]
 
 
+def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
+    """Convert the label columns of a table, as numbers or text, into arrays; an empty or absent cell is NaN."""
+    return {target.key: np.array([_number(row.get(target.label)) for row in rows]) for target in named(list(keys))}
+
+
+def weights_of(rows: Sequence[Mapping[str, Any]]) -> Labels:
+    """Convert the disagreement columns of a corpus into loss weights (labels/ensemble.py); empty without them."""
+    keys = [target.key for target in QUEST if rows and target.key + DISAGREEMENT in rows[0]]
+    return {key: loss_weights(np.array([_number(row[key + DISAGREEMENT]) for row in rows])) for key in keys}
+
+
+def _number(cell: float | str | None) -> float:
+    return float("nan") if cell is None or cell == "" else float(cell)
+
+
+def parts_of(rows: Sequence[Mapping[str, Any]]) -> Parts:
+    """Read spans and causes from the recipes of a corpus' rows."""
+    spans, outside, inside = [], [], []
+    for row in rows:
+        steps = json.loads(row["recipe"])["steps"]
+        whole = [step["step"] for step in steps if step["step"] != "Splice"]
+        splice = next((step for step in steps if step["step"] == "Splice"), None)
+        if splice is None:
+            spans.append((0.0, 0.0))
+            outside.append(causes_of(whole, _number(row["equivalent_snr_db"])))
+            inside.append(outside[-1])
+            continue
+        spans.append((splice["start_s"], splice["end_s"]))
+        good = causes_of(whole, float("nan"))
+        bad = causes_of([*whole, *(step["step"] for step in splice["steps"])], float("nan"))
+        outside.append(good if splice["kind"] == "degraded" else bad)
+        inside.append(bad if splice["kind"] == "degraded" else good)
+    return Parts(np.array(spans).reshape(-1, 2), np.array(outside), np.array(inside))
+
+
+def causes_of(steps: Iterable[str], snr_db: float) -> list[float]:
+    """Return 1, 0 or NaN for each cause.
+
+    Args:
+        steps: Kinds of processing.
+        snr_db: Equivalent SNR of the result; NaN if unknown, then noise that was added counts as present.
+    """
+    steps = set(steps)
+    kinds = {KIND_OF[step] for step in steps}
+    noise = float(NOISE in kinds and not snr_db > INAUDIBLE_SNR_DB)
+    if noise and snr_db >= AUDIBLE_SNR_DB:
+        noise = float("nan")
+    band = 1.0 if steps & (NARROWBAND | {"BandLimit"}) else float("nan") if steps & UNCLEAR_BAND else 0.0
+    found = {
+        "noise": noise,
+        "reverberation": float(ROOM in kinds),
+        "clipping": float(bool(steps & {"Clipping", "Overdrive"})),
+        "band_limitation": band,
+        "coding": float(CODEC in kinds),
+        "packet_loss": float(LOSS in kinds),
+        "suppression": float(SUPPRESSION in kinds),
+    }
+    return [found[key] for key in CAUSE_KEYS]
+
+
 def existing_scores(
-    config: ExistingModelsConfig,
-    clips: Sequence[Excerpt],
-    split: str,
-    folder: Path,
-    python: Path = peers.PYTHON,
-    jobs: int = 0,
-    stage: Stage | None = None,
-) -> Labels:
+    config: ExistingModelsConfig, clips: Sequence[Excerpt], split: str, folder: Path, python: Path, jobs: int,
+    stage: Stage,
+) -> Labels:  # fmt: skip
     """Return the scores of the existing models that are additional teachers.
 
     Args:
@@ -159,17 +218,39 @@ def existing_scores(
     if not config.heads or config.ensemble:  # with the ensemble they are columns of the corpus
         return {}
     scored = clips[: config.clips or None] if split == "train" else clips
-    scores = peers.score(
-        python, scored, folder, split, jobs,
-        lambda a, b: stage(f"existing models, {split}", a, b) if stage else None,
-        peers.predictors_of(config.heads),
-    )  # fmt: skip
+    progress = partial(stage, f"existing models, {split}")
+    scores = peers.score(python, scored, folder, split, jobs, progress, peers.predictors_of(config.heads))
     return padded({key: scores[key] for key in config.heads}, len(clips))
 
 
 def padded(scores: Labels, clips: int) -> Labels:
     """Extend the scores of the first clips to (clips,) by NaN."""
     return {key: np.concatenate([values, np.full(clips - len(values), np.nan)]) for key, values in scores.items()}
+
+
+def model_scores(
+    model: ModelRecord, clips: Sequence[Excerpt], folder: Path, name: str, jobs: int, progress: features.Progress
+) -> Labels:
+    """Return the scores of a model, (clips,) by target, NaN for a refused clip; stored in `folder` as `name`."""
+    chunks = features.fill_chunks(
+        clips, folder, f"{name}-{model.sha256[:12]}", partial(_store_scores, str(model.path)), jobs, progress
+    )
+    rows = [clip["scores"][0] for chunk in chunks for clip in features.read_chunk(chunk)]
+    return dict(zip(model.targets, np.array(rows).reshape(-1, len(model.targets)).T, strict=True))
+
+
+def _store_scores(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
+    """Write the scores (1, targets) of each clip; NaN for a refused clip: of 36,000 clips, one is too quiet."""
+    predictor = _predictor(model)
+    scored = [predictor.score(read_excerpt(clip), SAMPLE_RATE) for clip in clips]
+    rows = [[scores.value(key) for key in predictor.record.targets] for scores in scored]
+    features.write_chunk(path, [{"scores": np.array([row], dtype=np.float64)} for row in rows])
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: str) -> Predictor:
+    """Load a model once per process, with one thread."""
+    return Predictor(model, threads=1, track=False)
 
 
 @dataclass
@@ -184,16 +265,14 @@ class Clock:
 
     def tick(self, stage: str) -> None:
         """Add the time since the last tick to a stage."""
-        now = time.monotonic()
-        seconds = self.seconds()
+        now, seconds = time.monotonic(), self.seconds()
         seconds[stage] = round(seconds.get(stage, 0.0) + now - self.last, 2)
         self.last = now
         self._write(seconds)
 
     def reset(self, stage: str) -> None:
         """Delete the time of a stage that every call repeats completely."""
-        if stage in (seconds := self.seconds()):
-            self._write({name: spent for name, spent in seconds.items() if name != stage})
+        self._write({name: spent for name, spent in self.seconds().items() if name != stage})
 
     def timed(self, stage: Stage) -> Stage:
         """Return the same function; the time between its calls is added."""
@@ -206,10 +285,7 @@ class Clock:
 
     def seconds(self) -> dict[str, float]:
         """Return the time by stage, in the order in which the stages began."""
-        if not self.path.exists():
-            return {}
-        stored: dict[str, float] = json.loads(self.path.read_text())
-        return stored
+        return dict(json.loads(self.path.read_text())) if self.path.exists() else {}
 
     def minutes(self) -> dict[str, float]:
         """Return the time by stage in minutes."""

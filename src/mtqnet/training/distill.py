@@ -25,22 +25,21 @@ from torch import Tensor, nn
 
 from mtqnet import __version__
 from mtqnet.audio.features import MEL_HOP
-from mtqnet.audio.reading import Excerpt, read_excerpt
+from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.scoring import models
 from mtqnet.scoring.models import ModelRecord
-from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS, named
 from mtqnet.training import encoder as encoders
-from mtqnet.training import features, losses, mpl, parallel, trainer, weights
-from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels
+from mtqnet.training import features, losses, mpl, trainer
+from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels, PartLabels
 from mtqnet.training.config import Config, NetworkConfig
-from mtqnet.training.data import Clock, RunPaths, corpus_rows, dataset, excerpts
+from mtqnet.training.data import Clock, RunPaths, corpus_rows, dataset, excerpts, model_scores
+from mtqnet.training.export import Opened, load_weights
 from mtqnet.training.features import FrontEnd, Progress, fill_chunks, read_chunk, write_chunk
 from mtqnet.training.model import Network, Output, Trainable, masked_mean
-from mtqnet.training.parts import PartLabels
 from mtqnet.training.pipeline import SILENT, FinishedRun, Listener, TrainedModel, finish, timed
 
 LABELS_ARE = (
@@ -58,7 +57,7 @@ def distill(config: Config, paths: RunPaths, listener: Listener) -> FinishedRun:
 
 
 def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], FinishedRun]:
-    """Run all stages up to the trained network. Several processes (parallel.py) call this together.
+    """Run all stages up to the trained network. Several processes (trainer.py) call this together.
 
     Returns:
         A function that does the rest, for one process.
@@ -74,7 +73,7 @@ def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], F
     if config.distill.feature_distillation:
         check_teacher(teacher, config.network)  # before hours of work
     clock = Clock(paths.out / "time.json")
-    with parallel.first_alone() as process:
+    with trainer.first_alone() as process:
         listener = timed(listener, clock) if process.first else SILENT
         rows = corpus_rows(config, paths, listener.stage)
         front_end = FrontEnd.of_config(config)
@@ -110,7 +109,7 @@ def train_student(
     """Train the small network on the labels of `train` and, if its clips have them, on the teacher's features."""
     network = mpl.new_network(config, KEYS, train.encoder_width, config.seed)
     if config.initial:
-        network.start_from(weights.load(config.initial).network)
+        network.start_from(load_weights(config.initial).network)
     trained: Trainable = network
     loss: trainer.Loss = losses.supervised(KEYS, config.loss)
     if TEACHER_FEATURES in train.clips[0].features:
@@ -158,15 +157,13 @@ def teacher_scores(
     Raises:
         ModelError: If the teacher refuses all clips.
     """
-    name = f"scores-{teacher.sha256[:12]}"
-    chunks = fill_chunks(clips, folder, name, partial(_store_scores, str(teacher.path)), jobs, progress)
-    scores = np.concatenate([clip["scores"] for chunk in chunks for clip in read_chunk(chunk)])
-    if np.isnan(scores).all():
+    scores = model_scores(teacher, clips, folder, "scores", jobs, progress)
+    if all(np.isnan(values).all() for values in scores.values()):
         raise ModelError(
             f"the teacher {teacher.name!r} scores none of the {len(clips)} training clips: check that they "
             "contain speech"
         )
-    return {key: scores[:, teacher.targets.index(key)] for key in KEYS}
+    return scores
 
 
 class FeatureDistillation(Trainable):
@@ -213,14 +210,10 @@ class FeatureDistillationLoss:
     weight: float
 
     def __call__(
-        self,
-        output: Output,
-        labels: Tensor,
-        weights: Tensor | None = None,
-        progress: float = 0.0,
-        parts: PartLabels | None = None,
-        speech: Tensor | None = None,
-    ) -> Tensor:
+        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0,
+        parts: PartLabels | None = None, speech: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Return the loss of a batch; arguments as MultiTaskLoss."""
         value = self.scores(output, labels, weights, progress, parts, speech)
         if output.feature_distance is None:
             return value
@@ -245,7 +238,7 @@ def check_teacher(teacher: ModelRecord, network: NetworkConfig) -> None:
             f"distill.feature_distillation: the teacher {teacher.name!r} has {teacher.frame_rate_hz:g} frames per "
             f"second, the network {rate:g}: change network.time_strides, or set distill.feature_distillation = 0"
         )
-    weights.load(teacher.path)  # raises ModelError
+    load_weights(teacher.path)  # raises ModelError
 
 
 def with_features(data: Dataset, targets: Sequence[Frames]) -> Dataset:
@@ -273,7 +266,7 @@ def teacher_features(
     return [clip["frames"] for chunk in chunks for clip in read_chunk(chunk)]
 
 
-def features_of(teacher: weights.Opened, clip: Excerpt) -> Frames:
+def features_of(teacher: Opened, clip: Excerpt) -> Frames:
     """Compute the input of the teacher's heads for one clip, (frames, width)."""
     own = features.of_clip(teacher.front_end, clip, teacher.encoder)
     inputs = {name: torch.from_numpy(view.astype(np.float32))[None] for name, view in own.features.items()}
@@ -284,26 +277,12 @@ def features_of(teacher: weights.Opened, clip: Excerpt) -> Frames:
     return np.asarray(x[0, : int(counts[0])].numpy().astype(np.float16))
 
 
-def _store_scores(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
-    """Write the scores (1, targets) of each clip; NaN for a refused clip: of 36,000 clips, one is too quiet."""
-    predictor = _predictor(model)
-    scored = [predictor.score(read_excerpt(clip), SAMPLE_RATE) for clip in clips]
-    rows = [[scores.value(key) for key in predictor.record.targets] for scores in scored]
-    write_chunk(path, [{"scores": np.array([row], dtype=np.float64)} for row in rows])
-
-
 def _store_features(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
     teacher = _opened(model)
     write_chunk(path, [{"frames": features_of(teacher, clip)} for clip in clips])
 
 
 @lru_cache(maxsize=1)
-def _predictor(model: str) -> Predictor:
-    """Load the teacher once per process, with one thread."""
-    return Predictor(model, threads=1)
-
-
-@lru_cache(maxsize=1)
-def _opened(model: str) -> weights.Opened:
+def _opened(model: str) -> Opened:
     """Load the teacher's weights once per process."""
-    return weights.load(model)
+    return load_weights(model)

@@ -1,33 +1,60 @@
-"""Evaluation of an exported model on test clips: LCC, SRCC and RMSE per target, and the largest errors."""
+"""Scores of an exported model against labels: correlations and errors, causes, and prediction intervals.
+
+Intervals are those of split conformal prediction with input-dependent width (scoring/intervals.py). Calibration
+clips are not used for training or for the choice of the best epoch. On one half of them a ridge regression predicts
+the logarithm of the error from the scores; the other half determines the factor by which the intervals must be
+widened to contain COVERAGE of the labels. Then the halves are exchanged, so that every clip contributes to the
+quantile.
+
+Calibration clips contain the codecs and suppressors of the training, but recordings of users often contain others.
+So the errors of clips with such tools are multiplied by a factor that was measured with each tool left out of the
+training (NewToolsConfig; research/left_out_tools.py).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
+from scipy.special import log_ndtr
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.causes import CAUSE_KEYS
+from mtqnet.causes import CAUSE_KEYS, Calibration, log_odds
 from mtqnet.corpus.table import read_clip
 from mtqnet.errors import AudioError, ModelError
-from mtqnet.scoring.intervals import DISTANCE
+from mtqnet.scoring.intervals import DISTANCE, Band, Intervals, terms
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
 from mtqnet.targets import QUEST, Target, named
-from mtqnet.training.batches import Labels, labels_of
-from mtqnet.training.parts import of_rows
+from mtqnet.training.data import labels_of, parts_of
 from mtqnet.training.trainer import lcc
-
-Progress = Callable[[int, int], None]
 
 WORST = 3
 """Number of clips with the largest errors that are listed for each score and split"""
+COVERAGE = 0.9
+LEAST = 40
+"""Fewest calibration clips"""
+KIND_LEAST = 50
+"""Fewest clips of a kind of processing for which the coverage is reported"""
+PENALTY = 10.0
+"""Penalty of the ridge regression, in clips"""
+ENOUGH = 20
+"""Held-out ratings of a target. Split conformal intervals are valid from 9 on; with 20 the second largest error
+determines the width, so that one outlier does not"""
+SMALLEST = 1e-3
+"""Smallest error on the training scale whose logarithm is used"""
+
+Array = NDArray[np.float64]
+Values = Mapping[str, Array]
+Row = Mapping[str, Any]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,38 +73,37 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A clip with a large error."""
+class Coverage:
+    """Coverage of the intervals of one target on some clips."""
 
-    split: str
-    clip: str
-    steps: tuple[str, ...]
-    """Its processing"""
+    kind: str
+    """Which clips: a split, or a kind of processing in it"""
     target: str
-    label: float
-    score: float
+    clips: int
+    share: float
+    """Fraction of the labels inside the interval"""
+    width: float
+    """Mean width in the target's unit; for SDI of log10"""
 
 
 @dataclass(frozen=True)
 class Predicted:
     """What a model says of clips; NaN for a refused clip: of 36,000 clips, one is too quiet."""
 
-    scores: dict[str, NDArray[np.float64]]
+    scores: Values
     """(clips,) by target"""
-    distance: NDArray[np.float64] | None
+    distance: Array | None
     """(clips,): distance from the training clips; None for a model that does not measure it"""
-    causes: NDArray[np.float64] | None
+    causes: Array | None
     """(clips, causes): probabilities; None for a model without causes"""
 
     @property
-    def with_distance(self) -> dict[str, NDArray[np.float64]]:
+    def with_distance(self) -> Values:
         """Scores and, if it is known, the distance."""
         return self.scores if self.distance is None else {**self.scores, DISTANCE: self.distance}
 
 
-def predict(
-    model: Path, rows: Sequence[dict[str, Any]], root: Path, progress: Progress | None = None
-) -> Predicted:
+def predict(model: Path, rows: Sequence[Row], root: Path, progress: Progress | None = None) -> Predicted:
     """Score clips of a corpus by an exported model.
 
     Args:
@@ -111,50 +137,7 @@ def predict(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class CauseFigure:
-    """How well a cause is detected on the clips of a split."""
-
-    split: str
-    cause: str
-    clips: int
-    present: int
-    """Number of clips that have it"""
-    auc: float
-    """Area under the receiver operating characteristic"""
-    brier: float
-    """Mean squared error of the probability"""
-
-
-def cause_figures(rows: Sequence[dict[str, Any]], probabilities: NDArray[np.float64]) -> list[CauseFigure]:
-    """Compare the probabilities (clips, causes) with the recipes, split by split."""
-    truth, splits = present(rows), np.array([row["split"] for row in rows])
-    found = []
-    for split in dict.fromkeys(splits.tolist()):
-        for place, cause in enumerate(CAUSE_KEYS):
-            known = (splits == split) & ~np.isnan(truth[:, place]) & ~np.isnan(probabilities[:, place])
-            y, p = truth[known, place], probabilities[known, place]
-            brier = float(np.mean((y - p) ** 2)) if len(y) else math.nan
-            found.append(CauseFigure(split, cause, len(y), int(y.sum()), round(auc(y, p), 4), round(brier, 4)))
-    return found
-
-
-def present(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Return which causes clips have anywhere, (clips, causes): 1, 0, or NaN for unknown."""
-    parts = of_rows(rows)
-    return np.fmax(parts.outside, parts.inside) + 0 * parts.outside + 0 * parts.inside
-
-
-def auc(truth: NDArray[np.float64], score: NDArray[np.float64]) -> float:
-    """Return the probability that a positive has a higher score than a negative; NaN if one of both is missing."""
-    positives = int(truth.sum())
-    if positives in (0, len(truth)):
-        return math.nan
-    ranks = stats.rankdata(score)
-    return float((ranks[truth > 0].sum() - positives * (positives + 1) / 2) / positives / (len(truth) - positives))
-
-
-def figures(rows: Sequence[dict[str, Any]], predicted: Labels) -> list[Figure]:
+def figures(rows: Sequence[Row], predicted: Values) -> list[Figure]:
     """Compare the scores of these clips with their labels, split by split."""
     labels = labels_of(rows, list(predicted))
     splits = np.array([row["split"] for row in rows])
@@ -166,23 +149,7 @@ def figures(rows: Sequence[dict[str, Any]], predicted: Labels) -> list[Figure]:
     ]
 
 
-def failures(rows: Sequence[dict[str, Any]], predicted: Labels) -> list[Failure]:
-    """Return the WORST clips for each of S-, N- and G-MOS and each split, the largest error first."""
-    labels = labels_of(rows, list(predicted))
-    found = []
-    for split in dict.fromkeys(row["split"] for row in rows):
-        indices = np.flatnonzero([row["split"] == split for row in rows])
-        for target in (target for target in QUEST if target.key in predicted):
-            error = np.abs(predicted[target.key] - labels[target.key])[indices]
-            order = np.argsort(-error, kind="stable")[:WORST]  # NaN is last
-            for index in indices[order[~np.isnan(error[order])]]:
-                pair = (round(float(values[target.key][index]), 2) for values in (labels, predicted))
-                row = rows[index]
-                found.append(Failure(split, str(row["id"]), tuple(row["steps"]), target.key, *pair))
-    return found
-
-
-def compare(split: str, target: Target, truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> Figure:
+def compare(split: str, target: Target, truth: Array, predicted: Array) -> Figure:
     """Compare labels and scores (clips,); clips without a label or a score are ignored.
 
     A correlation is NaN if it is not defined, because one side is constant.
@@ -191,3 +158,294 @@ def compare(split: str, target: Target, truth: NDArray[np.float64], predicted: N
     y, x = target.compress(truth[known]), target.compress(predicted[known])
     values = (lcc(y, x), lcc(stats.rankdata(y), stats.rankdata(x)), float(np.sqrt(np.mean((y - x) ** 2))))
     return Figure(split, target.key, int(known.sum()), *(round(value, 4) for value in values))
+
+
+def failures(rows: Sequence[Row], predicted: Values) -> list[dict[str, Any]]:
+    """Return the WORST clips for each of S-, N- and G-MOS and each split, with their processing (`steps`), label and
+    score, the largest error first."""
+    labels = labels_of(rows, list(predicted))
+    found = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        indices = np.flatnonzero([row["split"] == split for row in rows])
+        for key in (target.key for target in QUEST if target.key in predicted):
+            error = np.abs(predicted[key] - labels[key])[indices]
+            order = np.argsort(-error, kind="stable")[:WORST]  # NaN is last
+            for index in indices[order[~np.isnan(error[order])]]:
+                label, score = (round(float(values[key][index]), 2) for values in (labels, predicted))
+                clip, steps = str(rows[index]["id"]), tuple(rows[index]["steps"])
+                found.append({"split": split, "clip": clip, "steps": steps, "target": key, "label": label,
+                              "score": score})  # fmt: skip
+    return found
+
+
+def cause_figures(rows: Sequence[Row], probabilities: Array) -> list[dict[str, Any]]:
+    """Compare the probabilities of causes (clips, causes) with the recipes, split by split.
+
+    Returns:
+        Split, cause, number of clips and of those that have it (`present`), area under the receiver operating
+        characteristic (`auc`), and mean squared error of the probability (`brier`).
+    """
+    truth, splits = present(rows), np.array([row["split"] for row in rows])
+    found = []
+    for split in dict.fromkeys(splits.tolist()):
+        for place, cause in enumerate(CAUSE_KEYS):
+            known = (splits == split) & ~np.isnan(truth[:, place]) & ~np.isnan(probabilities[:, place])
+            y, p = truth[known, place], probabilities[known, place]
+            brier = round(float(np.mean((y - p) ** 2)), 4) if len(y) else math.nan
+            found.append({"split": split, "cause": cause, "clips": len(y), "present": int(y.sum()),
+                          "auc": round(auc(y, p), 4), "brier": brier})  # fmt: skip
+    return found
+
+
+def present(rows: Sequence[Row]) -> Array:
+    """Return which causes clips have anywhere, (clips, causes): 1, 0, or NaN for unknown."""
+    parts = parts_of(rows)
+    return np.fmax(parts.outside, parts.inside) + 0 * parts.outside + 0 * parts.inside
+
+
+def auc(truth: Array, score: Array) -> float:
+    """Return the probability that a positive has a higher score than a negative; NaN if one of both is missing."""
+    positives = int(truth.sum())
+    if positives in (0, len(truth)):
+        return math.nan
+    ranks = stats.rankdata(score)
+    return float((ranks[truth > 0].sum() - positives * (positives + 1) / 2) / positives / (len(truth) - positives))
+
+
+def fit(
+    scores: Values, labels: Values, targets: Sequence[str], seed: int = 0, factors: Values | None = None
+) -> Intervals:
+    """Fit the intervals of these targets.
+
+    Args:
+        scores: Scores of the calibration clips, (clips,) by target.
+        labels: Their labels; NaN where unknown.
+        targets: Keys of the targets.
+        seed: Seed of the division into halves.
+        factors: Factors of the errors, (clips,) by target; by default 1.
+
+    Raises:
+        ModelError: If a target has too few labels.
+    """
+    x = terms(list(named(list(targets))), scores)
+    first = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
+    ones = np.ones(len(x))
+    bands = {
+        t.key: _band(t, x, scores[t.key], labels[t.key], first, ones if factors is None else factors[t.key])
+        for t in named(list(targets))
+    }
+    return Intervals(COVERAGE, bands)
+
+
+def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[Coverage]:
+    """Return the coverage by target on clips that were not used for calibration; NaN in either is ignored."""
+    low, high = intervals.ends(scores)
+    rows = []
+    for target in named(list(intervals.bands)):
+        truth = np.clip(labels[target.key], target.low, target.high)
+        known = ~np.isnan(truth) & ~np.isnan(scores[target.key])
+        if known.any():
+            ends = low[target.key][known], high[target.key][known]
+            inside = (truth[known] >= ends[0]) & (truth[known] <= ends[1])
+            width = target.compress(ends[1]) - target.compress(ends[0])
+            means = round(float(inside.mean()), 4), round(float(width.mean()), 4)
+            rows.append(Coverage(kind, target.key, int(known.sum()), *means))
+    return rows
+
+
+def by_kind(intervals: Intervals, rows: Sequence[Row], scores: Values, labels: Values) -> list[Coverage]:
+    """Return the coverage on each split, and on each kind of processing (column `steps`) with enough clips."""
+    found = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        inside = np.array([row["split"] == split for row in rows])
+        found += covered(split, intervals, selected(inside, scores), selected(inside, labels))
+        for kind in sorted({step for row in rows if row["split"] == split for step in row["steps"]}):
+            processed = inside & np.array([kind in row["steps"] for row in rows])
+            if processed.sum() >= KIND_LEAST:
+                name = f"{split}: {kind}"
+                found += covered(name, intervals, selected(processed, scores), selected(processed, labels))
+    return found
+
+
+def selected(which: NDArray[np.bool_] | NDArray[np.int64], values: Values) -> Values:
+    """Return the values of some clips."""
+    return {key: array[which] for key, array in values.items()}
+
+
+def ridge(x: Array, y: Array, penalty: float) -> Array:
+    """Solve a ridge regression: (rows, columns), (rows,) or (rows, targets) -> (columns,) or (columns,
+    targets)."""
+    return np.asarray(np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y), dtype=np.float64)
+
+
+def logistic(probabilities: Array, truth: Array) -> Calibration:
+    """Fit the calibration of a probability (Platt 1999), with a small penalty on the distance from the identity.
+
+    Args:
+        probabilities: (clips,)
+        truth: (clips,): 1, 0, or NaN for unknown.
+    """
+    known = ~np.isnan(truth) & ~np.isnan(probabilities)
+    y = truth[known]
+    if not len(y) or not 0 < y.mean() < 1:
+        return Calibration()
+    odds = log_odds(probabilities[known])
+
+    def loss(x: Array) -> float:
+        z = x[0] * odds + x[1]
+        penalty = (x[0] - 1) ** 2 + x[1] ** 2
+        return float(np.sum(np.logaddexp(0, z) - y * z) + penalty)
+
+    slope, offset = optimize.minimize(loss, np.array([1.0, 0.0])).x
+    return Calibration(float(slope), float(offset))
+
+
+def difference_error(
+    scores: Values, labels: Values, speech: Sequence[str], targets: Sequence[str]
+) -> dict[str, float]:
+    """Fit the error of differences between clips of the same speech by the order of their labels.
+
+    The probability that the second clip is better than the first is Phi(d / s) for the difference d of their scores; s
+    is fitted by maximum likelihood (probit regression without an offset).
+
+    Args:
+        scores: Scores of clips, (clips,) by target.
+        labels: Their labels; NaN where unknown.
+        speech: Recording of speech that each clip was made from.
+        targets: Keys of the targets.
+
+    Returns:
+        s by target, in the unit of the target, of log10 for SDI. Targets with fewer than LEAST pairs are omitted.
+    """
+    of_speech: dict[str, list[int]] = {}
+    for index, name in enumerate(speech):
+        of_speech.setdefault(name, []).append(index)
+    pairs = [pair for group in of_speech.values() for pair in combinations(group, 2)]
+    if not pairs:
+        return {}
+    first, second = np.array(pairs).T
+    found = {}
+    for target in named(list(targets)):
+        score, label = target.compress(scores[target.key]), target.compress(labels[target.key])
+        d, better = score[second] - score[first], np.sign(label[second] - label[first])
+        known = np.isfinite(d) & np.isfinite(better) & (better != 0)
+        if known.sum() < LEAST:
+            continue
+        signed = d[known] * better[known]
+
+        def loss(log_s: float, signed: Array = signed) -> float:
+            return -float(log_ndtr(signed / math.exp(log_s)).sum())
+
+        fit = optimize.minimize_scalar(loss, bounds=(math.log(0.01), math.log(10.0)), method="bounded")
+        found[target.key] = round(math.exp(float(fit.x)), 4)
+    return found
+
+
+def conformal_quantile(ratios: Array, coverage: float) -> float:
+    """Return the factor that split conformal prediction applies: a quantile of errors divided by widths."""
+    index = min(math.ceil((len(ratios) + 1) * coverage), len(ratios)) - 1
+    return float(np.sort(ratios)[index])
+
+
+def _band(
+    target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_], factors: Array
+) -> Band:
+    known = ~np.isnan(labels) & ~np.isnan(x).any(axis=1)
+    if known.sum() < LEAST:
+        raise ModelError(
+            f"intervals of {target.name} need at least {LEAST} calibration clips with a label, found {known.sum()}"
+        )
+    x, first = x[known], first[known]
+    error = factors[known] * np.abs(target.to_training(labels[known]) - target.to_training(scores[known]))
+    ratio = np.empty(len(error))
+    for half in (first, ~first):
+        ratio[half] = error[half] / _expected_error(x[~half], error[~half], x).half_width(x[half])
+    band = _expected_error(x, error, x)
+    return Band(band.weights, band.lowest, band.highest, conformal_quantile(ratio, COVERAGE))
+
+
+def _expected_error(x: Array, error: Array, all_terms: Array) -> Band:
+    """Fit the expected error as a function of the terms; `all_terms` limit the range of the result."""
+    size = np.log(np.maximum(error, SMALLEST))
+    mean = float(size.mean())
+    weights = ridge(x, size - mean, PENALTY)
+    weights[0] += mean  # so the penalty pulls towards the mean width, not towards the width 1
+    exponent = all_terms @ weights
+    return Band(tuple(weights.tolist()), float(exponent.min()), float(exponent.max()), 1.0)
+
+
+@dataclass(frozen=True)
+class TunedIntervals:
+    """Intervals of the fine-tuned model, and how they were determined."""
+
+    intervals: Intervals | None
+    messages: Mapping[str, str]
+    """By target, or for `all`"""
+
+
+def tuned_intervals(
+    original: Intervals | None,
+    before: Values,
+    after: Values,
+    truth: Values,
+) -> TunedIntervals:
+    """Determine the intervals of a fine-tuned model.
+
+    Args:
+        original: Intervals of the original model.
+        before: Scores of test recordings by the original model, (recordings,) by target, and their DISTANCE if the
+            model measures it.
+        after: The same by the fine-tuned model.
+        truth: Ratings; NaN where unknown.
+    """
+    if original is None:
+        return _fitted(after, truth)
+    x = terms(list(named(list(original.bands))), after)
+    x_before = terms(list(named(list(original.bands))), before)
+    bands, messages = {}, {}
+    for target in named(list(original.bands)):
+        band, key = original.bands[target.key], target.key
+        known = ~np.isnan(truth[key]) if key in truth else np.zeros(len(x), dtype=bool)
+        if known.any():
+            error = _distance(target, truth[key][known], after[key][known])
+            bands[key], messages[key] = _by_ratings(band, error, x[known], original.coverage)
+        else:
+            change = _distance(target, before[key], after[key])
+            bands[key], messages[key] = _by_change(band, change, x, x_before, original)
+    return TunedIntervals(Intervals(original.coverage, bands), messages)
+
+
+def _fitted(after: Values, truth: Values) -> TunedIntervals:
+    """Fit new intervals, if every target has enough ratings."""
+    keys = [target.key for target in named([key for key in after if key != DISTANCE])]
+    fewest = min(int((~np.isnan(truth[key])).sum()) if key in truth else 0 for key in keys)
+    if fewest < LEAST:
+        message = (
+            f"none: the original model has none, and not every score has {LEAST} held-out ratings to fit new ones"
+        )
+        return TunedIntervals(None, {"all": message})
+    intervals = fit(after, truth, keys)
+    return TunedIntervals(intervals, dict.fromkeys(keys, f"calibrated on at least {fewest} held-out recordings"))
+
+
+def _by_ratings(band: Band, error: Array, x: Array, coverage: float) -> tuple[Band, str]:
+    """Keep the original shape, as wide as the test ratings require."""
+    ratio = error / replace(band, factor=1.0).half_width(x)
+    if len(ratio) >= ENOUGH:
+        factor = conformal_quantile(ratio, coverage)
+        return replace(band, factor=factor), f"re-calibrated on {len(ratio)} held-out recordings"
+    factor = max(band.factor, float(ratio.max()))
+    widened = factor / band.factor - 1
+    return replace(band, factor=factor), f"widened by {widened:.0%}: {len(ratio)} held-out ratings"
+
+
+def _by_change(band: Band, change: Array, x: Array, x_before: Array, original: Intervals) -> tuple[Band, str]:
+    """Wide enough to contain the original intervals, as often as these contain the label."""
+    needed = (band.half_width(x_before) + change) / replace(band, factor=1.0).half_width(x)
+    factor = max(band.factor, float(np.quantile(needed, original.coverage)))
+    return replace(band, factor=factor), f"widened by {factor / band.factor - 1:.0%}: its scores changed"
+
+
+def _distance(target: Target, one: Array, other: Array) -> Array:
+    """(recordings,) twice -> absolute difference on the training scale."""
+    return np.abs(target.to_training(one) - target.to_training(other))

@@ -1,7 +1,7 @@
-"""Export of a trained network to one ONNX file that scores without torch, with a parity check.
+"""The files of a model: export of a network to ONNX with a parity check, and loading of its weights into torch.
 
-Three files are written together: NAME.onnx scores, NAME.safetensors contains the same weights for training,
-NAME.json is their record with the digests of both.
+Three files are written together: NAME.onnx scores without torch, NAME.safetensors contains the same weights for
+training, because a graph cannot be trained, and NAME.json is their record with the digests of both.
 
 The graph takes the features of one clip (computed by numpy, audio/features.py) and its number of samples, contains
 the speech encoder and the network, and returns scores in each target's unit. Large weights are stored as 16-bit
@@ -22,26 +22,31 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
 
 from mtqnet.audio.features import FEATURES
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.causes import CAUSE_KEYS, Calibration
-from mtqnet.errors import ModelError
+from mtqnet.errors import ModelError, UsageError
+from mtqnet.scoring import models
+from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import named
+from mtqnet.training import encoder as encoders
+from mtqnet.training.config import EncoderConfig, NetworkConfig, build
 from mtqnet.training.encoder import PREFIX, SpeechEncoder
+from mtqnet.training.features import FrontEnd
 from mtqnet.training.model import Network
 
 PARITY = 1e-3
@@ -64,6 +69,25 @@ IGNORED_WARNINGS = (
     "Exporting a model to ONNX with a batch_size other than 1, with a variable length with LSTM",
 )
 """Beginnings of warnings of the exporter that have no consequence here"""
+ONE_TRAINING = "copy .onnx, .safetensors and .json of the same training"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that can be trained or differentiated."""
+
+    record: ModelRecord
+    about: Mapping[str, Any]
+    """All entries of the record"""
+    network: Network
+    """In evaluation mode"""
+    encoder: SpeechEncoder | None
+    front_end: FrontEnd
+
+    @property
+    def int8(self) -> bool:
+        """Whether the graph has 8-bit matrix products; the weights have 32 bits in any case."""
+        return bool(self.about.get("int8", False))
 
 
 @dataclass(frozen=True)
@@ -154,7 +178,10 @@ def export(
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    weights = _weights(network, None if encoder_in else encoder)
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    if encoder is not None and encoder.tuned and not encoder_in:
+        tensors |= {PREFIX + key: tensor.half().contiguous() for key, tensor in encoder.state_dict().items()}
+    weights = save(tensors, {"network": json.dumps(asdict(network.config))})
     (folder / f"{name}.safetensors").write_bytes(weights)
     record = {
         "name": name,
@@ -176,15 +203,6 @@ def export(
     record_file = folder / f"{name}.json"
     record_file.write_text(json.dumps(record, indent=1) + "\n")
     return Exported(target, record_file, difference)
-
-
-def _weights(network: Network, encoder: SpeechEncoder | None) -> bytes:
-    """Return NAME.safetensors with the network's dimensions in its header; a tuned encoder is included in 16
-    bits."""
-    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    if encoder is not None and encoder.tuned:
-        tensors |= {PREFIX + key: tensor.half().contiguous() for key, tensor in encoder.state_dict().items()}
-    return bytes(save(tensors, {"network": json.dumps(asdict(network.config))}))
 
 
 def _agreeing(difference: Mapping[str, float], bound: float) -> None:
@@ -231,36 +249,28 @@ def parity(scorer: Scorer, model: Path) -> dict[str, float]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    worst = np.zeros(len(scorer.network.targets))
-    batches = ((0.7,), (3.001,), (1.3,), (8.0,), (5.1234,), (2.2,))
-    for seconds in batches:
+    targets = named(scorer.network.targets)
+    worst = dict.fromkeys(scorer.network.targets, 0.0)
+    for seconds in (0.7, 3.001, 1.3, 8.0, 5.1234, 2.2):
         inputs = _example(scorer.features, seconds)
         with torch.inference_mode():
             expected = scorer(*inputs)
         names = [*scorer.features, "samples"]
         feed = {key: value.numpy() for key, value in zip(names, inputs, strict=True)}
-        found = session.run(["values", "frames"], feed)
-        for exported, original in zip(found, expected[:2], strict=True):
-            rows = (np.asarray(exported).reshape(-1, len(worst)), original.numpy().reshape(-1, len(worst)))
-            worst = np.maximum(worst, _served_difference(scorer.network.targets, *rows))
-    return dict(zip(scorer.network.targets, worst.tolist(), strict=True))
-
-
-def _served_difference(
-    targets: Sequence[str], one: NDArray[np.floating], other: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return the largest difference by target, within the target's range: (rows, targets) twice -> (targets,)."""
-    columns = enumerate(named(list(targets)))
-    return np.array([np.abs(t.compress(one[:, i]) - t.compress(other[:, i])).max() for i, t in columns])
+        for one, other in zip(session.run(["values", "frames"], feed), expected[:2], strict=True):
+            for place, t in enumerate(targets):
+                difference = t.compress(one[..., place]) - t.compress(other.numpy()[..., place])
+                worst[t.key] = float(np.maximum(worst[t.key], np.abs(difference).max()))  # NaN remains
+    return worst
 
 
 def _graph(scorer: Scorer, path: Path) -> bytes:
     """Export to ONNX in 32 bits."""
-    inputs = _example(scorer.features, (2.0,))
+    inputs = _example(scorer.features, 2.0)
     axes = {name: {0: "batch", 1: f"{name}_rows"} for name in scorer.features}
     axes |= {name: {0: "batch", 1: "frames"} for name in scorer.outputs if name in ("frames", "causes")}
     axes |= {name: {0: "batch"} for name in ("samples", *scorer.outputs) if name not in axes}
-    with _without_warnings(), _export_errors():
+    with _without_warnings():
         torch.onnx.export(
             scorer, inputs, path, input_names=[*scorer.features, "samples"], output_names=scorer.outputs,
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
@@ -298,38 +308,24 @@ def _numbers(tensor: Any) -> int:
     return int(np.prod(tensor.dims))
 
 
-def _example(features: tuple[str, ...], seconds: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Return padded features of noise bursts of these lengths, and their sample counts."""
-    from mtqnet.audio.windows import pad
-
-    rng = np.random.default_rng(0)
-    clips = [
-        (0.1 * rng.standard_normal(round(s * SAMPLE_RATE)) * np.sin(np.arange(round(s * SAMPLE_RATE)) / 900))
-        for s in seconds
-    ]
-    views = [pad([FEATURES[name].compute(clip.astype(np.float32)) for clip in clips])[0] for name in features]
-    return (*map(torch.from_numpy, views), torch.tensor([len(clip) for clip in clips]))
+def _example(features: tuple[str, ...], seconds: float) -> tuple[Tensor, ...]:
+    """Return the features of a noise burst of this length, and its number of samples."""
+    noise = np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
+    clip = (0.1 * noise * np.sin(np.arange(len(noise)) / 900)).astype(np.float32)
+    views = [torch.from_numpy(FEATURES[name].compute(clip))[None] for name in features]
+    return (*views, torch.tensor([len(clip)]))
 
 
 def _frame_rate(scorer: Scorer) -> float:
     """Return the frames per second, rounded to 0.5."""
     with torch.inference_mode():
-        counts = scorer(*_example(scorer.features, (20.0,)))[2]
+        counts = scorer(*_example(scorer.features, 20.0))[2]
     return round(int(counts[0]) / 20.0 * 2) / 2
 
 
 @contextlib.contextmanager
-def _export_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"torch cannot export this network to ONNX: {reason}") from error
-
-
-@contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Suppress warnings about values that are traced as constants; `parity` checks the result."""
+    """Suppress warnings about values that are traced as constants; `parity` checks the result. Raises ModelError."""
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -338,5 +334,55 @@ def _without_warnings() -> Iterator[None]:
             for message in IGNORED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
             yield
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ModelError(f"torch cannot export this network to ONNX: {str(error).splitlines()[0]}") from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
+
+
+def load_weights(model: str | os.PathLike[str]) -> Opened:
+    """Load the weights of a model into torch.
+
+    Args:
+        model: Name of a shipped model, or path of a model.
+
+    Raises:
+        ModelError: If there is no .safetensors file, or it does not belong to the graph.
+    """
+    record = models.find(model)
+    record.weights()  # checks that the graph belongs to the record
+    file, path = record.path.with_suffix(".json"), record.path.with_suffix(".safetensors")
+    about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        config = about["config"]
+        dimensions = build(NetworkConfig, config["network"], f"{file.name}, config.network")
+        encoder_config = build(EncoderConfig, config["encoder"], f"{file.name}, config.encoder")
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelError(
+            f"{file.name} does not describe a network that this version can train ({reason}): it can only be used "
+            "for scoring"
+        ) from error
+    if not path.is_file():
+        raise ModelError(
+            f"model '{record.name}' has no weights for training: there is no {path.name} next to "
+            f"{record.path.name}. `mtqnet train` writes both; a model without {path.name} can only be used "
+            "for scoring"
+        )
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != about.get(WEIGHTS_SHA256):
+        raise ModelError(f"{path.name} does not belong to {file.name} (its sha256 differs): {ONE_TRAINING}")
+    if about.get(TUNED_ENCODER, False):
+        stem = Path(str(about.get(ENCODER_IN, path.stem))).name
+        encoder_config = replace(encoder_config, weights=str(path.with_name(f"{stem}.safetensors")))
+    front_end = FrontEnd.of(dimensions, encoder_config)
+    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
+    with torch.random.fork_rng():
+        network = Network(dimensions, record.targets, encoder.width if encoder is not None else 0)
+    try:
+        network.load_state_dict({k: w for k, w in load(content).items() if not k.startswith(PREFIX)})
+    except Exception as error:  # safetensors has no public name for its error
+        raise ModelError(
+            f"{path} is damaged, or has other weights than {file.name} describes: {ONE_TRAINING}"
+        ) from error
+    return Opened(record, about, network.eval(), encoder, front_end)

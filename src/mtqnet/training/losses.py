@@ -13,7 +13,7 @@ so that systems which process the same speech are ordered correctly.
 
 d is the Huber loss, or the squared or absolute error for comparison. A missing label is NaN and has no influence:
 the mean of each target is over the clips of the batch that have its label. The frame term follows MOSA-Net's code:
-the label y_f of a frame is that of its clip or, in a clip with a part of other quality (parts.py), that of its part.
+the label y_f of a frame is that of its clip or, in a clip with a part of other quality, that of its part.
 gamma may decrease over the run (LossConfig.gamma).
 """
 
@@ -26,12 +26,16 @@ from torch import Tensor, nn
 
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.targets import OBJECTIVE, PEERS
+from mtqnet.training.batches import PartLabels
 from mtqnet.training.config import LossConfig
 from mtqnet.training.model import Output, frame_mask
-from mtqnet.training.parts import EVENTS, PartLabels
 
 PSEUDO = tuple(target.key for target in (*OBJECTIVE, *PEERS))
 """Targets whose labels are pseudo labels in stage 2 of MPL"""
+CAUSE_WEIGHT = 0.3
+"""Weight of the cross-entropy of the causes, for a network that predicts them"""
+EVENTS = ("packet_loss",)
+"""Causes that are short events: where they are present, the frames in which they occur are not known"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class MultiTaskLoss:
             per_target = per_target + self.config.rank_weight * self.of_pairs(output.values, labels, ones, speech)
         total: Tensor = (per_target * self._weights(progress).to(labels.device)).sum()
         if parts is not None and output.causes is not None:
-            total = total + self.config.cause_weight * cause_loss(output.causes, output.counts, parts)
+            total = total + CAUSE_WEIGHT * cause_loss(output.causes, output.counts, parts)
         return total
 
     def per_clip(self, output: Output, labels: Tensor, parts: PartLabels | None = None) -> tuple[Tensor, Tensor]:

@@ -1,24 +1,18 @@
 """`mtqnet train --compare`: the methods of the paper on tables of ratings, over groups and seeds.
 
-    scratch          S-, N- and G-MOS alone
-    transfer         the same, starting from the weights of MOSA-Net
-    mpl              MPL: pseudo labels of the pretrained MOSA-Net in addition; from the same weights if the
-                     configuration has transfer = true
-    mpl_unlabelled   the same, with the unlabelled recordings
-    finetune         a finished model, fine-tuned (finetune/train.py)
-
 Every group is the test group once (with more than MOST_FOLDS groups, several are tested together). Of the others,
 some groups choose the epoch; the fold and the recordings are the same for all methods. The scores of all folds are
 put together, so that a figure is over all recordings; intervals and paired differences are those of
 evaluation/seeds.py, as in the paper's experiments (research/experiments).
 
-OUT/comparison.md, .csv and .svg   the table, its figures, and a plot
-OUT/scores/METHOD-SEED.npz         predictions; a second call continues an interrupted one
+    OUT/comparison/comparison.md, .csv and .svg   the table, its figures, and a plot
+    OUT/scores/METHOD-SEED.npz                    predictions; a second call continues an interrupted one
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,14 +27,14 @@ from mtqnet.evaluation import seeds as figures
 from mtqnet.evaluation.seeds import Difference, Interval, Resampled
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, QUEST, Target
-from mtqnet.training import features, mpl, tables, weights
-from mtqnet.training.batches import Labels
+from mtqnet.training import features, mpl, tables, tuning
+from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config, Method
 from mtqnet.training.data import RunPaths, Stage
-from mtqnet.training.finetune import data as finetuning
-from mtqnet.training.finetune import split
-from mtqnet.training.finetune import train as tuning
-from mtqnet.training.finetune.train import TuneConfig
+from mtqnet.training.export import load_weights
+from mtqnet.training.features import Clip
+from mtqnet.training.ratings import check_groups, divided, first_groups
+from mtqnet.training.tuning import Sound, TuneConfig
 
 MOST_FOLDS = 10
 REFERENCE = "scratch"
@@ -52,6 +46,7 @@ METHODS: Mapping[str, str] = {
     "mpl_unlabelled": "MPL with unlabelled recordings",
     "finetune": "fine-tuning of a finished model",
 }
+"""With transfer = true in the configuration, MPL starts from MOSA-Net, too"""
 FINE_TUNED = "base"
 MEAN = "mean"
 """Mean over the rated scores"""
@@ -100,21 +95,17 @@ class Bench:
     material: tables.Material
     paths: RunPaths
     folds: tuple[Fold, ...]
-    clips: Sequence[features.Clip]
-    more: Sequence[features.Clip]
+    clips: Sequence[Clip]
+    more: Sequence[Clip]
     """Unlabelled segments"""
     pseudo: Labels
     """Pseudo labels of the rated segments, then of the unlabelled ones"""
 
 
 def compare(
-    config: Config,
-    paths: RunPaths,
-    seeds: int,
-    stage: Stage,
-    model: str = FINE_TUNED,
+    config: Config, paths: RunPaths, seeds: int, stage: Stage, model: str = FINE_TUNED,
     tune: TuneConfig | None = None,
-) -> Comparison:
+) -> Comparison:  # fmt: skip
     """Run all methods and write the table.
 
     Args:
@@ -133,7 +124,7 @@ def compare(
         raise UsageError("--compare needs tables of ratings (--labels) and a configuration without [corpus]")
     bench = _bench(config, paths, stage)
     results: dict[str, list[Labels]] = {}
-    for method in METHODS:
+    for method, name in METHODS.items():
         if method == "mpl_unlabelled" and not bench.more:
             continue
         run = (
@@ -143,10 +134,10 @@ def compare(
         )
         results[method] = []
         for seed in range(1, seeds + 1):
-            stage(METHODS[method], seed - 1, seeds)
+            stage(name, seed - 1, seeds)
             results[method].append(_stored(bench, method, seed, run))
-        stage(METHODS[method], seeds, seeds)
-    lines = tuple(summarise(results, bench.material.labels))
+        stage(name, seeds, seeds)
+    lines = tuple(summarise(results, bench.material.rated.labels))
     folder = paths.out / "comparison"
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(lines, folder / "comparison.csv")
@@ -162,23 +153,13 @@ def folds(groups: Sequence[str], names: Sequence[str]) -> tuple[Fold, ...]:
     Raises:
         UsageError: If there is only one group.
     """
-    if len(set(groups)) < 2:
-        raise UsageError(
-            f"all recordings have the same group ({groups[0]!r}), so that none can be tested separately: name a column "
-            "with several groups with --by"
-        )
     everything, found = np.arange(len(groups)), []
-    for test in split.divided(everything, groups, MOST_FOLDS):
+    for test in divided(everything, groups, MOST_FOLDS):
         rest = np.setdiff1d(everything, test)
-        inner = [groups[index] for index in rest]
-        several = len(set(inner)) > 2
-        keys = inner if several else [names[index] for index in rest]
-        order = sorted(set(keys), key=split.by_hash)
-        wanted, chosen = tables.VALIDATION_SHARE * len(rest), set[str]()
-        for name in order[:-1]:
-            if sum(key in chosen for key in keys) >= wanted:
-                break
-            chosen.add(name)
+        keys = [groups[index] for index in rest]
+        if len(set(keys)) < 3:
+            keys = [names[index] for index in rest]
+        chosen = first_groups(keys, tables.VALIDATION_SHARE * len(rest))
         held = np.array([key in chosen for key in keys])
         found.append(Fold(rest[~held], rest[held], test))
     return tuple(found)
@@ -220,19 +201,16 @@ def write_csv(lines: Sequence[Line], path: Path) -> None:
              "less_high", "p")
         )  # fmt: skip
         for line in lines:
-            less = line.less
-            rest = (
-                ("", "", "", "")
-                if less is None
-                else tuple(_cell(v) for v in (less.mean, less.low, less.high, less.p))
-            )
-            numbers = (line.lcc.mean, line.lcc.low, line.lcc.high, line.srcc, line.mse)
-            writer.writerow((line.method, line.target, line.recordings, *(_cell(v) for v in numbers), *rest))
+            less, numbers = line.less, [line.lcc.mean, line.lcc.low, line.lcc.high, line.srcc, line.mse]
+            if less is not None:
+                numbers += [less.mean, less.low, less.high, less.p]
+            cells = ["n/a" if math.isnan(number) else f"{number:.4f}" for number in numbers]
+            writer.writerow((line.method, line.target, line.recordings, *cells, *[""] * (9 - len(cells))))
 
 
 def text(lines: Sequence[Line], bench: Bench, seeds: int) -> str:
     """Return the table as Markdown."""
-    material = bench.material
+    recordings = bench.material.rated
     rows = ["| score | method | LCC | SRCC | MSE | LCC less scratch | p |", "|---|---|---|---|---|---|---|"]
     for line in lines:
         less = line.less
@@ -246,7 +224,7 @@ def text(lines: Sequence[Line], bench: Bench, seeds: int) -> str:
         )
     by = bench.config.ratings.by or "recording"
     head = (
-        f"{len(material.names)} rated recordings in {len(set(material.groups))} groups ({by}), "
+        f"{len(recordings.names)} rated recordings in {len(set(recordings.groups))} groups ({by}), "
         f"{len(bench.folds)} folds, {seeds} seeds, {len(bench.more)} unlabelled segments. Every "
         "recording is scored by networks that were not trained on its group. "
         "Brackets: 95 % intervals over seeds and recordings; differences are paired."
@@ -281,20 +259,16 @@ def plot(lines: Sequence[Line], path: Path) -> None:
 def _bench(config: Config, paths: RunPaths, stage: Stage) -> Bench:
     """Read the tables and compute features and pseudo labels once for all methods."""
     material = tables.read(config.ratings, paths, stage)
-    front_end, folder = features.FrontEnd.of_config(config), paths.out / "features"
-    clips, more = (
-        features.compute(front_end, excerpts, folder, name, partial(stage, f"features, {name}"), paths.jobs)
-        if excerpts else []
-        for name, excerpts in (("rated", material.segments.clips), ("unlabelled", material.unlabelled))
-    )  # fmt: skip
+    rated = material.rated
+    check_groups(rated.groups, config.ratings.by)
+    clips, more = tables.segment_features(config, material, paths, stage)
     record = models.find(config.pretrained_teacher)
-    excerpts = [*material.segments.clips, *material.unlabelled]
-    pseudo = tables.pseudo_labels(record, excerpts, paths.out / "pseudo", "all", paths.jobs, stage)
+    audio = [*material.segments.clips, *material.unlabelled]
+    pseudo = mpl.pretrained_labels(record, audio, paths.out / "pseudo", "all", paths.jobs, stage)
     if config.ratings.true_values:
-        known = {key: values[material.segments.recording] for key, values in material.labels.items()}
-        padded = {key: np.concatenate([v, np.full(len(more), np.nan)]) for key, v in known.items()}
-        pseudo = tables.with_known(pseudo, padded)
-    return Bench(config, material, paths, folds(material.groups, material.names), clips, more, pseudo)
+        everything = tables.labelled(material, clips, np.arange(len(rated.names)))
+        pseudo = tables.with_known(pseudo, tables.joined((everything, Dataset(more, {}))).labels)
+    return Bench(config, material, paths, folds(rated.groups, rated.names), clips, more, pseudo)
 
 
 def _stored(bench: Bench, method: str, seed: int, run: Callable[[int, Fold, Path], Labels]) -> Labels:
@@ -307,7 +281,7 @@ def _stored(bench: Bench, method: str, seed: int, run: Callable[[int, Fold, Path
     for number, fold in enumerate(bench.folds):
         folder = target.with_suffix("") / str(number)
         for key, values in run(seed, fold, folder).items():
-            scores.setdefault(key, np.full(len(bench.material.names), np.nan))[fold.test] = values
+            scores.setdefault(key, np.full(len(bench.material.rated.names), np.nan))[fold.test] = values
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".tmp.npz")
     np.savez(unfinished, **scores)  # type: ignore[arg-type]
@@ -320,43 +294,41 @@ def _train(bench: Bench, name: str, seed: int, fold: Fold, folder: Path) -> Labe
     """Train by one method on a fold, and score its test recordings."""
     method: Method = "mpl" if name.startswith("mpl") else "scratch" if name == "scratch" else "transfer"
     config = replace(bench.config.with_method(method), seed=seed)
-    train, validation = (bench.material.dataset(bench.clips, part) for part in (fold.train, fold.validation))
-    chosen = np.flatnonzero(np.isin(bench.material.segments.recording, fold.train))
-    if name == "mpl_unlabelled":
-        train = tables.joined((train, tables.unlabelled(bench.more)))
-        chosen = np.concatenate([chosen, np.arange(len(bench.clips), len(bench.clips) + len(bench.more))])
-    network = (
-        tables.initial_network(config, config.pretrained_teacher) if config.initialised_from_teacher else None
+    train, validation = (
+        tables.labelled(bench.material, bench.clips, part) for part in (fold.train, fold.validation)
     )
+    chosen = tables.segments_of(bench.material, fold.train)
+    if name == "mpl_unlabelled":
+        train = tables.joined((train, Dataset(bench.more, {})))
+        chosen = np.append(chosen, len(bench.clips) + np.arange(len(bench.more)))
+    start = config.pretrained_teacher if config.initialised_from_teacher else ""
+    network = mpl.initial_network(config, start) if start else None
     pretrained = mpl.Pretrained({key: values[chosen] for key, values in bench.pseudo.items()}, network)
     student = mpl.MPL(config, train, validation, folder, None, pretrained).run().student
-    return finetuning.scores(student, bench.material.sound(bench.clips), fold.test)
+    return tuning.scores(student, Sound.of(bench.material.segments, bench.clips), fold.test)
 
 
 def _tuner(bench: Bench, model: str, config: TuneConfig, stage: Stage) -> Callable[[int, Fold, Path], Labels]:
     """Return a function that fine-tunes a model on a fold, and scores its test recordings."""
-    opened, material = weights.load(model), bench.material
+    opened, rated = load_weights(model), bench.material.rated
     clips = features.compute(
-        opened.front_end, material.segments.clips, bench.paths.out / "features", f"rated-{opened.record.name}",
-        partial(stage, f"features for {opened.record.name}"), bench.paths.jobs,
+        opened.front_end, bench.material.segments.clips, bench.paths.out / "features",
+        f"rated-{opened.record.name}", partial(stage, f"features for {opened.record.name}"), bench.paths.jobs,
     )  # fmt: skip
-    tuned = tuple(
-        t.key for t in QUEST if t.key in opened.record.targets and not np.isnan(material.labels[t.key]).all()
+    known = [t.key for t in QUEST if not np.isnan(rated.labels[t.key]).all()]
+    tuned, sound = (
+        tuple(key for key in known if key in opened.record.targets),
+        Sound.of(bench.material.segments, clips),
     )
-    sound = material.sound(clips)
-    data = finetuning.tuning_data(opened.network, sound, material.labels, material.weights, tuned, [])
+    data = tuning.tuning_data(opened.network, sound, rated.labels, rated.weights, tuned, [])
     epochs: dict[bytes, int] = {}
 
     def run(seed: int, fold: Fold, _folder: Path) -> Labels:
         training, options = np.sort(np.concatenate([fold.train, fold.validation])), replace(config, seed=seed)
         if (key := fold.test.tobytes()) not in epochs:
             progress = partial(stage, f"number of epochs for {opened.record.name}")
-            epochs[key] = tuning.search(opened.network, data, training, material.groups, options, progress).epochs
+            epochs[key], _ = tuning.search(opened.network, data, training, rated.groups, options, progress)
         network = tuning.tune(opened.network, data, training, epochs[key], options)
-        return finetuning.scores(network, sound, fold.test)
+        return tuning.scores(network, sound, fold.test)
 
     return run
-
-
-def _cell(value: float) -> str:
-    return "n/a" if np.isnan(value) else f"{value:.4f}"

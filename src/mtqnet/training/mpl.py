@@ -17,34 +17,51 @@ MTQ-Net is not trained on true values of PESQ, STOI and SDI: its labels are S-, 
 and its best epoch has the lowest error of S-, N- and G-MOS on the validation clips. Clips without S-, N- and G-MOS
 labels can be used too; they contribute to the semi-supervised loss only.
 
-Beyond the paper, existing models can be additional teachers (ExistingModelsConfig): MOSA-Net is also trained on
-their scores of some clips, predicts them for all others, and MTQ-Net has a head for them that is removed in the
-end.
+Beyond the paper:
+
+- Existing models can be additional teachers (ExistingModelsConfig): MOSA-Net is also trained on their scores of
+  some clips, predicts them for all others, and MTQ-Net has a head for them that is removed in the end.
+- MPL.tune trains the speech encoder together with the network. In MPL it is frozen and its frames are computed once,
+  so epochs are cheap, but what the encoder discards is lost. The labels are S-, N- and G-MOS, true PESQ, STOI and
+  SDI, and the scores of existing models (or MOSA-Net's predictions of them). The result is an average of the weights
+  before and after (WiSE-FT: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022): the tuned weights
+  are more accurate on clips like those of training, the earlier ones on other recordings. Averaged weights predict
+  on a slightly different scale, which is corrected on the validation clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from mtqnet.errors import UsageError
+from mtqnet.audio.reading import Excerpt
+from mtqnet.errors import ModelError, UsageError
 from mtqnet.labels import ensemble
-from mtqnet.targets import KEYS, OBJECTIVE, PEERS, QUEST, named
-from mtqnet.training import losses, trainer, weights
+from mtqnet.scoring.models import ModelRecord
+from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, PEERS, QUEST, named
+from mtqnet.training import export, losses, trainer
 from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config
-from mtqnet.training.model import Network
+from mtqnet.training.data import Stage, model_scores
+from mtqnet.training.encoder import SpeechEncoder
+from mtqnet.training.features import FrontEnd
+from mtqnet.training.model import Head, Network, Output, Trainable
 from mtqnet.training.trainer import Epoch
 
 Report = Callable[[str, Epoch, int], None]
 """Called after each epoch with the name of the network, the result of the epoch and the number of epochs"""
 
 QUEST_KEYS = tuple(target.key for target in QUEST)
+LEAST_CLIPS = 100
+"""Fewest labelled clips for the correction of the scale: 800 determine it within 0.01, fewer than these do harm"""
 
 
 @dataclass(frozen=True)
@@ -90,14 +107,13 @@ class MPL:
         if self.config.method == "scratch":
             student, history = self.train_student({})
             return Trained(None, student, {}, [], history)
-        if self.pretrained is not None:
-            pseudo_labels = self.pretrained.labels if self.config.method == "mpl" else {}
-            student, history = self.train_student(pseudo_labels, self.pretrained.network)
-            return Trained(self.pretrained.network, student, pseudo_labels, [], history)
-        teacher, teacher_history = self.train_teacher()
-        pseudo_labels = self.pseudo_labels(teacher) if self.config.method == "mpl" else {}
-        student, history = self.train_student(pseudo_labels, teacher)
-        return Trained(teacher, student, pseudo_labels, teacher_history, history)
+        is_mpl, known, teacher_history = self.config.method == "mpl", self.pretrained, list[Epoch]()
+        if known is None:
+            teacher, teacher_history = self.train_teacher()
+            known = Pretrained(self.pseudo_labels(teacher) if is_mpl else {}, teacher)
+        pseudo_labels = known.labels if is_mpl else {}
+        student, history = self.train_student(pseudo_labels, known.network)
+        return Trained(known.network, student, pseudo_labels, teacher_history, history)
 
     def train_teacher(self) -> tuple[Network, list[Epoch]]:
         """Pretrain MOSA-Net on true PESQ, STOI and SDI."""
@@ -105,7 +121,7 @@ class MPL:
         without_causes = replace(config, network=replace(config.network, causes=False, distance=False))
         teacher = new_network(without_causes, targets, self.train.encoder_width, config.seed)
         if config.initial:
-            teacher.start_from(weights.load(config.initial).network)
+            teacher.start_from(export.load_weights(config.initial).network)
         history = trainer.fit(
             teacher, self.train, self.validation, losses.supervised(targets, config.teacher_loss), config.teacher,
             config.seed, self.folder / "mosa-net.safetensors", self.report_of("MOSA-Net"), config.machine,
@@ -168,6 +184,47 @@ class MPL:
         absent = [key for key in QUEST_KEYS if key in labels and np.isnan(labels[key]).all()]
         return tuple(key for key in keys if key not in absent)
 
+    def tune(self, trained: Trained, encoder: SpeechEncoder) -> tuple[Network, list[Epoch]]:
+        """Train encoder and network together after both stages; the encoder is changed in place.
+
+        Returns:
+            The network with the heads of the six scores, and the results of all epochs.
+
+        Raises:
+            UsageError: If the stored features do not contain the encoder's input.
+        """
+        config = self.config
+        if encoder.feature not in config.network.front_ends:
+            raise UsageError(
+                f"tune_encoder = true: the input of {config.encoder.name} is {encoder.feature!r}, which must be one "
+                f"of network.front_ends, found {', '.join(config.network.front_ends)}"
+            )
+        known = {key: trained.pseudo_labels[key] for key in config.existing_models.heads if trained.pseudo_labels}
+        train = ensemble_labels(config, self.train.with_labels(known)).without("encoder")
+        validation = self.validation.without("encoder")
+        network = new_network(config, self.student_targets, encoder.width, config.seed)
+        if trained.teacher is not None:
+            network.start_from(trained.teacher)  # for the heads of existing models
+        network.start_from(trained.student)
+        both = EndToEnd(network, encoder, config.encoder_rate, config.machine.bf16_encoder)
+        before = {name: weight.clone() for name, weight in both.state_dict().items()}
+        history = trainer.fit(
+            both, train, validation, losses.MultiTaskLoss(both.targets, config.tune_loss), config.tune,
+            config.seed + 2, self.folder / "end-to-end.safetensors", self.report_of("encoder and network"),
+            config.machine,
+        )  # fmt: skip
+        after = both.state_dict()
+        both.load_state_dict({name: torch.lerp(before[name], after[name], config.tuned_weight) for name in after})
+        encoder.tuned = True
+        with torch.no_grad():
+            for weight in encoder.requires_grad_(False).eval().parameters():
+                weight.copy_(weight.half().float())  # the 16 bits that the model's files contain
+        if 0 < config.tuned_weight < 1:
+            rescale(both, validation)
+        if network.distance is not None:
+            network.distance.fit(trainer.embeddings(both, train))
+        return network.only([key for key in both.targets if key in KEYS]).eval(), history
+
     def report_of(self, network: str) -> trainer.EpochReport | None:
         """Return the function that reports the epochs of this network."""
         return partial(self.report, network) if self.report else None
@@ -196,3 +253,105 @@ def new_network(config: Config, targets: tuple[str, ...], encoder_width: int, se
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Network(config.network, targets, encoder_width)
+
+
+def pretrained_labels(
+    record: ModelRecord, clips: Sequence[Excerpt], folder: Path, name: str, jobs: int, stage: Stage
+) -> Labels:
+    """Stage 1 of MPL: a pretrained model predicts PESQ, STOI and SDI of clips; NaN where it refuses one.
+
+    Args:
+        record: The model.
+        clips: Segments.
+        folder: Where the predictions are stored.
+        name: First part of their names.
+        jobs: Number of processes; 0 is one per core.
+        stage: Called with the progress.
+
+    Raises:
+        ModelError: If the model does not predict PESQ, STOI and SDI.
+    """
+    keys = [target.key for target in OBJECTIVE]
+    if missing := [BY_KEY[key].name for key in keys if key not in record.targets]:
+        raise ModelError(
+            f"the model '{record.name}' does not predict {missing[0]}: choose another one with --teacher"
+        )
+    scores = model_scores(record, clips, folder, name, jobs, partial(stage, f"MOSA-Net predicts, {name}"))
+    return {key: scores[key] for key in keys}
+
+
+def initial_network(config: Config, model: str) -> Network:
+    """Return the network of a pretrained MOSA-Net, from which MTQ-Net starts.
+
+    Raises:
+        UsageError: If its dimensions or its front end differ from those of the configuration.
+    """
+    opened = export.load_weights(model)
+    free = ("causes", "distance", "dropout", "input_dropout")
+    own, theirs = vars(config.network), vars(opened.network.config)
+    different = [f"{name} = {theirs[name]!r}" for name in own if name not in free and own[name] != theirs[name]]
+    if different or opened.front_end.key != FrontEnd.of_config(config).key:
+        raise UsageError(
+            f"method = 'transfer' and transfer = true start from the weights of '{opened.record.name}', whose "
+            f"network has other dimensions or another front end: {', '.join(different) or '[encoder]'}; use its "
+            "values in [network] and [encoder], or method = 'mpl' with transfer = false"
+        )
+    return opened.network
+
+
+class EndToEnd(Trainable):
+    """An encoder and a network as one trainable network."""
+
+    def __init__(self, network: Network, encoder: SpeechEncoder, encoder_rate: float, bf16: bool) -> None:
+        """Combine both.
+
+        Args:
+            network: The network.
+            encoder: Its encoder; its weights become trainable.
+            encoder_rate: Factor of the learning rate for the encoder.
+            bf16: Whether the encoder's matrix products use bfloat16 in training.
+        """
+        super().__init__()
+        self.network, self.encoder = network, encoder.requires_grad_(True)
+        frames = encoder.layers, encoder.pool
+        self.config, self.targets = (network.config, encoder_rate, bf16, frames), network.targets
+        self.encoder_rate, self.bf16 = encoder_rate, bf16
+
+    @property
+    def heads(self) -> nn.ModuleDict:  # type: ignore[override]  # those of the network
+        return self.network.heads
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        return [
+            {"params": list(self.encoder.parameters()), "lr": learning_rate * self.encoder_rate},
+            {"params": list(self.network.parameters()), "lr": learning_rate},
+        ]
+
+    def forward(self, inputs: Mapping[str, Tensor], samples: Tensor) -> Output:
+        """As Network.forward, with the encoder's input feature instead of its frames."""
+        narrow = (
+            torch.autocast(samples.device.type, torch.bfloat16) if self.bf16 and self.training else nullcontext()
+        )
+        with narrow:  # or as `bf16` set it
+            frames, counts = self.encoder(inputs[self.encoder.feature], samples)
+        output: Output = self.network({**inputs, "encoder": frames.float(), "encoder_counts": counts}, samples)
+        return output
+
+
+def rescale(network: EndToEnd, data: Dataset) -> None:
+    """Correct gain and offset of each head by least squares on the labels of these clips.
+
+    A score is the mean of linear frame scores, so gain and offset can be applied to the last layer of its head.
+    Heads with fewer than LEAST_CLIPS labels are not changed.
+    """
+    scores = trainer.predict(network, data)
+    for target in named([key for key in network.targets if key in data.labels]):
+        head = cast(Head, network.heads[target.key])
+        truth, predicted = (target.to_training(values[target.key]) for values in (data.labels, scores))
+        known = ~np.isnan(truth)
+        if known.sum() < LEAST_CLIPS:
+            continue
+        gain, offset = np.polyfit(predicted[known], truth[known], 1)
+        with torch.no_grad():
+            head.score.weight *= float(gain)
+            head.score.bias.copy_(float(gain) * head.score.bias + float(offset))

@@ -1,7 +1,6 @@
 """`mtqnet train`: from folders of speech and noise to a model that scores, by one configuration and a seed.
 
-    corpus -> features -> MPL (mpl.py) -> encoder and network together (end_to_end.py) -> ONNX -> evaluation,
-    intervals
+    corpus -> features -> MPL, and encoder and network together (mpl.py) -> ONNX -> evaluation, intervals
 
 Every stage stores its result in the run's folder, so an interrupted run resumes:
     RUN/corpus/          clips and labels (corpus/build.py)
@@ -33,29 +32,19 @@ from mtqnet.errors import UsageError
 from mtqnet.labels.ensemble import CODEC, SUPPRESSION, VOCODER, kinds_of
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import BY_KEY, OBJECTIVE
-from mtqnet.training import calibration, end_to_end, evaluation, mpl, parallel, tables, trainer
+from mtqnet.training import data, evaluation, mpl, tables, trainer
 from mtqnet.training import encoder as encoders
-from mtqnet.training.batches import labels_of
 from mtqnet.training.config import Config, NewToolsConfig
-from mtqnet.training.data import (
-    CALIBRATION,
-    Clock,
-    Row,
-    RunPaths,
-    Stage,
-    corpus_rows,
-    dataset,
-    excerpts,
-    existing_scores,
-)
+from mtqnet.training.data import CALIBRATION, Clock, Row, RunPaths, Stage, labels_of
 from mtqnet.training.evaluation import Predicted
 from mtqnet.training.export import Exported, export
 from mtqnet.training.features import FrontEnd
 from mtqnet.training.model import Network
+from mtqnet.training.ratings import RATED
 from mtqnet.training.trainer import Epoch
 
 LABELS_ARE = "S-, N- and G-MOS: 3QUEST-style, anchored on public P.835 ratings; PESQ, STOI and SDI: computed"
-TESTS = ("test", "unseen", "unseen2", tables.RATED)
+TESTS = ("test", "unseen", "unseen2", RATED)
 EVALUATION = "evaluation"
 """Name of the last stage"""
 
@@ -95,17 +84,15 @@ class FinishedRun:
     """By stage, summed over all calls of a resumed run"""
 
 
-def train(
-    config: Config, paths: RunPaths, listener: Listener, existing_python: Path = peers.PYTHON
-) -> FinishedRun:
+def train(config: Config, paths: RunPaths, listener: Listener) -> FinishedRun:
     """Run all stages. Arguments as `learn`. Raises MtqnetError."""
-    return learn(config, paths, listener, existing_python)()
+    return learn(config, paths, listener)()
 
 
 def learn(
     config: Config, paths: RunPaths, listener: Listener, existing_python: Path = peers.PYTHON
 ) -> Callable[[], FinishedRun]:
-    """Run all stages up to the trained network. Several processes (parallel.py) call this together.
+    """Run all stages up to the trained network. Several processes (trainer.py) call this together.
 
     Args:
         config: The configuration.
@@ -123,55 +110,51 @@ def learn(
             "(--labels TABLE, or labels in [ratings])"
         )
     clock = Clock(paths.out / "time.json")
-    if config.ratings.labels:
-        listener = timed(listener, clock)
-        return _learn_from_tables(config, paths, listener, clock)
-    with parallel.first_alone() as process:
+    with trainer.first_alone() as process:
         listener = timed(listener, clock) if process.first else SILENT
-        rows = corpus_rows(config, paths, listener.stage, existing_python)
-        front_end = FrontEnd.of_config(config)
-        train_set, validation = (
-            dataset(front_end, rows, split, paths, listener.stage).with_labels(
-                existing_scores(
-                    config.existing_models, excerpts(rows, split, paths), split, paths.out / "existing",
-                    existing_python, paths.jobs, listener.stage,
+        front_end, pretrained = FrontEnd.of_config(config), None
+        about: dict[str, Any] = {"version": __version__, "labels": LABELS_ARE}
+        if config.ratings.labels:
+            prepared = tables.prepare(config, paths, listener.stage)
+            for note in prepared.notes:
+                listener.note(note)
+            rows, train_set, validation = prepared.rows, prepared.train, prepared.validation
+            pretrained = prepared.pretrained
+            names = ", ".join(Path(name).name for name in config.ratings.labels)
+            about["labels"] = f"ratings of listeners ({names})"
+            about["ratings"] = {**prepared.about, "notes": list(prepared.notes)}
+        else:
+            rows = data.corpus_rows(config, paths, listener.stage, existing_python)
+            train_set, validation = (
+                data.dataset(front_end, rows, split, paths, listener.stage).with_labels(
+                    data.existing_scores(
+                        config.existing_models, data.excerpts(rows, split, paths), split, paths.out / "existing",
+                        existing_python, paths.jobs, listener.stage,
+                    )
                 )
-            )
-            for split in ("train", "validation")
-        )  # fmt: skip
-    stage = mpl.MPL(config, train_set, validation, paths.out, listener.epoch)
+                for split in ("train", "validation")
+            )  # fmt: skip
+    stage = mpl.MPL(config, train_set, validation, paths.out, listener.epoch, pretrained)
     trained = stage.run()
-    network, about = trained.student, _about(config, trained)
+    network = trained.student
+    about |= {
+        "seed": config.seed,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "best_epochs": {"student": _best(trained.student_history).epoch},
+        "torch": torch.__version__,
+    }
+    if trained.teacher_history:
+        best = _best(trained.teacher_history)
+        about["teacher_lcc_validation"] = {t.key: round(best.lcc[t.key], 4) for t in OBJECTIVE}
+        about["best_epochs"] = {"teacher": best.epoch, **about["best_epochs"]}
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     if config.tune_encoder and encoder is not None:
-        tuned = end_to_end.tune(stage, trained, encoder, paths.out)
-        network = tuned.network
-        about["best_epochs"] = {**about["best_epochs"], "end_to_end": _best(tuned.history).epoch}
+        network, history = stage.tune(trained, encoder)
+        about["best_epochs"]["end_to_end"] = _best(history).epoch
         about["parameters"] = sum(p.numel() for part in (network, encoder) for p in part.parameters())
     elif network.distance is not None:
         network.distance.fit(trainer.embeddings(network, train_set))
     return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
-
-
-def _learn_from_tables(
-    config: Config, paths: RunPaths, listener: Listener, clock: Clock
-) -> Callable[[], FinishedRun]:
-    """Run all stages up to the trained network for tables of ratings, with or without a corpus."""
-    prepared = tables.prepare(config, paths, listener.stage)
-    for note in prepared.notes:
-        listener.note(note)
-    stage = mpl.MPL(
-        config, prepared.train, prepared.validation, paths.out, listener.epoch, prepared.pretrained
-    )  # fmt: skip
-    trained = stage.run()
-    network, about = trained.student, _about(config, trained)
-    about["labels"] = f"ratings of listeners ({', '.join(Path(name).name for name in config.ratings.labels)})"
-    about["ratings"] = {**prepared.about, "notes": list(prepared.notes)}
-    if network.distance is not None:
-        network.distance.fit(trainer.embeddings(network, prepared.train))
-    front_end = FrontEnd.of_config(config)
-    encoder = encoders.load(front_end.encoder) if front_end.encoder else None
-    return partial(finish, TrainedModel(config, network, encoder, about), prepared.rows, paths, listener, clock)
 
 
 def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: Listener, clock: Clock) -> FinishedRun:
@@ -202,7 +185,7 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
     record["local"] = config.student.mix > 0 or (config.tune_encoder and config.tune.mix > 0)
     record["kinds"] = sorted({step for row in rows if row["split"] == "train" for step in row["steps"]})
     exported.record.write_text(json.dumps(record, indent=1) + "\n")
-    write_card(exported.record)
+    exported.record.with_suffix(".md").write_text(card_text(record), encoding="utf-8")
     return FinishedRun(exported, figures, minutes)
 
 
@@ -216,22 +199,6 @@ def timed(listener: Listener, clock: Clock) -> Listener:
     return Listener(clock.timed(listener.stage), epoch, listener.note)
 
 
-def _about(config: Config, trained: mpl.Trained) -> dict[str, Any]:
-    about: dict[str, Any] = {
-        "version": __version__,
-        "labels": LABELS_ARE,
-        "seed": config.seed,
-        "parameters": sum(p.numel() for p in trained.student.parameters()),
-        "best_epochs": {"student": _best(trained.student_history).epoch},
-        "torch": torch.__version__,
-    }
-    if trained.teacher_history:
-        teacher = _best(trained.teacher_history)
-        about["teacher_lcc_validation"] = {t.key: round(teacher.lcc[t.key], 4) for t in OBJECTIVE}
-        about["best_epochs"] = {"teacher": teacher.epoch, **about["best_epochs"]}
-    return about
-
-
 def _best(history: list[Epoch]) -> Epoch:
     return min(history, key=lambda epoch: epoch.validation_error)
 
@@ -243,42 +210,32 @@ def _causes(rows: list[Row], predicted: Predicted) -> dict[str, object]:
     calibrating, tests = _indices(rows, (CALIBRATION,)), _indices(rows, TESTS)
     truth, fitted, probabilities = evaluation.present(rows), {}, predicted.causes.copy()
     for place, key in enumerate(CAUSE_KEYS):
-        fitted[key] = calibration.logistic(predicted.causes[calibrating, place], truth[calibrating, place])
+        fitted[key] = evaluation.logistic(predicted.causes[calibrating, place], truth[calibrating, place])
         probabilities[:, place] = fitted[key](predicted.causes[:, place])
-    figures = evaluation.cause_figures([rows[index] for index in tests], probabilities[tests])
     return {
         "causes": {key: asdict(each) for key, each in fitted.items()},
-        "cause_figures": [asdict(figure) for figure in figures],
+        "cause_figures": evaluation.cause_figures([rows[index] for index in tests], probabilities[tests]),
     }
 
 
 def _tested(rows: list[Row], predicted: Predicted, new_tools: NewToolsConfig) -> dict[str, object]:
-    """Return the largest errors on the test clips and, with enough calibration clips, intervals and their
-    coverage."""
-    targets = list(predicted.scores)
-    labels = labels_of(rows, targets)
-    tests = _indices(rows, TESTS)
-    tested, scores = [rows[index] for index in tests], calibration.selected(tests, predicted.with_distance)
-    failures: dict[str, object] = {
-        "failures": [
-            asdict(failure)
-            for failure in evaluation.failures(tested, calibration.selected(tests, predicted.scores))
-        ]
-    }
-    calibrating = _indices(rows, (CALIBRATION,))
+    """Return the largest errors on the test clips and, with enough calibration clips, intervals and their coverage."""
+    targets, selected = list(predicted.scores), evaluation.selected
+    labels, tests, calibrating = labels_of(rows, targets), _indices(rows, TESTS), _indices(rows, (CALIBRATION,))
+    tested = [rows[index] for index in tests]
+    found: dict[str, object] = {"failures": evaluation.failures(tested, selected(tests, predicted.scores))}
     known = {key: np.isfinite(labels[key] + predicted.scores[key])[calibrating].sum() for key in targets}
-    targets = [key for key in targets if known[key] >= calibration.LEAST]
+    targets = [key for key in targets if known[key] >= evaluation.LEAST]
     if not targets:
-        return failures
+        return found
     with_tool = [_with_tool(rows[index]) for index in calibrating]
-    intervals = calibration.fit(
-        calibration.selected(calibrating, predicted.with_distance),
-        calibration.selected(calibrating, labels),
-        targets,
+    intervals = evaluation.fit(
+        selected(calibrating, predicted.with_distance), selected(calibrating, labels), targets,
         factors={key: np.where(with_tool, vars(new_tools)[key], 1.0) for key in targets},
-    )
-    coverage = calibration.by_kind(intervals, tested, scores, calibration.selected(tests, labels))
-    return {**failures, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
+    )  # fmt: skip
+    scores = selected(tests, predicted.with_distance)
+    coverage = evaluation.by_kind(intervals, tested, scores, selected(tests, labels))
+    return {**found, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
 
 
 def _differences(rows: list[Row], predicted: Predicted) -> dict[str, object]:
@@ -286,14 +243,10 @@ def _differences(rows: list[Row], predicted: Predicted) -> dict[str, object]:
     used = [n for n in _indices(rows, ("validation", CALIBRATION)) if "recipe" in rows[n]]
     if not used:
         return {}
-    chosen = np.array(used, dtype=np.int64)
-    targets = list(predicted.scores)
-    errors = calibration.difference_error(
-        calibration.selected(chosen, predicted.scores),
-        calibration.selected(chosen, labels_of(rows, targets)),
-        [json.loads(rows[n]["recipe"])["speech"] for n in used],
-        targets,
-    )
+    chosen, targets = np.array(used, dtype=np.int64), list(predicted.scores)
+    labels = evaluation.selected(chosen, labels_of(rows, targets))
+    speech = [json.loads(rows[n]["recipe"])["speech"] for n in used]
+    errors = evaluation.difference_error(evaluation.selected(chosen, predicted.scores), labels, speech, targets)
     return {"difference_error": errors} if errors else {}
 
 
@@ -319,62 +272,49 @@ LIMITS = (
     "and listeners. Scores of other recordings may have larger errors. Predictions are no replacement for a listening "
     "test."
 )
-
-
-def write_card(record: Path) -> Path:
-    """Write the card of a record and return its path."""
-    card = record.with_suffix(".md")
-    card.write_text(card_text(json.loads(record.read_text(encoding="utf-8"))), encoding="utf-8")
-    return card
+NO_INTERVALS = (
+    "None: intervals of a score need at least 40 calibration recordings with its label, which are every second "
+    "validation recording of a table with 80 or more of them."
+)
 
 
 def card_text(record: Mapping[str, Any]) -> str:
-    """Return the card as Markdown."""
-    targets = ", ".join(BY_KEY[key].name for key in record["targets"])
+    """Return the model card of a record as Markdown."""
     lines = [
         f"# Model card: {record['name']}", "",
-        f"Predicts {targets} from a single recording. `mtqnet score call.wav --model {record['name']}.onnx`", "",
+        f"Predicts {', '.join(BY_KEY[key].name for key in record['targets'])} from a single recording. "
+        f"`mtqnet score call.wav --model {record['name']}.onnx`", "",
         f"- Labels: {record.get('labels', 'unknown')}", f"- Licence: {record['licence']}",
         f"- Method: {record['config']['method']}, seed {record['config']['seed']}, mtqnet {record.get('version', '')}",
         f"- Parameters: {record.get('parameters', 'unknown')}", f"- sha256 of the graph: {record['sha256']}",
     ]  # fmt: skip
-    lines += _data(record.get("ratings", {}))
-    lines += ["", "## Figures", "", *_figures(record["figures"])]
-    lines += ["", "## Intervals", "", _intervals(record), "", "## Limits", "", LIMITS, ""]
-    return "\n".join(lines)
-
-
-def _data(ratings: Mapping[str, Any]) -> list[str]:
-    if not ratings:
-        return []
-    splits = ", ".join(f"{count} {split}" for split, count in ratings["splits"].items())
-    by = f"grouped by {ratings['by']}" if ratings["by"] else "not grouped"
-    lines = ["", "## Training data", "", f"- {', '.join(ratings['tables'])}: {ratings['recordings']} recordings in "
-             f"{ratings['groups']} groups ({by}); {splits}",
-             f"- Segments without ratings: {ratings['unlabelled']}"]  # fmt: skip
-    if teacher := ratings.get("teacher"):
-        lines.append(f"- Pseudo labels by {teacher['name']} (sha256 {teacher['sha256'][:12]})")
-        lines += [
-            f"    - LCC with true {BY_KEY[key].name.split()[0]} on {each['clips']} segments: {each['lcc']:.3f}"
-            for key, each in teacher["figures"].items()
-        ]
-    return [*lines, *(f"- Note: {note}" for note in ratings["notes"])]
-
-
-def _figures(figures: list[Mapping[str, Any]]) -> list[str]:
-    lines = ["| split | score | recordings | LCC | SRCC | RMSE |", "|---|---|---|---|---|---|"]
-    for f in figures:
+    if ratings := record.get("ratings"):
+        splits = ", ".join(f"{count} {split}" for split, count in ratings["splits"].items())
+        by = f"grouped by {ratings['by']}" if ratings["by"] else "not grouped"
+        lines += ["", "## Training data", "", f"- {', '.join(ratings['tables'])}: {ratings['recordings']} recordings "
+                  f"in {ratings['groups']} groups ({by}); {splits}",
+                  f"- Segments without ratings: {ratings['unlabelled']}"]  # fmt: skip
+        if teacher := ratings.get("teacher"):
+            lines.append(f"- Pseudo labels by {teacher['name']} (sha256 {teacher['sha256'][:12]})")
+            lines += [
+                f"    - LCC with true {BY_KEY[key].name.split()[0]} on {each['clips']} segments: {each['lcc']:.3f}"
+                for key, each in teacher["figures"].items()
+            ]
+        lines += [f"- Note: {note}" for note in ratings["notes"]]
+    lines += [
+        "",
+        "## Figures",
+        "",
+        "| split | score | recordings | LCC | SRCC | RMSE |",
+        "|---|---|---|---|---|---|",
+    ]
+    for f in record["figures"]:
         numbers = " | ".join(f"{f[name]:.3f}" for name in ("lcc", "srcc", "rmse"))
         lines.append(f"| {f['split']} | {BY_KEY[f['target']].name} | {f['clips']} | {numbers} |")
-    return lines
-
-
-def _intervals(record: Mapping[str, Any]) -> str:
-    if "intervals" not in record:
-        return (
-            "None: intervals of a score need at least 40 calibration recordings with its label, which are every second "
-            "validation recording of a table with 80 or more of them."
-        )
-    covered = [row for row in record.get("coverage", []) if ":" not in row["kind"]]
-    parts = [f"{row['kind']} {BY_KEY[row['target']].name} {row['share']:.2f}" for row in covered]
-    return f"90 % prediction intervals. Fraction of the labels inside: {', '.join(parts) or 'not measured'}."
+    intervals = NO_INTERVALS
+    if "intervals" in record:
+        covered = [row for row in record.get("coverage", []) if ":" not in row["kind"]]
+        parts = [f"{row['kind']} {BY_KEY[row['target']].name} {row['share']:.2f}" for row in covered]
+        labels = ", ".join(parts) or "not measured"
+        intervals = f"90 % prediction intervals. Fraction of the labels inside: {labels}."
+    return "\n".join([*lines, "", "## Intervals", "", intervals, "", "## Limits", "", LIMITS, ""])

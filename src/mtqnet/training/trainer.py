@@ -3,6 +3,11 @@
 The random numbers of epoch n depend on (seed, n) alone, so a resumed run makes the same steps as an uninterrupted
 one. A checkpoint is one safetensors file, written atomically: weights, their moving average, the state of the
 optimiser and the best weights are tensors, the history is JSON in the header.
+
+torchrun starts several processes, which DistributedDataParallel joins; without torchrun there is one process. All
+draw the same batches; each computes the gradients of its part of every batch, and DDP averages them.
+
+    torchrun --nproc-per-node 2 -m mtqnet train configs/base.toml --data ../shared/data --out runs/base
 """
 
 from __future__ import annotations
@@ -10,17 +15,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,36 +36,91 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mtqnet.errors import UsageError
 from mtqnet.targets import QUEST, named
-from mtqnet.training import parallel
 from mtqnet.training.batches import Batch, Dataset, collate, evaluation_indices, steps_of, training_batches
 from mtqnet.training.config import FitConfig, MachineConfig
 from mtqnet.training.model import Output, Trainable
-from mtqnet.training.parts import PartLabels
 
 WARM_UP = 0.1
 """Fraction of the steps during which the learning rate increases"""
+WEIGHT_DECAY = 1e-2
 MAX_NORM = 1.0
 """Largest norm of the gradient"""
 EVALUATION_BATCH = 32
 SAMPLED_CLIPS = 4
 """Number of clips whose features identify the front end of a run"""
+TIMEOUT = timedelta(days=7)
+"""How long the other processes wait while the first builds a corpus"""
 PLAIN = MachineConfig()
 
 Weights = dict[str, Tensor]
+Loss = Callable[..., Tensor]
+"""A loss such as losses.MultiTaskLoss, with the same arguments; its `repr` identifies it"""
 
 
-class Loss(Protocol):
-    """A loss such as losses.MultiTaskLoss; its `repr` identifies it."""
+class Process(NamedTuple):
+    """Position of this process among all processes."""
 
-    def __call__(
-        self,
-        output: Output,
-        labels: Tensor,
-        weights: Tensor | None = None,
-        progress: float = 0.0,
-        parts: PartLabels | None = None,
-        speech: Tensor | None = None,
-    ) -> Tensor: ...
+    rank: int
+    world: int
+    """Number of processes"""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and reports progress."""
+        return self.rank == 0
+
+
+ALONE = Process(0, 1)
+
+
+def process() -> Process:
+    """Return the position of this process; the only one unless `started` joined several."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return ALONE
+    return Process(distributed.get_rank(), distributed.get_world_size())
+
+
+def device() -> torch.device:
+    """Return the GPU of this process, or the CPU without a GPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+@contextmanager
+def started() -> Iterator[Process]:
+    """Join the processes that torchrun started, according to its environment variables."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield process()
+        return
+    distributed.init_process_group("nccl" if device().type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield process()
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def first_alone() -> Iterator[Process]:
+    """Run the block in the first process, then in all others, which find its results on disk.
+
+    If the first process fails, torchrun ends the others.
+    """
+    own = process()
+    if not own.first:
+        distributed.barrier()
+    yield own
+    if own.first and own.world > 1:
+        distributed.barrier()
+
+
+def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of an array over all processes, in each of them."""
+    if process().world == 1:
+        return values
+    total = torch.from_numpy(values).to(device())
+    distributed.all_reduce(total)
+    return np.asarray(total.cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -114,8 +177,8 @@ class Loop:
 
     def _epoch(self, epoch: int, scheduler: LambdaLR) -> float:
         """Train one epoch; return the mean loss."""
-        process, run = parallel.current(), self._runner()
-        torch.manual_seed(self.seed * 1_000_003 + epoch + 7919 * process.rank)  # dropout
+        run = self._runner()
+        torch.manual_seed(self.seed * 1_000_003 + epoch + 7919 * process().rank)  # dropout
         self.network.train()
         total = np.zeros(2)
         for step, batch in enumerate(self.batches(epoch), start=epoch * self.steps):
@@ -128,7 +191,7 @@ class Loop:
             if self.average is not None:
                 self.average.update_parameters(self.network)
             total += value.item() * len(batch.samples), len(batch.samples)
-        loss, clips = parallel.summed(total)
+        loss, clips = summed(total)
         return float(loss / clips)
 
     def _loss(self, run: Callable[..., Output], batch: Batch, step: int) -> Tensor:
@@ -142,7 +205,7 @@ class Loop:
     def _runner(self) -> Callable[..., Output]:
         """Return the network, wrapped for several processes and compiled if configured."""
         run: nn.Module = self.network
-        if parallel.current().world > 1:  # again in each epoch, because other weights may be frozen
+        if process().world > 1:  # again in each epoch, because other weights may be frozen
             run = DistributedDataParallel(self.network, broadcast_buffers=False)
         return cast(Callable[..., Output], torch.compile(run, dynamic=True) if self.machine.compile else run)
 
@@ -161,7 +224,7 @@ def fit(
     """Train a network in place and leave it with the weights of its best epoch.
 
     The best epoch has the lowest validation error of S-, N- and G-MOS or, for a network without these, of all its
-    targets. Several processes (parallel.py) call this together.
+    targets. Several processes call this together.
 
     Args:
         network: The network.
@@ -181,25 +244,25 @@ def fit(
         UsageError: If the checkpoint belongs to other clips, labels, options, dimensions or initial weights.
     """
     identity = _identity(network, train, validation, loss, config, seed)
-    process, steps = parallel.current(), steps_of(train, config)
-    network.to(parallel.device())
+    own, steps = process(), steps_of(train, config)
+    network.to(device())
     state = State(
         network,
-        AdamW(network.parameter_groups(config.learning_rate), weight_decay=config.weight_decay),
-        _moving_average(network, config.ema_decay),
+        AdamW(network.parameter_groups(config.learning_rate), weight_decay=WEIGHT_DECAY),
+        moving_average(network, config.ema_decay),
     )
-    history = [Epoch(**epoch) for epoch in restore(checkpoint, identity, state)]
+    history = restore(checkpoint, identity, state)
 
     def batches(epoch: int) -> Iterable[Batch]:
-        return training_batches(train, network.targets, config, np.random.default_rng([seed, epoch]), process)
+        return training_batches(train, network.targets, config, np.random.default_rng([seed, epoch]), *own)
 
     def after_epoch(epoch: int, train_loss: float) -> bool:
         history.append(Epoch(epoch, train_loss, *validate(state.validated, validation)))
         lowest = min(result.validation_error for result in history)
         if not history[-1].validation_error > lowest:  # also if it is NaN: there are no labels to validate by
             state.keep()
-        if process.first:
-            save(checkpoint, identity, state, [vars(result) for result in history])
+        if own.first:
+            save(checkpoint, identity, state, history)
             if report:
                 report(history[-1], config.epochs)
         return True
@@ -228,42 +291,38 @@ def predict(network: Trainable, data: Dataset) -> dict[str, NDArray[np.float64]]
 
     Of several processes, each predicts some batches, and all get all scores.
     """
-    process, device = parallel.current(), next(network.parameters()).device
     raw = np.zeros((len(data.clips), len(network.targets)))
-    network.eval()
-    with torch.inference_mode():
-        for number, indices in enumerate(evaluation_indices(data, EVALUATION_BATCH)):
-            if number % process.world == process.rank:
-                batch = collate(data, indices, ()).to(device)
-                raw[indices] = network(batch.inputs, batch.samples).values.cpu().numpy()
-    raw = parallel.summed(raw)
+    for indices, values in _outputs(network, data, lambda output: output.values, process()):
+        raw[indices] = values.numpy()
+    raw = summed(raw)
     return {t.key: t.from_training(raw[:, i]) for i, t in enumerate(named(network.targets))}
 
 
 def distances(network: Trainable, data: Dataset) -> NDArray[np.float64]:
     """Return the distance of all clips from the training clips, (clips,), by a network that measures it."""
     found = np.zeros(len(data.clips))
-    for indices, values in _collected(network, data, lambda output: output.distance):
+    for indices, values in _outputs(network, data, lambda output: output.distance):
         found[indices] = values.numpy()
     return found
 
 
 def embeddings(network: Trainable, data: Dataset) -> Tensor:
     """Return the embeddings of all clips, (clips, width), in the order of their batches."""
-    parts = _collected(network, data, lambda output: output.embedding)
+    parts = _outputs(network, data, lambda output: output.embedding)
     return torch.cat([values for _, values in parts]).clone()
 
 
-def _collected(
-    network: Trainable, data: Dataset, part: Callable[[Output], Tensor | None]
+def _outputs(
+    network: Trainable, data: Dataset, part: Callable[[Output], Tensor | None], own: Process = ALONE
 ) -> list[tuple[NDArray[np.int64], Tensor]]:
-    """Return the indices of the clips of each batch, and a part of what the network returns for them."""
+    """Return the indices of the clips of each batch of this process, and a part of the network's output for them."""
     found = []
     network.eval()
     with torch.inference_mode():
-        for indices in evaluation_indices(data, EVALUATION_BATCH):
-            batch = collate(data, indices, ())
-            found.append((indices, cast(Tensor, part(network(batch.inputs, batch.samples)))))
+        for number, indices in enumerate(evaluation_indices(data, EVALUATION_BATCH)):
+            if number % own.world == own.rank:
+                batch = collate(data, indices, ()).to(next(network.parameters()).device)
+                found.append((indices, cast(Tensor, part(network(batch.inputs, batch.samples))).cpu()))
     return found
 
 
@@ -313,7 +372,7 @@ class State:
         self.best = {name: value.detach().clone() for name, value in self.validated.state_dict().items()}
 
 
-def save(path: Path, identity: str, state: State, history: Sequence[Mapping[str, Any]]) -> None:
+def save(path: Path, identity: str, state: State, history: list[Epoch]) -> None:
     """Write a checkpoint. `identity` is a digest of everything that the run depends on."""
     groups: dict[str, Mapping[str, Tensor]] = {"network": state.network.state_dict(), "best": state.best}
     if state.average is not None:
@@ -323,11 +382,11 @@ def save(path: Path, identity: str, state: State, history: Sequence[Mapping[str,
     tensors = {f"{group}/{k}": v.contiguous() for group, weights in groups.items() for k, v in weights.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
-    save_file(tensors, unfinished, {"identity": identity, "history": json.dumps(list(history))})
+    save_file(tensors, unfinished, {"identity": identity, "history": json.dumps([asdict(e) for e in history])})
     unfinished.replace(path)
 
 
-def restore(path: Path, identity: str, state: State) -> list[dict[str, Any]]:
+def restore(path: Path, identity: str, state: State) -> list[Epoch]:
     """Load a checkpoint into `state`, if there is one, and return its history.
 
     Raises:
@@ -336,30 +395,28 @@ def restore(path: Path, identity: str, state: State) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     groups: dict[str, Weights] = {}
-    moments: dict[int, Weights] = {}
     with safe_open(path, "pt") as stored:
-        if stored.metadata().get("identity") != identity:
+        about = stored.metadata()
+        if about.get("identity") != identity:
             raise UsageError(
                 f"the checkpoint {path} belongs to a run with other clips or other options: use another --out "
                 "folder, or delete the checkpoint"
             )
-        history: list[dict[str, Any]] = json.loads(stored.metadata()["history"])
         for name in stored.keys():  # noqa: SIM118 - not a dict
-            group, _, rest = name.partition("/")
-            if group == "optimiser":
-                index, _, part = rest.partition("/")
-                moments.setdefault(int(index), {})[part] = stored.get_tensor(name)
-            else:
-                groups.setdefault(group, {})[rest] = stored.get_tensor(name)
-    state.network.load_state_dict(groups["network"])
-    state.optimiser.load_state_dict({**state.optimiser.state_dict(), "state": moments})
-    state.best = groups["best"]
+            head, _, rest = name.partition("/")
+            group, _, part = rest.partition("/") if head == "optimiser" else (head, "", rest)
+            groups.setdefault(group, {})[part] = stored.get_tensor(name)
+    state.network.load_state_dict(groups.pop("network"))
+    state.best = groups.pop("best")
     if state.average is not None:
-        state.average.load_state_dict(groups["average"])
-    return history
+        state.average.load_state_dict(groups.pop("average"))
+    moments = {int(index): weights for index, weights in groups.items()}
+    state.optimiser.load_state_dict({**state.optimiser.state_dict(), "state": moments})
+    return [Epoch(**epoch) for epoch in json.loads(about["history"])]
 
 
-def _moving_average(network: Trainable, decay: float) -> AveragedModel | None:
+def moving_average(network: Trainable, decay: float) -> AveragedModel | None:
+    """Return a network of averaged weights; None for the decay 0."""
     if not decay:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]

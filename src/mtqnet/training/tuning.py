@@ -1,7 +1,10 @@
-"""Training of a fine-tuning: first the heads, then the whole network with a small learning rate.
+"""The training of a fine-tuning: first the heads, then the whole network with a small learning rate.
+
+Rated targets have the ratings as labels; all other targets have the predictions of the original model, which
+regularise fine-tuning like the pseudo labels of MPL. Unlabelled audio has only the latter.
 
 Small tables have no recordings to spare for a validation set. So the number of epochs is found by
-cross-validation: each part of the recordings (split.folds) is the validation set once, and the number of epochs
+cross-validation: each part of the recordings (ratings.folds) is the validation set once, and the number of epochs
 with the lowest error on them is used to train on all of them. Epoch 0 is the original model, which may be the
 best.
 
@@ -14,25 +17,32 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mtqnet.errors import UsageError
+from mtqnet.scoring.intervals import DISTANCE
 from mtqnet.targets import named
-from mtqnet.training.batches import Batch, collate, varied
+from mtqnet.training import trainer
+from mtqnet.training.batches import Batch, Dataset, Labels, collate, varied
 from mtqnet.training.config import LossConfig
-from mtqnet.training.finetune import split
-from mtqnet.training.finetune.data import Array, Indices, TuningData, scores
+from mtqnet.training.features import Clip
 from mtqnet.training.losses import MultiTaskLoss
 from mtqnet.training.model import Network
+from mtqnet.training.ratings import Segments, folds
 from mtqnet.training.trainer import Loop
 
 WARM_UP = 10
 """Number of steps during which the learning rate increases, because Adam's first steps would be the largest"""
+LEVEL_DB = 3.0
+"""The level of each segment is changed at random by up to this many dB, in both directions"""
 
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 Validate = Callable[[Network, int], bool]
 """Called before the first epoch and after each with the number of finished epochs; False ends the training"""
 Progress = Callable[[int, int], None]
@@ -64,8 +74,6 @@ class TuneConfig:
     """Weight of the fine-tuned weights in the average with the original ones, as Wortsman et al. propose if
     no better value is known. With 1, speakers of CSP835 without ratings lost up to 0.02 LCC of a score, with 0.5 up
     to 0.01 (docs/results/tuning.md)"""
-    level_db: float = 3.0
-    """The level of each segment is changed at random by up to this many dB, in both directions"""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -76,20 +84,107 @@ class TuneConfig:
 
 
 @dataclass(frozen=True)
-class Search:
-    """Result of the cross-validation."""
+class Sound:
+    """Features of the segments of some recordings."""
 
-    errors: tuple[float, ...]
-    """Mean squared error on the validation parts after 0, 1, 2, ... epochs, on the training scale"""
+    clips: Sequence[Clip]
+    recording: Indices
+    """(segments,)"""
+    shares: Array
+    """(segments,)"""
+    recordings: int
+    """Number of recordings"""
 
-    @property
-    def epochs(self) -> int:
-        """Number of epochs with the lowest error."""
-        return int(np.argmin(self.errors))
+    @classmethod
+    def of(cls, cut: Segments, clips: Sequence[Clip]) -> Sound:
+        """Return the segments of recordings with their features."""
+        return cls(clips, cut.recording, cut.shares, len(cut.scorable))
+
+    def segments(self, recordings: Indices) -> Indices:
+        """Return the indices of the segments of these recordings."""
+        return np.flatnonzero(np.isin(self.recording, recordings))
+
+
+@dataclass(frozen=True)
+class TuningData:
+    """Segments of rated recordings, followed by those of unlabelled ones."""
+
+    data: Dataset
+    """Labels and weights of all heads, (segments,) each"""
+    sound: Sound
+    """The rated recordings"""
+    truth: Labels
+    """Ratings (recordings,) by target; NaN without a rating"""
+    weights: Labels
+    """Weights of the ratings, (recordings,) by target"""
+    tuned: tuple[str, ...]
+    """Targets that are trained on ratings"""
+    unlabelled: Indices
+    """Segments whose labels are the original model's predictions alone"""
+
+
+def tuning_data(
+    network: Network, sound: Sound, labels: Labels, weights: Labels, tuned: tuple[str, ...],
+    unlabelled: Sequence[Clip],
+) -> TuningData:  # fmt: skip
+    """Assign labels and weights to all segments.
+
+    Args:
+        network: The original model, which predicts the labels of the targets that are not in `tuned`.
+        sound: The rated recordings.
+        labels: Ratings (recordings,) by target; NaN without a rating.
+        weights: Their weights.
+        tuned: Targets that are trained on ratings.
+        unlabelled: Segments of unlabelled recordings.
+    """
+    clips, count = [*sound.clips, *unlabelled], len(unlabelled)
+    predicted = trainer.predict(network, Dataset(clips, {}))
+    of_segments, counts = {}, {}
+    for target in named(network.targets):
+        key = target.key
+        if key in tuned:
+            of_segments[key] = np.append(labels[key][sound.recording], np.full(count, np.nan))
+            counts[key] = np.append(weights[key][sound.recording] * sound.shares, np.zeros(count))
+        else:
+            of_segments[key] = predicted[key].clip(target.low, target.high)
+            counts[key] = np.append(sound.shares, np.ones(count))
+    indices = np.arange(len(sound.clips), len(clips))
+    return TuningData(Dataset(clips, of_segments, counts), sound, labels, weights, tuned, indices)
+
+
+def scores(network: Network, sound: Sound, recordings: Indices) -> dict[str, Array]:
+    """Predict the scores of these recordings, (recordings,) by target, combined and limited as in scoring."""
+    chosen = sound.segments(recordings)
+    predicted = trainer.predict(network, Dataset([sound.clips[index] for index in chosen], {}))
+    return {
+        target.key: _mean(sound, recordings, chosen, predicted[target.key]).clip(target.low, target.high)
+        for target in named(network.targets)
+    }
+
+
+def distances(network: Network, sound: Sound, recordings: Indices) -> dict[str, Array]:
+    """Return the distances of these recordings from the training clips by the key DISTANCE, combined as in scoring.
+
+    Empty for a network that does not measure them.
+    """
+    if network.distance is None:
+        return {}
+    chosen = sound.segments(recordings)
+    found = trainer.distances(network, Dataset([sound.clips[index] for index in chosen], {}))
+    return {DISTANCE: _mean(sound, recordings, chosen, found)}
+
+
+def _mean(sound: Sound, recordings: Indices, chosen: Indices, values: Array) -> Array:
+    """Average values of these segments within each recording, weighted by their parts of it: (recordings,)"""
+    order = np.full(sound.recordings, -1)
+    order[recordings] = np.arange(len(recordings))
+    mean = np.zeros(len(recordings))
+    np.add.at(mean, order[sound.recording[chosen]], sound.shares[chosen] * values)
+    return mean
 
 
 def search(start: Network, data: TuningData, recordings: Indices, groups: Sequence[str], config: TuneConfig,
-           progress: Progress) -> Search:  # fmt: skip
+           progress: Progress) -> tuple[int, list[float]]:  # fmt: skip
     """Find the number of epochs by cross-validation.
 
     Args:
@@ -99,17 +194,34 @@ def search(start: Network, data: TuningData, recordings: Indices, groups: Sequen
         groups: Group of each recording.
         config: Options.
         progress: Called after each part.
+
+    Returns:
+        The number of epochs with the lowest error, and the mean squared error on the validation parts after 0, 1, 2,
+        ... epochs, on the training scale.
     """
-    parts = split.folds(recordings, groups)
+    parts = folds(recordings, groups)
     curves, counts = [], []
     for number, part in enumerate(parts):
-        curve, count = _curve(start, data, np.setdiff1d(recordings, part), part, config)
-        curves.append(curve)
-        counts.append(count)
+        if count := sum(int((~np.isnan(data.truth[key][part])).sum()) for key in data.tuned):
+            curves.append(_curve(start, data, np.setdiff1d(recordings, part), part, config))
+            counts.append(count)
         progress(number + 1, len(parts))
-    if not sum(counts):
-        return Search((math.nan,))
-    return Search(tuple(np.average(curves, axis=0, weights=counts).tolist()))
+    errors = np.average(curves, axis=0, weights=counts) if counts else np.array([math.nan])
+    return int(np.argmin(errors)), errors.tolist()
+
+
+def _curve(
+    start: Network, data: TuningData, training: Indices, validation: Indices, config: TuneConfig
+) -> list[float]:
+    """Return the errors on `validation` after 0, 1, 2, ... epochs; after the end of the search, the last error."""
+    curve: list[float] = []
+
+    def validate(network: Network, epochs: int) -> bool:
+        curve.append(error(scores(network, data.sound, validation), data, validation))
+        return epochs - max(int(np.argmin(curve)), config.frozen_epochs) < config.patience
+
+    tune(start, data, training, config.epochs, config, validate)
+    return curve + curve[-1:] * (config.epochs + 1 - len(curve))
 
 
 def tune(start: Network, data: TuningData, recordings: Indices, epochs: int, config: TuneConfig,
@@ -162,7 +274,7 @@ def interpolated(before: Network, after: Network, share: float) -> Network:
     return network.eval()
 
 
-def error(predicted: Mapping[str, Array], data: TuningData, recordings: Indices) -> float:
+def error(predicted: Labels, data: TuningData, recordings: Indices) -> float:
     """Return the weighted mean squared error on the training scale, averaged over the tuned targets.
 
     Args:
@@ -183,23 +295,6 @@ def error(predicted: Mapping[str, Array], data: TuningData, recordings: Indices)
     return float(np.mean(errors)) if errors else math.nan
 
 
-def _curve(
-    start: Network, data: TuningData, training: Indices, validation: Indices, config: TuneConfig
-) -> tuple[list[float], int]:
-    """Return the errors on `validation` after 0, 1, 2, ... epochs, and the number of its ratings."""
-    curve: list[float] = []
-
-    def validate(network: Network, epochs: int) -> bool:
-        curve.append(error(scores(network, data.sound, validation), data, validation))
-        return epochs - max(int(np.argmin(curve)), config.frozen_epochs) < config.patience
-
-    ratings = sum(int((~np.isnan(data.truth[key][validation])).sum()) for key in data.tuned)
-    if not ratings:
-        return [0.0] * (config.epochs + 1), 0
-    tune(start, data, training, config.epochs, config, validate)
-    return curve + curve[-1:] * (config.epochs + 1 - len(curve)), ratings
-
-
 def _batches(
     data: TuningData, segments: Indices, targets: Sequence[str], config: TuneConfig, epoch: int
 ) -> Iterator[Batch]:
@@ -210,4 +305,4 @@ def _batches(
         labelled = order[first : first + config.batch]
         unlabelled = rng.permutation(data.unlabelled)[: len(labelled)]
         batch = collate(data.data, np.concatenate([labelled, unlabelled]), targets)
-        yield varied(batch, config.level_db, 0.0, rng)
+        yield varied(batch, LEVEL_DB, 0.0, rng)
