@@ -77,14 +77,14 @@ def train(work: Path, checkpoint: Path) -> list[float]:
     from mtqnet.audio.reading import Excerpt
     from mtqnet.scoring.predictor import Predictor
     from mtqnet.targets import KEYS
-    from mtqnet.training import config, encoder, features, losses, parallel, trainer
+    from mtqnet.training import config, encoder, features, losses, trainer
     from mtqnet.training.batches import Dataset
     from mtqnet.training.model import Network
 
     settings = config.load(CONFIG)
     front_end = features.FrontEnd.of_config(settings)
     width = encoder.load(front_end.encoder).width if front_end.encoder else 0
-    with parallel.first_alone():
+    with trainer.first_alone():
         files = clips.many(work, TRAIN + VALIDATION, LENGTHS_S)
         views = features.compute(front_end, [Excerpt(file) for file in files], work / "features", "ddp", jobs=1)
     said = list(Predictor("base", 1, track=False).score_files(files))
@@ -102,10 +102,10 @@ def train(work: Path, checkpoint: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    from mtqnet.training import parallel
-
     given, target = map(Path, sys.argv[1:])
-    with parallel.started() as process:
+    from mtqnet.training import trainer
+
+    with trainer.started() as process:
         curve = train(given, target.with_suffix(".safetensors"))
     if process.first:
         target.write_text(json.dumps(curve))

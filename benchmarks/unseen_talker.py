@@ -30,8 +30,7 @@ from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
 from mtqnet.training.evaluation import Figure
-from mtqnet.training.finetune import Options, Outcome, TuneConfig, finetune
-from mtqnet.training.finetune.comparison import AFTER, BEFORE
+from mtqnet.training.finetune import AFTER, BEFORE, Options, Outcome, TuneConfig, finetune
 
 SET = "p835_csp835_refconditions"
 LOSS = 0.01
@@ -93,7 +92,7 @@ def table_with_truth(folder: Path, target: Path) -> Path:
 
 def rows_of(outcome: Outcome, rated: str, unseen: str) -> Iterator[Row]:
     """Before and after, score by score."""
-    found: dict[tuple[str, str], Figure] = {(f.target, f.split): f for f in outcome.comparison.figures}
+    found: dict[tuple[str, str], Figure] = {(f.target, f.split): f for f in outcome.figures}
     for target in (*QUEST, *OBJECTIVE):
         before, after = found[target.key, BEFORE], found[target.key, AFTER]
         yield Row(
@@ -131,7 +130,7 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         "",
         "The labeller's curves, by which the model's training clips got their labels, were fitted to the ratings "
         "of these three talkers: *before* has met their scale, if not the recordings. The anchor's default weight "
-        "was chosen on these talkers too (training/finetune/train.py); that of the share is that of its source.",
+        "was chosen on these talkers too (training/tuning.py); that of the share is that of its source.",
         "",
         "<!-- --8<-- [start:table] -->",
         "",

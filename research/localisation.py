@@ -34,8 +34,8 @@ from mtqnet.scoring.over_time import over_time
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Track
 from mtqnet.targets import G_MOS
+from mtqnet.training.data import parts_of
 from mtqnet.training.evaluation import auc
-from mtqnet.training.parts import of_rows
 
 SHORTEST_S, LONGEST_S = 1.0, 3.0
 FIRST = 1_000_000
@@ -131,7 +131,7 @@ def held_out(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
             continue
         found += 1
         row = {"recipe": changed.to_json(), "equivalent_snr_db": None}
-        yield Clip(made.mixture, splice.start_s, splice.end_s, of_rows([row]).inside[0])
+        yield Clip(made.mixture, splice.start_s, splice.end_s, parts_of([row]).inside[0])
 
 
 def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
@@ -157,7 +157,7 @@ def drawn(pool: Pool, split: Split, wanted: int) -> Iterator[Clip]:
         if row["g_mos"] > G_CLEAN - AUDIBLE_MOS:
             continue
         found += 1
-        yield Clip(samples, start, end, of_rows([row]).inside[0])
+        yield Clip(samples, start, end, parts_of([row]).inside[0])
 
 
 def uniform(pool: Pool, split: Split, wanted: int) -> Iterator[NDArray[np.float32]]:

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.training import encoder as encoders
-from mtqnet.training import features, trainer, weights
+from mtqnet.training import features, trainer
 from mtqnet.training.batches import Dataset, collate, evaluation_indices, training_batches
 from mtqnet.training.config import FitConfig
+from mtqnet.training.export import load_weights
 from mtqnet.training.features import FrontEnd
 from mtqnet.training.model import frame_mask
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    opened = weights.load(options.model)
+    opened = load_weights(options.model)
     teacher, config = opened.encoder, opened.front_end.encoder
     assert teacher is not None and config is not None
     student = encoders.load(replace(config, pool_first=True, attention_frames=options.attention_frames))

@@ -17,9 +17,6 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
-from mtqnet import __version__
 from mtqnet.targets import OBJECTIVE
 from mtqnet.training import config as configs
 from mtqnet.training import data, encoder, mpl
@@ -57,9 +54,7 @@ def train(base: Config, run: Path, paths: RunPaths, listener: Listener) -> Finis
     network, history = mpl.MPL(config, clips, validation, paths.out, listener.epoch).train_teacher()
     best = min(history, key=lambda epoch: epoch.validation_error)
     about = {
-        "version": __version__, "labels": LABELS, "seed": config.seed, "torch": torch.__version__,
-        "parameters": sum(weight.numel() for weight in network.parameters()),
-        "best_epochs": {"teacher": best.epoch},
+        "labels": LABELS, "best_epochs": {"teacher": best.epoch},
         "teacher_lcc_validation": {target.key: round(best.lcc[target.key], 4) for target in OBJECTIVE},
     }  # fmt: skip
     model = TrainedModel(config, network, encoder.load(config.encoder), about, base.name)

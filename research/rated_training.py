@@ -25,7 +25,7 @@ from mtqnet.training import config as configs
 from mtqnet.training import methods
 from mtqnet.training.config import RatingsConfig
 from mtqnet.training.data import RunPaths
-from mtqnet.training.finetune.train import TuneConfig
+from mtqnet.training.tuning import TuneConfig
 
 SETS = {
     "p835_csp835_refconditions": ("labels.csv", "speaker", "{}_mos", "n_votes"),

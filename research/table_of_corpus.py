@@ -69,8 +69,8 @@ def of_corpus(config: Config, rows: list[Row], paths: RunPaths) -> Network:
     )
     clips = [excerpt(paths.corpus, row) for row in rows if row["split"] == "train"]
     teacher = models.find(config.pretrained_teacher or config.pretrained)
-    pseudo = tables.pseudo_labels(teacher, clips, paths.out / "pseudo", "train", paths.jobs, lambda *_: None)
-    network = tables.initial_network(config, str(teacher.path)) if config.transfer else None
+    pseudo = mpl.pretrained_labels(teacher, clips, paths.out / "pseudo", "train", paths.jobs, lambda *_: None)
+    network = mpl.initial_network(config, str(teacher.path)) if config.transfer else None
     quest = {target.key for target in QUEST}
     train, validation = (
         replace(part, labels={k: v for k, v in part.labels.items() if k in quest}, parts=None, kinds=())

@@ -32,7 +32,7 @@ Samples = NDArray[np.float32]
 
 FIRST = (
     "end_to_end/test_chain", "integrations/ray/test_engine", "experiments", "end_to_end", "benchmarks",
-    "serving/test_page", "training/finetune/test_finetune", "corpus/test_build", "training/test_export",
+    "serving/test_page", "training/test_finetune", "corpus/test_build", "training/test_export",
     "serving", "research",
 )  # fmt: skip
 """Modules and folders of the tests that take longest, in the order in which they begin"""

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,6 @@ from mtqnet.training import encoder as encoders
 from mtqnet.training import losses, mpl, trainer
 from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config
-from mtqnet.training.data import existing_scores
 from mtqnet.training.model import Network
 from research.experiments.material import TESTS, Material, hidden, noisy, shown
 from research.experiments.pooled import MeanPooled, Ridge
@@ -76,11 +76,22 @@ class Lab:
         if not config.existing_models.heads:  # most arms: nothing of the corpus is read for them
             return {}
         clips = self.material.test(split).clips
-        return existing_scores(config.existing_models, clips, split, self.out / "peers", python, jobs, stage)
+        scored = clips[: config.existing_models.clips or None] if split == "train" else clips
+        keys, tell = config.existing_models.heads, stage or (lambda *_: None)
+        scores = peers.score(
+            python, scored, self.out / "peers", split, jobs, partial(tell, f"existing models, {split}"),
+            peers.predictors_of(keys),
+        )  # fmt: skip
+        return padded({key: scores[key] for key in keys}, len(clips))
 
     def _digest(self, facts: object) -> str:
         text = json.dumps([RECIPE, self.corpus_digest, facts], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def padded(scores: Labels, clips: int) -> Labels:
+    """Extend the scores of the first clips to (clips,) by NaN."""
+    return {key: np.concatenate([values, np.full(clips - len(values), np.nan)]) for key, values in scores.items()}
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from mtqnet.corpus.table import excerpt, read_rows
 from mtqnet.errors import CorpusError
 from mtqnet.targets import KEYS, QUEST
 from mtqnet.training import features
-from mtqnet.training.batches import Dataset, Labels, labels_of
+from mtqnet.training.batches import Dataset, Labels
 from mtqnet.training.config import Config
+from mtqnet.training.data import labels_of
 from mtqnet.training.features import Clip, FrontEnd
 
 SUBSET_STREAM, VOTE_STREAM = 1, 2
@@ -117,7 +118,7 @@ class Material:
             def tell(done: int, total: int, name: str = name) -> None:
                 progress(f"features, {name}", done, total)
 
-            features.fill(_wide(config), sources, self.store, name, tell, jobs)
+            features.compute(_wide(config), sources, self.store, name, tell, jobs)
 
     def _split(self, name: str) -> list[dict[str, Any]]:
         rows = [row for row in _rows(self.corpus) if row["split"] == name]

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from mtqnet.targets import QUEST
 from mtqnet.training.batches import Dataset, Labels
-from mtqnet.training.calibration import ridge
 from mtqnet.training.config import Config
 from mtqnet.training.encoder import SpeechEncoder
+from mtqnet.training.evaluation import ridge
 from mtqnet.training.model import Output, Trainable, frame_mask, masked_mean
 
 PENALTIES = tuple(10.0**power for power in range(-3, 5))

@@ -19,9 +19,8 @@ import torch
 from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.training.batches import Labels
-from mtqnet.training.data import padded
 from research.experiments import arms, peer_table
-from research.experiments.arms import Lab, Result
+from research.experiments.arms import Lab, Result, padded
 from research.experiments.material import TESTS
 from research.experiments.peer_table import PeerTable
 from research.experiments.study import PEERS, Arm, Kind, Study, Table

@@ -46,7 +46,7 @@ MODULES = {
     "audio/windows.py": "tests/audio/test_windows.py",
     "evaluation/statistics.py": "tests/evaluation/test_stats.py tests/evaluation/test_bootstrap.py",
     "scoring/intervals.py": "tests/scoring/test_intervals.py",
-    "training/calibration.py": "tests/training/test_calibration.py",
+    "training/evaluation.py": "tests/training/test_training_intervals.py",
 }
 """Module of the package -> its tests"""
 OMITTED = ("core/ReplaceBinaryOperator_BitOr_", "core/RemoveDecorator")

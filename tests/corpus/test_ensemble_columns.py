@@ -15,7 +15,7 @@ from mtqnet.corpus import peers
 from mtqnet.corpus.table import COLUMNS, ENSEMBLE_COLUMNS, TABLE, read_rows, write_rows
 from mtqnet.errors import CorpusError
 from mtqnet.labels.ensemble import PREDICTORS
-from mtqnet.training.batches import weights_of
+from mtqnet.training.data import weights_of
 
 STEPS: tuple[list[str], ...] = (["WhiteNoise", "Playback"], ["Opus"], ["RecordedNoise", "Dtln"], [])
 

@@ -20,10 +20,10 @@ from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.table import read_clip, read_rows
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import TARGETS
-from mtqnet.training import distill, pipeline, weights
-from mtqnet.training.batches import labels_of
+from mtqnet.training import distill, pipeline
 from mtqnet.training.config import Config, CorpusConfig, DistillConfig, EncoderConfig, FitConfig, NetworkConfig
-from mtqnet.training.data import RunPaths
+from mtqnet.training.data import RunPaths, labels_of
+from mtqnet.training.export import load_weights
 from mtqnet.training.pipeline import Listener
 
 SPEAKERS, NOISES = 24, 20
@@ -118,7 +118,7 @@ def test_the_record_contains_figures_of_both_held_out_splits_and_what_made_the_m
     assert "3QUEST-style, anchored on public P.835 ratings" in record["labels"]
     assert max(record["parity"].values()) < 1e-3
     assert record["tuned_encoder"] and record["best_epochs"]["end_to_end"] == 1
-    assert weights.load(folder / "run/model/tiny.onnx").encoder is not None
+    assert load_weights(folder / "run/model/tiny.onnx").encoder is not None
 
 
 def test_scores_of_the_model_carry_intervals(folder: Path) -> None:

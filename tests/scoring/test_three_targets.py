@@ -23,8 +23,7 @@ from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.tables import cells
 from mtqnet.targets import KEYS, OBJECTIVE
-from mtqnet.training import weights
-from mtqnet.training.export import export
+from mtqnet.training.export import export, load_weights
 
 THREE = tuple(target.key for target in OBJECTIVE)
 
@@ -32,7 +31,7 @@ THREE = tuple(target.key for target in OBJECTIVE)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("three")
-    opened = weights.load(tiny_model.write(folder / "six"))
+    opened = load_weights(tiny_model.write(folder / "six"))
     torch.manual_seed(0)
     export(opened.network.only(THREE), None, "three", folder / "three", {"licence": "MIT", "config": {}})
     return folder / "three"

@@ -16,7 +16,7 @@ from mtqnet.corpus.degradations.device import handset_db
 from mtqnet.errors import UsageError
 from mtqnet.labels import speech
 from mtqnet.targets import KEYS
-from mtqnet.training import augment
+from mtqnet.training import batches as augment
 from mtqnet.training.batches import Dataset, training_batches
 from mtqnet.training.config import FitConfig
 from mtqnet.training.features import Clip

@@ -15,12 +15,11 @@ from mtqnet.training.batches import (
     Dataset,
     collate,
     evaluation_indices,
-    labels_of,
     steps_of,
     training_batches,
 )
 from mtqnet.training.config import FitConfig
-from mtqnet.training.parallel import Process
+from mtqnet.training.data import labels_of
 
 
 def epoch_of(data: Dataset, seed: int, level_db: float = 0.0, size: int = 4) -> list[Batch]:
@@ -139,8 +138,7 @@ def test_selected_clips_keep_their_labels_and_weights() -> None:
     some = data.take(np.array([4, 1]))
     assert some.weights["g_mos"].tolist() == [4.0, 1.0]
     batch = collate(some, np.arange(2), ("s_mos", "g_mos"))
-    assert batch.weights is not None and batch.weights.tolist() == [[1.0, 4.0], [1.0, 1.0]]
-    assert collate(some, np.arange(2), ("s_mos",)).weights is None
+    assert batch.weights.tolist() == [[1.0, 4.0], [1.0, 1.0]]
     assert [clip.samples for clip in some.clips] == [data.clips[4].samples, data.clips[1].samples]
     assert some.labels["g_mos"].tolist() == [data.labels["g_mos"][4], data.labels["g_mos"][1]]
 
@@ -151,8 +149,7 @@ def test_processes_divide_every_batch_and_none_is_idle(world: int) -> None:
     data, fit = tiny.dataset(tiny.CHANNEL, 12), FitConfig(batch=5, level_db=0.0)
     whole = list(training_batches(data, KEYS, fit, np.random.default_rng(1)))
     parts = [
-        list(training_batches(data, KEYS, fit, np.random.default_rng(1), Process(rank, world)))
-        for rank in range(world)
+        list(training_batches(data, KEYS, fit, np.random.default_rng(1), rank, world)) for rank in range(world)
     ]
     for number, batch in enumerate(whole):
         own = [part[number].samples.tolist() for part in parts]

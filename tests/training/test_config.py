@@ -16,10 +16,7 @@ from mtqnet.training.config import (
     EncoderConfig,
     ExistingModelsConfig,
     FitConfig,
-    NetworkConfig,
-    build,
     load,
-    without_removed,
 )
 from mtqnet.training.model import Network
 
@@ -77,15 +74,6 @@ def test_integer_is_accepted_as_float(tmp_path: Path) -> None:
         (LEAST + '[encoder]\nlayers = ["two"]\n', "layers: expected a value of type int"),
         (LEAST + "[network]\npeak_normalise = 1\n", "peak_normalise: expected a value of type bool"),
         ('method = "magic"\n' + LEAST, "method: found 'magic', expected one of mpl, scratch, transfer"),
-        (LEAST + '[network]\nmerge = "time"\n', "'merge' was removed; the value is always 'channel': delete it"),
-        (LEAST + "[tune]\ncolour = 0.5\n", "'colour' is called 'augment' now: rename it"),
-        (LEAST + "[student]\naverage = 0.9\n", "'average' is called 'ema_decay' now"),
-        (LEAST + '[peers]\nheads = ["distillmos"]\n', "'peers' is called 'existing_models' now"),
-        (LEAST + "[distil]\nhint = 1.0\n", "'distil' is called 'distill' now"),
-        (LEAST + "[distill]\nhint = 1.0\n", "'hint' is called 'feature_distillation' now"),
-        (LEAST + "[distill]\nshare = 1.0\n", "'share' is called 'teacher_weight' now"),
-        ("tuned_share = 0.6\n" + LEAST, "'tuned_share' is called 'tuned_weight' now"),
-        ("encoder_share = 0.6\n" + LEAST, "'encoder_share' is called 'encoder_rate' now"),
         (LEAST + '[network]\nfront_ends = ["mfcc"]\n', "front_ends: found 'mfcc'"),
         (LEAST + "[network]\ntime_strides = [2]\n", "time_strides"),
         ("student = 3\n" + LEAST, "student: expected a table"),
@@ -113,14 +101,6 @@ def test_unknown_existing_models_are_refused() -> None:
 def test_decay_of_one_is_refused() -> None:
     with pytest.raises(UsageError, match="ema_decay"):
         FitConfig(ema_decay=1.0)
-
-
-def test_records_of_version_0_1_are_read_without_their_removed_keys() -> None:
-    stored = {"front_ends": ["logmel"], "merge": "channel", "conv_depth": 1, "sigmoid": []}
-    assert without_removed(stored, NetworkConfig) == {"front_ends": ["logmel"]}
-    other = without_removed({**stored, "merge": "time"}, NetworkConfig)
-    with pytest.raises(UsageError, match="'merge' was removed"):
-        build(NetworkConfig, other, "record")
 
 
 def test_training_from_scratch_cannot_start_from_a_teacher(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import ModelError, UsageError
 from mtqnet.scoring import models
 from mtqnet.targets import KEYS
-from mtqnet.training import distill, features, losses, trainer, weights
+from mtqnet.training import distill, features, losses, trainer
 from mtqnet.training.batches import TEACHER_FEATURES, Dataset, collate, training_batches
 from mtqnet.training.config import DistillConfig, FitConfig, LossConfig
-from mtqnet.training.export import export
+from mtqnet.training.export import export, load_weights
 from mtqnet.training.model import Network, Output
 
 WIDTH = 5
@@ -70,7 +70,7 @@ def test_features_are_those_of_the_teachers_trunk(
     )
     assert seen == [(0, 4), (4, 4)]
     network = tiny.network(tiny.PLAIN, seed=3)
-    opened = weights.load(teacher.path)
+    opened = load_weights(teacher.path)
     for clip, frames in zip(clips, frames_of_clips, strict=True):
         view = features.of_clip(opened.front_end, clip, None).features["logmel"]
         with torch.inference_mode():
@@ -152,7 +152,7 @@ def test_loss_adds_the_weighted_distance_of_labelled_clips() -> None:
     assert output.feature_distance is not None
     scores = losses.supervised(KEYS, LossConfig())
     for weight in (0.0, 2.0):
-        value = distill.FeatureDistillationLoss(scores, weight)(output, batch.labels)
+        value = replace(scores, feature_weight=weight)(output, batch.labels)
         expected = scores(output, batch.labels) + weight * output.feature_distance[torch.arange(6) != 4].mean()
         assert value.item() == pytest.approx(expected.item(), rel=1e-5)
 

@@ -19,7 +19,7 @@ import tiny
 import torch
 
 from mtqnet.targets import KEYS, QUEST
-from mtqnet.training import distill, end_to_end, mpl, trainer
+from mtqnet.training import distill, mpl, trainer, tuning
 from mtqnet.training.batches import Dataset
 from mtqnet.training.config import (
     Config,
@@ -30,9 +30,8 @@ from mtqnet.training.config import (
     LossConfig,
     NetworkConfig,
 )
-from mtqnet.training.finetune import train as tuning
-from mtqnet.training.finetune.data import Sound, scores, tuning_data
 from mtqnet.training.model import Network
+from mtqnet.training.tuning import Sound, scores, tuning_data
 
 GOLDEN = Path(__file__).with_name("golden.json")
 NETWORK = NetworkConfig(
@@ -107,9 +106,10 @@ def encoder_and_network(folder: Path) -> Result:
     tune = FitConfig(epochs=2, batch=4, learning_rate=1e-2, augment=0.5, ema_decay=0.5)
     config = replace(tiny.config(NETWORK, 1), tune_encoder=True, tune=tune, tuned_weight=0.6)
     stage = mpl.MPL(config, train, validation, folder)
-    tuned = end_to_end.tune(stage, stage.run(), tiny.little_encoder(), folder)
-    total = float(sum(weight.abs().sum() for weight in tuned.encoder.parameters()))
-    return {"history": history(tuned.history), "scores": predictions(tuned.network, validation), "encoder": total}
+    encoder = tiny.little_encoder()
+    network, epochs = stage.tune(stage.run(), encoder)
+    total = float(sum(weight.abs().sum() for weight in encoder.parameters()))
+    return {"history": history(epochs), "scores": predictions(network, validation), "encoder": total}
 
 
 def fine_tuning(_folder: Path) -> Result:
@@ -125,10 +125,10 @@ def fine_tuning(_folder: Path) -> Result:
     config = tuning.TuneConfig(epochs=6, frozen_epochs=2, batch=4, head_rate=2e-2, rate=1e-2)
     recordings = np.flatnonzero(np.arange(24) % 5)
     groups = [f"t{number % 5}" for number in range(24)]
-    search = tuning.search(network, data, recordings, groups, config, lambda *_: None)
+    _, errors = tuning.search(network, data, recordings, groups, config, lambda *_: None)
     tuned = tuning.tune(network, data, recordings, 5, config)
     after = scores(tuned, sound, np.arange(24))
-    return {"errors": list(search.errors), "scores": {key: values.tolist() for key, values in after.items()}}
+    return {"errors": errors, "scores": {key: values.tolist() for key, values in after.items()}}
 
 
 RUNS: Mapping[str, Callable[[Path], Result]] = {

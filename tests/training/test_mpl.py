@@ -256,7 +256,7 @@ def test_teacher_starts_from_the_network_of_a_model(
     train: Dataset, validation: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tiny.network(tiny.CHANNEL, KEYS)
-    monkeypatch.setattr("mtqnet.training.mpl.weights.load", lambda _: SimpleNamespace(network=first))
+    monkeypatch.setattr("mtqnet.training.mpl.export.load_weights", lambda _: SimpleNamespace(network=first))
     started: list[Network] = []
 
     def fit(network: Network, *_: object) -> list[object]:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from mtqnet.causes import CAUSE_KEYS
-from mtqnet.training import parts
+from mtqnet.training.batches import PartLabels, mean_level, with_pieces
 from mtqnet.training.config import LossConfig
+from mtqnet.training.data import causes_of, parts_of
 from mtqnet.training.losses import MultiTaskLoss, cause_loss, pooled_probability
 from mtqnet.training.model import Output
 
@@ -23,7 +24,7 @@ def row(*steps: dict[str, Any], snr_db: float | None = 60.0) -> dict[str, Any]:
 
 
 def causes(*steps: str, snr_db: float = NAN) -> dict[str, float]:
-    return dict(zip(CAUSE_KEYS, parts.causes_of(steps, snr_db), strict=True))
+    return dict(zip(CAUSE_KEYS, causes_of(steps, snr_db), strict=True))
 
 
 def test_causes_follow_from_the_steps() -> None:
@@ -47,7 +48,7 @@ def test_barely_audible_noise_and_codecs_of_unknown_bandwidth_are_unknown() -> N
 
 def test_a_splice_separates_the_causes_inside_and_outside() -> None:
     splice = {"step": "Splice", "start_s": 1.0, "end_s": 2.5, "kind": "degraded", "steps": [{"step": "Clipping"}]}
-    found = parts.of_rows([row({"step": "G711"}, splice), row({"step": "G711"}), row({**splice, "kind": "good"})])
+    found = parts_of([row({"step": "G711"}, splice), row({"step": "G711"}), row({**splice, "kind": "good"})])
     clipping, coding = CAUSE_KEYS.index("clipping"), CAUSE_KEYS.index("coding")
     assert found.span_s.tolist() == [[1.0, 2.5], [0.0, 0.0], [1.0, 2.5]]
     assert found.inside[:, clipping].tolist() == [1, 0, 0]
@@ -56,20 +57,18 @@ def test_a_splice_separates_the_causes_inside_and_outside() -> None:
     np.testing.assert_array_equal(found.take(np.array([2])).span_s, [[1.0, 2.5]])
 
 
-def batch(clips: int = 6, rows: int = 448) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, parts.PartLabels]:
+def batch(clips: int = 6, rows: int = 448) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, PartLabels]:
     rng = np.random.default_rng(0)
     logmel = torch.from_numpy(rng.normal(-4, 1, (clips, rows, 80)).astype(np.float32))
     labels = torch.from_numpy(rng.uniform(-2, 2, (clips, 2)).astype(np.float32))
     kinds = torch.from_numpy(rng.integers(0, 2, (clips, len(CAUSE_KEYS))).astype(np.float32))
-    whole = parts.PartLabels(torch.zeros(clips, 2), labels, labels, kinds, kinds, rows / 100)
+    whole = PartLabels(torch.zeros(clips, 2), labels, labels, kinds, kinds, rows / 100)
     return logmel, torch.full((clips,), rows * 160), labels, whole
 
 
 def test_a_mixed_clip_has_the_labels_of_both_clips_at_their_places() -> None:
     logmel, samples, labels, whole = batch()
-    views, mixed, found = parts.with_pieces(
-        {"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1)
-    )
+    views, mixed, found = with_pieces({"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1))
     changed = (found.span_s[:, 1] > 0).tolist()
     assert sum(changed) >= 3
     for clip, was in enumerate(changed):
@@ -82,7 +81,7 @@ def test_a_mixed_clip_has_the_labels_of_both_clips_at_their_places() -> None:
         assert (int(differing[0]), int(differing[-1]) + 1) == (start, stop)
         donor = int((whole.outside == found.inside[clip]).all(dim=1).nonzero()[0])
         assert donor != clip and torch.equal(found.causes_inside[clip], whole.causes_outside[donor])
-        level = parts._level(views["logmel"], samples)[clip] - parts._level(logmel, samples)[clip]
+        level = mean_level(views["logmel"], samples)[clip] - mean_level(logmel, samples)[clip]
         assert abs(float(level)) < 0.05
     assert torch.equal(found.outside, whole.outside) and not torch.isnan(labels).any()
 
@@ -90,13 +89,13 @@ def test_a_mixed_clip_has_the_labels_of_both_clips_at_their_places() -> None:
 def test_clips_with_a_splice_are_not_mixed() -> None:
     logmel, samples, labels, whole = batch()
     whole.span_s[:, 1] = 1.0
-    views, mixed, _ = parts.with_pieces({"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1))
+    views, mixed, _ = with_pieces({"logmel": logmel}, samples, labels, whole, 1.0, np.random.default_rng(1))
     assert torch.equal(views["logmel"], logmel) and torch.equal(mixed, labels)
 
 
 def test_frames_are_compared_with_the_label_of_their_part() -> None:
     _, _, labels, whole = batch(1, 80)
-    found = parts.PartLabels(
+    found = PartLabels(
         torch.tensor([[0.16, 0.4]]), labels, labels + 1, whole.causes_outside, whole.causes_inside, 0.8
     )
     frames = labels[:, None, :].repeat(1, 10, 1)
@@ -111,7 +110,7 @@ def test_frames_are_compared_with_the_label_of_their_part() -> None:
 def test_unknown_parts_leave_the_label_of_the_clip() -> None:
     _, _, labels, whole = batch(2, 80)
     unknown = torch.full_like(labels, NAN)
-    found = parts.PartLabels(whole.span_s, unknown, unknown, whole.causes_outside, whole.causes_inside, 0.8)
+    found = PartLabels(whole.span_s, unknown, unknown, whole.causes_outside, whole.causes_inside, 0.8)
     output = Output(labels + 1, torch.zeros(2, 10, 2), torch.tensor([10, 10]))
     each, known = MultiTaskLoss(("s_mos", "n_mos"), LossConfig(delta=1.0)).per_clip(output, labels, found)
     torch.testing.assert_close(each, torch.full_like(each, 0.5))
@@ -124,7 +123,7 @@ def test_cause_loss_is_low_for_the_right_frames_and_ignores_padding_and_places_o
     causes_in[0, CAUSE_KEYS.index("packet_loss")] = 1
     outside = torch.zeros_like(causes_in)
     labels = torch.zeros(1, 1)
-    part = parts.PartLabels(torch.tensor([[0.16, 0.4]]), labels, labels, outside, causes_in, 0.8)
+    part = PartLabels(torch.tensor([[0.16, 0.4]]), labels, labels, outside, causes_in, 0.8)
     logits = torch.full((1, 10, len(CAUSE_KEYS)), -12.0)
     logits[0, 2:5, CAUSE_KEYS.index("noise")] = 12.0
     logits[0, 3, CAUSE_KEYS.index("packet_loss")] = 12.0  # one of the frames of the part: an event

@@ -21,10 +21,13 @@ from mtqnet.training.batches import Dataset
 from mtqnet.training.config import FitConfig, MachineConfig
 from mtqnet.training.losses import MultiTaskLoss
 from mtqnet.training.model import Network
-from mtqnet.training.trainer import State, _moving_average
+from mtqnet.training.trainer import Epoch, State, moving_average
 
 FIT = FitConfig(epochs=4, batch=4, learning_rate=1e-2, level_db=3.0)
 LOSS = MultiTaskLoss(KEYS, tiny.config().loss)
+
+
+EPOCH = Epoch(1, 0.5, 0.25, {"s_mos": 0.5})
 
 
 class KilledError(Exception):
@@ -255,7 +258,7 @@ AVERAGED = FitConfig(epochs=3, batch=4, learning_rate=1e-2, ema_decay=0.8)
 
 def state(decay: float = 0.0, seed: int = 0) -> State:
     net = tiny.network(tiny.CHANNEL, seed=seed)
-    return State(net, torch.optim.AdamW(net.parameters()), _moving_average(net, decay))
+    return State(net, torch.optim.AdamW(net.parameters()), moving_average(net, decay))
 
 
 def weight(net: torch.nn.Module) -> torch.Tensor:
@@ -264,7 +267,7 @@ def weight(net: torch.nn.Module) -> torch.Tensor:
 
 def test_checkpoint_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "run" / "net.safetensors"
-    trainer.save(file, "identity", state(), [{"epoch": 1}])
+    trainer.save(file, "identity", state(), [EPOCH])
     assert [entry.name for entry in file.parent.iterdir()] == ["net.safetensors"]
     before = file.read_bytes()
 
@@ -282,8 +285,8 @@ def test_saved_state_is_restored(tmp_path: Path) -> None:
     file = tmp_path / "net.safetensors"
     one, other = state(0.5, seed=1), state(0.5, seed=2)
     average_step(one)
-    trainer.save(file, "identity", one, [{"epoch": 1}])
-    assert trainer.restore(file, "identity", other) == [{"epoch": 1}]
+    trainer.save(file, "identity", one, [EPOCH])
+    assert trainer.restore(file, "identity", other) == [EPOCH]
     for left, right in ((one.network, other.network), (one.validated, other.validated)):
         for a, b in zip(left.state_dict().values(), right.state_dict().values(), strict=True):
             assert torch.equal(a, b)
@@ -306,7 +309,7 @@ def test_moving_average_decays_at_each_step() -> None:
         next(run.network.parameters()).add_(1.0)
     average_step(run)
     torch.testing.assert_close(weight(run.validated), first + 0.25)
-    assert state(0.0).validated is not None and _moving_average(run.network, 0.0) is None
+    assert state(0.0).validated is not None and moving_average(run.network, 0.0) is None
 
 
 def average_step(run: State) -> None:

@@ -65,7 +65,7 @@ def test_a_clip_that_is_refused_costs_no_other(toy_model: Path, tmp_path: Path) 
     said = evaluation.predict(toy_model, rows, tmp_path).scores
     assert np.isnan(said["s_mos"]).tolist() == [True, False, False, False]
     assert {figure.clips for figure in evaluation.figures(rows, said)} == {3}
-    assert "0" not in {failure.clip for failure in evaluation.failures(rows, said)}
+    assert "0" not in {failure["clip"] for failure in evaluation.failures(rows, said)}
     with pytest.raises(ModelError, match="none of the 1 held-out clips"):
         evaluation.predict(toy_model, rows[:1], tmp_path)
 
@@ -97,4 +97,4 @@ def test_causes_of_spliced_clips_are_those_of_either_part() -> None:
     clipping, coding = CAUSE_KEYS.index("clipping"), CAUSE_KEYS.index("coding")
     assert found[:, clipping].tolist() == [1, 0] and found[:, coding].tolist() == [0, 1]
     figures = evaluation.cause_figures(rows, found)
-    assert {figure.cause: figure.auc for figure in figures}["clipping"] == 1.0
+    assert {figure["cause"]: figure["auc"] for figure in figures}["clipping"] == 1.0

@@ -20,11 +20,12 @@ from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import BY_KEY, OBJECTIVE
 from mtqnet.training import config as configs
-from mtqnet.training import methods, pipeline, tables
+from mtqnet.training import methods, mpl, pipeline, tables
 from mtqnet.training.config import MOSA_NET, Config, FitConfig, Method, RatingsConfig
 from mtqnet.training.data import CALIBRATION, RunPaths
-from mtqnet.training.finetune.train import TuneConfig
 from mtqnet.training.pipeline import Listener
+from mtqnet.training.ratings import RATED
+from mtqnet.training.tuning import TuneConfig
 
 Samples = NDArray[np.float32]
 Write = Callable[[Path, Sequence[Mapping[str, object]]], Path]
@@ -99,9 +100,9 @@ def test_trained_model_scores_and_its_record_names_the_data(trained: tuple[Path,
     assert scores.g_mos is not None and scores.pesq_est is not None
     record = json.loads(model.with_suffix(".json").read_text())
     assert record["ratings"]["recordings"] == 24 and record["ratings"]["unlabelled"] == 4
-    assert record["ratings"]["splits"] == {"train": 12, "validation": 6, CALIBRATION: 0, tables.RATED: 6}
+    assert record["ratings"]["splits"] == {"train": 12, "validation": 6, CALIBRATION: 0, RATED: 6}
     assert record["ratings"]["teacher"]["name"] == "teacher"
-    assert {figure["split"] for figure in record["figures"]} == {"validation", tables.RATED}
+    assert {figure["split"] for figure in record["figures"]} == {"validation", RATED}
     assert any("figures have little meaning" in note for note in notes)
 
 
@@ -168,11 +169,11 @@ def test_groups_are_never_divided(table: Path, tmp_path: Path) -> None:
     material = read(table, tmp_path, by="speaker")
     found, notes = tables.splits(material, RatingsConfig(by="speaker"))
     by_group = {
-        group: {s for s, g in zip(found, material.groups, strict=True) if g == group}
+        group: {s for s, g in zip(found, material.rated.groups, strict=True) if g == group}
         for group in ["s0", "s1", "s2", "s3"]
     }
     assert all(len(each) == 1 for each in by_group.values()) and notes == []
-    assert {split for each in by_group.values() for split in each} == {"train", "validation", tables.RATED}
+    assert {split for each in by_group.values() for split in each} == {"train", "validation", RATED}
 
 
 def test_two_groups_validate_inside_the_training_group_with_a_note(
@@ -181,13 +182,13 @@ def test_two_groups_validate_inside_the_training_group_with_a_note(
     some = write(folder / "two.csv", [{**row, "speaker": f"s{n % 2}"} for n, row in enumerate(rows())])
     material = read(some, tmp_path, by="speaker")
     found, notes = tables.splits(material, RatingsConfig(by="speaker"))
-    tested = {g for s, g in zip(found, material.groups, strict=True) if s == tables.RATED}
+    tested = {g for s, g in zip(found, material.rated.groups, strict=True) if s == RATED}
     assert len(tested) == 1 and found.count("validation") == 2 and "same group" in notes[0]
 
 
 def test_without_groups_a_note_warns(table: Path, tmp_path: Path) -> None:
     found, notes = tables.splits(read(table, tmp_path), RatingsConfig())
-    assert found.count(tables.RATED) == 5 and "too optimistic" in notes[0]
+    assert found.count(RATED) == 5 and "too optimistic" in notes[0]
 
 
 def test_split_of_many_recordings_has_a_part_for_calibration() -> None:
@@ -200,12 +201,12 @@ def test_split_of_many_recordings_has_a_part_for_calibration() -> None:
 def test_split_column_is_used(folder: Path, write: Write, tmp_path: Path) -> None:
     names = ("train", "validation", "test", "calibration")
     some = write(folder / "split.csv", [{**row, "part": names[n % 4]} for n, row in enumerate(rows())])
-    settings, material = RatingsConfig((str(some),), split="part"), read(some, tmp_path)
-    cells = tables.split_cells(settings, paths(tmp_path), material)
-    assert cells[:4] == ["train", "validation", tables.RATED, CALIBRATION]
+    settings = RatingsConfig((str(some),), split="part")
+    cells, notes = tables.splits(read(some, tmp_path, split="part"), settings)
+    assert cells[:4] == ["train", "validation", RATED, CALIBRATION] and not notes
     wrong = write(folder / "wrong.csv", rows(part="dev"))
     with pytest.raises(UsageError, match="'dev' is no split"):
-        tables.split_cells(replace(settings, labels=(str(wrong),)), paths(tmp_path), material)
+        read(wrong, tmp_path, split="part")
 
 
 def test_a_long_recording_counts_as_one_rating(
@@ -217,7 +218,7 @@ def test_a_long_recording_counts_as_one_rating(
         *({"file": folder / f"{n:02d}.flac", "g_mos": 2 + n / 12} for n in range(12)),
     ])  # fmt: skip
     material = read(some, tmp_path / "run")
-    data = material.dataset([None] * len(material.segments.clips), np.array([0]))  # type: ignore[list-item]
+    data = tables.labelled(material, [None] * len(material.segments.clips), np.array([0]))  # type: ignore[list-item]
     assert len(data.clips) > 1
     assert data.weights["g_mos"].sum() == pytest.approx(1.0) and set(data.labels["g_mos"]) == {3.0}
 
@@ -291,8 +292,8 @@ def test_votes_in_long_form_are_averaged_per_recording(folder: Path, write: Writ
         {"file": f"{n:02d}.flac", "listener": f"L{v}", "mos": 1 + (n + v) % 5} for n in range(12) for v in range(4)
     ]
     material = read(write(folder / "votes.csv", votes), tmp_path)
-    assert len(material.names) == 12
-    assert material.labels["g_mos"][0] == pytest.approx(np.mean([1, 2, 3, 4]))
+    assert len(material.rated.names) == 12
+    assert material.rated.labels["g_mos"][0] == pytest.approx(np.mean([1, 2, 3, 4]))
     assert any("one row per vote: 48 rows" in note for note in material.notes)
 
 
@@ -305,7 +306,7 @@ def test_3quest_export_with_bands_decimal_commas_and_utf16(folder: Path, tmp_pat
         )
     (folder / "3quest.csv").write_text("\n".join(lines), encoding="utf-16")
     material = read(folder / "3quest.csv", tmp_path, by="band")
-    assert material.labels["s_mos"][3] == pytest.approx(4.2) and set(material.groups) == {"n", "w"}
+    assert material.rated.labels["s_mos"][3] == pytest.approx(4.2) and set(material.rated.groups) == {"n", "w"}
 
 
 def test_recording_in_two_tables_is_an_error(folder: Path, write: Write, tmp_path: Path) -> None:
@@ -322,9 +323,9 @@ def test_training_needs_data(tmp_path: Path) -> None:
 def test_corpus_and_tables_have_their_weights(table: Path, tmp_path: Path) -> None:
     material = read(table, tmp_path, by="speaker")
     clips: list[Any] = [object()] * len(material.segments.clips)
-    one = material.dataset(clips, np.arange(24))
+    one = tables.labelled(material, clips, np.arange(24))
     corpus = replace(one.take(np.arange(6)), weights={})
-    both = tables.together(corpus, one, RatingsConfig(weight=2.0, corpus_weight=0.5))
+    both = tables.joined((corpus, one), (0.5, 2.0))
     assert len(both.clips) == 30
     assert set(both.weights["g_mos"][:6]) == {0.5} and both.weights["g_mos"][6:] == pytest.approx(2.0)
 
@@ -392,5 +393,5 @@ def test_figures_of_a_perfect_method_are_perfect() -> None:
 
 def test_the_configuration_of_the_guide_starts_from_the_shipped_teacher() -> None:
     config = configs.load(Path(__file__).parents[2] / "configs/ratings.toml")
-    network = tables.initial_network(config, MOSA_NET)
+    network = mpl.initial_network(config, MOSA_NET)
     assert tuple(network.targets) == tuple(target.key for target in OBJECTIVE)

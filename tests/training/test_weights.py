@@ -16,8 +16,8 @@ import torch
 import tiny_model
 from mtqnet.audio.reading import Excerpt
 from mtqnet.errors import ModelError
-from mtqnet.training import features, weights
-from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, export, parity
+from mtqnet.training import features
+from mtqnet.training.export import PARITY, WEIGHTS_SHA256, Scorer, export, load_weights, parity
 
 
 @pytest.fixture(params=[False, True], ids=["32 bits", "8 bits"])
@@ -45,23 +45,23 @@ def test_record_has_the_digest_of_the_weights(model: Path) -> None:
 
 
 def test_weights_are_loaded_in_evaluation_mode(model: Path) -> None:
-    opened = weights.load(model)
+    opened = load_weights(model)
     assert opened.int8 == (max(json.loads((model / "one.json").read_text())["parity"].values()) > PARITY)
     assert not opened.network.training
 
 
 def test_weights_of_another_training_are_refused(model: Path, tmp_path: Path) -> None:
-    kind = "channel" if weights.load(model).int8 else "plain"
+    kind = "channel" if load_weights(model).int8 else "plain"
     other = tiny_model.write(tmp_path / "two", kind, seed=2)
     (model / "one.safetensors").write_bytes((other / "two.safetensors").read_bytes())
     with pytest.raises(ModelError, match=r"one\.safetensors does not belong to one\.json .* same training"):
-        weights.load(model)
+        load_weights(model)
 
 
 def test_weights_without_a_digest_are_refused(model: Path) -> None:
     without_digest(model)
     with pytest.raises(ModelError, match="does not belong to"):
-        weights.load(model)
+        load_weights(model)
 
 
 def test_damaged_weights_are_named(model: Path) -> None:
@@ -69,12 +69,12 @@ def test_damaged_weights_are_named(model: Path) -> None:
     (model / "one.safetensors").write_bytes(content)
     changed(model, lambda entries: entries.update({WEIGHTS_SHA256: hashlib.sha256(content).hexdigest()}))
     with pytest.raises(ModelError, match="is damaged"):
-        weights.load(model)
+        load_weights(model)
 
 
 def test_tuned_encoder_is_loaded(tmp_path: Path) -> None:
-    opened = weights.load(tiny_model.write(tmp_path / "one", "channel", tuned=True))
-    plain = weights.load(tiny_model.write(tmp_path / "plain", "channel"))
+    opened = load_weights(tiny_model.write(tmp_path / "one", "channel", tuned=True))
+    plain = load_weights(tiny_model.write(tmp_path / "plain", "channel"))
     assert opened.encoder is not None and plain.encoder is not None
     assert opened.encoder.tuned and not plain.encoder.tuned
     assert opened.encoder.state_dict().keys() == plain.encoder.state_dict().keys()
@@ -89,18 +89,18 @@ def test_features_of_a_tuned_encoder_have_their_own_folder(tmp_path: Path) -> No
         tiny_model.write(tmp_path / name, "channel", seed, tuned=name != "plain")
         for seed, name in enumerate(("plain", "one", "two"))
     ]
-    keys = [weights.load(kind).front_end.key for kind in kinds]
+    keys = [load_weights(kind).front_end.key for kind in kinds]
     assert len(set(keys)) == 3
     moved = (tmp_path / "elsewhere").resolve()
     (tmp_path / "one").rename(moved)
     (moved / "one.onnx").rename(moved / "elsewhere.onnx")
     (moved / "one.json").rename(moved / "elsewhere.json")
     (moved / "one.safetensors").rename(moved / "elsewhere.safetensors")
-    assert weights.load(moved).front_end.key == keys[1], "the same weights in another folder"
+    assert load_weights(moved).front_end.key == keys[1], "the same weights in another folder"
 
 
 def test_stored_features_are_those_of_the_tuned_encoder(tmp_path: Path) -> None:
-    opened = weights.load(tiny_model.write(tmp_path / "one", "channel", tuned=True))
+    opened = load_weights(tiny_model.write(tmp_path / "one", "channel", tuned=True))
     sound = tmp_path / "sound.wav"
     sf.write(sound, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
     clip = features.compute(opened.front_end, [Excerpt(sound, 0, 16_000)], tmp_path / "features", "rated")[0]
@@ -113,11 +113,11 @@ def test_stored_features_are_those_of_the_tuned_encoder(tmp_path: Path) -> None:
 
 def test_an_encoder_in_the_file_of_another_model_is_loaded(tmp_path: Path) -> None:
     folder = tiny_model.write(tmp_path / "one", "channel", tuned=True)
-    first = weights.load(folder)
+    first = load_weights(folder)
     assert first.encoder is not None
     about = {key: first.about[key] for key in ("licence", "config")}
     export(first.network, first.encoder, "two", folder, about, encoder_in="one")
-    second = weights.load(folder / "two.onnx")
+    second = load_weights(folder / "two.onnx")
     assert second.encoder is not None and (folder / "two.safetensors").stat().st_size < 1_000_000
     for one, two in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
         assert torch.equal(one, two)

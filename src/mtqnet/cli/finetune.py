@@ -1,4 +1,4 @@
-"""`mtqnet finetune`: options and help. The work is done in training/finetune."""
+"""`mtqnet finetune`: options and help. The work is done in training/finetune.py."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from mtqnet.cli.terminal import Stage
     from mtqnet.training.evaluation import Figure
-    from mtqnet.training.finetune import Options, Outcome
-    from mtqnet.training.finetune.comparison import Change, Comparison
+    from mtqnet.training.finetune import Change, Options, Outcome
 
 HELP = (
     "Fine-tune a model on your listeners' ratings of any of the six scores.\n\n"
@@ -104,9 +103,9 @@ def tune_model(options: Options) -> None:
     with stages(error_console()) as stage:
         outcome = tuning.finetune(options, with_total(stage))
     screen = output_console()
-    screen.print(figures(outcome.comparison))
-    if outcome.comparison.changes:
-        screen.print(movement(outcome.comparison))
+    screen.print(figures(outcome))
+    if outcome.changes:
+        screen.print(movement(outcome))
     for sentence in words(outcome):
         screen.print(sentence, soft_wrap=True, markup=False, highlight=False)
     tell_notes(options.table.notes)
@@ -129,12 +128,12 @@ def with_total(stage: Stage) -> Stage:
     return counted
 
 
-def figures(found: Comparison) -> Table:
+def figures(found: Outcome) -> Table:
     """LCC, SRCC and RMSE before and after fine-tuning."""
     from rich.table import Table
 
     from mtqnet.targets import BY_KEY
-    from mtqnet.training.finetune.comparison import AFTER, BEFORE
+    from mtqnet.training.finetune import AFTER, BEFORE
 
     made = Table("score", "recordings", "LCC", "SRCC", "RMSE", title="Held out: before -> after")
     before = {f.target: f for f in found.figures if f.split == BEFORE}
@@ -143,7 +142,7 @@ def figures(found: Comparison) -> Table:
     return made
 
 
-def movement(found: Comparison) -> Table:
+def movement(found: Outcome) -> Table:
     """Changes of the scores without ratings."""
     from rich.table import Table
 

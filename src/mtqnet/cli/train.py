@@ -206,10 +206,10 @@ def compare_methods(settings: Config, paths: RunPaths) -> None:
 def _run(settings: Config, learn: Callable[[Config, Listener], Callable[[], FinishedRun]]) -> None:
     """Train; of several processes that torchrun started, only the first prints and exports the model."""
     from mtqnet.cli.terminal import error_console, stages, tell_notes
-    from mtqnet.training import parallel
+    from mtqnet.training import trainer
     from mtqnet.training.pipeline import Listener
 
-    with parallel.started() as process:
+    with trainer.started() as process:
         console = error_console(quiet=not process.first)
         with stages(console) as stage:
             finish = learn(settings, Listener(stage, epoch_lines(console, stage), lambda note: tell_notes([note])))

@@ -5,7 +5,7 @@ On the training scale of targets.py
     half width = factor * exp(weights . terms(scores))
 
 The exponential is the typical error of the model at these scores, and `factor` is the quantile of the errors of
-calibration clips relative to it (training/calibration.py fits both). The terms are the scores, their products and,
+calibration clips relative to it (training/evaluation.py fits both). The terms are the scores, their products and,
 for a model that measures it, the logarithm of the distance from the training clips. The coverage applies to
 recordings like the calibration clips: unseen speakers and noises, known kinds of processing. Sources: Papadopoulos et
 al., Normalized nonconformity measures for regression conformal prediction, 2008; Lei et al., JASA 113, 2018.

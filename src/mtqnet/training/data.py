@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS, PEERS, QUEST, named
 from mtqnet.training import features, trainer
 from mtqnet.training.batches import Dataset, Labels, Parts
-from mtqnet.training.config import Config, CorpusConfig, ExistingModelsConfig
+from mtqnet.training.config import Config, CorpusConfig
 
 Stage = Callable[[str, int, int], None]
 """Called with the name of a stage, the finished and the total number of its parts"""
@@ -69,25 +69,26 @@ class RunPaths:
         return self.shared_corpus or self.out / "corpus"
 
 
-def corpus_rows(config: Config, paths: RunPaths, stage: Stage, python: Path = peers.PYTHON) -> list[Row]:
+def corpus_rows(config: Config, paths: RunPaths, stage: Stage) -> list[Row]:
     """Build the corpus of a configuration and return its clips; every second validation clip is for calibration.
 
     Args:
         config: The configuration; with `existing_models.ensemble`, S-, N- and G-MOS are the label ensemble.
         paths: Where to read and write.
         stage: Called with the progress.
-        python: Interpreter of the environment with the existing models (corpus/peers.py).
 
     Raises:
         CorpusError: If the folder contains another corpus.
         UsageError: If the existing models cannot be run.
     """
     table = build_corpus(config.corpus, paths, stage)
-    if config.existing_models.ensemble and trainer.process().first:
-        scored = config.existing_models.clips
-        peers.add_ensemble(paths.corpus, python, paths.jobs, scored, partial(stage, "existing models"))
+    existing = config.existing_models
+    if (existing.heads or existing.ensemble) and trainer.process().first:
+        peers.add_ensemble(
+            paths.corpus, peers.PYTHON, paths.jobs, existing.clips, partial(stage, "existing models")
+        )
     rows = read_rows(table)
-    if config.existing_models.ensemble:  # of the training clips MPL computes it, with the predicted scores
+    if existing.ensemble:  # of the training clips MPL computes it, with the predicted scores
         train = [row for row in rows if row["split"] == "train"]
         rows = train + peers.as_labels([row for row in rows if row["split"] != "train"])
     numbers = itertools.count()
@@ -197,37 +198,6 @@ def causes_of(steps: Iterable[str], snr_db: float) -> list[float]:
     return [found[key] for key in CAUSE_KEYS]
 
 
-def existing_scores(
-    config: ExistingModelsConfig, clips: Sequence[Excerpt], split: str, folder: Path, python: Path, jobs: int,
-    stage: Stage,
-) -> Labels:  # fmt: skip
-    """Return the scores of the existing models that are additional teachers.
-
-    Args:
-        config: Which scores are computed.
-        clips: The clips of a split.
-        split: Name of the split. Of `train`, only the first `config.clips` clips are scored.
-        folder: Where the scores are stored.
-        python: Interpreter of the environment with these models (corpus/peers.py).
-        jobs: Number of processes; 0 is one per core.
-        stage: Called with the progress.
-
-    Returns:
-        (clips,) by key; NaN for clips that are not scored.
-    """
-    if not config.heads or config.ensemble:  # with the ensemble they are columns of the corpus
-        return {}
-    scored = clips[: config.clips or None] if split == "train" else clips
-    progress = partial(stage, f"existing models, {split}")
-    scores = peers.score(python, scored, folder, split, jobs, progress, peers.predictors_of(config.heads))
-    return padded({key: scores[key] for key in config.heads}, len(clips))
-
-
-def padded(scores: Labels, clips: int) -> Labels:
-    """Extend the scores of the first clips to (clips,) by NaN."""
-    return {key: np.concatenate([values, np.full(clips - len(values), np.nan)]) for key, values in scores.items()}
-
-
 def model_scores(
     model: ModelRecord, clips: Sequence[Excerpt], folder: Path, name: str, jobs: int, progress: features.Progress
 ) -> Labels:
@@ -253,26 +223,25 @@ def _predictor(model: str) -> Predictor:
     return Predictor(model, threads=1, track=False)
 
 
-@dataclass
 class Clock:
-    """Time of each stage in seconds, in a file, summed over all calls of a resumed run.
+    """Seconds of each stage, in a file, summed over all calls of a resumed run.
 
     An interrupted call loses the time since the last tick.
     """
 
-    path: Path
-    last: float = field(default_factory=time.monotonic)
+    def __init__(self, path: Path) -> None:
+        self.path, self.last = path, time.monotonic()
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
 
     def tick(self, stage: str) -> None:
         """Add the time since the last tick to a stage."""
-        now, seconds = time.monotonic(), self.seconds()
-        seconds[stage] = round(seconds.get(stage, 0.0) + now - self.last, 2)
+        now = time.monotonic()
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + now - self.last, 2)
         self.last = now
-        self._write(seconds)
-
-    def reset(self, stage: str) -> None:
-        """Delete the time of a stage that every call repeats completely."""
-        self._write({name: spent for name, spent in self.seconds().items() if name != stage})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(self.seconds, indent=1) + "\n")
+        unfinished.replace(self.path)
 
     def timed(self, stage: Stage) -> Stage:
         """Return the same function; the time between its calls is added."""
@@ -283,16 +252,6 @@ class Clock:
 
         return tick
 
-    def seconds(self) -> dict[str, float]:
-        """Return the time by stage, in the order in which the stages began."""
-        return dict(json.loads(self.path.read_text())) if self.path.exists() else {}
-
     def minutes(self) -> dict[str, float]:
-        """Return the time by stage in minutes."""
-        return {stage: round(seconds / 60, 1) for stage, seconds in self.seconds().items()}
-
-    def _write(self, seconds: dict[str, float]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(seconds, indent=1) + "\n")
-        unfinished.replace(self.path)
+        """Return the time by stage in minutes, in the order in which the stages began."""
+        return {stage: round(seconds / 60, 1) for stage, seconds in self.seconds.items()}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -23,7 +23,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtqnet import __version__
 from mtqnet.audio.features import MEL_HOP
 from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
@@ -34,13 +33,13 @@ from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import KEYS, named
 from mtqnet.training import encoder as encoders
 from mtqnet.training import features, losses, mpl, trainer
-from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels, PartLabels
+from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels
 from mtqnet.training.config import Config, NetworkConfig
 from mtqnet.training.data import Clock, RunPaths, corpus_rows, dataset, excerpts, model_scores
 from mtqnet.training.export import Opened, load_weights
 from mtqnet.training.features import FrontEnd, Progress, fill_chunks, read_chunk, write_chunk
 from mtqnet.training.model import Network, Output, Trainable, masked_mean
-from mtqnet.training.pipeline import SILENT, FinishedRun, Listener, TrainedModel, finish, timed
+from mtqnet.training.pipeline import SILENT, FinishedRun, Listener, TrainedModel, best_epoch, finish, timed
 
 LABELS_ARE = (
     "scores of {teacher}, mixed ({weight:.0%}) with its own kind of labels: S-, N- and G-MOS: 3QUEST-style, "
@@ -49,11 +48,6 @@ LABELS_ARE = (
 
 Frames = NDArray[np.float16]
 """Intermediate features of one clip, (frames, width)"""
-
-
-def distill(config: Config, paths: RunPaths, listener: Listener) -> FinishedRun:
-    """Run all stages. Raises MtqnetError."""
-    return learn(config, paths, listener)()
 
 
 def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], FinishedRun]:
@@ -92,13 +86,9 @@ def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], F
         network.distance.fit(trainer.embeddings(network, train.without(TEACHER_FEATURES)))
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     about = {
-        "version": __version__,
         "labels": LABELS_ARE.format(teacher=teacher.name, weight=config.distill.teacher_weight),
-        "seed": config.seed,
-        "parameters": sum(p.numel() for p in network.parameters()),
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
-        "best_epochs": {"student": min(history, key=lambda epoch: epoch.validation_error).epoch},
-        "torch": torch.__version__,
+        "best_epochs": {"student": best_epoch(history).epoch},
     }
     return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
 
@@ -111,11 +101,11 @@ def train_student(
     if config.initial:
         network.start_from(load_weights(config.initial).network)
     trained: Trainable = network
-    loss: trainer.Loss = losses.supervised(KEYS, config.loss)
+    loss = losses.supervised(KEYS, config.loss)
     if TEACHER_FEATURES in train.clips[0].features:
         targets = [clip.features[TEACHER_FEATURES] for clip in train.clips]
         trained = FeatureDistillation(network, targets[0].shape[1], variance(targets))
-        loss = FeatureDistillationLoss(losses.supervised(KEYS, config.loss), config.distill.feature_distillation)
+        loss = replace(loss, feature_weight=config.distill.feature_distillation)
     history = trainer.fit(
         trained, train, validation, loss, config.student, config.seed, folder / "small.safetensors",
         partial(report, "small"), config.machine,
@@ -202,32 +192,8 @@ class FeatureDistillation(Trainable):
         return output._replace(feature_distance=masked_mean(distance, both)[:, 0] / self.scale)
 
 
-@dataclass(frozen=True)
-class FeatureDistillationLoss:
-    """Loss of the scores, plus `weight` times the mean feature distance of the clips with a label."""
-
-    scores: losses.MultiTaskLoss
-    weight: float
-
-    def __call__(
-        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0,
-        parts: PartLabels | None = None, speech: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Return the loss of a batch; arguments as MultiTaskLoss."""
-        value = self.scores(output, labels, weights, progress, parts, speech)
-        if output.feature_distance is None:
-            return value
-        known = (~torch.isnan(labels if parts is None else parts.outside)).any(dim=1)
-        return value + self.weight * (output.feature_distance * known).sum() / known.sum().clamp(min=1)
-
-
 def check_teacher(teacher: ModelRecord, network: NetworkConfig) -> None:
-    """Check that the frames of teacher and student are at the same times.
-
-    Raises:
-        UsageError: If they are not.
-        ModelError: If the teacher has no .safetensors file.
-    """
+    """Raise UsageError if the frames of teacher and student are at other times; ModelError without its weights."""
     if "logmel" not in network.front_ends:
         raise UsageError(
             "distill.feature_distillation needs 'logmel' in network.front_ends: add it, or set it to 0"

@@ -55,7 +55,7 @@ class SpeechEncoder(nn.Module):
     pool: int
     """Number of frames that are averaged into one"""
     tuned = False
-    """Whether its weights were trained further (end_to_end.py)"""
+    """Whether its weights were trained further (mpl.MPL.tune)"""
 
     def forward(self, feature: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, rows, columns), (batch,) -> frames (batch, frames, width), frame counts (batch,)."""

@@ -227,13 +227,20 @@ def fit(
     Raises:
         ModelError: If a target has too few labels.
     """
-    x = terms(list(named(list(targets))), scores)
+    chosen = list(named(list(targets)))
+    x = terms(chosen, scores)
     first = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
-    ones = np.ones(len(x))
-    bands = {
-        t.key: _band(t, x, scores[t.key], labels[t.key], first, ones if factors is None else factors[t.key])
-        for t in named(list(targets))
-    }
+    bands = {}
+    for target in chosen:
+        error = np.abs(target.to_training(labels[target.key]) - target.to_training(scores[target.key]))
+        known = ~np.isnan(labels[target.key]) & ~np.isnan(x).any(axis=1)
+        if known.sum() < LEAST:
+            raise ModelError(
+                f"intervals of {target.name} need at least {LEAST} calibration clips with a label, found {known.sum()}"
+            )
+        if factors is not None:
+            error = factors[target.key] * error
+        bands[target.key] = _band(x[known], error[known], first[known])
     return Intervals(COVERAGE, bands)
 
 
@@ -258,12 +265,13 @@ def by_kind(intervals: Intervals, rows: Sequence[Row], scores: Values, labels: V
     found = []
     for split in dict.fromkeys(row["split"] for row in rows):
         inside = np.array([row["split"] == split for row in rows])
-        found += covered(split, intervals, selected(inside, scores), selected(inside, labels))
+        parts = {split: inside}
         for kind in sorted({step for row in rows if row["split"] == split for step in row["steps"]}):
             processed = inside & np.array([kind in row["steps"] for row in rows])
             if processed.sum() >= KIND_LEAST:
-                name = f"{split}: {kind}"
-                found += covered(name, intervals, selected(processed, scores), selected(processed, labels))
+                parts[f"{split}: {kind}"] = processed
+        for name, which in parts.items():
+            found += covered(name, intervals, selected(which, scores), selected(which, labels))
     return found
 
 
@@ -347,21 +355,12 @@ def conformal_quantile(ratios: Array, coverage: float) -> float:
     return float(np.sort(ratios)[index])
 
 
-def _band(
-    target: Target, x: Array, scores: Array, labels: Array, first: NDArray[np.bool_], factors: Array
-) -> Band:
-    known = ~np.isnan(labels) & ~np.isnan(x).any(axis=1)
-    if known.sum() < LEAST:
-        raise ModelError(
-            f"intervals of {target.name} need at least {LEAST} calibration clips with a label, found {known.sum()}"
-        )
-    x, first = x[known], first[known]
-    error = factors[known] * np.abs(target.to_training(labels[known]) - target.to_training(scores[known]))
+def _band(x: Array, error: Array, first: NDArray[np.bool_]) -> Band:
+    """Fit expected errors on each half, and the width on the ratios of the errors of the other half to them."""
     ratio = np.empty(len(error))
     for half in (first, ~first):
         ratio[half] = error[half] / _expected_error(x[~half], error[~half], x).half_width(x[half])
-    band = _expected_error(x, error, x)
-    return Band(band.weights, band.lowest, band.highest, conformal_quantile(ratio, COVERAGE))
+    return replace(_expected_error(x, error, x), factor=conformal_quantile(ratio, COVERAGE))
 
 
 def _expected_error(x: Array, error: Array, all_terms: Array) -> Band:
@@ -376,20 +375,19 @@ def _expected_error(x: Array, error: Array, all_terms: Array) -> Band:
 
 @dataclass(frozen=True)
 class TunedIntervals:
-    """Intervals of the fine-tuned model, and how they were determined."""
+    """Intervals of a fine-tuned model, and how they were determined."""
 
     intervals: Intervals | None
     messages: Mapping[str, str]
     """By target, or for `all`"""
 
 
-def tuned_intervals(
-    original: Intervals | None,
-    before: Values,
-    after: Values,
-    truth: Values,
-) -> TunedIntervals:
-    """Determine the intervals of a fine-tuned model.
+def tuned_intervals(original: Intervals | None, before: Values, after: Values, truth: Values) -> TunedIntervals:
+    """Determine the intervals of a fine-tuned model; those of the original model belong to other scores.
+
+    With at least ENOUGH test ratings of a target, the shape of the original intervals is kept and their width is
+    fitted again. With fewer, they are widened to contain every test rating, and without ratings by as much as nine in
+    ten scores changed. If the original model has no intervals, new ones are fitted.
 
     Args:
         original: Intervals of the original model.
@@ -399,53 +397,34 @@ def tuned_intervals(
         truth: Ratings; NaN where unknown.
     """
     if original is None:
-        return _fitted(after, truth)
-    x = terms(list(named(list(original.bands))), after)
-    x_before = terms(list(named(list(original.bands))), before)
-    bands, messages = {}, {}
-    for target in named(list(original.bands)):
-        band, key = original.bands[target.key], target.key
-        known = ~np.isnan(truth[key]) if key in truth else np.zeros(len(x), dtype=bool)
-        if known.any():
-            error = _distance(target, truth[key][known], after[key][known])
-            bands[key], messages[key] = _by_ratings(band, error, x[known], original.coverage)
-        else:
-            change = _distance(target, before[key], after[key])
-            bands[key], messages[key] = _by_change(band, change, x, x_before, original)
-    return TunedIntervals(Intervals(original.coverage, bands), messages)
-
-
-def _fitted(after: Values, truth: Values) -> TunedIntervals:
-    """Fit new intervals, if every target has enough ratings."""
-    keys = [target.key for target in named([key for key in after if key != DISTANCE])]
-    fewest = min(int((~np.isnan(truth[key])).sum()) if key in truth else 0 for key in keys)
-    if fewest < LEAST:
+        keys = [key for key in after if key != DISTANCE]
+        fewest = min(int((~np.isnan(truth[key])).sum()) if key in truth else 0 for key in keys)
+        if fewest >= LEAST:
+            message = f"calibrated on at least {fewest} held-out recordings"
+            return TunedIntervals(fit(after, truth, keys), dict.fromkeys(keys, message))
         message = (
             f"none: the original model has none, and not every score has {LEAST} held-out ratings to fit new ones"
         )
         return TunedIntervals(None, {"all": message})
-    intervals = fit(after, truth, keys)
-    return TunedIntervals(intervals, dict.fromkeys(keys, f"calibrated on at least {fewest} held-out recordings"))
-
-
-def _by_ratings(band: Band, error: Array, x: Array, coverage: float) -> tuple[Band, str]:
-    """Keep the original shape, as wide as the test ratings require."""
-    ratio = error / replace(band, factor=1.0).half_width(x)
-    if len(ratio) >= ENOUGH:
-        factor = conformal_quantile(ratio, coverage)
-        return replace(band, factor=factor), f"re-calibrated on {len(ratio)} held-out recordings"
-    factor = max(band.factor, float(ratio.max()))
-    widened = factor / band.factor - 1
-    return replace(band, factor=factor), f"widened by {widened:.0%}: {len(ratio)} held-out ratings"
-
-
-def _by_change(band: Band, change: Array, x: Array, x_before: Array, original: Intervals) -> tuple[Band, str]:
-    """Wide enough to contain the original intervals, as often as these contain the label."""
-    needed = (band.half_width(x_before) + change) / replace(band, factor=1.0).half_width(x)
-    factor = max(band.factor, float(np.quantile(needed, original.coverage)))
-    return replace(band, factor=factor), f"widened by {factor / band.factor - 1:.0%}: its scores changed"
-
-
-def _distance(target: Target, one: Array, other: Array) -> Array:
-    """(recordings,) twice -> absolute difference on the training scale."""
-    return np.abs(target.to_training(one) - target.to_training(other))
+    targets = tuple(named(list(original.bands)))
+    x, x_before = terms(list(targets), after), terms(list(targets), before)
+    bands, messages = {}, {}
+    for target in targets:
+        key, band = target.key, original.bands[target.key]
+        scores, width = target.to_training(after[key]), replace(band, factor=1.0).half_width(x)
+        known = ~np.isnan(truth[key]) if key in truth else np.zeros(len(x), dtype=bool)
+        if known.any():
+            ratio = np.abs(target.to_training(truth[key][known]) - scores[known]) / width[known]
+            needed, why = float(ratio.max()), f"{len(ratio)} held-out ratings"
+        else:
+            change = np.abs(target.to_training(before[key]) - scores)
+            ratio = (band.half_width(x_before) + change) / width
+            needed, why = float(np.quantile(ratio, original.coverage)), "its scores changed"
+        if known.sum() >= ENOUGH:
+            factor = conformal_quantile(ratio, original.coverage)
+            messages[key] = f"re-calibrated on {len(ratio)} held-out recordings"
+        else:
+            factor = max(band.factor, needed)
+            messages[key] = f"widened by {factor / band.factor - 1:.0%}: {why}"
+        bands[key] = replace(band, factor=factor)
+    return TunedIntervals(Intervals(original.coverage, bands), messages)

@@ -249,7 +249,7 @@ def parity(scorer: Scorer, model: Path) -> dict[str, float]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    targets = named(scorer.network.targets)
+    targets = tuple(named(scorer.network.targets))
     worst = dict.fromkeys(scorer.network.targets, 0.0)
     for seconds in (0.7, 3.001, 1.3, 8.0, 5.1234, 2.2):
         inputs = _example(scorer.features, seconds)

@@ -82,13 +82,9 @@ class Clip:
 
 
 def compute(
-    front_end: FrontEnd,
-    clips: Sequence[Excerpt],
-    folder: Path,
-    name: str,
-    progress: Progress | None = None,
+    front_end: FrontEnd, clips: Sequence[Excerpt], folder: Path, name: str, progress: Progress = lambda *_: None,
     jobs: int = 0,
-) -> list[Clip]:
+) -> list[Clip]:  # fmt: skip
     """Return the features of these clips in order; those that `folder` does not contain yet are computed.
 
     Args:
@@ -99,30 +95,15 @@ def compute(
         progress: Called after each chunk.
         jobs: Number of processes; 0 is one per core.
     """
-    return [clip for path in fill(front_end, clips, folder, name, progress, jobs) for clip in _read_clips(path)]
-
-
-def fill(
-    front_end: FrontEnd,
-    clips: Sequence[Excerpt],
-    folder: Path,
-    name: str,
-    progress: Progress | None = None,
-    jobs: int = 0,
-) -> list[Path]:
-    """Compute the features that `folder` does not contain yet; return the chunks in order. Arguments as
-    `compute`."""
-    return fill_chunks(clips, folder / front_end.key, name, partial(_store_chunk, front_end), jobs, progress)
+    chunks = fill_chunks(clips, folder / front_end.key, name, partial(_store_chunk, front_end), jobs, progress)
+    views = [clip for chunk in chunks for clip in read_chunk(chunk)]
+    return [Clip(int(view.pop("samples")[0]), view) for view in views]
 
 
 def fill_chunks(
-    clips: Sequence[Excerpt],
-    folder: Path,
-    name: str,
-    work: Callable[[Path, Sequence[Excerpt]], None],
-    jobs: int = 0,
-    progress: Progress | None = None,
-) -> list[Path]:
+    clips: Sequence[Excerpt], folder: Path, name: str, work: Callable[[Path, Sequence[Excerpt]], None], jobs: int = 0,
+    progress: Progress = lambda *_: None,
+) -> list[Path]:  # fmt: skip
     """Process clips in chunks, each of which is stored under its own name, so that an interrupted run resumes.
 
     Args:
@@ -141,19 +122,18 @@ def fill_chunks(
     paths = [folder / f"{name}-{n * CHUNK:06d}-{fingerprint(part)}" for n, part in enumerate(parts)]
     missing = [(path, part) for path, part in zip(paths, parts, strict=True) if not path.exists()]
     done = len(clips) - sum(len(part) for _, part in missing)
-    report = progress or (lambda *_: None)
-    report(done, len(clips))
+    progress(done, len(clips))
     if len(missing) == 1:  # starting a process would take longer
         work(*missing[0])
-        report(len(clips), len(clips))
+        progress(len(clips), len(clips))
     elif missing:
         context, count = multiprocessing.get_context("spawn"), jobs or os.cpu_count() or 1
-        with ProcessPoolExecutor(count, mp_context=context, initializer=exit_with_parent) as workers:
-            tasks = {workers.submit(_single_threaded, work, path, part): len(part) for path, part in missing}
+        with ProcessPoolExecutor(count, mp_context=context, initializer=_worker) as workers:
+            tasks = {workers.submit(work, path, part): len(part) for path, part in missing}
             for task in as_completed(tasks):
                 task.result()
                 done += tasks[task]
-                report(done, len(clips))
+                progress(done, len(clips))
     return paths
 
 
@@ -216,11 +196,9 @@ def of_clip(front_end: FrontEnd, clip: Excerpt, encoder: encoders.SpeechEncoder 
     return Clip(len(samples), stored)
 
 
-def _single_threaded(
-    work: Callable[[Path, Sequence[Excerpt]], None], path: Path, clips: Sequence[Excerpt]
-) -> None:
+def _worker() -> None:
+    exit_with_parent()
     torch.set_num_threads(1)
-    work(path, clips)
 
 
 def _store_chunk(front_end: FrontEnd, path: Path, clips: Sequence[Excerpt]) -> None:
@@ -233,7 +211,3 @@ def _store_chunk(front_end: FrontEnd, path: Path, clips: Sequence[Excerpt]) -> N
 def _loaded(config: EncoderConfig) -> encoders.SpeechEncoder:
     """Load the encoder once per process."""
     return encoders.load(config)
-
-
-def _read_clips(path: Path) -> list[Clip]:
-    return [Clip(int(views.pop("samples")[0]), views) for views in read_chunk(path)]

@@ -36,7 +36,6 @@ from mtqnet.training.export import Opened, export, load_weights
 from mtqnet.training.model import Network
 from mtqnet.training.ratings import (
     Rated,
-    Segments,
     check_groups,
     divided,
     first_groups,
@@ -154,19 +153,24 @@ def finetune(options: Options, stage: Stage) -> Outcome:
     Raises:
         MtqnetError: If the table, the recordings or a model cannot be used.
     """
-    check_folder(options.out, options.force)
+    _check_folder(options.out, options.force)
     clock = Clock(options.work / f"{options.out.resolve().name}.time.json")
     clock.path.unlink(missing_ok=True)  # the record contains the time of this call
     stage = clock.timed(stage)
     original = load_weights(options.model)
     known = rated(options.table, options.audio, options.by)
     tuned = _targets(options, original, known)
-    known, cut = scorable(
-        known, tuned, options.work / "windows", partial(stage, "recordings"), str(options.table.path)
-    )
+    windows, table = options.work / "windows", str(options.table.path)
+    known, cut = scorable(known, tuned, windows, partial(stage, "recordings"), table)
     plan = divide(known.groups, options.by, options.hold_out, options.each)
-    sound = Sound.of(cut, _features(original, cut, options, "rated", stage))
-    unlabelled = _unlabelled(original, options, stage)
+    compute = partial(features.compute, original.front_end, folder=options.work / "features", jobs=options.jobs)
+    clips = compute(cut.clips, name="rated", progress=partial(stage, "features, rated"))
+    unlabelled: list[features.Clip] = []
+    if options.unlabelled is not None:
+        more = segments(batch.find(options.unlabelled), windows, partial(stage, "unlabelled recordings"))
+        if more.clips:
+            unlabelled = compute(more.clips, name="unlabelled", progress=partial(stage, "features, unlabelled"))
+    sound = Sound.of(cut, clips)
     data = tuning.tuning_data(original.network, sound, known.labels, known.weights, tuned, unlabelled)
     network, epochs, before, after = _rounds(original.network, data, known, plan, options.tuning, stage)
     truth = {key: values[plan.test] for key, values in known.labels.items()}
@@ -178,7 +182,7 @@ def finetune(options: Options, stage: Stage) -> Outcome:
     errors = tuning.error(before, data, plan.test), tuning.error(after, data, plan.test)
     if not options.force and (reason := _reason(options, data, known, plan, epochs, errors)):
         return replace(outcome, reason=reason)
-    _write(options, original, network, outcome, _record(options, data, outcome, errors), clock)
+    _write(options, original, network, outcome, data, errors, clock)
     return outcome
 
 
@@ -249,17 +253,11 @@ def compared(before: Labels, after: Labels, truth: Labels) -> tuple[list[Figure]
     return figures, changes
 
 
-def check_folder(out: Path, force: bool) -> None:
-    """Check that a model can be written into a folder.
-
-    Raises:
-        UsageError: If it is a file, or contains a model with another name.
-        ModelError: If it contains a damaged model, which cannot be compared, and `force` is not set.
-    """
+def _check_folder(out: Path, force: bool) -> None:
+    """Raise UsageError if no model can be written into a folder; ModelError if a damaged one cannot be compared."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: use a folder")
-    name = out.resolve().name
-    if others := sorted(path.name for path in out.glob("*.onnx") if path.stem != name):
+    if others := sorted(path.name for path in out.glob("*.onnx") if path != _model(out)):
         raise UsageError(f"--out {out} contains the model {others[0]}: use a folder without another model")
     if force or not _model(out).is_file():
         return
@@ -267,35 +265,6 @@ def check_folder(out: Path, force: bool) -> None:
         models.find(_model(out)).weights()
     except ModelError as error:
         raise ModelError(f"the model in {out} is damaged ({error}): --force replaces it") from error
-
-
-def existing_error(out: Path, data: TuningData, files: Sequence[Path], plan: Plan, labels: str) -> float | None:
-    """Return the error of the model in `out` on the test recordings of `plan`; None if there is no model.
-
-    A model that was fine-tuned on the same table with the same test recordings has this error in its record.
-    Any other scores the test recordings now; if it was trained on some of them, its error is too small, and
-    --force replaces it.
-
-    Args:
-        out: The folder.
-        data: The ratings.
-        files: The test recordings.
-        plan: How recordings were divided.
-        labels: sha256 of the table.
-
-    Raises:
-        ModelError: If the model is damaged.
-    """
-    model = _model(out)
-    if not model.is_file():
-        return None
-    tuned = json.loads(model.with_suffix(".json").read_text(encoding="utf-8")).get("tuning", {})
-    same = tuned.get("labels", {}).get("sha256") == labels and tuned.get("split") == plan.description
-    if same and tuned.get("tuned") == list(data.tuned):
-        return float(tuned["error"]["after"])
-    scored = list(Predictor(model, track=False).score_files(files))
-    predicted = {key: np.array([scores.value(key) for scores in scored], dtype=np.float64) for key in data.tuned}
-    return tuning.error(predicted, data, plan.test)
 
 
 def _model(out: Path) -> Path:
@@ -313,22 +282,6 @@ def _targets(options: Options, original: Opened, ratings: Rated) -> tuple[str, .
             "ratings of: choose another model"
         )
     return tuple(key for key in there if key in options.targets) or there
-
-
-def _features(original: Opened, cut: Segments, options: Options, name: str, stage: Stage) -> list[features.Clip]:
-    return features.compute(
-        original.front_end, cut.clips, options.work / "features", name, partial(stage, f"features, {name}"),
-        options.jobs,
-    )  # fmt: skip
-
-
-def _unlabelled(original: Opened, options: Options, stage: Stage) -> list[features.Clip]:
-    """Return the features of the unlabelled audio; recordings that cannot be scored are skipped."""
-    if options.unlabelled is None:
-        return []
-    paths = batch.find(options.unlabelled)
-    cut = segments(paths, options.work / "windows", partial(stage, "unlabelled recordings"))
-    return _features(original, cut, options, "unlabelled", stage) if cut.clips else []
 
 
 def _rounds(
@@ -372,63 +325,72 @@ def _reason(
             f"the fine-tuned model is no better than '{options.model}' on the held-out recordings (error "
             f"{after:.4f}, before {before:.4f}), so it was not written: --force writes it anyway"
         )
-    files = [ratings.paths[index] for index in plan.test]
-    existing = existing_error(options.out, data, files, plan, _digest(options))
-    if existing is not None and existing <= after + SAME_ERROR:
-        return (
-            f"{options.out} contains a model that is as good or better on the held-out recordings (error "
-            f"{existing:.4f}, new model {after:.4f}), so it was not replaced: --force replaces it"
-        )
-    return ""
+    if not _model(options.out).is_file():
+        return ""
+    existing = _existing_error(options, data, [ratings.paths[index] for index in plan.test], plan)
+    if existing > after + SAME_ERROR:
+        return ""
+    return (
+        f"{options.out} contains a model that is as good or better on the held-out recordings (error "
+        f"{existing:.4f}, new model {after:.4f}), so it was not replaced: --force replaces it"
+    )
 
 
-def _record(
-    options: Options, data: TuningData, outcome: Outcome, errors: tuple[float, float]
-) -> dict[str, object]:
-    """Return the entry `tuning` of the model's record."""
-    columns = {key: ratings.column for key, ratings in options.table.ratings.items()}
-    return {
-        "labels": {"file": options.table.path.name, "sha256": _digest(options), "columns": columns},
-        "recordings": outcome.recordings,
-        "tuned": list(outcome.tuned),
-        "split": outcome.plan.description,
-        "weights": outcome.weighting,
-        "epochs": outcome.epochs,
-        "unlabelled_pieces": len(data.unlabelled),
-        "options": asdict(options.tuning),
-        "error": {"before": round(errors[0], 6), "after": round(errors[1], 6)},
-        "figures": [asdict(figure) for figure in outcome.figures],
-        "moved": [asdict(change) for change in outcome.changes],
-        "intervals": dict(outcome.intervals.messages),
-        "forced": options.force,
-        "command": options.command,
-    }
+def _existing_error(options: Options, data: TuningData, files: Sequence[Path], plan: Plan) -> float:
+    """Return the error of the model in the folder on the test recordings.
+
+    A model that was fine-tuned on the same table with the same test recordings has this error in its record.
+    Any other scores the test recordings now; if it was trained on some of them, its error is too small.
+    """
+    model = _model(options.out)
+    tuned = json.loads(model.with_suffix(".json").read_text(encoding="utf-8")).get("tuning", {})
+    same = tuned.get("labels", {}).get("sha256") == _digest(options) and tuned.get("split") == plan.description
+    if same and tuned.get("tuned") == list(data.tuned):
+        return float(tuned["error"]["after"])
+    scored = list(Predictor(model, track=False).score_files(files))
+    predicted = {key: np.array([scores.value(key) for scores in scored], dtype=np.float64) for key in data.tuned}
+    return tuning.error(predicted, data, plan.test)
 
 
 def _write(
-    options: Options, original: Opened, network: Network, outcome: Outcome, record: dict[str, object], clock: Clock
-) -> None:
+    options: Options, original: Opened, network: Network, outcome: Outcome, data: TuningData,
+    errors: tuple[float, float], clock: Clock,
+) -> None:  # fmt: skip
     """Export into a temporary folder, then copy the three files to their folder."""
-    name = options.out.resolve().name
-    figures = [figure for figure in outcome.figures if figure.split == AFTER]
-    labels = (
-        f"tuned on ratings of {', '.join(BY_KEY[key].name for key in outcome.tuned)} ({outcome.recordings} recordings "
-        f"of {options.table.path.name}); before that: {original.about.get('labels', 'unknown')}"
-    )
+    name, table = options.out.resolve().name, options.table
     about = {
         "licence": original.record.licence,
         "config": {**original.about["config"], "name": name},
         "version": __version__,
-        "labels": labels,
+        "labels": f"tuned on ratings of {', '.join(BY_KEY[key].name for key in outcome.tuned)} ({outcome.recordings} "
+        f"recordings of {table.path.name}); before that: {original.about.get('labels', 'unknown')}",
         "seed": options.tuning.seed,
         "parameters": sum(p.numel() for p in network.parameters()),
         "parent": {"name": original.record.name, "sha256": original.record.sha256},
-        "tuning": record,
-        "figures": [{**asdict(figure), "split": "held out"} for figure in figures],
+        "tuning": {
+            "labels": {
+                "file": table.path.name, "sha256": _digest(options),
+                "columns": {key: ratings.column for key, ratings in table.ratings.items()},
+            },
+            "recordings": outcome.recordings,
+            "tuned": list(outcome.tuned),
+            "split": outcome.plan.description,
+            "weights": outcome.weighting,
+            "epochs": outcome.epochs,
+            "unlabelled_pieces": len(data.unlabelled),
+            "options": asdict(options.tuning),
+            "error": {"before": round(errors[0], 6), "after": round(errors[1], 6)},
+            "figures": [asdict(figure) for figure in outcome.figures],
+            "moved": [asdict(change) for change in outcome.changes],
+            "intervals": dict(outcome.intervals.messages),
+            "forced": options.force,
+            "command": options.command,
+        },
+        "figures": [{**asdict(f), "split": "held out"} for f in outcome.figures if f.split == AFTER],
         "minutes": clock.minutes(),
         "torch": torch.__version__,
         **{key: original.about[key] for key in KEPT if key in original.about},
-    }
+    }  # fmt: skip
     if outcome.intervals.intervals is not None:
         about["intervals"] = as_json(outcome.intervals.intervals)
     options.out.mkdir(parents=True, exist_ok=True)

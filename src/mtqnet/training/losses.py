@@ -49,16 +49,13 @@ class MultiTaskLoss:
     """Targets whose loss is weighted by gamma; of all others the weight is 1"""
     target_weights: tuple[float, ...] = ()
     """A further weight for each target; empty: all are 1"""
+    feature_weight: float = 0.0
+    """Weight of the mean distance from the teacher's features (distill.py), over the clips with a label"""
 
     def __call__(
-        self,
-        output: Output,
-        labels: Tensor,
-        weights: Tensor | None = None,
-        progress: float = 0.0,
-        parts: PartLabels | None = None,
-        speech: Tensor | None = None,
-    ) -> Tensor:
+        self, output: Output, labels: Tensor, weights: Tensor | None = None, progress: float = 0.0,
+        parts: PartLabels | None = None, speech: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return the loss of a batch, a scalar.
 
         Args:
@@ -79,6 +76,10 @@ class MultiTaskLoss:
         total: Tensor = (per_target * self._weights(progress).to(labels.device)).sum()
         if parts is not None and output.causes is not None:
             total = total + CAUSE_WEIGHT * cause_loss(output.causes, output.counts, parts)
+        if output.feature_distance is not None:
+            labelled = (~torch.isnan(labels if parts is None else parts.outside)).any(dim=1)
+            distance = (output.feature_distance * labelled).sum() / labelled.sum().clamp(min=1)
+            total = total + self.feature_weight * distance
         return total
 
     def per_clip(self, output: Output, labels: Tensor, parts: PartLabels | None = None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,6 @@
 Every stage stores its result in the run's folder, so an interrupted run resumes:
     RUN/corpus/          clips and labels (corpus/build.py)
     RUN/features/        features of each clip
-    RUN/existing/        scores of existing models, if they are additional teachers
     RUN/*.safetensors    checkpoints
     RUN/time.json        seconds of each stage
     RUN/model/NAME.onnx, NAME.safetensors, NAME.json   the model for `--model`, its weights, and its record
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 
 from mtqnet import __version__
 from mtqnet.causes import CAUSE_KEYS
-from mtqnet.corpus import peers
 from mtqnet.errors import UsageError
 from mtqnet.labels.ensemble import CODEC, SUPPRESSION, VOCODER, kinds_of
 from mtqnet.scoring.intervals import as_json
@@ -89,17 +87,8 @@ def train(config: Config, paths: RunPaths, listener: Listener) -> FinishedRun:
     return learn(config, paths, listener)()
 
 
-def learn(
-    config: Config, paths: RunPaths, listener: Listener, existing_python: Path = peers.PYTHON
-) -> Callable[[], FinishedRun]:
+def learn(config: Config, paths: RunPaths, listener: Listener) -> Callable[[], FinishedRun]:
     """Run all stages up to the trained network. Several processes (trainer.py) call this together.
-
-    Args:
-        config: The configuration.
-        paths: Where to read and write.
-        listener: Called with the progress.
-        existing_python: Interpreter of an environment with the existing models (corpus/peers.py), if the
-            configuration uses them as teachers.
 
     Returns:
         A function that does the rest, for one process.
@@ -113,7 +102,7 @@ def learn(
     with trainer.first_alone() as process:
         listener = timed(listener, clock) if process.first else SILENT
         front_end, pretrained = FrontEnd.of_config(config), None
-        about: dict[str, Any] = {"version": __version__, "labels": LABELS_ARE}
+        about: dict[str, Any] = {"labels": LABELS_ARE}
         if config.ratings.labels:
             prepared = tables.prepare(config, paths, listener.stage)
             for note in prepared.notes:
@@ -124,34 +113,22 @@ def learn(
             about["labels"] = f"ratings of listeners ({names})"
             about["ratings"] = {**prepared.about, "notes": list(prepared.notes)}
         else:
-            rows = data.corpus_rows(config, paths, listener.stage, existing_python)
+            rows = data.corpus_rows(config, paths, listener.stage)
             train_set, validation = (
-                data.dataset(front_end, rows, split, paths, listener.stage).with_labels(
-                    data.existing_scores(
-                        config.existing_models, data.excerpts(rows, split, paths), split, paths.out / "existing",
-                        existing_python, paths.jobs, listener.stage,
-                    )
-                )
-                for split in ("train", "validation")
-            )  # fmt: skip
+                data.dataset(front_end, rows, split, paths, listener.stage) for split in ("train", "validation")
+            )
     stage = mpl.MPL(config, train_set, validation, paths.out, listener.epoch, pretrained)
     trained = stage.run()
     network = trained.student
-    about |= {
-        "seed": config.seed,
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "best_epochs": {"student": _best(trained.student_history).epoch},
-        "torch": torch.__version__,
-    }
+    about["best_epochs"] = {"student": best_epoch(trained.student_history).epoch}
     if trained.teacher_history:
-        best = _best(trained.teacher_history)
+        best = best_epoch(trained.teacher_history)
         about["teacher_lcc_validation"] = {t.key: round(best.lcc[t.key], 4) for t in OBJECTIVE}
         about["best_epochs"] = {"teacher": best.epoch, **about["best_epochs"]}
     encoder = encoders.load(front_end.encoder) if front_end.encoder else None
     if config.tune_encoder and encoder is not None:
         network, history = stage.tune(trained, encoder)
-        about["best_epochs"]["end_to_end"] = _best(history).epoch
-        about["parameters"] = sum(p.numel() for part in (network, encoder) for p in part.parameters())
+        about["best_epochs"]["end_to_end"] = best_epoch(history).epoch
     elif network.distance is not None:
         network.distance.fit(trainer.embeddings(network, train_set))
     return partial(finish, TrainedModel(config, network, encoder, about), rows, paths, listener, clock)
@@ -167,12 +144,17 @@ def finish(model: TrainedModel, rows: list[Row], paths: RunPaths, listener: List
         config, encoder=replace(config.encoder, weights=Path(config.encoder.weights).name),
         ratings=replace(config.ratings, labels=labels, unlabelled=unlabelled), pretrained=Path(config.pretrained).name,
     )  # fmt: skip
-    about = {"licence": _licence(config), "config": asdict(stored), **model.about}
+    parts = [model.network, *([model.encoder] if config.tune_encoder and model.encoder else [])]
+    about = {
+        "licence": _licence(config), "config": asdict(stored), "version": __version__, "seed": config.seed,
+        "parameters": sum(p.numel() for part in parts for p in part.parameters()), "torch": torch.__version__,
+        **model.about,
+    }  # fmt: skip
     exported = export(
         model.network, model.encoder, config.name, paths.out / "model", about, config.int8, model.encoder_in
     )
     held_out = [row for row in rows if row["split"] != "train"]
-    clock.reset(EVALUATION)
+    clock.seconds.pop(EVALUATION, None)  # every call repeats it completely
     predicted = evaluation.predict(
         exported.model, held_out, paths.corpus, lambda a, b: listener.stage(EVALUATION, a, b)
     )
@@ -199,7 +181,8 @@ def timed(listener: Listener, clock: Clock) -> Listener:
     return Listener(clock.timed(listener.stage), epoch, listener.note)
 
 
-def _best(history: list[Epoch]) -> Epoch:
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """Return the epoch with the lowest validation error."""
     return min(history, key=lambda epoch: epoch.validation_error)
 
 

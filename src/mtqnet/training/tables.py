@@ -279,11 +279,9 @@ def with_known(pseudo: Labels, known: Labels) -> Labels:
 
 def teacher_figures(teacher: Labels, known: Labels) -> dict[str, dict[str, float]]:
     """Return LCC and number of clips for each target of the teacher whose true values are known."""
-    found = {
-        target.key: evaluation.compare("", target, known[target.key], teacher[target.key])
-        for target in named([key for key in teacher if key in known])
-    }
-    return {key: {"clips": each.clips, "lcc": each.lcc} for key, each in found.items() if each.clips > 2}
+    common = [key for key in teacher if key in known and np.isfinite(known[key] + teacher[key]).sum() > 2]
+    found = [evaluation.compare("", target, known[target.key], teacher[target.key]) for target in named(common)]
+    return {figure.target: {"clips": figure.clips, "lcc": figure.lcc} for figure in found}
 
 
 def _table(config: RatingsConfig, path: Path, notes: list[str]) -> Rated:

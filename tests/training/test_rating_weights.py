@@ -10,8 +10,8 @@ import pytest
 
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import ratings
-from mtqnet.training.finetune import data as tuning
-from mtqnet.training.finetune.data import Rated, rated
+from mtqnet.training import ratings as tuning
+from mtqnet.training.ratings import Rated, rated
 
 Write = Callable[[Path, Sequence[Mapping[str, object]]], Path]
 

@@ -10,7 +10,7 @@ from mtqnet.causes import Calibration
 from mtqnet.errors import ModelError
 from mtqnet.scoring.intervals import terms
 from mtqnet.targets import KEYS, TARGETS
-from mtqnet.training import calibration
+from mtqnet.training import evaluation
 
 Values = dict[str, NDArray[np.float64]]
 
@@ -26,20 +26,20 @@ def clips(count: int, seed: int) -> tuple[Values, Values]:
 
 
 def test_intervals_contain_nine_of_ten_labels_of_other_clips() -> None:
-    made = calibration.fit(*clips(1200, 1), KEYS)
-    for found in calibration.covered("test", made, *clips(4000, 2)):
+    made = evaluation.fit(*clips(1200, 1), KEYS)
+    for found in evaluation.covered("test", made, *clips(4000, 2)):
         assert found.share == pytest.approx(0.9, abs=0.025), found.target
         assert found.clips == 4000
 
 
 def test_intervals_are_wider_for_larger_errors() -> None:
-    made = calibration.fit(*clips(1200, 1), KEYS)
+    made = evaluation.fit(*clips(1200, 1), KEYS)
     scores, labels = clips(4000, 3)
     noisy = scores["n_mos"] < 2.8
 
     def width(which: NDArray[np.bool_]) -> float:
         picked = [{key: said[which] for key, said in values.items()} for values in (scores, labels)]
-        return {c.target: c.width for c in calibration.covered("x", made, *picked)}["g_mos"]
+        return {c.target: c.width for c in evaluation.covered("x", made, *picked)}["g_mos"]
 
     assert width(noisy) > 1.7 * width(~noisy)
 
@@ -47,31 +47,31 @@ def test_intervals_are_wider_for_larger_errors() -> None:
 def test_clips_without_a_label_are_ignored() -> None:
     scores, labels = clips(1000, 4)
     holes = {key: np.where(np.arange(1000) % 2 == 0, np.nan, said) for key, said in labels.items()}
-    made = calibration.fit(scores, holes, KEYS)
-    found = calibration.covered("test", made, scores, holes)
+    made = evaluation.fit(scores, holes, KEYS)
+    found = evaluation.covered("test", made, scores, holes)
     assert {c.clips for c in found} == {500}
     nothing = {**holes, "s_mos": np.full(1000, np.nan)}
-    assert [c.target for c in calibration.covered("test", made, scores, nothing)] == list(KEYS[1:])
+    assert [c.target for c in evaluation.covered("test", made, scores, nothing)] == list(KEYS[1:])
 
 
 def test_clips_without_a_score_are_ignored() -> None:
     scores, labels = clips(1000, 4)
     refused = {key: np.where(np.arange(1000) == 7, np.nan, said) for key, said in scores.items()}
     rest = np.arange(1000) != 7
-    made = calibration.fit(refused, labels, KEYS)
+    made = evaluation.fit(refused, labels, KEYS)
     assert not np.isnan([band.factor for band in made.bands.values()]).any()
-    found = calibration.covered("test", made, refused, labels)
-    assert found == calibration.covered("test", made, *(calibration.selected(rest, v) for v in (scores, labels)))
+    found = evaluation.covered("test", made, refused, labels)
+    assert found == evaluation.covered("test", made, *(evaluation.selected(rest, v) for v in (scores, labels)))
     assert {c.clips for c in found} == {999}
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
-    assert calibration.fit(*clips(200, 1), KEYS) == calibration.fit(*clips(200, 1), KEYS)
+    assert evaluation.fit(*clips(200, 1), KEYS) == evaluation.fit(*clips(200, 1), KEYS)
 
 
 def test_too_few_clips_are_refused() -> None:
     with pytest.raises(ModelError, match="calibration clips with a label"):
-        calibration.fit(*clips(30, 1), KEYS)
+        evaluation.fit(*clips(30, 1), KEYS)
 
 
 def test_logistic_calibration_recovers_the_odds() -> None:
@@ -79,15 +79,15 @@ def test_logistic_calibration_recovers_the_odds() -> None:
     odds = rng.normal(0, 2, 20_000)
     truth = (rng.random(20_000) < 1 / (1 + np.exp(-(0.6 * odds - 0.5)))).astype(float)
     truth[:50] = np.nan
-    found = calibration.logistic(1 / (1 + np.exp(-odds)), truth)
+    found = evaluation.logistic(1 / (1 + np.exp(-odds)), truth)
     assert (found.slope, found.offset) == pytest.approx((0.6, -0.5), abs=0.05)
-    assert calibration.logistic(np.full(10, 0.3), np.zeros(10)) == Calibration()
+    assert evaluation.logistic(np.full(10, 0.3), np.zeros(10)) == Calibration()
 
 
 def test_a_factor_of_the_errors_is_one_of_the_widths() -> None:
     scores, labels = clips(1000, 5)
     twice = {target.key: np.full(1000, 2.0) for target in TARGETS}
-    plain, wide = (calibration.fit(scores, labels, KEYS, factors=factors) for factors in (None, twice))
+    plain, wide = (evaluation.fit(scores, labels, KEYS, factors=factors) for factors in (None, twice))
     x = terms(list(TARGETS), scores)
     for key in KEYS:
         ratio = wide.bands[key].half_width(x) / plain.bands[key].half_width(x)
@@ -99,7 +99,7 @@ def test_difference_error_is_that_of_the_scores() -> None:
     label = rng.uniform(1, 5, 3000)
     scores = {"g_mos": label + 0.3 * rng.standard_normal(3000)}
     speech = [f"speech{n // 3}" for n in range(3000)]
-    found = calibration.difference_error(scores, {"g_mos": label}, speech, ["g_mos"])
+    found = evaluation.difference_error(scores, {"g_mos": label}, speech, ["g_mos"])
     assert found["g_mos"] == pytest.approx(0.3 * 2**0.5, rel=0.1)
-    few = calibration.difference_error({"g_mos": label[:30]}, {"g_mos": label[:30]}, speech[:30], ["g_mos"])
+    few = evaluation.difference_error({"g_mos": label[:30]}, {"g_mos": label[:30]}, speech[:30], ["g_mos"])
     assert few == {}  # 30 pairs

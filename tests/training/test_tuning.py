@@ -14,12 +14,11 @@ import tiny_model
 from mtqnet.audio.features import log_mel
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, named
-from mtqnet.training import weights
+from mtqnet.training import tuning as fit
+from mtqnet.training.export import load_weights
 from mtqnet.training.features import Clip
-from mtqnet.training.finetune import train as fit
-from mtqnet.training.finetune.data import Array, Sound, TuningData, scores, tuning_data
-from mtqnet.training.finetune.train import TuneConfig
 from mtqnet.training.model import Network
+from mtqnet.training.tuning import Array, Sound, TuneConfig, TuningData, scores, tuning_data
 
 Samples = NDArray[np.float32]
 
@@ -31,7 +30,7 @@ EVERYTHING = np.arange(RECORDINGS)
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    return weights.load(tiny_model.write(tmp_path_factory.mktemp("fit") / "tiny")).network
+    return load_weights(tiny_model.write(tmp_path_factory.mktemp("fit") / "tiny")).network
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +94,9 @@ def test_while_the_trunk_is_frozen_other_heads_do_not_change(network: Network, s
 def test_error_on_unseen_ratings_decreases(network: Network, sound: Sound) -> None:
     data, talkers = made(network, sound), [f"t{n % 5}" for n in range(RECORDINGS)]
     learning, left_out = EVERYTHING[EVERYTHING % 5 != 0], EVERYTHING[EVERYTHING % 5 == 0]
-    found = fit.search(network, data, learning, talkers, TUNE, lambda *_: None)
-    assert found.epochs > 0 and len(found.errors) == TUNE.epochs + 1
-    tuned = fit.tune(network, data, learning, found.epochs, TUNE)
+    epochs, errors = fit.search(network, data, learning, talkers, TUNE, lambda *_: None)
+    assert epochs > 0 and len(errors) == TUNE.epochs + 1
+    tuned = fit.tune(network, data, learning, epochs, TUNE)
     before, after = (fit.error(scores(n, sound, left_out), data, left_out) for n in (network, tuned))
     assert after < 0.7 * before
 
@@ -130,10 +129,10 @@ def test_accurate_model_is_hardly_changed(network: Network, sound: Sound) -> Non
     own = scores(network, sound, EVERYTHING)["g_mos"]
     noise = np.random.default_rng(0).normal(0, 0.5, RECORDINGS)
     data = made(network, sound, np.clip(own + noise, 1, 5))
-    found = fit.search(network, data, EVERYTHING, [str(n) for n in EVERYTHING], TUNE, lambda *_: None)
-    if found.epochs:  # a little better by chance is allowed, much better is not there to be had
-        assert min(found.errors) > 0.8 * found.errors[0]
-    assert found.errors[-1] >= min(found.errors)
+    epochs, errors = fit.search(network, data, EVERYTHING, [str(n) for n in EVERYTHING], TUNE, lambda *_: None)
+    if epochs:  # a little better by chance is allowed, much better is not there to be had
+        assert min(errors) > 0.8 * errors[0]
+    assert errors[-1] >= min(errors)
 
 
 @pytest.fixture
@@ -170,8 +169,8 @@ def test_patience_ends_the_search(network: Network, sound: Sound, searched: list
     for patience in (2, 99):
         searched.clear()
         config = replace(TUNE, patience=patience, frozen_epochs=0)
-        found = fit.search(network, data, EVERYTHING, HALVES, config, lambda *_: None)
-        assert len(found.errors) == TUNE.epochs + 1
+        _, errors = fit.search(network, data, EVERYTHING, HALVES, config, lambda *_: None)
+        assert len(errors) == TUNE.epochs + 1
         steps[patience] = len(searched)
     assert steps[2] < steps[99] == 2 * (TUNE.epochs + 1)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtqnet.audio.reading import read_excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.training.finetune.data import Segments, segments
+from mtqnet.training.ratings import Segments, segments
 
 Samples = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import torch
 
 from mtqnet.errors import UsageError
 from mtqnet.targets import BY_KEY, KEYS
-from mtqnet.training import end_to_end, mpl, trainer
+from mtqnet.training import mpl, trainer
 from mtqnet.training.batches import Dataset, collate
 from mtqnet.training.config import Config, ExistingModelsConfig, FitConfig
 from mtqnet.training.encoder import WhisperEncoder
@@ -51,7 +51,7 @@ def tuned(
 ) -> tuple[Network, WhisperEncoder]:  # fmt: skip
     encoder = tiny.little_encoder()
     stage = mpl.MPL(config, train, validation, out, report)
-    return end_to_end.tune(stage, trained, encoder, out).network, encoder
+    return stage.tune(trained, encoder)[0], encoder
 
 
 def weights(*modules: torch.nn.Module) -> list[torch.Tensor]:
@@ -103,15 +103,15 @@ def test_result_is_an_average_of_the_weights(
 
 
 def test_scale_is_corrected_on_labels(trained: mpl.Trained) -> None:
-    clips = with_frames(end_to_end.LEAST_CLIPS, seed=3)
+    clips = with_frames(mpl.LEAST_CLIPS, seed=3)
     data = Dataset([replace(c, features={"logmel": c.features["logmel"]}) for c in clips.clips], {})
-    whole = end_to_end.EndToEnd(copy.deepcopy(trained.student), tiny.little_encoder(), 0.2, False)
+    whole = mpl.EndToEnd(copy.deepcopy(trained.student), tiny.little_encoder(), 0.2, False)
     before = trainer.predict(whole, data)
     truth = {
         key: target.from_training(1.2 * target.to_training(before[key]) - 0.1) for key, target in BY_KEY.items()
     }
-    few = np.where(np.arange(len(data.clips)) < end_to_end.LEAST_CLIPS - 1, truth["n_mos"], np.nan)
-    end_to_end.rescale(whole, data.with_labels({**{key: truth[key] for key in KEYS}, "n_mos": few}))
+    few = np.where(np.arange(len(data.clips)) < mpl.LEAST_CLIPS - 1, truth["n_mos"], np.nan)
+    mpl.rescale(whole, data.with_labels({**{key: truth[key] for key in KEYS}, "n_mos": few}))
     after = trainer.predict(whole, data)
     np.testing.assert_allclose(after["s_mos"], truth["s_mos"], atol=1e-4)
     np.testing.assert_allclose(np.log10(after["sdi_est"]), np.log10(truth["sdi_est"]), atol=1e-4)
@@ -130,7 +130,7 @@ def test_only_heads_change_in_frozen_epochs(
 
 def test_stage_starts_with_the_result_of_mpl(trained: mpl.Trained, validation: Dataset) -> None:
     """Frames computed by the encoder are the stored ones except for rounding to 16 bits."""
-    whole = end_to_end.EndToEnd(trained.student, tiny.little_encoder(), 0.2, bf16=False).eval()
+    whole = mpl.EndToEnd(trained.student, tiny.little_encoder(), 0.2, bf16=False).eval()
     batch = collate(validation, np.arange(8), ())
     with torch.inference_mode():
         stored = trained.student(batch.inputs, batch.samples)
@@ -188,7 +188,7 @@ def test_encoder_with_another_input_is_refused(
     encoder = tiny.little_encoder()
     encoder.feature = "wave"
     with pytest.raises(UsageError, match="is 'wave', which must be one of network"):
-        end_to_end.tune(mpl.MPL(CONFIG, train, validation, tmp_path), trained, encoder, tmp_path)
+        mpl.MPL(CONFIG, train, validation, tmp_path).tune(trained, encoder)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1])

@@ -1,4 +1,4 @@
-"""Intervals after fine-tuning: fitted to test ratings, never narrower without enough of them."""
+"""Figures and intervals after fine-tuning: intervals are never narrower without enough test ratings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.targets import KEYS, TARGETS
-from mtqnet.training.finetune.comparison import ENOUGH, tuned_intervals
-from mtqnet.training.finetune.data import Array
+from mtqnet.training.evaluation import ENOUGH, Array, tuned_intervals
+from mtqnet.training.finetune import AFTER, BEFORE, compared
 
 TERMS = 1 + 6 + 21
 PARENT = Intervals(0.9, {key: Band((0.0,) * TERMS, 0.0, 0.0, 0.5) for key in KEYS})
@@ -80,3 +80,25 @@ def test_shape_of_the_original_intervals_is_kept() -> None:
     made = tuned_intervals(parent, said(40), said(40), {"g_mos": missed(40, 0)})
     assert made.intervals is not None
     assert all(band.weights == shape for band in made.intervals.bands.values())
+
+
+def test_figures_of_rated_scores_and_change_of_the_others() -> None:
+    rng = np.random.default_rng(3)
+    before = {t.key: t.from_training(rng.uniform(-1, 1, 30)) for t in TARGETS}
+    after = dict(before) | {"g_mos": before["g_mos"] + 0.5, "sdi_est": before["sdi_est"] * 10**0.3}
+    truth = {"g_mos": before["g_mos"] + 0.5, "n_mos": np.full(30, np.nan)}
+    figures, changes = compared(before, after, truth)
+    assert [(f.target, f.split) for f in figures] == [("g_mos", BEFORE), ("g_mos", AFTER)]
+    assert figures[0].rmse == pytest.approx(0.5) and figures[1].rmse == 0.0
+    moved = {m.target: m for m in changes}
+    assert set(moved) == {t.key for t in TARGETS} - {"g_mos"}
+    assert (moved["sdi_est"].mean, moved["sdi_est"].largest) == pytest.approx((0.3, 0.3), abs=1e-3)
+    assert moved["stoi_est"].mean == 0.0 and moved["stoi_est"].lcc == 1.0
+
+
+def test_recordings_without_a_rating_are_ignored() -> None:
+    before = {t.key: np.full(10, 3.0) if t.high == 5.0 else np.full(10, 1.0) for t in TARGETS}
+    truth = {"s_mos": np.where(np.arange(10) < 4, 4.0, np.nan)}
+    figures, changes = compared(before, before, truth)
+    assert [f.clips for f in figures] == [4, 4]
+    assert all(m.recordings == 10 for m in changes)

@@ -22,11 +22,9 @@ from mtqnet.scoring import models
 from mtqnet.scoring.intervals import Band, Intervals
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS
-from mtqnet.training import weights
-from mtqnet.training.export import export
-from mtqnet.training.finetune import Options, Outcome, finetune
-from mtqnet.training.finetune.comparison import AFTER, BEFORE
-from mtqnet.training.finetune.train import TuneConfig
+from mtqnet.training.export import export, load_weights
+from mtqnet.training.finetune import AFTER, BEFORE, Options, Outcome, finetune
+from mtqnet.training.tuning import TuneConfig
 from research import model_card as card
 
 Samples = NDArray[np.float32]
@@ -81,7 +79,7 @@ def test_error_on_an_unseen_speaker_decreases_in_scoring(
 ) -> None:
     outcome, out = tuned
     assert outcome.reason == ""
-    figures = {f.split: f for f in outcome.comparison.figures}
+    figures = {f.split: f for f in outcome.figures}
     assert figures[AFTER].rmse < 0.8 * figures[BEFORE].rmse
     table = ratings.read(labels)
     held = [n for n, talker in enumerate(table.column("talker")[:24]) if talker == "t2"]
@@ -95,7 +93,7 @@ def test_error_on_an_unseen_speaker_decreases_in_scoring(
 
 
 def test_change_of_other_scores_is_reported(tuned: tuple[Outcome, Path]) -> None:
-    assert {change.target for change in tuned[0].comparison.changes} == set(KEYS) - {"g_mos"}
+    assert {change.target for change in tuned[0].changes} == set(KEYS) - {"g_mos"}
 
 
 def test_result_is_a_folder_with_model_record_and_weights(
@@ -114,7 +112,7 @@ def test_result_is_a_folder_with_model_record_and_weights(
     assert "whose talker is t2" in tuning["split"]
     assert tuning["error"]["after"] < tuning["error"]["before"]
     assert record["figures"][0]["split"] == "held out"
-    assert weights.load(out).network.targets == KEYS  # it can be tuned again
+    assert load_weights(out).network.targets == KEYS  # it can be tuned again
 
 
 def test_simultaneous_calls_may_share_a_work_folder(
@@ -126,7 +124,7 @@ def test_simultaneous_calls_may_share_a_work_folder(
             run(options(labels, parent, tmp_path / "second"))
         return made
 
-    monkeypatch.setattr("mtqnet.training.finetune.run.export", meanwhile)
+    monkeypatch.setattr("mtqnet.training.finetune.export", meanwhile)
     run(options(labels, parent, tmp_path / "first"))
     for name in ("first", "second"):
         assert models.find(tmp_path / name).name == name
@@ -184,10 +182,10 @@ def test_each_speaker_is_tested_once_and_the_final_model_is_trained_on_all(
         labels, parent, tmp_path / "all", hold_out=(), each=True, tuning=replace(TUNE, epochs=9, frozen_epochs=3)
     )
     outcome = run(replace(asked, work=tuned[1].with_name("work")))
-    assert {f.clips for f in outcome.comparison.figures} == {23}
+    assert {f.clips for f in outcome.figures} == {23}
     assert "each of 3 groups (talker) was held out once" in outcome.plan.description
     assert outcome.intervals.messages["g_mos"] == "re-calibrated on 23 held-out recordings"
-    figures = {f.split: f.rmse for f in outcome.comparison.figures}
+    figures = {f.split: f.rmse for f in outcome.figures}
     assert figures[AFTER] < figures[BEFORE]
 
 
@@ -270,7 +268,7 @@ def test_real_ratings_improve_scores_of_an_unseen_speaker(shared_data: Path, par
         targets=("g_mos",), tuning=replace(TUNE, epochs=4, frozen_epochs=3), jobs=1,
     )  # fmt: skip
     outcome = run(asked)
-    figures = {(f.target, f.split): f for f in outcome.comparison.figures}
+    figures = {(f.target, f.split): f for f in outcome.figures}
     assert figures["g_mos", AFTER].clips == 26
     assert figures["g_mos", AFTER].rmse < figures["g_mos", BEFORE].rmse
     assert {target for target, _ in figures} == {"s_mos", "n_mos", "g_mos"}  # rated, too, but regularised
