@@ -30,7 +30,8 @@ from mtqnet.labels import intrusive
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
 from mtqnet.training.evaluation import Figure
-from mtqnet.training.finetune import AFTER, BEFORE, Options, Outcome, TuneConfig, finetune
+from mtqnet.training.finetune import AFTER, BEFORE, Options, Outcome, finetune
+from mtqnet.training.tuning import TuneConfig
 
 SET = "p835_csp835_refconditions"
 LOSS = 0.01

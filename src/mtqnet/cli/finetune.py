@@ -82,7 +82,8 @@ def finetune(
 ) -> None:
     """Fine-tune a model on ratings."""
     from mtqnet.evaluation import ratings
-    from mtqnet.training.finetune import Options, TuneConfig
+    from mtqnet.training.finetune import Options
+    from mtqnet.training.tuning import TuneConfig
 
     tuning = TuneConfig(epochs=epochs, share=share)
     table = ratings.read(labels, *assigned(column or []))

@@ -278,13 +278,9 @@ def _pairs(order: Indices, speech: Indices, rng: np.random.Generator) -> list[In
 
 
 def varied(batch: Batch, level_db: float, probability: float, rng: np.random.Generator) -> Batch:
-    """Change level and microphone response of each clip at random, on log-mel.
+    """Change the level of each clip by up to `level_db`, and its microphone response with this probability.
 
-    Args:
-        batch: The batch.
-        level_db: Largest change of the level in dB. The encoder's frames do not depend on the level.
-        probability: Probability of a random microphone response.
-        rng: Source of the random numbers.
+    This is done on log-mel; the encoder's frames do not depend on the level.
 
     Raises:
         UsageError: For a response of clips that have views other than log-mel, which would not change.

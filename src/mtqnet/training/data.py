@@ -72,10 +72,7 @@ class RunPaths:
 def corpus_rows(config: Config, paths: RunPaths, stage: Stage) -> list[Row]:
     """Build the corpus of a configuration and return its clips; every second validation clip is for calibration.
 
-    Args:
-        config: The configuration; with `existing_models.ensemble`, S-, N- and G-MOS are the label ensemble.
-        paths: Where to read and write.
-        stage: Called with the progress.
+    With `existing_models.ensemble`, S-, N- and G-MOS are the label ensemble.
 
     Raises:
         CorpusError: If the folder contains another corpus.

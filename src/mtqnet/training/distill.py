@@ -162,13 +162,7 @@ class FeatureDistillation(Trainable):
     scale: Tensor
 
     def __init__(self, network: Network, width: int, scale: float) -> None:
-        """Add the linear layer.
-
-        Args:
-            network: The student.
-            width: Number of columns of the teacher's features.
-            scale: Variance of the teacher's features, so that a constant prediction has the distance 1.
-        """
+        """Add the linear layer for `width` features of the teacher, whose variance is `scale`."""
         super().__init__()
         self.network = network
         self.projection = nn.Linear(network.config.dense, width)

@@ -104,13 +104,7 @@ class Predicted:
 
 
 def predict(model: Path, rows: Sequence[Row], root: Path, progress: Progress | None = None) -> Predicted:
-    """Score clips of a corpus by an exported model.
-
-    Args:
-        model: The .onnx file.
-        rows: The clips.
-        root: Folder of the corpus.
-        progress: Called after each clip.
+    """Score clips of the corpus in the folder `root` by an exported model, an .onnx file.
 
     Raises:
         ModelError: If a clip cannot be read, or the model refuses all.
@@ -215,14 +209,9 @@ def auc(truth: Array, score: Array) -> float:
 def fit(
     scores: Values, labels: Values, targets: Sequence[str], seed: int = 0, factors: Values | None = None
 ) -> Intervals:
-    """Fit the intervals of these targets.
+    """Fit the intervals of these targets on the scores and labels of calibration clips, (clips,) by target.
 
-    Args:
-        scores: Scores of the calibration clips, (clips,) by target.
-        labels: Their labels; NaN where unknown.
-        targets: Keys of the targets.
-        seed: Seed of the division into halves.
-        factors: Factors of the errors, (clips,) by target; by default 1.
+    The seed is that of the division into halves; `factors` multiply the errors, (clips,) by target.
 
     Raises:
         ModelError: If a target has too few labels.

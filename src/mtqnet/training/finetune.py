@@ -144,15 +144,7 @@ class Outcome:
 
 
 def finetune(options: Options, stage: Stage) -> Outcome:
-    """Run all stages.
-
-    Args:
-        options: What to do.
-        stage: Called with the progress.
-
-    Raises:
-        MtqnetError: If the table, the recordings or a model cannot be used.
-    """
+    """Run all stages; `stage` is called with the progress. Raises MtqnetError."""
     _check_folder(options.out, options.force)
     clock = Clock(options.work / f"{options.out.resolve().name}.time.json")
     clock.path.unlink(missing_ok=True)  # the record contains the time of this call

@@ -260,13 +260,7 @@ def pretrained_labels(
 ) -> Labels:
     """Stage 1 of MPL: a pretrained model predicts PESQ, STOI and SDI of clips; NaN where it refuses one.
 
-    Args:
-        record: The model.
-        clips: Segments.
-        folder: Where the predictions are stored.
-        name: First part of their names.
-        jobs: Number of processes; 0 is one per core.
-        stage: Called with the progress.
+    The predictions are stored in `folder`.
 
     Raises:
         ModelError: If the model does not predict PESQ, STOI and SDI.
@@ -303,13 +297,9 @@ class EndToEnd(Trainable):
     """An encoder and a network as one trainable network."""
 
     def __init__(self, network: Network, encoder: SpeechEncoder, encoder_rate: float, bf16: bool) -> None:
-        """Combine both.
+        """Combine both; the weights of the encoder become trainable, with `encoder_rate` times the learning rate.
 
-        Args:
-            network: The network.
-            encoder: Its encoder; its weights become trainable.
-            encoder_rate: Factor of the learning rate for the encoder.
-            bf16: Whether the encoder's matrix products use bfloat16 in training.
+        With `bf16`, the encoder's matrix products use bfloat16 in training.
         """
         super().__init__()
         self.network, self.encoder = network, encoder.requires_grad_(True)

@@ -161,11 +161,9 @@ class Loop:
     """Moving average of the weights"""
 
     def run(self, after_epoch: Callable[[int, float], bool], first: int = 0) -> None:
-        """Train until `after_epoch` returns False, at most to the last epoch.
+        """Train until `after_epoch` returns False, at most to the last epoch; `first` epochs are already done.
 
-        Args:
-            after_epoch: Called with the number of finished epochs and the mean training loss of the last.
-            first: Number of epochs that are already done.
+        It is called with the number of finished epochs and the mean training loss of the last.
         """
         for group in self.optimiser.param_groups:
             group["initial_lr"] = group["lr"]
@@ -211,16 +209,9 @@ class Loop:
 
 
 def fit(
-    network: Trainable,
-    train: Dataset,
-    validation: Dataset,
-    loss: Loss,
-    config: FitConfig,
-    seed: int,
-    checkpoint: Path,
-    report: EpochReport | None = None,
-    machine: MachineConfig = PLAIN,
-) -> list[Epoch]:
+    network: Trainable, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int,
+    checkpoint: Path, report: EpochReport | None = None, machine: MachineConfig = PLAIN,
+) -> list[Epoch]:  # fmt: skip
     """Train a network in place and leave it with the weights of its best epoch.
 
     The best epoch has the lowest validation error of S-, N- and G-MOS or, for a network without these, of all its
@@ -279,8 +270,7 @@ def fit(
 
 
 def warm_up_and_cosine(progress: float) -> float:
-    """Return the factor of the peak learning rate at this fraction of all steps: linear increase, cosine
-    decrease."""
+    """Return the factor of the peak learning rate at this fraction of all steps: linear increase, cosine decrease."""
     if progress < WARM_UP:
         return progress / WARM_UP + 1e-3
     return 0.5 * (1 + math.cos(math.pi * (min(progress, 1.0) - WARM_UP) / (1 - WARM_UP)))

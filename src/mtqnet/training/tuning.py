@@ -185,15 +185,7 @@ def _mean(sound: Sound, recordings: Indices, chosen: Indices, values: Array) -> 
 
 def search(start: Network, data: TuningData, recordings: Indices, groups: Sequence[str], config: TuneConfig,
            progress: Progress) -> tuple[int, list[float]]:  # fmt: skip
-    """Find the number of epochs by cross-validation.
-
-    Args:
-        start: The original network.
-        data: All segments.
-        recordings: Recordings for training.
-        groups: Group of each recording.
-        config: Options.
-        progress: Called after each part.
+    """Find the number of epochs by cross-validation on these recordings; `groups` are those of all recordings.
 
     Returns:
         The number of epochs with the lowest error, and the mean squared error on the validation parts after 0, 1, 2,
@@ -275,15 +267,9 @@ def interpolated(before: Network, after: Network, share: float) -> Network:
 
 
 def error(predicted: Labels, data: TuningData, recordings: Indices) -> float:
-    """Return the weighted mean squared error on the training scale, averaged over the tuned targets.
+    """Return the weighted mean squared error of the scores of these recordings on the training scale.
 
-    Args:
-        predicted: Scores of these recordings, (recordings,) by target.
-        data: The ratings.
-        recordings: Indices of the recordings.
-
-    Returns:
-        NaN if no recording has a rating.
+    It is averaged over the tuned targets, and NaN if no recording has a rating.
     """
     errors = []
     for target in named(data.tuned):
