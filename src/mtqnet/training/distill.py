@@ -226,20 +226,17 @@ def teacher_features(
     return [clip["frames"] for chunk in chunks for clip in read_chunk(chunk)]
 
 
-def features_of(teacher: Opened, clip: Excerpt) -> Frames:
-    """Compute the input of the teacher's heads for one clip, (frames, width)."""
-    own = features.of_clip(teacher.front_end, clip, teacher.encoder)
-    inputs = {name: torch.from_numpy(view.astype(np.float32))[None] for name, view in own.features.items()}
-    if "encoder" in inputs:
-        inputs["encoder_counts"] = torch.tensor([inputs["encoder"].shape[1]])
-    with torch.inference_mode():
-        x, counts = teacher.network.trunk(inputs, torch.tensor([own.samples]))
-    return np.asarray(x[0, : int(counts[0])].numpy().astype(np.float16))
-
-
 def _store_features(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
-    teacher = _opened(model)
-    write_chunk(path, [{"frames": features_of(teacher, clip)} for clip in clips])
+    teacher, found = _opened(model), []
+    for clip in clips:
+        own = features.of_clip(teacher.front_end, clip, teacher.encoder)
+        inputs = {name: torch.from_numpy(view.astype(np.float32))[None] for name, view in own.features.items()}
+        if "encoder" in inputs:
+            inputs["encoder_counts"] = torch.tensor([inputs["encoder"].shape[1]])
+        with torch.inference_mode():
+            x, counts = teacher.network.trunk(inputs, torch.tensor([own.samples]))
+        found.append({"frames": x[0, : int(counts[0])].numpy().astype(np.float16)})
+    write_chunk(path, found)
 
 
 @lru_cache(maxsize=1)

@@ -213,11 +213,12 @@ def _agreeing(difference: Mapping[str, float], bound: float) -> None:
 
 
 def quantised(model: bytes) -> bytes:
-    """Convert the weights of the large matrix products of an ONNX graph to 8 bits."""
+    """Convert the weights of the matrix products of the speech encoder in an ONNX graph to 8 bits."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load_from_string(model)
+    products = [node.name for node in graph.graph.node if node.op_type == "MatMul"]
     root = logging.getLogger()
     level = root.level
     with tempfile.TemporaryDirectory() as folder:
@@ -231,17 +232,11 @@ def quantised(model: bytes) -> bytes:
                 per_channel=True,
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=_outside_encoder(graph),
+                nodes_to_exclude=[name for name in products if not name.startswith("/encoder/")],
             )
         finally:
             root.setLevel(level)
         return target.read_bytes()
-
-
-def _outside_encoder(graph: Any) -> list[str]:
-    """Return the names of the matrix products outside the speech encoder."""
-    products = (node.name for node in graph.graph.node if node.op_type == "MatMul")
-    return [name for name in products if not name.startswith("/encoder/")]
 
 
 def parity(scorer: Scorer, model: Path) -> dict[str, float]:

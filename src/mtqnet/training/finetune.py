@@ -146,8 +146,9 @@ class Outcome:
 def finetune(options: Options, stage: Stage) -> Outcome:
     """Run all stages; `stage` is called with the progress. Raises MtqnetError."""
     _check_folder(options.out, options.force)
-    clock = Clock(options.work / f"{options.out.resolve().name}.time.json")
-    clock.path.unlink(missing_ok=True)  # the record contains the time of this call
+    times = options.work / f"{options.out.resolve().name}.time.json"
+    times.unlink(missing_ok=True)  # the record contains the time of this call
+    clock = Clock(times)
     stage = clock.timed(stage)
     original = load_weights(options.model)
     known = rated(options.table, options.audio, options.by)

@@ -117,7 +117,7 @@ class MPL:
 
     def train_teacher(self) -> tuple[Network, list[Epoch]]:
         """Pretrain MOSA-Net on true PESQ, STOI and SDI."""
-        config, targets = self.config, self.teacher_targets
+        config, targets = self.config, (*(t.key for t in OBJECTIVE), *self.config.existing_models.heads)
         without_causes = replace(config, network=replace(config.network, causes=False, distance=False))
         teacher = new_network(without_causes, targets, self.train.encoder_width, config.seed)
         if config.initial:
@@ -166,11 +166,6 @@ class MPL:
             config.seed + 1, self.folder / "mtq-net.safetensors", self.report_of("MTQ-Net"), config.machine,
         )  # fmt: skip
         return student.only([key for key in targets if key in KEYS]), history
-
-    @property
-    def teacher_targets(self) -> tuple[str, ...]:
-        """Targets of MOSA-Net: PESQ, STOI, SDI, and the scores of existing models."""
-        return (*(target.key for target in OBJECTIVE), *self.config.existing_models.heads)
 
     @property
     def student_targets(self) -> tuple[str, ...]:

@@ -129,7 +129,13 @@ def rated(table: RatingTable, folder: Path, by: str, reference: str = "", split:
         UsageError: If the ratings are on another scale, or a recording has no group or an unknown split.
     """
     for key, column in table.ratings.items():
-        _check_scale(BY_KEY[key], column)
+        target, known = BY_KEY[key], column.mean[~np.isnan(column.mean)]
+        outside = (known < target.low) | (known > target.high)
+        if not column.same_scale or (len(known) and outside.mean() > 0.5):
+            raise UsageError(
+                f"the ratings in column {column.column!r} are not on the scale of {target.name}, {target.low:g} to "
+                f"{target.high:g}: convert them first"
+            )
     groups = table.column(by) if by else table.files
     if "" in groups:
         raise UsageError(f"{table.path}, row {groups.index('') + 1}: the column {by!r} is empty: enter its group")
@@ -146,22 +152,12 @@ def rated(table: RatingTable, folder: Path, by: str, reference: str = "", split:
         found = locate([cell or "-" for cell in cells], folder)
         references = tuple(str(path) if cell else "" for cell, path in zip(cells, found, strict=True))
     if split:
-        known = {"test": RATED, **{name: name for name in SPLITS}}
-        splits = tuple(known.get(cell, "") for cell in table.column(split))
+        names = {"test": RATED, **{name: name for name in SPLITS}}
+        splits = tuple(names.get(cell, "") for cell in table.column(split))
         if "" in splits:
             cell = table.column(split)[splits.index("")]
-            raise UsageError(f"{table.path}, column {split!r}: {cell!r} is no split, expected {', '.join(known)}")
+            raise UsageError(f"{table.path}, column {split!r}: {cell!r} is no split, expected {', '.join(names)}")
     return Rated(table.files, paths, labels, weights, groups, _weighting(table), references, splits)
-
-
-def _check_scale(target: Target, ratings: Ratings) -> None:
-    known = ratings.mean[~np.isnan(ratings.mean)]
-    outside = (known < target.low) | (known > target.high)
-    if not ratings.same_scale or (len(known) and outside.mean() > 0.5):
-        raise UsageError(
-            f"the ratings in column {ratings.column!r} are not on the scale of {target.name}, {target.low:g} to "
-            f"{target.high:g}: convert them first"
-        )
 
 
 def _weighting(table: RatingTable) -> str:

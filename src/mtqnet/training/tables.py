@@ -12,7 +12,8 @@ content of their recordings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -76,8 +77,7 @@ def read(config: RatingsConfig, paths: RunPaths, stage: Stage) -> Material:
     """
     notes: list[str] = []
     parts = [_table(config, paths.data / name, notes) for name in config.labels]
-    _check_once(parts, config.labels)
-    tables, known = ", ".join(config.labels), _joined(parts)
+    tables, known = ", ".join(config.labels), _joined(parts, config.labels)
     without = len(known.names) - len(known.with_any(KEYS))
     if without:
         notes.append(f"{without} recordings without any rating are skipped")
@@ -133,12 +133,13 @@ def prepare(config: Config, paths: RunPaths, stage: Stage) -> Prepared:
         raise UsageError(
             "the tables need recordings for training and for validation: check the column of the split"
         )
-    clips, more = segment_features(config, material, paths, stage)
+    used = material if is_mpl else replace(material, unlabelled=())
+    clips, more = segment_features(config, used, paths, stage)
     train, validation = (labelled(material, clips, places[split]) for split in ("train", "validation"))
     audio = [material.segments.clips[n] for n in segments_of(material, places["train"])]
-    if more and is_mpl:
+    if more:
         train, audio = joined((train, Dataset(more, {}))), [*audio, *material.unlabelled]
-    elif more:
+    elif material.unlabelled:
         notes.append(
             f"the unlabelled recordings are not used, because method = '{config.method}' has no pseudo labels"
         )
@@ -150,12 +151,12 @@ def prepare(config: Config, paths: RunPaths, stage: Stage) -> Prepared:
         for index, (name, path, split) in enumerate(zip(recordings.names, recordings.paths, of_recording, strict=True))
     ]  # fmt: skip
     if config.has_corpus:
-        clips_of, weights = (
+        clips_of, factors = (
             corpus_rows(config, paths, stage),
             (config.ratings.corpus_weight, config.ratings.weight),
         )
         train, validation = (
-            joined((dataset(FrontEnd.of_config(config), clips_of, split, paths, stage), own), weights)
+            joined((dataset(FrontEnd.of_config(config), clips_of, split, paths, stage), own), factors)
             for split, own in (("train", train), ("validation", validation))
         )
         audio, rows = [*excerpts(clips_of, "train", paths), *audio], [*clips_of, *rows]
@@ -168,12 +169,10 @@ def prepare(config: Config, paths: RunPaths, stage: Stage) -> Prepared:
         "unlabelled": len(material.unlabelled),
         "splits": {split: len(index) for split, index in places.items()},
     }
-    pretrained = None
-    if config.pretrained_teacher and not scratch:
-        record = models.find(config.pretrained_teacher)
-        network = (
-            mpl.initial_network(config, config.pretrained_teacher) if config.initialised_from_teacher else None
-        )
+    pretrained, name = None, config.pretrained_teacher
+    if name and not scratch:
+        record = models.find(name)
+        network = mpl.initial_network(config, name) if config.initialised_from_teacher else None
         pseudo: Labels = {}
         if is_mpl:
             pseudo = mpl.pretrained_labels(record, audio, paths.out / "pseudo", "train", paths.jobs, stage)
@@ -305,29 +304,25 @@ def _table(config: RatingsConfig, path: Path, notes: list[str]) -> Rated:
     return replace(found, labels=labels, weights={key: found.weights.get(key, ones) for key in KEYS})
 
 
-def _joined(parts: Sequence[Rated]) -> Rated:
-    def column(name: str) -> tuple[str, ...]:
-        return tuple(cell for part in parts for cell in getattr(part, name))
-
-    labels, weights = (
-        {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in KEYS}
-        for name in ("labels", "weights")
-    )
-    paths = tuple(path for part in parts for path in part.paths)
-    return Rated(
-        column("names"), paths, labels, weights, column("groups"), parts[0].weighting, column("references"),
-        column("splits"),
-    )  # fmt: skip
-
-
-def _check_once(parts: Sequence[Rated], tables: Sequence[str]) -> None:
-    """Raise UsageError if a recording is in two tables."""
+def _joined(parts: Sequence[Rated], tables: Sequence[str]) -> Rated:
+    """Combine tables. Raises UsageError if a recording is in two of them."""
     seen: dict[Path, str] = {}
     for part, name in zip(parts, tables, strict=True):
         for path in part.paths:
             before = seen.setdefault(path.resolve(), name)
             if before != name:
                 raise UsageError(f"{path} is in {before} and in {name}: put its ratings into one table")
+
+    def column(name: str) -> tuple[str, ...]:
+        return tuple(cell for part in parts for cell in getattr(part, name))
+
+    labels = {key: np.concatenate([part.labels[key] for part in parts]) for key in KEYS}
+    weights = {key: np.concatenate([part.weights[key] for part in parts]) for key in KEYS}
+    paths = tuple(path for part in parts for path in part.paths)
+    return Rated(
+        column("names"), paths, labels, weights, column("groups"), parts[0].weighting, column("references"),
+        column("splits"),
+    )  # fmt: skip
 
 
 def _check_constant(rated: Rated, tables: str) -> None:
@@ -375,20 +370,12 @@ def _with_true_values(rated: Rated, run: RunPaths, stage: Stage, notes: list[str
 
 def _true_values(references: Mapping[str, str], path: Path, clips: Sequence[Excerpt]) -> None:
     """Store PESQ, STOI and SDI of some recordings; NaN where they cannot be computed."""
-    found = []
-    for clip in clips:
-        try:
+    found = np.full((len(clips), len(OBJECTIVE)), np.nan)
+    for row, clip in zip(found, clips, strict=True):
+        with suppress(AudioError, LabelError):
             reference = read_excerpt(Excerpt(Path(references[str(clip.path)])))
             pair = intrusive.align(reference, read_excerpt(clip))
-        except (AudioError, LabelError):
-            found.append(np.full(len(OBJECTIVE), np.nan))
-        else:
-            found.append(np.array([_or_nan(f, pair) for f in (intrusive.pesq_wb, intrusive.stoi, intrusive.sdi)]))
-    features.write_chunk(path, [{"values": values[None]} for values in found])
-
-
-def _or_nan(measure: Callable[..., float], pair: Sequence[NDArray[np.float32]]) -> float:
-    try:
-        return measure(*pair)
-    except LabelError:
-        return float("nan")
+            for column, measure in enumerate((intrusive.pesq_wb, intrusive.stoi, intrusive.sdi)):
+                with suppress(LabelError):
+                    row[column] = measure(*pair)
+    features.write_chunk(path, [{"values": row[None]} for row in found])

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -175,7 +175,11 @@ class Loop:
 
     def _epoch(self, epoch: int, scheduler: LambdaLR) -> float:
         """Train one epoch; return the mean loss."""
-        run = self._runner()
+        run: Any = self.network
+        if process().world > 1:  # again in each epoch, because other weights may be frozen
+            run = DistributedDataParallel(run, broadcast_buffers=False)
+        if self.machine.compile:
+            run = torch.compile(run, dynamic=True)
         torch.manual_seed(self.seed * 1_000_003 + epoch + 7919 * process().rank)  # dropout
         self.network.train()
         total = np.zeros(2)
@@ -199,13 +203,6 @@ class Loop:
         output = output._replace(values=output.values.float(), frames=output.frames.float(), causes=causes)
         progress = step / (self.steps * self.epochs)
         return self.loss(output, batch.labels, batch.weights, progress, batch.parts, batch.speech)
-
-    def _runner(self) -> Callable[..., Output]:
-        """Return the network, wrapped for several processes and compiled if configured."""
-        run: nn.Module = self.network
-        if process().world > 1:  # again in each epoch, because other weights may be frozen
-            run = DistributedDataParallel(self.network, broadcast_buffers=False)
-        return cast(Callable[..., Output], torch.compile(run, dynamic=True) if self.machine.compile else run)
 
 
 def fit(
