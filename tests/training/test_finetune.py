@@ -133,7 +133,7 @@ def test_simultaneous_calls_may_share_a_work_folder(
 
 def test_model_card_of_the_result(tuned: tuple[Outcome, Path], tmp_path: Path) -> None:
     words = card.text([models.find(tuned[1])], tmp_path)
-    assert "MPL, tuned from `parent`" in words
+    assert "MPL, fine-tuned from `parent`" in words
     assert "| held out | G-MOS | 7 |" in words
 
 
