@@ -1,11 +1,11 @@
-"""One callable for harnesses that ask many metrics about the same samples, such as VERSA.
+"""Scores as one function, for evaluation toolkits that compute many metrics of the same samples, such as VERSA.
 
     from mtqnet.integrations.harness import Harness
     quality = Harness("base")                  # once
     row.update(quality(samples, rate))         # for each recording
 
-VERSA (wavlab-speech/versa) calls a metric as a function of `(model, pred_x, fs)`, or as the method `compute` of an
-object that was set up once. Either is one line around this class. Torch is not needed.
+VERSA (github.com/wavlab-speech/versa) calls a metric either as a function of `(model, pred_x, fs)` or as the method
+`compute` of an object; both can be written as one line that calls this class. Torch is not needed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,36 @@ from mtqnet.scoring.predictor import Predictor
 
 
 class Harness:
-    """Call with samples and their rate in Hz; returns a dictionary of numbers, NaN where there is no score."""
+    """A function of samples and their rate in Hz that returns a dictionary of scores; NaN for a missing score."""
 
     def __init__(self, model: str | os.PathLike[str] = "base", prefix: str = "mtqnet_", threads: int = 0) -> None:
-        """`model`: a shipped one, or the path of your own. Raises ModelError."""
+        """Load a model.
+
+        Args:
+            model: Name of a shipped model, or path of your own.
+            prefix: Beginning of the keys of the dictionary.
+            threads: Threads of the model; 0 means one per core.
+
+        Raises:
+            ModelError: The model is missing, damaged or incompatible.
+        """
         self._predictor = Predictor(model, threads, track=False)
         self.names = {key: f"{prefix}{key}" for key in self._predictor.record.targets}
-        """What each target's number is called"""
+        """Key of each score in the dictionary, by target"""
 
     def __call__(self, samples: ArrayLike, rate: float) -> dict[str, float]:
-        """(samples,) or (samples, channels) at `rate` Hz -> each score under its name, in its own unit.
+        """Score one recording.
 
-        All are NaN for a recording that cannot be scored (silent, too short, not finite): a harness goes on with
-        the next. Raises UsageError for what is no recording.
+        Args:
+            samples: Shape (samples,) or (samples, channels).
+            rate: Sample rate in Hz.
+
+        Returns:
+            Scores in their own units. All are NaN if the recording cannot be scored (silent, too short, not finite),
+            so that the toolkit continues with the next recording.
+
+        Raises:
+            UsageError: The samples are not an array of a supported shape.
         """
         scores = self._predictor.score(samples, rate)
         values = {name: scores.value(key) for key, name in self.names.items()}

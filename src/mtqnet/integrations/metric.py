@@ -56,10 +56,17 @@ class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # torchmetrics has 
         self.add_state("values", [], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, lengths: Sequence[int] | Tensor | None = None) -> None:
-        """Score recordings: (batch, samples), or (samples,) for one. `lengths`: real samples of each.
+        """Score recordings.
 
-        A recording that cannot be scored (silent, too short) only counts in `unscored`; its row of `per_file` is
-        NaN. Raises UsageError for another shape.
+        A recording that cannot be scored (silent, too short) is not part of the mean. It is counted in `unscored`,
+        and its row of `per_file` is NaN.
+
+        Args:
+            preds: Shape (batch, samples), or (samples,) for one recording.
+            lengths: Number of samples of each recording, if shorter ones are padded at the end.
+
+        Raises:
+            UsageError: Another shape.
         """
         rows = torch.stack([self._row(clip) for clip in _clips(preds, lengths)])
         known = rows[~rows.isnan().any(dim=1)]
@@ -97,11 +104,21 @@ class _Scored(Metric):  # type: ignore[misc, unused-ignore]  # torchmetrics has 
 class SpeechQuality(_Scored):
     """All scores of a model at once: `compute` returns a dictionary of means by target.
 
-    `higher_is_better` is None because lower is better for SDI. `compute` returns the geometric mean of SDI.
+    The mean of SDI is geometric, because its scale is logarithmic. `higher_is_better` is None, because lower is
+    better for SDI and higher for the other scores.
     """
 
     def __init__(self, fs: int, model: str | os.PathLike[str] = "base", **kwargs: Any) -> None:
-        """`fs`: Hz. `model`: a shipped one, or the path of your own; raises ModelError."""
+        """Set up the metric.
+
+        Args:
+            fs: Sample rate in Hz.
+            model: Name of a shipped model, or path of your own.
+            **kwargs: Arguments of torchmetrics.Metric.
+
+        Raises:
+            ModelError: The model is missing, damaged or incompatible.
+        """
         super().__init__(fs, predictor.cached(model).record.targets, model, **kwargs)
 
     def compute(self) -> dict[str, Tensor]:
@@ -115,7 +132,14 @@ class _One(_Scored):
     key: str
 
     def __init__(self, fs: int, model: str | os.PathLike[str] = "base", **kwargs: Any) -> None:
-        """`fs`: Hz. `model`: a shipped one, or the path of your own; `update` raises ModelError."""
+        """Set up the metric.
+
+        Args:
+            fs: Sample rate in Hz.
+            model: Name of a shipped model, or path of your own. It is loaded by the first `update`, which may raise
+                ModelError.
+            **kwargs: Arguments of torchmetrics.Metric.
+        """
         super().__init__(fs, (self.key,), model, **kwargs)
 
     def compute(self) -> Tensor:
@@ -124,37 +148,37 @@ class _One(_Scored):
 
 
 class SMOS(_One):
-    """S-MOS: how natural the speech itself sounds, 1 to 5."""
+    """Mean S-MOS: quality of the speech signal, 1 to 5."""
 
     key, higher_is_better = "s_mos", True
 
 
 class NMOS(_One):
-    """N-MOS: how little the background disturbs, 1 to 5."""
+    """Mean N-MOS: absence of disturbing background noise, 1 to 5."""
 
     key, higher_is_better = "n_mos", True
 
 
 class GMOS(_One):
-    """G-MOS: how good the whole sounds, 1 to 5."""
+    """Mean G-MOS: overall quality, 1 to 5."""
 
     key, higher_is_better = "g_mos", True
 
 
 class PESQ(_One):
-    """An estimate of wideband PESQ, 1 to 4.64."""
+    """Mean of the estimate of wideband PESQ, 1 to 4.64."""
 
     key, higher_is_better = "pesq_est", True
 
 
 class STOI(_One):
-    """An estimate of STOI, 0 to 1."""
+    """Mean of the estimate of STOI, 0 to 1."""
 
     key, higher_is_better = "stoi_est", True
 
 
 class SDI(_One):
-    """Estimated speech distortion index, 0.0001 to 10: less is better. `compute` returns the geometric mean."""
+    """Geometric mean of the estimate of the speech distortion index (SDI), 0.0001 to 10; lower is better."""
 
     key, higher_is_better = "sdi_est", False
 

@@ -1,11 +1,12 @@
 """A model as a differentiable part of torch: for use as a loss, a reward, or a measure in a training loop.
 
 >>> import mtqnet.integrations.torch                                              # doctest: +SKIP
->>> judge = mtqnet.integrations.torch.ScoreModule("base", targets=["g_mos"])      # doctest: +SKIP
->>> loss = other_loss - 0.1 * judge(enhanced, lengths).mean()        # doctest: +SKIP
+>>> module = mtqnet.integrations.torch.ScoreModule("base", targets=["g_mos"])     # doctest: +SKIP
+>>> loss = other_loss - 0.1 * module(enhanced, lengths).mean()                    # doctest: +SKIP
 
-Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file. The
-features of audio/features.py are implemented in torch (VIEWS), differentiable with respect to the samples.
+Needs the extra `train`, and a model with a `.safetensors` file next to its `.onnx` file. The input features of the
+models, which scoring computes by numpy (audio/features.py), are computed here by torch functions, through which
+gradients reach the samples.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ __all__ = ["ScoreModule"]
 class ScoreModule(nn.Module):
     """A torch module that computes the scores of waveforms and is differentiable with respect to every sample.
 
-    The scores equal those of `mtqnet.score` within 0.001 (SDI: within 0.001 of its log10), with three differences:
-    they are not clipped to their range, because a clipped score has no gradient; silence at the ends is not trimmed;
-    and only inputs of less than 0.5 s are refused. Recordings of more than 10 s are cut into windows in the same way.
+    The scores of `small` equal those of `mtqnet.score` within 0.001 (SDI: log10). For `base`, they differ by up to
+    0.1, because `mtqnet.score` uses a graph with 8-bit weights. There are three further differences: the scores are
+    not clipped to their range, because a clipped score has no gradient; silence at the ends is not trimmed; and only
+    inputs of less than 0.5 s are refused. Recordings of more than 10 s are cut into windows in the same way.
 
     The weights are frozen, and dropout is disabled, also in training mode.
 
@@ -98,7 +100,7 @@ class ScoreModule(nn.Module):
         whole = [_combined(*each) for each in zip(predicted, cut, clips, strict=True)]
         return torch.stack(whole)[:, self._columns]
 
-    def train(self, mode: bool = True) -> ScoreModule:  # noqa: ARG002 - a judge has no other mode
+    def train(self, mode: bool = True) -> ScoreModule:  # noqa: ARG002 - there is no other mode
         """Return the module unchanged: it has no training mode."""
         super().train(False)
         # cuDNN computes the gradient of an LSTM in training mode only; these LSTMs have no dropout.

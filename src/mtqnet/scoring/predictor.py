@@ -147,7 +147,16 @@ class Predictor:
     def score_jobs(
         self, jobs: Iterable[Job], channels: Channels = "mix", advance: Advance | None = None
     ) -> Iterator[Scores]:
-        """Score jobs one by one, as their rows are requested; see `score_job` and `scoring.progress.Advance`."""
+        """Score files one after the other; a file is scored when the iteration reaches it.
+
+        Args:
+            jobs: Files, as `mtqnet.scoring.batch.jobs_of` lists those of folders. `score_files` calls this method.
+            channels: See `score`.
+            advance: Called with the number of files, also fractions, that were scored since the last call.
+
+        Returns:
+            An iterator over the entries, one per file, or one per channel for "each".
+        """
         for job in jobs:
             progress = increments(advance) if advance is not None else None
             rows = self.score_job(job, channels, progress)
@@ -156,7 +165,19 @@ class Predictor:
             yield from rows
 
     def score_job(self, job: Job, channels: Channels = "mix", progress: Progress | None = None) -> list[Scores]:
-        """Score a file whose exceptions become the error of its row. Only MemoryError is raised."""
+        """Score one file; an exception becomes the `error` of its entry.
+
+        Args:
+            job: A file, or the reason why a path has no recording.
+            channels: See `score`.
+            progress: Called with the fraction of the file that is scored, 0 to 1.
+
+        Returns:
+            A list with one entry, or for "each" one per channel.
+
+        Raises:
+            MemoryError: The memory is exhausted.
+        """
         if job.problem is not None:
             return [self.failed(job.problem, job.path)]
         try:

@@ -44,8 +44,8 @@ def digits(target: Target, value: float) -> str:
 class Track:
     """Scores along the time axis, clipped to the range of each target.
 
-    `values[i, j]` is the score of target `targets[j]` at `times_s[i]`. In `Scores.track` there is one row per frame of
-    the model. In the result of `over_time` there is one every 0.5 s, and at most 600 for a longer recording; each
+    `values[i, j]` is the score of target `targets[j]` at `times_s[i]`. In `Scores.track` there is one row per frame
+    of the model. In the result of `over_time` there is one every 0.5 s, and at most 600 for a longer recording; each
     covers the 3 s around its time, and pauses have none.
     """
 
@@ -94,11 +94,17 @@ class Scores:
     """
 
     s_mos: float | None = None
+    """Quality of the speech signal, 1 to 5 (P.835 SIG)"""
     n_mos: float | None = None
+    """Absence of disturbing background noise, 1 to 5 (P.835 BAK)"""
     g_mos: float | None = None
+    """Overall quality, 1 to 5 (P.835 OVRL)"""
     pesq_est: float | None = None
+    """Estimate of wideband PESQ, 1 to 4.64"""
     stoi_est: float | None = None
+    """Estimate of STOI, 0 to 1"""
     sdi_est: float | None = None
+    """Estimate of the speech distortion index, 0.0001 to 10; lower is better"""
     intervals: Mapping[str, Interval] = field(default_factory=dict, hash=False)
     """90 % prediction interval by target key: it covers 90 % of the labels of recordings like the calibration clips.
     Empty if the model was not calibrated"""
@@ -109,11 +115,13 @@ class Scores:
     duration_s: float | None = None
     """Duration in seconds; None if the recording could not be read"""
     model: str = ""
+    """Name of the model"""
     model_sha256: str = ""
+    """SHA-256 of its ONNX file"""
     version: str = ""
     """Version of mtqnet"""
     flags: tuple[str, ...] = ()
-    """Keys of the flags of this recording (docs/flags.md describes them)"""
+    """Flags, which are warnings about this recording, for example "clipped" or "short"; docs/flags.md lists all"""
     error: str | None = None
     """Reason why there are no scores"""
     causes: Mapping[str, float] = field(default_factory=dict, hash=False)
@@ -123,12 +131,15 @@ class Scores:
     """Most probable causes of low quality (see `causes`) with their positions and a suggestion, in a sentence; empty
     if none is found"""
     distance: float | None = None
-    """Distance of the recording from the training clips: about 1 for one of them, larger for a recording unlike them.
-    None for a model that does not measure it. The intervals become wider with it"""
+    """Distance between the features of the recording in the network and those of the training clips, without unit. It
+    is about 1 for a training clip, and larger for a recording that differs from them; then the intervals are wider.
+    None for a model that does not measure it"""
     windows: tuple[WindowScores, ...] = field(default=(), compare=False)
-    """Scores of each window in order; one window for a recording of up to 10 s"""
+    """Scores of each window in order. A recording of more than 10 s is cut into windows of up to 10 s; a shorter one
+    is one window"""
     track: Track | None = field(default=None, compare=False)
-    """Scores of each frame; None without scores, or if tracks were not requested"""
+    """Scores of each frame of the model (80 ms for the shipped models); None without scores, or if tracks were not
+    requested (`track=False` of `Predictor`, or several processes)"""
     exception: Exception | None = field(default=None, compare=False)
     """Exception whose text is `error`, which `raise_for_error` raises; None for a row that was read from a table"""
 

@@ -42,12 +42,13 @@ class Scorer(Protocol):
 
 
 class Stream:
-    """Scores of a source that is still running. A stream belongs to one thread; streams may share a predictor.
+    """Scores of live audio, in chunks: after every hop (1 s) it returns the scores of the last window (up to 10 s).
 
-    It stores a window and a hop of samples, however long it runs.
+    `mtqnet.stream` creates one. A stream must be used by one thread only; several streams may share a predictor. It
+    keeps only the samples of the last window and of one hop, so its memory does not grow.
 
     Args:
-        predictor: Computes the scores.
+        predictor: A `Predictor`, or an object with its attribute `record` and its method `score`.
         rate: Sample rate in Hz.
         channels: Number of channels. Chunks have the shape (samples,) for one, else (samples, channels).
         window_s: Length of the window in seconds.
@@ -95,7 +96,7 @@ class Stream:
 
     @property
     def heard_s(self) -> float:
-        """Seconds of audio since the start."""
+        """Seconds of audio that were added since the start or the last reset."""
         return self._received / SAMPLE_RATE
 
     def feed(self, chunk: ArrayLike) -> list[Scores]:
@@ -105,8 +106,9 @@ class Stream:
             chunk: Shape (samples,) or (samples, channels). Integers are divided by their full scale.
 
         Returns:
-            Rows that are due, usually none or one. Each has one window: its time span in seconds since the start. A
-            span that cannot be scored (a pause, NaN samples) has an `error`.
+            Scores of each hop that this chunk completes; usually none or one. `windows[0]` of each has the start and
+            end of its window in seconds since the start. A window that cannot be scored (a pause, NaN samples) has an
+            `error`.
 
         Raises:
             UsageError: Wrong shape or type.
@@ -123,8 +125,8 @@ class Stream:
         """End the stream and reset it.
 
         Returns:
-            Rows of the samples that were still in the resampler, and of the last window unless it was returned
-            before.
+            Scores of the last window, unless they were returned before, and of hops that the last samples in the
+            resampler complete.
         """
         rows = self._add(self._resampler.finish())
         if self._received > self._due - self._hop:
