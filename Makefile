@@ -17,7 +17,7 @@ PARTS ?= cluster ddp cost speed simulation
 .PHONY: voicebank sources witnesses ensemble fuzz hostile soak kills golden mutation load64 demo test check format examples curves measures corpus corpus-tools train tuning small mosa-net ratings card peers reproduce bench docs clean load history scale sbom web pictures
 
 demo: .venv/demo.done  ## score the example recordings and print the table
-	$(BIN)/mtqnet score --table examples/recordings
+	$(BIN)/mtqnet score examples/recordings
 
 test: .venv/dev.done  ## all tests, in two processes with a math thread each; WORKERS=0 for one process
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \

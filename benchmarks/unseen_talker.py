@@ -116,7 +116,7 @@ def page(rows: list[Row], model: str, tuning: TuneConfig) -> str:
         "# Tuned on two talkers, tested on the third",
         "",
         f"`python benchmarks/unseen_talker.py --seed {tuning.seed} --anchor {tuning.anchor:g} "
-        f"--share {tuning.share:g}`, {date.today().isoformat()}, mtqnet {__version__}, model `{record.name}` "
+        f"TuneConfig(share={tuning.share:g})`, {date.today().isoformat()}, mtqnet {__version__}, model `{record.name}` "
         f"(sha256 {record.sha256[:12]}). "
         "Written by that command; `make tuning` repeats it.",
         "",

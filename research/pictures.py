@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,22 @@ def _mtqnet(*arguments: str | Path, **environment: str) -> str:
     ).stdout
 
 
+def _on_terminal(*arguments: str) -> str:
+    """Output with a pseudo terminal of 110 columns as standard output."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "110"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "mtqnet", *arguments], cwd=ROOT, env=environment, stdout=follower
+    ):
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):  # the other end is closed
+            while piece := os.read(leader, 1 << 16):
+                shown += piece
+    os.close(leader)
+    return shown.decode()
+
+
 def _store(png: bytes, name: str) -> None:
     picture = (
         Image.open(io.BytesIO(png)).convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS)
@@ -67,7 +85,7 @@ def _store(png: bytes, name: str) -> None:
 
 
 def _terminal(browser: Browser) -> None:
-    table = _mtqnet("score", "--table", "examples/recordings", FORCE_COLOR="1", COLUMNS="110")
+    table = _on_terminal("score", "examples/recordings")
     console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
     console.print(Text("$ mtqnet score examples/recordings", style="bold"))
     console.print(Text.from_ansi(table))

@@ -14,8 +14,10 @@ import pytest
 from mtqnet.cli import main
 
 
-def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str | Path, terminal: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
     """Call `mtqnet` with these arguments and an empty standard input; a warning is an error.
+
+    With `terminal`, standard output claims to be a terminal without colours.
 
     A process of its own costs 0.2 to 2 s, for the imports and the model. An exception that the command does not
     report is raised here.
@@ -30,6 +32,9 @@ def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProc
     ):
         for name, value in ({"COLUMNS": "160", "NO_COLOR": "1"} | environment).items():
             patch.setenv(name, value)
+        if terminal:
+            patch.setenv("TERM", "xterm")
+            patch.setattr(out, "isatty", lambda: True)
         streams: dict[str, object] = {"argv": ["mtqnet", *words], "stdin": empty, "stdout": out, "stderr": err}
         for name, replacement in streams.items():
             patch.setattr(sys, name, replacement)

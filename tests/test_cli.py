@@ -31,9 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 Done = subprocess.CompletedProcess[str]
 
 
-def mtqnet(*arguments: str | Path) -> Done:
+def mtqnet(*arguments: str | Path, terminal: bool = False) -> Done:
     """Within this process; `process` is slower."""
-    return call(*arguments, COLUMNS="100")
+    return call(*arguments, terminal=terminal, COLUMNS="100")
 
 
 def process(*arguments: str | Path, **environment: str) -> Done:
@@ -79,13 +79,6 @@ def test_help_of_score_names_formats_and_exit_codes() -> None:
         assert word in text
 
 
-@pytest.mark.parametrize("command", ["targets", "distil", "labels"])
-def test_a_removed_command_names_its_replacement(command: str) -> None:
-    done = mtqnet(command, "--anything")
-    assert done.returncode == 2
-    assert f"the command '{command}' was removed: use " in done.stderr
-
-
 def test_the_page_of_flags_is_the_table() -> None:
     assert markdown() in (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
 
@@ -120,7 +113,7 @@ def test_windows_are_rows_with_a_start_and_an_end(toy_model: Path, good_file: Pa
     (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
     assert (row["start_s"], row["end_s"]) == ("0.0", "3.0")
     assert {name: row[name] for name in whole} == whole
-    assert "0:00.0 to 0:03.0" in mtqnet("score", good_file, "--windows", "--table", "-m", toy_model).stdout
+    assert "0:00.0 to 0:03.0" in mtqnet("score", good_file, "--windows", "-m", toy_model, terminal=True).stdout
 
 
 @pytest.fixture
@@ -180,8 +173,6 @@ def test_raw_samples_on_standard_input_get_a_row_each_second(toy_model: Path, go
     ]  # fmt: skip
     (whole,) = rows(mtqnet("score", good_file, "-m", toy_model).stdout)
     assert {key: found[-1][key] for key in KEYS} == {key: whole[key] for key in KEYS}
-    lines = piped(data, "-", *arguments, "--table").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["0:01.0", "0:02.0", "0:03.0"]
 
 
 def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -> None:
@@ -201,11 +192,24 @@ def test_standard_input_that_cannot_be_meant(toy_model: Path, good_file: Path) -
         assert "standard input is empty (0 bytes)" in done.stderr
 
 
-def test_summary_says_where_the_reasons_are(toy_model: Path, tmp_path: Path) -> None:
-    for options, says in (((), "see the column `error`"), (("--table",), "the reasons are below the table")):
-        done = mtqnet("score", tmp_path / "gone.wav", *options, "-m", toy_model)
-        assert (done.returncode, says in done.stderr) == (1, True)
-        assert "no such file" in done.stdout
+def test_a_missing_file_is_a_row_and_a_summary(toy_model: Path, tmp_path: Path) -> None:
+    done = mtqnet("score", tmp_path / "gone.wav", "-m", toy_model)
+    assert (done.returncode, "see the column `error`" in done.stderr) == (1, True)
+    shown = mtqnet("score", tmp_path / "gone.wav", "-m", toy_model, terminal=True)
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert "no such file" in done.stdout and "not scored" in shown.stdout
+
+
+def test_a_table_that_is_replaced_is_mentioned(toy_model: Path, good_file: Path, tmp_path: Path) -> None:
+    arguments = ("score", good_file, "-m", toy_model, "-o", tmp_path / "t.csv")
+    assert "earlier" not in mtqnet(*arguments).stderr
+    assert mtqnet(*arguments).stderr.endswith("t.csv (the earlier table was replaced)\n")
+    assert "earlier" not in mtqnet(*arguments, "--resume").stderr
+
+
+def test_a_url_needs_the_cluster(toy_model: Path) -> None:
+    done = mtqnet("score", "s3://bucket/calls", "-m", toy_model)
+    assert done.returncode == 2 and "add --engine ray" in done.stderr
 
 
 def test_a_rate_for_a_file_is_refused(toy_model: Path, good_file: Path) -> None:
@@ -254,7 +258,7 @@ def test_paths_and_outputs_that_are_mistakes(toy_model: Path, good_file: Path, t
     recording = tmp_path / "call.csv"
     shutil.copy(good_file, recording)
     done = mtqnet("score", recording, "-m", toy_model, "-o", recording)
-    assert done.returncode == 2 and "overwrite" in done.stderr
+    assert done.returncode == 2 and "overwritten" in done.stderr
     assert recording.read_bytes() == good_file.read_bytes()
 
 
@@ -272,13 +276,11 @@ def test_sorted_from_worst_to_best(toy_model: Path, folder: Path, tmp_path: Path
     assert mtqnet("score", folder, "-m", toy_model, "--sort", "g_mos", "-o", tmp_path / "t.csv").returncode == 2
 
 
-def test_a_terminal_without_unicode_gets_the_table(folder: Path) -> None:
+def test_names_with_control_characters_do_not_reach_the_terminal(folder: Path, toy_model: Path) -> None:
     (folder / "é\x1b[31m.wav").write_bytes((folder / "0.wav").read_bytes())
-    done = process(
-        "score", folder, "-m", "small", "--table", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
-    )  # fmt: skip
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "+-" in done.stdout and "mean of 7" in done.stdout and "\x1b" not in done.stdout
+    done = mtqnet("score", folder, "-m", toy_model, terminal=True)
+    assert done.returncode == 1
+    assert "mean of 7" in done.stdout and "\x1b[31m" not in done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")

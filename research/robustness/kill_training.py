@@ -99,7 +99,7 @@ CASES = (
     ),
     Case(
         "train",
-        ("train", "tiny.toml", "--data", ".", "--out", "run", "--corpus", "shared", "--jobs", "1"),
+        ("train", "tiny.toml", "--data", ".", "--out", "run", "--corpus", "shared"),
         ("run",),
         ("run/model/*.onnx", "run/model/*.safetensors"),
     ),

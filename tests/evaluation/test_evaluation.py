@@ -90,7 +90,7 @@ def test_shipped_model_gets_the_figures_of_the_rated_sets(
     found = evaluate.score_labels(ratings.read(path), path.parent, recordings.Scorer())
     scores = write(tmp_path / "scores.csv", [row.scores.as_row() for row in found.rows])
     result, picture = tmp_path / "result.json", tmp_path / "scatter.png"
-    done = run("evaluate", path, "--scores", scores, "-o", result, "-p", picture)
+    done = run("evaluate", path, scores, "-o", result, "-p", picture)
     assert done.returncode == 0, done.stderr
     assert "RMSE*" in done.stdout
     alone = tmp_path / "root"
@@ -192,7 +192,7 @@ def test_every_format_contains_the_same_rows(
 ) -> None:
     labels, scores = small
     for suffix in ("csv", "json", "md"):
-        done = run("evaluate", labels, "--scores", scores, "--by", "codec", "-o", tmp_path / f"result.{suffix}")
+        done = run("evaluate", labels, scores, "--by", "codec", "-o", tmp_path / f"result.{suffix}")
         assert done.returncode == 1, done.stderr
         assert "1 of 8 recordings have no score" in done.stderr
     evaluation = evaluate.evaluate(ratings.read(labels), recordings.read(scores), "codec")
@@ -226,16 +226,16 @@ def test_files_are_scored_from_another_folder(
     ("arguments", "says"),
     [
         (("--by", "phone"), "has no column 'phone': the columns are file, codec"),
-        (("-o", "result.xlsx"), "written as .csv, .json, .md"),
+        (("-o", "result.xlsx"), "must end in .csv, .json, .md"),
         (("-p", "gone/scatter.png"), "does not exist"),
         (("--column", "SIG"), "write SCORE=COLUMN"),
-        (("--scores", "gone.csv"), "cannot read gone.csv"),
+        (("gone.csv",), "cannot read gone.csv"),
     ],
 )
 def test_mistakes_are_one_line(
     run: Callable[..., Any], small: tuple[Path, Path], arguments: tuple[str, ...], says: str
 ) -> None:
-    scores = () if "--scores" in arguments else ("--scores", small[1])
+    scores = () if "gone.csv" in arguments else (small[1],)
     done = run("evaluate", small[0], *scores, *arguments)
     assert done.returncode == 2
     assert says in done.stderr

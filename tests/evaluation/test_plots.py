@@ -139,5 +139,5 @@ def test_what_cannot_be_drawn_is_reported(
     done = run("plot", bad_files["silent"], "-o", tmp_path / "p.png")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert run("plot", examples / "1_clean.flac", "-o", tmp_path / "p.pdf").returncode == 2
-    with pytest.raises(UsageError, match="pictures end in"):
+    with pytest.raises(UsageError, match=r"must end in \.png, \.svg"):
         plots.draw_recording(np.zeros(9, np.float32), mtqnet.Scores(), tmp_path / "p.pdf")

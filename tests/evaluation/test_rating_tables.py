@@ -173,7 +173,7 @@ def test_identical_votes_of_one_listener_are_duplicates(tmp_path: Path) -> None:
 def test_duplicated_rows_are_counted_once(tmp_path: Path) -> None:
     rows = [f"{n}.wav,{2 + n / 10}" for n in range(4)]
     read = ratings.read(table(tmp_path, csv_of([row for row in rows for _ in range(2)])))
-    assert (len(read.files), read.rows) == (4, 8)
+    assert len(read.files) == 4
     assert np.isnan(read.ratings["g_mos"].votes).all()
     assert read.notes == ("4 duplicated rows counted once, first: row 2 (line 3)",)
 

@@ -11,7 +11,6 @@ import pytest
 
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import recordings
-from mtqnet.evaluation.tables import refuse_overwrite
 from mtqnet.scoring import tables
 
 Write = Callable[[Path, Any], Path]
@@ -112,7 +111,7 @@ def test_an_output_is_neither_a_recording_nor_a_pipe(tmp_path: Path, name: str) 
     (tmp_path / "link.xml").symlink_to("call.wav")
     os.mkfifo(tmp_path / "pipe.xml")
     with pytest.raises(UsageError):
-        refuse_overwrite(tmp_path / name, [tmp_path])
+        tables.check_output(tmp_path / name, ())
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(UsageError, match="pipe"):
         tables.create(tmp_path / "pipe.csv")

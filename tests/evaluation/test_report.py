@@ -17,7 +17,6 @@ import soundfile as sf
 from mtqnet.errors import UsageError
 from mtqnet.evaluation import recordings, report
 from mtqnet.evaluation.recordings import Recordings
-from mtqnet.evaluation.report import Page, Wanted
 from mtqnet.scoring.scores import Scores
 
 Write = Callable[[Path, Any], Path]
@@ -71,49 +70,50 @@ def made(tmp_path: Path, write: Write) -> Recordings:
     return recordings.read(write(tmp_path / "scores.csv", rows))
 
 
-def gathered(found: Recordings, **changes: Any) -> Page:
-    wanted: dict[str, Any] = {"by": "", "groups": {}, "sort": "g_mos", "worst": 3} | changes
-    return report.gather(found, Wanted(**wanted))
+def gathered(found: Recordings, by: str = "", groups: Any = None, sort: str = "g_mos") -> dict[str, Any]:
+    return report.content(found, by, groups or {}, sort)
 
 
 def test_distribution_contains_every_recording(made: Recordings) -> None:
-    g_mos, sdi = gathered(made).spreads
-    assert (g_mos.mean, g_mos.median, g_mos.worst, g_mos.best) == ("2.95", "2.95", "2.00", "3.90")
-    assert (g_mos.low, g_mos.high) == ("1.00", "5.00")
-    assert len(g_mos.bars) == report.BINS
-    assert max(g_mos.bars) == 100
-    assert g_mos.bars[:5] == (0,) * 5  # no value below 1.83
-    assert (sdi.worst, sdi.best) == ("1", "0.013")
-    assert sdi.mean == "0.11"  # geometric: 10^-0.95
+    g_mos, sdi = gathered(made)["spreads"]
+    assert (g_mos["median"], g_mos["worst"], g_mos["best"]) == ("2.95", "2.00", "3.90")
+    assert re.fullmatch(r"2\.95 \[2\.\d\d, 3\.\d\d\]", g_mos["mean"])
+    assert (g_mos["low"], g_mos["high"]) == ("1.00", "5.00")
+    assert len(g_mos["bars"]) == report.BINS
+    assert max(g_mos["bars"]) == 100
+    assert g_mos["bars"][:5] == [0] * 5  # no value below 1.83
+    assert (sdi["worst"], sdi["best"]) == ("1", "0.013")
+    assert sdi["mean"].startswith("0.11 ")  # geometric: 10^-0.95
 
 
 def test_worst_come_first_by_the_score_asked_for(made: Recordings) -> None:
-    assert [line.name for line in gathered(made).worst] == ["0.wav", "1.wav", "2.wav"]
+    worst = ["0.wav", "1.wav", "2.wav", "3.wav", "4.wav"]
+    assert [line["name"] for line in gathered(made)["worst"]] == worst
     by_sdi = gathered(made, sort="sdi_est")
-    assert [line.name for line in by_sdi.worst] == ["0.wav", "1.wav", "2.wav"]  # where SDI is highest
-    assert by_sdi.worst[0].cells[1].percent < by_sdi.lines[-1].cells[1].percent
+    assert [line["name"] for line in by_sdi["worst"]] == worst  # where SDI is highest
+    assert by_sdi["worst"][0]["cells"][1]["percent"] < by_sdi["lines"][-1]["cells"][1]["percent"]
 
 
 def test_flags_and_groups_are_counted(made: Recordings) -> None:
-    page = gathered(made, by="room", groups=recordings.groups(made, "room", None))
-    assert page.flags == (("clipped", 3), ("short", 1))
-    car, hall = page.groups
-    assert (car.name, car.count, hall.name, hall.count) == ("car", 10, "hall", 10)
-    assert re.fullmatch(r"2\.90 \[\d\.\d\d, \d\.\d\d\]", car.cells[0].text)
+    page = gathered(made, "room", recordings.groups(made, "room", None))
+    assert page["flags"] == [("clipped", 3), ("short", 1)]
+    car, hall = page["groups"]
+    assert (car["name"], car["count"], hall["name"], hall["count"]) == ("car", 10, "hall", 10)
+    assert re.fullmatch(r"2\.90 \[\d\.\d\d, \d\.\d\d\]", car["cells"][0]["text"])
 
 
 def test_recording_that_is_gone_is_reported_and_not_played(made: Recordings) -> None:
-    line = gathered(made).worst[0]
-    assert (line.sound, line.note) == ("", "cannot be played: no such file: check the path")
+    line = gathered(made)["worst"][0]
+    assert (line["sound"], line["note"]) == ("", "cannot be played: no such file: check the path")
 
 
 def test_player_of_a_long_recording_contains_the_part_to_hear(tmp_path: Path, voice: Callable[..., Any]) -> None:
     path = tmp_path / "long.wav"
     sf.write(path, voice(25.0), 16000)
     row = recordings.Row(Scores(g_mos=3.0, file=str(path), duration_s=25.0), {})
-    (line,) = gathered(Recordings("x", tmp_path, (row,))).worst
-    assert line.note == "20 s from 0.0 s on"
-    content = base64.b64decode(line.sound.removeprefix("data:audio/flac;base64,"))
+    (line,) = gathered(Recordings("x", tmp_path, (row,)))["worst"]
+    assert line["note"] == "20 s from 0.0 s on"
+    content = base64.b64decode(line["sound"].removeprefix("data:audio/flac;base64,"))
     samples, rate = sf.read(io.BytesIO(content))
     assert (len(samples), rate) == (20 * 16000, 16000)
     assert np.abs(samples - voice(25.0)[: len(samples)]).max() < 1e-3
@@ -137,7 +137,7 @@ def test_names_are_text_and_nothing_else(tmp_path: Path, write: Write) -> None:
     rows = [{"file": "<script>alert(1)</script>.wav", "g_mos": 3, "room": "<b>"}]
     found = recordings.read(write(tmp_path / "scores.csv", rows))
     out = tmp_path / "report.html"
-    report.write(found, Wanted("room", recordings.groups(found, "room", None), "g_mos", 1), out)
+    report.write(found, out, "room", recordings.groups(found, "room", None))
     assert "<script>alert" not in out.read_text()
     assert "<b>" not in out.read_text()
     whole(out)

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from typer.testing import CliRunner
 
 import mtqnet
+from command_line import call
 from mtqnet.audio.resampling import Samples
 from mtqnet.causes import CAUSE_KEYS, Calibration, calibrated, describe, pooled, stretches
-from mtqnet.cli.app import app
 from mtqnet.errors import ModelError
 from mtqnet.scoring import tables
 from mtqnet.scoring.over_time import HOP_S
@@ -167,7 +166,6 @@ def test_command_prints_a_sentence_and_refuses_a_model_without_causes(
 ) -> None:
     file = tmp_path / "a.wav"
     sf.write(file, voice(2.0), 16000)
-    run = CliRunner().invoke(app, ["score", str(file), "--model", str(model), "--causes", "--table", "-j", "1"])
-    assert run.exit_code == 0 and "a.wav: " in run.output
-    refused = CliRunner().invoke(app, ["score", str(file), "--model", str(toy_model), "--causes"])
-    assert refused.exit_code == 2
+    run = call("score", file, "--model", model, "--causes", "-j", "1", terminal=True)
+    assert run.returncode == 0 and "a.wav: " in run.stdout
+    assert call("score", file, "--model", toy_model, "--causes").returncode == 2

@@ -15,7 +15,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.cli import terminal
-from mtqnet.cli.finetune import with_total
+from mtqnet.cli.train import with_total
 from mtqnet.scoring import worker_process
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor

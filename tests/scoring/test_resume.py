@@ -71,9 +71,9 @@ def interrupted(path: Path, layout: Layout, files: tuple[str, ...]) -> None:
 
 def resumed(path: Path, layout: Layout, files: tuple[str, ...] = FILES) -> list[str]:
     """Goes on to the end; the files that had to be scored."""
-    reopened = reopen(path, wanted(layout, files), log_of(path))
-    left = [file for file in files if Path(file) not in reopened.done]
-    with reopened.table as table:
+    opened, done = reopen(path, wanted(layout, files), log_of(path))
+    left = [file for file in files if Path(file) not in done]
+    with opened as table:
         for file in left:
             table.write(row(file))
     return left
@@ -127,7 +127,7 @@ def test_an_interrupted_resume_loses_nothing(tmp_path: Path) -> None:
         whole = unbroken(tmp_path / f"whole{suffix}", RECORDINGS)
         path = tmp_path / f"t{suffix}"
         interrupted(path, RECORDINGS, FILES[3:4])
-        with pytest.raises(KeyboardInterrupt), reopen(path, wanted(RECORDINGS), log_of(path)).table as table:
+        with pytest.raises(KeyboardInterrupt), reopen(path, wanted(RECORDINGS), log_of(path))[0] as table:
             table.write(row("a.wav"))
             raise KeyboardInterrupt
         assert resumed(path, RECORDINGS) == [FILES[1], "bad.wav", "e.wav"]
@@ -172,9 +172,9 @@ def test_a_file_that_is_no_such_table_is_refused_and_left_alone(tmp_path: Path, 
 def completed(path: Path, recordings: tuple[Path, ...]) -> list[str]:
     """Complete a table as the command does; return the recordings that were scored."""
     log = SourceLog(path, empty=False)
-    reopened = reopen(path, Wanted(recordings, "ab", "1", RECORDINGS), log)
-    left = [recording for recording in recordings if recording not in reopened.done]
-    with reopened.table as table:
+    opened, done = reopen(path, Wanted(recordings, "ab", "1", RECORDINGS), log)
+    left = [recording for recording in recordings if recording not in done]
+    with opened as table:
         for recording in left:
             log.add(recording, state(recording))
             table.write(row(str(recording)))
@@ -254,9 +254,11 @@ def test_names_that_look_alike_are_different_recordings(tmp_path: Path) -> None:
         log.add(recordings[0], state(recordings[0]))
         table.write(row(path_to_text(recordings[0])))
     log.close()
-    reopened = reopen(tmp_path / "t.csv", Wanted(recordings, "ab", "1", RECORDINGS), log_of(tmp_path / "t.csv"))
-    reopened.table.close(complete=True)
-    assert reopened.done == {recordings[0]}
+    opened, done = reopen(
+        tmp_path / "t.csv", Wanted(recordings, "ab", "1", RECORDINGS), log_of(tmp_path / "t.csv")
+    )
+    opened.close(complete=True)
+    assert done == {recordings[0]}
 
 
 @pytest.mark.parametrize(("channels", "kept"), [("mix", [None]), ("each", []), (2, [2])])
@@ -266,13 +268,13 @@ def test_rows_of_another_choice_of_channels_are_scored_again(
     for number in (None, 1, 2):
         with tables.create(tmp_path / "t.csv") as table:
             table.write(dataclasses.replace(row("a.wav"), channel=number))
-        reopened = reopen(
+        opened, done = reopen(
             tmp_path / "t.csv",
             Wanted([Path("a.wav")], "ab", "1", RECORDINGS, channels),
             log_of(tmp_path / "t.csv"),
         )
-        reopened.table.close(complete=False)
-        assert bool(reopened.done) == (number in kept)
+        opened.close(complete=False)
+        assert bool(done) == (number in kept)
 
 
 @pytest.mark.parametrize(("before", "kept"), [("each", True), (1, False), ("mix", False)])
@@ -288,10 +290,10 @@ def test_one_channel_is_not_taken_for_all_channels(tmp_path: Path, before: Chann
             table.write(dataclasses.replace(row(str(file)), channel=1))
     log.close()
     again = SourceLog(tmp_path / "t.csv", empty=False, channels="each")
-    reopened = reopen(tmp_path / "t.csv", Wanted(files, "ab", "1", RECORDINGS, "each"), again)
-    reopened.table.close(complete=False)
+    opened, done = reopen(tmp_path / "t.csv", Wanted(files, "ab", "1", RECORDINGS, "each"), again)
+    opened.close(complete=False)
     again.close()
-    assert (files[0] in reopened.done) == kept
+    assert (files[0] in done) == kept
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1PAR1", b"PAR1" + bytes(3000) + b"PAR1", b"text"])

@@ -98,7 +98,7 @@ def test_parquet_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"), create(path) as table:
         table.write(GOOD)
         raise RuntimeError("power cut")
-    assert list(tmp_path.iterdir()) == [tables.part(path)]  # what was done is kept, for --resume
+    assert list(tmp_path.iterdir()) == [tables.work_file(path)]  # what was done is kept, for --resume
     with create(path) as table:
         table.write(GOOD)
         assert not path.exists()
@@ -155,9 +155,9 @@ def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(recording)
     (tmp_path / "hard.csv").hardlink_to(recording)
     for output in ("a.csv", "link.csv", "hard.csv", "../" + tmp_path.name + "/a.csv"):
-        with pytest.raises(UsageError, match="overwrite"):
-            tables.check_not_input(tmp_path / output, [tmp_path / "gone.wav", recording])
-    tables.check_not_input(tmp_path / "new.csv", [recording, Path("a\0b")])
+        with pytest.raises(UsageError, match="overwritten"):
+            tables.check_output(tmp_path / output, inputs=[tmp_path / "gone.wav", recording])
+    tables.check_output(tmp_path / "new.csv", inputs=[recording, Path("a\0b")])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of Unix")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mtqnet.cli.train import _is_distillation
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, OBJECTIVE
 from mtqnet.training.config import (
@@ -117,6 +116,5 @@ def test_a_configuration_is_a_regular_file(tmp_path: Path) -> None:
     """Reading a pipe would wait for its writer, /dev/zero would fill the memory."""
     os.mkfifo(tmp_path / "pipe.toml")
     for path in (tmp_path / "pipe.toml", Path("/dev/zero"), tmp_path):
-        with pytest.raises(UsageError, match="regular file"):
+        with pytest.raises(UsageError, match=r"regular file|is a folder"):
             load(path)
-        assert not _is_distillation(path)

@@ -64,7 +64,7 @@ def test_description_warns_of_optimistic_results_without_groups() -> None:
 
 
 def test_leave_out_each_and_hold_out_exclude_each_other() -> None:
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="already holds out every group"):
         divide(TALKERS, "talker", ("talker3",), True)
 
 

@@ -1,34 +1,22 @@
 """The command line: the groups of commands, and errors as one line with an exit code.
 
-Each command has a file of its own. What it needs is imported inside its function, so that --help is fast.
+Each group of commands in the help has a file: score.py (score, plot, report), evaluate.py (compare, gate, evaluate),
+train.py (train, finetune), corpus.py (corpus, label) and serve.py. What a command needs is imported inside its
+function, so that --help is fast.
 """
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from mtqnet import __version__
-from mtqnet.cli import compare, corpus, evaluate, finetune, gate, label, plot, report, score, serve, train
-from mtqnet.errors import UsageError
+from mtqnet.cli import corpus, evaluate, score, serve, train
 
 SCORING, EVALUATION, TRAINING, SERVING = "Scoring", "Evaluation", "Training and labels", "Service"
 """Groups of commands in the help"""
-
-REMOVED = {
-    "distil": "`mtqnet train` with a configuration that has a [distill] section",
-    "targets": "`docs/scores.md` of the repository, which describes the scores",
-    "flags": "`docs/flags.md` of the repository, which describes the flags",
-    "reproduce": "`python -m research.experiments` in a clone of the repository",
-    "card": "`python -m research.model_card` in a clone of the repository",
-    "invariance": "`python -m research.invariance` in a clone of the repository",
-    "labels": "`python -m research.labeller` in a clone of the repository",
-}
-"""Commands of version 0.1 -> what replaces them"""
 
 
 class Commands(TyperGroup):
@@ -37,16 +25,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         from mtqnet.cli.terminal import reported_errors
 
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show all characters
-                stream.reconfigure(errors="backslashreplace")
         with reported_errors(lambda: ctx.invoked_subcommand):
             return super().invoke(ctx)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] in REMOVED:
-            raise UsageError(f"the command {args[0]!r} was removed: use {REMOVED[args[0]]}")
-        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -74,17 +54,20 @@ def options(version: Version = False) -> None:
     """Predict the quality of recorded speech from a single recording, without a clean reference."""
 
 
-app.command("score", help=score.HELP, rich_help_panel=SCORING)(score.score)
-app.command("plot", help=plot.HELP, rich_help_panel=SCORING)(plot.plot)
-app.command("report", help=report.HELP, rich_help_panel=SCORING)(report.report)
-app.command("compare", help=compare.HELP, rich_help_panel=EVALUATION)(compare.compare)
-app.command("gate", help=gate.HELP, rich_help_panel=EVALUATION)(gate.gate)
-app.command("evaluate", help=evaluate.HELP, rich_help_panel=EVALUATION)(evaluate.evaluate)
-app.command("train", help=train.HELP, rich_help_panel=TRAINING)(train.train)
-app.command("finetune", help=finetune.HELP, rich_help_panel=TRAINING)(finetune.finetune)
+for panel, command, text in (
+    (SCORING, score.score, score.SCORE_HELP),
+    (SCORING, score.plot, score.PLOT_HELP),
+    (SCORING, score.report, score.REPORT_HELP),
+    (EVALUATION, evaluate.compare, evaluate.COMPARE_HELP),
+    (EVALUATION, evaluate.gate, evaluate.GATE_HELP),
+    (EVALUATION, evaluate.evaluate, evaluate.EVALUATE_HELP),
+    (TRAINING, train.train, train.TRAIN_HELP),
+    (TRAINING, train.finetune, train.FINETUNE_HELP),
+    (TRAINING, corpus.label, corpus.LABEL_HELP),
+    (SERVING, serve.serve, serve.HELP),
+):
+    app.command(help=text, rich_help_panel=panel)(command)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=TRAINING)
-app.command("label", help=label.HELP, rich_help_panel=TRAINING)(label.label)
-app.command("serve", help=serve.HELP, rich_help_panel=SERVING)(serve.serve)
 
 
 def main() -> None:

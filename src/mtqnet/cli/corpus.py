@@ -1,8 +1,9 @@
-"""`mtqnet corpus`: labelled clips from clean speech, noise and rooms."""
+"""`mtqnet corpus` and `label`: labelled clips from clean speech, noise and rooms; labels of a recording."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from mtqnet.corpus.build import Built
     from mtqnet.corpus.sources import Split
+    from mtqnet.labels.three_signal import LabelledSet
 
 LISTED_STEPS = 14
 """Rows of the table of times; the last one is the sum of the others"""
@@ -47,9 +49,9 @@ BUILD_HELP = (
     "speaker, names the speakers. Speakers, noise files and rooms are divided between the splits train, validation "
     "and test. The splits unseen and unseen2 use the speakers, noise files and rooms of test, with codecs and noise "
     "suppressors that no other split contains. The same seed gives the same clips. If the command is run again with "
-    "the same OUT, an interrupted build is resumed; if --clips is larger, clips are added. Needs mtqnet\\[corpus] "
-    "and the tools that `mtqnet corpus kinds` lists; --without builds the corpus without some of "
-    "them.\n\n[bold]Examples[/]\n\n"
+    "the same OUT, an interrupted build is resumed; if --clips is larger, clips are added. Needs "
+    "mtqnet\\[corpus] and the tools that `mtqnet corpus kinds` lists; --without builds the corpus without some of them."
+    "\n\n[bold]Examples[/]\n\n"
     "[cyan]mtqnet corpus build --speech LibriSpeech/train-clean-100 --noise DNS/noise --out corpus[/]\n\n"
     "[cyan]mtqnet corpus build --speech speech --noise noise --rooms rooms --clips 10000 --out corpus[/]"
 )
@@ -84,11 +86,19 @@ def build(
     from mtqnet.cli.terminal import error_console, stages
     from mtqnet.corpus import build as corpora
     from mtqnet.corpus.pool import Sources
+    from mtqnet.corpus.table import TABLE, read_rows
 
+    counts = split_counts(clips or [])
+    if (out / TABLE).exists():
+        before = Counter(row["split"] for row in read_rows(out / TABLE))
+        if fewer := [split for split, count in counts.items() if count < before[split]]:
+            raise UsageError(
+                f"{out} has {before[fewer[0]]} clips in the split {fewer[0]}, --clips asks for {counts[fewer[0]]}: "
+                "give at least as many clips as there are, or another folder with --out"
+            )
     order = corpora.Order(
-        Sources(tuple(speech), tuple(noise), tuple(rooms or [])), split_counts(clips or []), seed,
-        without=tuple(without or ()),
-    )  # fmt: skip
+        Sources(tuple(speech), tuple(noise), tuple(rooms or [])), counts, seed, without=tuple(without or ())
+    )
     console = error_console()
     begun = time.monotonic()
     with stages(console) as stage:
@@ -121,7 +131,10 @@ def split_counts(texts: Sequence[str]) -> dict[Split, int]:
     rest = (total - round(TRAIN_SHARE * total)) // len(others)
     usual: dict[Split, int] = dict.fromkeys(SPLITS, rest)
     usual["train"], usual["unseen2"] = total - rest * len(others), 0
-    return {split: counts.get(split, number) for split, number in usual.items()}
+    found = {split: counts.get(split, number) for split, number in usual.items()}
+    if not any(found.values()):
+        raise UsageError("--clips 0: a corpus has at least one clip; give a number such as --clips 1000")
+    return found
 
 
 def times(built: Built) -> Table:
@@ -129,11 +142,11 @@ def times(built: Built) -> Table:
     from rich.table import Table
 
     table = Table("what", "seconds", "share", title="Time of all processes")
-    total = sum(built.seconds.values()) or 1.0
     lines = list(built.seconds.items())
+    total = sum(spent for _, spent in lines) or 1.0
     if len(lines) > LISTED_STEPS:
-        first, rest = lines[: LISTED_STEPS - 1], lines[LISTED_STEPS - 1 :]
-        lines = [*first, ("all others", sum(spent for _, spent in rest))]
+        rest = lines[LISTED_STEPS - 1 :]
+        lines = [*lines[: LISTED_STEPS - 1], ("all others", sum(spent for _, spent in rest))]
     for name, spent in lines:
         table.add_row(name, f"{spent:.0f}", f"{spent / total:.0%}")
     return table
@@ -250,3 +263,63 @@ app.command("kinds", help=KINDS_HELP)(kinds)
 app.command("describe", help=DESCRIBE_HELP)(describe)
 app.command("listen", help=LISTEN_HELP)(listen)
 app.command("ensemble", help=ENSEMBLE_HELP)(ensemble)
+
+
+LABEL_HELP = (
+    "Label a recording whose clean speech is available: S-, N- and G-MOS from the clean, unprocessed and processed "
+    "signals; PESQ, STOI, SDI, and the composite measures Csig, Cbak and Covl.\n\n"
+    "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; this is not the licensed instrument. The "
+    "output also contains two intermediate values: the equivalent Q (the MNRU setting of ITU-T P.810 with the same "
+    "speech distortion, in dB) and the SNR. A delay of up to 0.5 s and differences in level are compensated. "
+    "Without --unprocessed, noise and distortion cannot be separated; the output then names the scores that are "
+    "uncertain. Needs mtqnet\\[corpus].\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet label --clean c.wav --unprocessed u.wav --processed p.wav[/]\n\n"
+    "[cyan]mtqnet label --clean c.wav --processed coded.wav --json[/]"
+)
+LABEL_NOTE = "S-, N- and G-MOS are 3QUEST-style, anchored on public P.835 ratings; they are not 3QUEST scores."
+
+
+def label(
+    clean: Annotated[Path, typer.Option("--clean", "-c", help="Recording of the clean speech.")],
+    processed: Annotated[Path, typer.Option("--processed", "-p", help="Output of the device or codec.")],
+    unprocessed: Annotated[
+        Path | None, typer.Option("--unprocessed", "-u", help="Input of the device: speech and noise.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Label one recording from its files."""
+    import json
+
+    from mtqnet.cli.terminal import output_console, tell
+    from mtqnet.labels import three_signal
+
+    found = three_signal.label_files(clean, unprocessed, processed)
+    if as_json:
+        print(json.dumps(found.record(), indent=1))
+        return
+    for caution in found.cautions:
+        tell(f"caution: {caution}", style="yellow")
+    console = output_console()
+    console.print(label_table(found))
+    console.print(LABEL_NOTE, highlight=False, soft_wrap=True, markup=False)
+
+
+def label_table(found: LabelledSet) -> Table:
+    """Labels with their reasons, and measures of the literature."""
+    from rich.table import Table
+
+    table = Table("measure", "value", "meaning", box=None, pad_edge=False)
+    quest, measures, composite = found.quest, found.objective, found.composite
+    speech = f"speech: equivalent to modulated noise at Q {quest.equivalent_q_db:.1f} dB"
+    background = f"background: {quest.equivalent_snr_db:.1f} dB below the speech"
+    table.add_row("S-MOS", f"{quest.s_mos:.2f}", speech)
+    table.add_row("N-MOS", f"{quest.n_mos:.2f}", background)
+    table.add_row("G-MOS", f"{quest.g_mos:.2f}", "overall quality")
+    table.add_row("PESQ", f"{measures.pesq:.2f}", "wideband, processed compared with clean")
+    table.add_row("STOI", f"{measures.stoi:.3f}", "intelligibility, 0 to 1")
+    table.add_row("SDI", f"{measures.sdi:.4f}", "speech distortion index, lower is better")
+    table.add_row("Csig", f"{composite.csig:.2f}", "composite measures of Hu and Loizou, with wideband PESQ:")
+    table.add_row("Cbak", f"{composite.cbak:.2f}", "for comparison with the literature; any noise lowers them")
+    table.add_row("Covl", f"{composite.covl:.2f}", "")
+    return table

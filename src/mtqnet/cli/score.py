@@ -1,13 +1,14 @@
-"""`mtqnet score`: options and help. score_run.py does the work."""
+"""`mtqnet score`, `plot` and `report`: scores of recordings as a table, a picture or a page."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mtqnet.cli.options import Engine, Model
-from mtqnet.errors import UsageError
+from mtqnet.cli.terminal import By, GroupTable, Model
+from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
 Paths = Annotated[
     list[str],
@@ -57,7 +58,7 @@ Sort = Annotated[
         show_default=False,
     ),
 ]
-AsTable = Annotated[bool, typer.Option("--table", help="Print the formatted table even if the output is a pipe.")]
+Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster (mtqnet\\[ray]).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")]
 Jobs = Annotated[
     int,
@@ -78,7 +79,7 @@ Rate = Annotated[
     ),
 ]
 
-HELP = (
+SCORE_HELP = (
     "Predict S-MOS, N-MOS and G-MOS and estimate PESQ, STOI and SDI of recordings.\n\n"
     "On a terminal, the result is a formatted table; in a pipe or file, it is CSV. A recording that cannot be "
     "scored gets a row with the reason in the column error; the others are scored. Folders are searched for audio "
@@ -117,7 +118,6 @@ def score(
     causes: Causes = False,
     resume: Resume = False,
     sort: Sort = None,
-    table: AsTable = False,
     quiet: Quiet = False,
     jobs: Jobs = 0,
     rate: Rate = None,
@@ -125,23 +125,99 @@ def score(
 ) -> None:
     """Score files and folders into a table."""
     from mtqnet.cli import score_run as run
-    from mtqnet.cli.options import need_engine
     from mtqnet.scoring.batch import parse_channels
 
     if rate is not None and run.STDIN not in paths:
         raise UsageError(
             "--rate applies to raw samples on standard input (-): audio files carry their own sample rate"
         )
-    if need_engine(engine) == "ray":
+    if engine == "ray":
         if channels != "mix" or sort is not None or causes:
             raise UsageError("--channels, --sort and --causes are not available with --engine ray: omit them")
-        from mtqnet.integrations.ray.engine import ScaleOptions
-
-        scale = ScaleOptions(model, workers=jobs, windows=windows, again=resume)
-        raise typer.Exit(run.score_on_cluster(paths, output, scale, quiet))
+        raise typer.Exit(run.score_on_cluster(paths, output, model, jobs, windows, resume, quiet))
+    if engine != "local":
+        raise UsageError(f"there is no engine {engine!r}: use local or ray")
+    if urls := [path for path in paths if "://" in path]:
+        raise UsageError(
+            f"{urls[0]} is a URL: add --engine ray to score it on a Ray cluster, or download the files"
+        )
     options = run.ScoreOptions(
-        output, model, parse_channels(channels), windows, resume, sort, table, quiet, jobs, causes
+        output, model, parse_channels(channels), windows, resume, sort, quiet, jobs, causes
     )  # fmt: skip
     if run.STDIN in paths:
         raise typer.Exit(run.score_stdin(rate, options, paths))
     raise typer.Exit(run.score_paths(paths, options))
+
+
+PLOT_HELP = (
+    "Draw a recording: waveform, spectrogram, the six scores over time, and the worst part if it differs from the "
+    "rest. Needs mtqnet\\[analysis].\n\n"
+    "Each point of a line is the score of the 3 s around it. The bars at the right end are the scores of the complete "
+    "recording with their 90 % prediction intervals.\n\n"
+    "[bold]Example[/]\n\n"
+    "[cyan]mtqnet plot call.wav --output call.png[/]"
+)
+
+
+def plot(
+    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png or .svg.")],
+    model: Model = "base",
+) -> None:
+    """Draw a recording."""
+    from mtqnet.audio.reading import read
+    from mtqnet.cli.terminal import output_console
+    from mtqnet.evaluation import plots
+    from mtqnet.scoring.over_time import with_local_track
+    from mtqnet.scoring.predictor import Predictor
+
+    plots.check(output, [file])
+    predictor = Predictor(model)
+    scores = predictor.score(file).raise_for_error()
+    samples = read(file).samples
+    plots.draw_recording(samples, with_local_track(predictor, samples, scores), output)
+    output_console().print(str(scores), soft_wrap=True, markup=False, highlight=False)
+
+
+REPORT_HELP = (
+    "Write one HTML page about a folder or a table of scores: distributions, the five worst recordings with players, "
+    "flags (warnings about recordings), means by group, and a list of all recordings. The page needs no network. "
+    "Needs mtqnet\\[analysis].\n\n"
+    "The page contains the audio of these five only, at most 20 s of each. If SOURCE is a table, their audio is read "
+    "from the paths in it.\n\n"
+    "[bold]Examples[/]\n\n"
+    "[cyan]mtqnet report calls/ -o report.html[/]\n\n"
+    "[cyan]mtqnet report scores.csv --by phone --table phones.csv --sort n_mos -o report.html[/]"
+)
+
+
+def report(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of recordings, or a table that `mtqnet score -o` wrote.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    by: By = "",
+    table: GroupTable = None,
+    sort: Annotated[str, typer.Option(help="Score by which the recordings are sorted.")] = "g_mos",
+    model: Model = "base",
+) -> None:
+    """Write a page about recordings."""
+    from mtqnet.cli.terminal import check_options, scorer, tell, tell_notes, tell_unscored
+    from mtqnet.evaluation import recordings
+    from mtqnet.evaluation import report as reports
+    from mtqnet.scoring.tables import check_output
+
+    check_options([source], model, by, table)
+    check_output(output, (".html", ".htm"), [source, table])
+    reports.check_sort(sort)
+    with scorer(model) as scoring:
+        found = scoring.open(source, must_exist=True)
+    reports.write(found, output, by, recordings.groups(found, by, table) if by else {}, sort)
+    tell_notes(found.notes)
+    tell_unscored(found.unscored, len(found.rows))
+    tell(f"{len(found.scored)} recordings -> {output}", style="green")
+    if found.unscored:
+        raise typer.Exit(SOME_NOT_SCORED)

@@ -11,19 +11,17 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtqnet import __version__
 from mtqnet.audio import containers
 from mtqnet.audio.reading import Channels
-from mtqnet.causes import clock
 from mtqnet.cli import INTERRUPTED
 from mtqnet.cli.terminal import error_console, stages, tell
 from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
@@ -31,14 +29,10 @@ from mtqnet.scoring import batch, models, tables
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.progress import Advance, Meter
-from mtqnet.scoring.resume import Reopened, SourceLog, Wanted, reopen, state
-from mtqnet.scoring.scores import Scores, sort_key, spoken
+from mtqnet.scoring.resume import SourceLog, Wanted, reopen, state
+from mtqnet.scoring.scores import Scores, sort_key
 from mtqnet.scoring.stream import ENCODINGS, Stream
 from mtqnet.scoring.tables import Layout, Table
-from mtqnet.targets import TARGETS
-
-if TYPE_CHECKING:
-    from mtqnet.integrations.ray.engine import ScaleOptions
 
 STDIN = "-"
 """Path of standard input, also in the column `file`"""
@@ -56,7 +50,6 @@ class ScoreOptions:
     windows: bool = False
     resume: bool = False
     sort: str | None = None
-    table: bool = False
     quiet: bool = False
     jobs: int = 0
     causes: bool = False
@@ -73,6 +66,38 @@ class ScoreOptions:
         return tables.with_causes(layout) if self.causes else layout
 
 
+@dataclass
+class Tally:
+    """Number of recordings by result."""
+
+    scored: int = 0
+    failed: int = 0
+    kept: int = 0
+    """Recordings whose rows were in the table before"""
+
+    def add(self, scores: Scores) -> None:
+        """Count a row."""
+        if scores.error is None:
+            self.scored += 1
+        else:
+            self.failed += 1
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command."""
+        return SOME_NOT_SCORED if self.failed else DONE
+
+    def tell(self, output: str | None, replaced: bool = False) -> None:
+        """Print the last line of the command."""
+        scored = self.scored + self.kept
+        total = scored + self.failed
+        where = "" if output is None else f" -> {output}{' (the earlier table was replaced)' if replaced else ''}"
+        reasons = f"; {self.failed} not: see the column `error`" if self.failed else ""
+        kept = f" ({self.kept} before)" if self.kept else ""
+        text = f"scored {scored} of {total} recording{'s' * (total != 1)}{kept}{where}{reasons}"
+        tell(text, style="yellow" if self.failed else "green")
+
+
 def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
     """Score files and folders into a table.
 
@@ -86,38 +111,48 @@ def score_paths(paths: Sequence[str], options: ScoreOptions) -> int:
     jobs = batch.expand(paths)
     models.find(options.model).weights()  # a model that does not load must not replace a table
     with ExitStack() as stack:
+        log, replaced = None, False
+        done: Set[Path] = frozenset()
         if options.path is not None:
-            tables.check_not_input(options.path, (job.path for job in jobs))
+            tables.check_output(options.path, inputs=(job.path for job in jobs))
             stack.enter_context(tables.lock(options.path))
-        log = _source_log(options)
-        if log is not None:
-            stack.callback(log.close)
-        opened = _open(options, jobs, log)
-        missing = [job for job in jobs if job.path not in opened.done]
+            replaced = options.path.exists() and not options.resume
+            log = stack.enter_context(SourceLog(options.path, empty=not options.resume, channels=options.channels))
+        if options.path is not None and log is not None and options.resume:
+            wanted = Wanted(
+                [job.path for job in jobs], models.find(options.model).sha256, __version__, options.layout,
+                options.channels,
+            )  # fmt: skip
+            table, done = reopen(options.path, wanted, log)
+        else:
+            table = open_table(options)
+        missing = [job for job in jobs if job.path not in done]
         tally = Tally(kept=len(jobs) - len(missing))
         meter = Meter(len(missing), not options.quiet)
         # before the threads of the progress bar
         rows = stack.enter_context(closing(_rows(missing, options, log, meter.recordings)))
         try:
-            with opened.table as table, meter:
+            with table, meter:
                 for scores in rows:
                     table.write(scores)
                     tally.add(scores)
                     meter.audio(scores.duration_s or 0.0)
         except KeyboardInterrupt:
-            tell(_interruption(tally, options), style="yellow")
+            count = tally.scored + tally.failed + tally.kept
+            if options.output is None:
+                tell(f"interrupted after {count} recording{'s' * (count != 1)}", style="yellow")
+            else:
+                where = f"{count} row{'s' * (count != 1)} in {options.output}"
+                tell(f"interrupted: {where}; continue with --resume", style="yellow")
             return INTERRUPTED
     if not options.quiet and (options.output is not None or (tally.failed and not sys.stdout.isatty())):
-        tell(
-            tally.summary(options.output, options.table and options.output is None),
-            style="yellow" if tally.failed else "green",
-        )
+        tally.tell(options.output, replaced)
     return tally.exit_code
 
 
 def _check(options: ScoreOptions) -> None:
     if options.path is not None:
-        tables.check(options.path)
+        tables.check_output(options.path)
     if options.causes and not (record := models.find(options.model)).causes:
         raise UsageError(f"the model {record.name!r} predicts no causes: omit --causes, or use another --model")
     if options.resume and options.output is None:
@@ -130,28 +165,19 @@ def _check(options: ScoreOptions) -> None:
             )
 
 
-def _source_log(options: ScoreOptions) -> SourceLog | None:
-    if options.path is None:
-        return None
-    try:
-        return SourceLog(options.path, empty=not options.resume, channels=options.channels)
-    except OSError as error:
-        raise UsageError(f"cannot write {options.path} ({error.strerror or error})") from error
+def open_table(options: ScoreOptions, live: bool = False) -> Table:
+    """Open an empty table on the terminal, in a pipe or in a file; for live audio a line per row on the terminal."""
+    if options.path is not None:
+        return tables.create(options.path, options.layout)
+    if sys.stdout is None:  # closed by the program that started this one
+        raise UsageError("standard output is closed: write the table to a file with --output")
+    if sys.stdout.isatty():
+        from mtqnet.cli.score_table import LiveLines, TerminalTable
 
-
-def _open(options: ScoreOptions, jobs: Sequence[Job], log: SourceLog | None) -> Reopened:
-    """Open the table, and find out which recordings it has."""
-    if options.path is None or log is None or not options.resume:
-        return Reopened(open_table(options), frozenset())
-    record = models.find(options.model)
-    paths = [job.path for job in jobs]
-    wanted = Wanted(paths, record.sha256, __version__, options.layout, options.channels)
-    return reopen(options.path, wanted, log)
-
-
-def open_table(options: ScoreOptions) -> Table:
-    """Open an empty table on the terminal, in a pipe or in a file."""
-    return _on_stdout(options) if options.path is None else tables.create(options.path, options.layout)
+        return LiveLines() if live else TerminalTable(options.windows, options.causes)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
+    return tables.StreamTable(sys.stdout, options.layout)
 
 
 def _rows(
@@ -204,64 +230,6 @@ def _sigterm_as_exit() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@dataclass
-class Tally:
-    """Number of recordings by result."""
-
-    scored: int = 0
-    failed: int = 0
-    kept: int = 0
-    """Recordings whose rows were in the table before"""
-
-    def add(self, scores: Scores) -> None:
-        """Count a row."""
-        if scores.error is None:
-            self.scored += 1
-        else:
-            self.failed += 1
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code of the command."""
-        return SOME_NOT_SCORED if self.failed else DONE
-
-    def summary(self, output: Path | str | None, formatted: bool = False) -> str:
-        """Return the last line of the command; a formatted table has the reasons below it instead of in a column."""
-        scored = self.scored + self.kept
-        total = scored + self.failed
-        where = f" -> {output}" if output is not None else ""
-        where_reasons = "the reasons are below the table" if formatted else "see the column `error`"
-        reasons = f"; {self.failed} not: {where_reasons}" if self.failed else ""
-        kept = f" ({self.kept} before)" if self.kept else ""
-        return f"scored {scored} of {total} recording{'s' * (total != 1)}{kept}{where}{reasons}"
-
-
-def _interruption(tally: Tally, options: ScoreOptions) -> str:
-    rows = tally.scored + tally.failed + tally.kept
-    if options.output is None:
-        return f"interrupted after {rows} recording{'s' * (rows != 1)}"
-    return f"interrupted: {rows} row{'s' * (rows != 1)} in {options.output}; continue with --resume"
-
-
-class _PipedCsv(tables.CsvTable):
-    """CSV on standard output, which remains open."""
-
-    def close(self, complete: bool) -> None:
-        """Leave the stream open."""
-
-
-def _on_stdout(options: ScoreOptions) -> Table:
-    if sys.stdout is None:  # closed by the program that started this one
-        raise UsageError("standard output is closed: write the table to a file with --output")
-    if options.table or sys.stdout.isatty():
-        from mtqnet.cli.score_table import TerminalTable
-
-        return TerminalTable(options.windows, options.causes)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
-    return _PipedCsv(sys.stdout, options.layout)
-
-
 def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -> int:
     """Score standard input: an audio file, or raw samples as they arrive.
 
@@ -290,40 +258,43 @@ def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -
     content = containers.content_of(source.head)
     if container is None and content is not None:
         raise UsageError(f"standard input is {content}, not audio: pass an audio file, or raw samples with --rate")
-    predictor = Predictor(options.model, options.jobs, track=False)
-    with tables.lock(options.path) if options.path is not None else nullcontext():
-        if container is not None:
-            return _score_piped_file(source, predictor, options)
-        return _score_raw(source, predictor, rate, replace(options, windows=True))
-
-
-def _score_piped_file(source: _Beginning, predictor: Predictor, options: ScoreOptions) -> int:
-    tally = Tally()
-    with open_table(options) as table:
-        for scores in predictor.score_rows(io.BytesIO(source.read()), channels=options.channels):
-            table.write(replace(scores, file=STDIN))
-            tally.add(scores)
-    return tally.exit_code
-
-
-def _score_raw(source: _Beginning, predictor: Predictor, rate: int | None, options: ScoreOptions) -> int:
-    if rate is None:
+    if container is None and rate is None:
         raise UsageError(
             "standard input is not in a known audio format, so it is taken as raw samples: give their sample rate "
             "with --rate"
         )
-    if options.channels == "each":
+    if container is None and options.channels == "each":
         raise UsageError("--channels each applies to audio files: for raw samples give the number of channels")
-    channels = 1 if options.channels == "mix" else options.channels
-    stream = Stream(predictor, rate, channels=channels)
+    predictor = Predictor(options.model, options.jobs, track=False)
     tally = Tally()
-    with LiveLines() if _on_screen(options) else open_table(options) as table:
-        for scores in _stream_rows(stream, chunks(source, channels)):
-            table.write(scores)
-            tally.add(scores)
+    with tables.lock(options.path) if options.path is not None else nullcontext():
+        if container is not None or rate is None:
+            rows, table = (
+                predictor.score_rows(io.BytesIO(source.read()), channels=options.channels),
+                open_table(options),
+            )
+        else:
+            channels = options.channels if isinstance(options.channels, int) else 1
+            rows = _raw_rows(source, Stream(predictor, rate, channels=channels), channels)
+            table = open_table(replace(options, windows=True), live=True)
+        with table:
+            for scores in rows:
+                table.write(replace(scores, file=STDIN))
+                tally.add(scores)
     if not tally.scored + tally.failed:
         raise EmptyAudioError("there were no samples on standard input")
-    return DONE if tally.scored else tally.exit_code
+    return DONE if tally.scored and container is None else tally.exit_code
+
+
+def _raw_rows(source: _Beginning, stream: Stream, channels: int) -> Iterator[Scores]:
+    """Score raw samples as they arrive; bytes of an incomplete sample wait for the rest."""
+    frame, rest = RAW_SAMPLE.itemsize * channels, b""
+    while data := source.read1(READ_BYTES):
+        data = rest + data
+        complete = len(data) // frame * frame
+        rest = data[complete:]
+        yield from stream.feed(np.frombuffer(data[:complete], RAW_SAMPLE).reshape(-1, channels))
+    yield from stream.finish()
 
 
 class _Beginning:
@@ -346,44 +317,19 @@ class _Beginning:
         return data
 
 
-def chunks(source: _Beginning, channels: int) -> Iterator[NDArray[Any]]:
-    """Yield raw samples (samples, channels) as they arrive; bytes of an incomplete sample wait for the rest."""
-    frame = RAW_SAMPLE.itemsize * channels
-    rest = b""
-    while data := source.read1(READ_BYTES):
-        data = rest + data
-        complete = len(data) // frame * frame
-        rest = data[complete:]
-        yield np.frombuffer(data[:complete], RAW_SAMPLE).reshape(-1, channels)
-
-
-def _stream_rows(stream: Stream, pieces: Iterator[NDArray[Any]]) -> Iterator[Scores]:
-    for piece in pieces:
-        yield from (replace(scores, file=STDIN) for scores in stream.feed(piece))
-    yield from (replace(scores, file=STDIN) for scores in stream.finish())
-
-
-def _on_screen(options: ScoreOptions) -> bool:
-    return options.output is None and (options.table or sys.stdout.isatty())
-
-
-class LiveLines(Table):
-    """One line per second on a terminal."""
-
-    def write(self, scores: Scores) -> None:
-        """Print the scores of the last window."""
-        (window,) = scores.windows
-        values = ((target, scores.value(target.key)) for target in TARGETS)
-        text = "  ".join(spoken(target, value) for target, value in values if value is not None)
-        flags = f"  ({', '.join(scores.flags)})" if scores.flags else ""
-        print(f"{clock(window.end_s):>9}  {scores.error or text + flags}", flush=True)
-
-    def close(self, complete: bool) -> None:
-        """Every line has been printed."""
-
-
-def score_on_cluster(sources: Sequence[str], output: str | None, options: ScaleOptions, quiet: bool) -> int:
+def score_on_cluster(
+    sources: Sequence[str], output: str | None, model: str, workers: int, windows: bool, again: bool, quiet: bool
+) -> int:
     """Score sources on a Ray cluster into a folder of Parquet tables.
+
+    Args:
+        sources: Recordings, folders, lists, archives or URLs.
+        output: Folder or URL of the tables.
+        model: Name or path of the model.
+        workers: Number of scoring processes; 0: as many as the cluster has processors for.
+        windows: Whether a row is written for each window.
+        again: Whether shards with recordings that were not scored are scored again.
+        quiet: Whether nothing is printed.
 
     Returns:
         The exit code.
@@ -397,6 +343,7 @@ def score_on_cluster(sources: Sequence[str], output: str | None, options: ScaleO
         raise UsageError("standard input cannot be scored by a cluster: omit --engine ray")
     from mtqnet.integrations.ray import engine
 
+    options = engine.ScaleOptions(model, workers=workers, windows=windows, again=again)
     with stages(error_console(quiet)) as stage:
         done = itertools.count(1)
         result = engine.score_sources(
@@ -409,5 +356,5 @@ def score_on_cluster(sources: Sequence[str], output: str | None, options: ScaleO
         tally.scored += 0 if one.shard in result.kept else scored
         tally.kept += scored if one.shard in result.kept else 0
     if not quiet:
-        tell(tally.summary(output), style="yellow" if tally.failed else "green")
+        tally.tell(output)
     return tally.exit_code

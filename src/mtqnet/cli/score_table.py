@@ -1,4 +1,4 @@
-"""The table of `mtqnet score` on a terminal. Imported only where it is shown, because rich takes long to import."""
+"""What `mtqnet score` shows on a terminal: a table, or a line per second of live audio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from mtqnet.causes import clock
 from mtqnet.cli.terminal import output_console
 from mtqnet.scoring import tables
-from mtqnet.scoring.scores import Results, Scores, WindowScores, digits
+from mtqnet.scoring.scores import Results, Scores, WindowScores, digits, spoken
 from mtqnet.targets import TARGETS, Target
 
 TABLE_WIDTH = 200
@@ -57,14 +57,26 @@ class TerminalTable(tables.Table):
         console = output_console(TABLE_WIDTH)
         scored = [row for row in self._rows if row.error is None]
         if scored:
-            console.print(_grid(_lines(scored, self._windows), console.encoding, console.width >= INTERVALS_WIDTH))
-        for row in scored if self._causes else ():
-            text = f"{escape(printable(_name(row, row.file or '')))}: {row.cause or NO_CAUSE}"
+            console.print(_grid(scored, self._windows, console.encoding, console.width >= INTERVALS_WIDTH))
+        for row in (*(scored if self._causes else ()), *(row for row in self._rows if row.error is not None)):
+            text = Text("" if row.error is None else "not scored ", style="bold red")
+            text.append(
+                printable(f"{_name(row, row.file or '')}: {row.error or row.cause or NO_CAUSE}"),
+                "not bold default",
+            )
             console.print(text, highlight=False, soft_wrap=True)
-        for row in self._rows:
-            if row.error is not None:
-                text = f"{escape(printable(_name(row, row.file or '')))}: {escape(printable(row.error))}"
-                console.print(f"[bold red]not scored[/] {text}", highlight=False, soft_wrap=True)
+
+
+class LiveLines(tables.Table):
+    """One line per second on a terminal."""
+
+    def write(self, scores: Scores) -> None:
+        """Print the scores of the last window."""
+        (window,) = scores.windows
+        values = ((target, scores.value(target.key)) for target in TARGETS)
+        text = "  ".join(spoken(target, value) for target, value in values if value is not None)
+        flags = f"  ({', '.join(scores.flags)})" if scores.flags else ""
+        print(f"{clock(window.end_s):>9}  {scores.error or text + flags}", flush=True)
 
 
 def printable(text: str) -> str:
@@ -72,13 +84,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _lines(rows: Sequence[Scores], windows: bool) -> list[tuple[Scores, Valued]]:
-    """Recordings, and what is shown of each: its scores or those of its windows."""
-    return [(row, shown) for row in rows for shown in (row.windows if windows else (row,))]
-
-
-def _grid(lines: Sequence[tuple[Scores, Valued]], encoding: str, intervals: bool) -> Grid:
-    rows = [row for row, _ in lines]
+def _grid(rows: Sequence[Scores], windows: bool, encoding: str, intervals: bool) -> Grid:
     folder = _common_folder([row.file or "" for row in rows])
     shown = [target for target in TARGETS if any(row.value(target.key) is not None for row in rows)]
     flagged = any(row.flags for row in rows)
@@ -91,13 +97,16 @@ def _grid(lines: Sequence[tuple[Scores, Valued]], encoding: str, intervals: bool
         grid.add_column(target.name.split()[0], justify="right", no_wrap=True)
     if flagged:
         grid.add_column("flags", style="yellow")
+    lines: list[tuple[Scores, Valued]] = [
+        (row, one) for row in rows for one in (row.windows if windows else (row,))
+    ]
     for row, scored in lines:
         file = os.path.relpath(row.file or "", folder) if folder else row.file or ""
         name = Text(_shortened(printable(_name(row, file))))
         name.append(_span(scored), style="dim")
         values = (_cell(target, scored, plus_minus if intervals else "") for target in shown)
         grid.add_row(name, *values, *([" ".join(row.flags)] if flagged else []))
-    if len(lines) > 1 and all(row is scored for row, scored in lines):
+    if len(rows) > 1 and not windows:
         grid.add_section()
         means = Results(tuple(rows)).mean()
         values = (Text(digits(target, means[target.key]), style="bold") for target in shown)

@@ -15,7 +15,7 @@ HELP = (
     "The web page is at /, the endpoints are at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
     "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and stores a "
     "history of scores (never of audio) for 90 days. All other settings, such as the number of processes and "
-    "the database, are environment variables: [cyan]mtqnet serve --show-settings[/] lists them. Needs "
+    "the database, are environment variables: [cyan]python -m mtqnet.serving.settings[/] lists them. Needs "
     "mtqnet\\[serve].\n\n"
     "[bold]Examples[/]\n\n"
     "[cyan]mtqnet serve[/]\n\n"
@@ -55,40 +55,26 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    show_settings: Annotated[bool, typer.Option("--show-settings", help="Print all settings and exit.")] = False,
 ) -> None:
     """Serve scores."""
     if any(find_spec(name) is None for name in NEEDS):
         raise missing_extra("mtqnet serve", "serve")
-    given = {"host": host, "port": port, "models": model and tuple(model), "keys": keys}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if show_settings:
-        from mtqnet.serving.settings import markdown
+    if new_key is not None:
+        from mtqnet.serving.keys import add
 
-        typer.echo(markdown(), nl=False)
-    elif new_key is not None:
-        typer.echo(_new_key(keys, new_key))
-    else:
-        _serve(options)
-
-
-def _new_key(path: Path | None, name: str) -> str:
-    from mtqnet.serving import keys
-
-    if path is None:
-        raise UsageError("--new-key needs the file of keys: name it with --keys FILE")
-    return keys.add(path, name)
-
-
-def _serve(options: dict[str, Any]) -> None:
+        if keys is None:
+            raise UsageError("--new-key needs the file of keys: name it with --keys FILE")
+        typer.echo(add(keys, new_key))
+        return
     from pydantic import ValidationError
 
     from mtqnet.cli.terminal import tell
     from mtqnet.serving.server import run
     from mtqnet.serving.settings import Settings
 
+    given: dict[str, Any] = {"host": host, "port": port, "models": model and tuple(model), "keys": keys}
     try:
-        settings = Settings(**options)
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         told = "; ".join(f"MTQNET_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
         raise UsageError(told) from error

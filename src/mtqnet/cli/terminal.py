@@ -1,4 +1,4 @@
-"""Terminal output that the commands share: messages, progress bars and the width of tables.
+"""What the commands share: options, messages, progress bars and the width of tables.
 
 Results go to standard output, everything else to standard error, so that a pipe carries results only. rich is
 imported when it is needed, because it takes as long to load as numpy.
@@ -12,15 +12,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtqnet.errors import MissingExtraError, MtqnetError, missing_extra
+from mtqnet.errors import MissingExtraError, MtqnetError, UsageError, missing_extra
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from mtqnet.evaluation.recordings import Scorer
 
 PIPE_WIDTH = 160
 """Characters of a line of a table that is written into a file or a pipe"""
@@ -40,6 +43,39 @@ COMMAND_EXTRAS = {"label": "corpus", "corpus": "corpus", "train": "train", "fine
 Stage = Callable[[str, int, int], None]
 """Name of the stage, items done, items in total"""
 
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a shipped model (base, small or mosa-net), or path of an .onnx file or its folder.",
+    ),
+]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.", show_default=False)
+]
+By = Annotated[str, typer.Option(help="Grouping column, for example the room or the codec.", show_default=False)]
+GroupTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--table", help="CSV file with a column of file names and the grouping column --by.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="SCORE=COLUMN, such as s_mos=SIG, or file=COLUMN: column to use if its name is not recognised; may be "
+        "repeated."
+    ),
+]
+Audio = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to which the file names of the table are relative.", show_default="the table's folder"
+    ),
+]
+
 
 @contextmanager
 def reported_errors(command: Callable[[], str | None] = lambda: None) -> Iterator[None]:
@@ -48,8 +84,9 @@ def reported_errors(command: Callable[[], str | None] = lambda: None) -> Iterato
     `command` returns the name of the command that runs.
     Characters that the terminal's encoding does not have are printed as escapes.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show all characters
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except MtqnetError as error:
@@ -164,3 +201,37 @@ def stages(console: Console) -> Iterator[Stage]:
                 console.print(f"{name}: {done} of {total}, about {left} left", highlight=False)
 
         yield stage
+
+
+@contextmanager
+def scorer(model: str) -> Iterator[Scorer]:
+    """Yield what scores recordings that are not scored yet; on a terminal it shows a progress bar."""
+    from mtqnet.evaluation.recordings import Scorer
+
+    console = error_console()
+    if not console.is_terminal:
+        yield Scorer(model)
+        return
+    with stages(console) as stage:
+        yield Scorer(model, progress=stage)
+
+
+def parse_columns(pairs: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Parse options such as file=wav and s_mos=SIG into ("wav", {"s_mos": "SIG"}). Raises UsageError."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--column {pair!r}: write SCORE=COLUMN, such as s_mos=SIG")
+    columns = {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
+    return columns.pop("file", ""), columns
+
+
+def check_options(sources: Sequence[Path], model: str, by: str = "", table: Path | None = None) -> None:
+    """Raise UsageError for options that would have no effect."""
+    from mtqnet.evaluation.recordings import is_table
+
+    if table is not None and not by:
+        raise UsageError("--table has the grouping column: name the column with --by, or omit --table")
+    if model != "base" and sources and all(map(is_table, sources)):
+        raise UsageError(
+            f"--model has no effect on a table of scores: omit it, or give the recordings instead of {sources[0]}"
+        )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from pathlib import Path
@@ -93,25 +93,39 @@ def compare(
     if len(sets) < 2:
         raise UsageError("compare needs two or more sets of recordings: give two folders or tables")
     names = _names(sets)
-    told = [_groups(one, by, table) for one in sets]
+    group_of = [_group_of(one, by, table) for one in sets]
+    errors = difference_errors(sets, model) if paired else {}
     found: list[Comparison] = []
     alone: set[str] = set()
     for first, second in combinations(range(len(sets)), 2):
-        a, b, both = sets[first], sets[second], (names[first], names[second])
+        a, b = sets[first], sets[second]
         keys = _shared_keys(a, b)
+        rows_a, rows_b = a.scored, b.scored
+        groups_a, groups_b = ([group_of[n].get(row.file) for row in sets[n].scored] for n in (first, second))
         if paired:
-            pairs = pair(a, b)
-            alone |= _alone(a, b, pairs)
-            found += [one for key in keys for one in _paired(key, both, pairs, told[first])]
-        else:
-            found += [one for key in keys for one in _unpaired(key, both, a, b, (told[first], told[second]))]
-    if paired:
-        errors = difference_errors(sets, model)
-        found = [replace(one, probability=probability(one, errors.get(one.target))) for one in found]
+            rows_a, rows_b = zip(*pair(a, b), strict=True)
+            groups_a = groups_b = [group_of[first].get(row.file) for row in rows_a]
+            alone |= {row.file for row in (*a.scored, *b.scored)} - {row.file for row in (*rows_a, *rows_b)}
+        common = {group for group in groups_a if group is not None} & set(groups_b)
+        for key in keys:
+            values_a, values_b = values(rows_a, key), values(rows_b, key)
+            for group in (WHOLE, *sorted(common, key=natural)):
+                x, y = (
+                    numbers[[group in (WHOLE, one) for one in groups]]
+                    for numbers, groups in ((values_a, groups_a), (values_b, groups_b))
+                )
+                difference = statistics.paired(x, y) if paired else statistics.unpaired(x, y)
+                means = statistics.mean(x), statistics.mean(y)
+                one = Comparison(key, group, names[first], names[second], *means, difference)
+                found.append(replace(one, probability=probability(one, errors.get(key))))
+    notes = [note for one in sets for note in one.notes]
+    if len(frozenset[str]().union(*(one.models for one in sets))) > 1:
+        notes.append(
+            "the scores come from different models: a difference may be one of the models, not of the recordings"
+        )
     unscored = tuple(reason for one in sets for reason in one.unscored)
     total = sum(len(one.rows) for one in sets)
-    notes = (*(note for one in sets for note in one.notes), *_other_models(sets))
-    return Compared(names, paired, tuple(found), unscored, tuple(sorted(alone)), total, notes)
+    return Compared(names, paired, tuple(found), unscored, tuple(sorted(alone)), total, tuple(notes))
 
 
 def difference_errors(sets: Sequence[Recordings], model: ModelRecord | None = None) -> Mapping[str, float]:
@@ -137,12 +151,6 @@ def probability(one: Comparison, error: float | None) -> float | None:
     spread = half_width / NormalDist().inv_cdf((1 + statistics.LEVEL) / 2)
     above = NormalDist(0, math.hypot(error, spread)).cdf(d.value)
     return above if BY_KEY[one.target].higher_is_better else 1 - above
-
-
-def _other_models(sets: Sequence[Recordings]) -> tuple[str, ...]:
-    if len(frozenset[str]().union(*(one.models for one in sets))) < 2:
-        return ()
-    return ("the scores come from different models: a difference may be one of the models, not of the recordings",)
 
 
 def pair(first: Recordings, second: Recordings, without: str = WITHOUT_PAIRS) -> list[Pair]:
@@ -222,63 +230,22 @@ def _list(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _paired(key: str, names: tuple[str, str], pairs: list[Pair], groups_of: dict[str, str]) -> list[Comparison]:
-    found = []
-    for group in _in_order(groups_of[a.file] for a, _ in pairs if a.file in groups_of):
-        inside = [(a, b) for a, b in pairs if group == WHOLE or groups_of.get(a.file) == group]
-        first, second = values([a for a, _ in inside], key), values([b for _, b in inside], key)
-        found.append(_comparison(key, group, names, first, second, statistics.paired(first, second)))
-    return found
-
-
-def _unpaired(
-    key: str,
-    names: tuple[str, str],
-    a: Recordings,
-    b: Recordings,
-    groups_of: tuple[dict[str, str], dict[str, str]],
-) -> list[Comparison]:
-    found = []
-    both = set(groups_of[0].values()) & set(groups_of[1].values())
-    for group in _in_order(both):
-        first, second = (
-            values([row for row in one.scored if group == WHOLE or names_of.get(row.file) == group], key)
-            for one, names_of in zip((a, b), groups_of, strict=True)
-        )
-        found.append(_comparison(key, group, names, first, second, statistics.unpaired(first, second)))
-    return found
-
-
-def _comparison(
-    key: str, group: str, names: tuple[str, str], first: Array, second: Array, difference: Difference
-) -> Comparison:
-    return Comparison(key, group, *names, statistics.mean(first), statistics.mean(second), difference)
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    return [WHOLE, *sorted(set(names), key=natural)]
-
-
-def _groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, str]:
+def _group_of(recordings: Recordings, by: str, table: Path | None) -> dict[str, str]:
     """Group of each file that has one."""
-    if not by:
-        return {}
-    return {row.file: name for name, rows in groups(recordings, by, table).items() for row in rows}
+    found = groups(recordings, by, table) if by else {}
+    return {row.file: name for name, rows in found.items() for row in rows}
 
 
 def _shared_keys(first: Recordings, second: Recordings) -> list[str]:
     for one in (first, second):
         if not one.scored:
-            raise UsageError(f"{one.name} has no recording with a score")
+            raise UsageError(
+                f"{one.name} has no recording with a score: mtqnet score {one.name} states the reasons"
+            )
     keys = [key for key in KEYS if key in first.keys and key in second.keys]
     if not keys:
-        raise UsageError(f"{first.name} and {second.name} have no score in common")
+        raise UsageError(f"{first.name} and {second.name} have no score in common: score both with the same model")
     return keys
-
-
-def _alone(first: Recordings, second: Recordings, pairs: Sequence[Pair]) -> set[str]:
-    both = {row.file for pair_ in pairs for row in pair_}
-    return {row.file for one in (first, second) for row in one.scored if row.file not in both}
 
 
 def _names(sets: Sequence[Recordings]) -> tuple[str, ...]:
@@ -286,36 +253,37 @@ def _names(sets: Sequence[Recordings]) -> tuple[str, ...]:
     short = [Path(one.name).stem if Path(one.name).is_file() else Path(one.name).name for one in sets]
     chosen = short if len(set(short)) == len(short) and all(short) else [one.name for one in sets]
     if len(set(chosen)) < len(chosen):
-        raise UsageError(f"{next(name for name in chosen if chosen.count(name) > 1)} is named twice")
+        raise UsageError(
+            f"{next(name for name in chosen if chosen.count(name) > 1)} is named twice: give different sets"
+        )
     return tuple(chosen)
 
 
 def as_json(compared: Compared) -> str:
-    """The result and the verdict as one JSON object."""
-    record = {
+    """The result and the verdict as one JSON object; a value that does not exist is null."""
+
+    def record(one: Comparison) -> dict[str, object]:
+        difference = one.difference
+        numbers = {
+            "first_mean": one.first_mean.value, "second_mean": one.second_mean.value, "difference": difference.value,
+            "low": difference.low, "high": difference.high, "effect": difference.effect,
+        }  # fmt: skip
+        return {
+            "target": one.target, "group": one.group or None, "first": one.first, "second": one.second,
+            "scale": "log10" if BY_KEY[one.target].log else BY_KEY[one.target].unit,
+            **{name: round(number, 4) if math.isfinite(number) else None for name, number in numbers.items()},
+            "items": difference.items, "found": difference.found,
+            "probability_second_better": None if one.probability is None else round(one.probability, 4),
+            "better": (one.second if one.second_is_better else one.first) if difference.found else None,
+        }  # fmt: skip
+
+    result = {
         "sets": compared.names,
         "paired": compared.paired,
         "verdict": verdict(compared),
-        "comparisons": [_record(one) for one in compared.comparisons],
+        "comparisons": [record(one) for one in compared.comparisons],
         "unscored": [{"file": file, "reason": reason} for file, reason in compared.unscored],
         "without_partner": compared.alone,
-        "notes": list(compared.notes),
+        "notes": compared.notes,
     }
-    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _record(one: Comparison) -> dict[str, object]:
-    """A comparison for JSON; a value that does not exist is null."""
-    difference = one.difference
-    numbers = {
-        "first_mean": one.first_mean.value, "second_mean": one.second_mean.value, "difference": difference.value,
-        "low": difference.low, "high": difference.high, "effect": difference.effect,
-    }  # fmt: skip
-    return {
-        "target": one.target, "group": one.group or None, "first": one.first, "second": one.second,
-        "scale": "log10" if BY_KEY[one.target].log else BY_KEY[one.target].unit,
-        **{name: round(number, 4) if math.isfinite(number) else None for name, number in numbers.items()},
-        "items": difference.items, "found": difference.found,
-        "probability_second_better": None if one.probability is None else round(one.probability, 4),
-        "better": (one.second if one.second_is_better else one.first) if difference.found else None,
-    }  # fmt: skip
+    return json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)

@@ -153,23 +153,22 @@ def score_labels(labels: RatingTable, audio: Path, scorer: Scorer) -> Recordings
     return Recordings(labels.path.name, root, rows)
 
 
-def check(path: Path) -> None:
-    """Raise UsageError for a path that no evaluation can be written to."""
-    if path.suffix.lower() not in WRITERS:
-        raise UsageError(f"{path}: an evaluation is written as {', '.join(WRITERS)}; change the suffix")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
-
-
-def write(evaluation: Evaluation, path: Path) -> None:
-    """Write an evaluation; the suffix selects the format. Raises UsageError for another suffix."""
-    check(path)
-    path.write_text(WRITERS[path.suffix.lower()](evaluation), encoding="utf-8", newline="\n")
-
-
 def records(evaluation: Evaluation) -> list[Record]:
     """Flat rows: target, level, items, then FIGURE, FIGURE_low, FIGURE_high for each figure."""
-    return [_record(agreement) for agreement in evaluation.agreements]
+    rows = []
+    for one in evaluation.agreements:
+        row: Record = {
+            "target": one.target, "level": one.level, "items": len(one.pairs.names), "column": one.column,
+            "same_scale": one.same_scale,
+        }  # fmt: skip
+        for name, figure in one.figures.items():
+            numbers = (figure.value, figure.low, figure.high)
+            row |= {
+                f"{name}{end}": _rounded(number)
+                for end, number in zip(("", "_low", "_high"), numbers, strict=True)
+            }
+        rows.append(row)
+    return rows
 
 
 def as_csv(evaluation: Evaluation) -> str:
@@ -184,10 +183,18 @@ def as_csv(evaluation: Evaluation) -> str:
 
 def as_json(evaluation: Evaluation) -> str:
     """An evaluation as one JSON object, with the mapping and the pairs of rating and score."""
+    details = []
+    for one in evaluation.agreements:
+        columns = (one.pairs.rating.tolist(), one.pairs.half.tolist(), one.pairs.score.tolist())
+        items = [
+            {"name": name, "rating": _rounded(rating), "ci95": _rounded(half), "score": _rounded(score)}
+            for name, rating, half, score in zip(one.pairs.names, *columns, strict=True)
+        ]
+        mapping = None if one.mapping is None else one.mapping.coefficients
+        details.append({"target": one.target, "level": one.level, "mapping": mapping, "items": items})
     about = {
         "labels": evaluation.labels, "recordings": evaluation.recordings, "model": evaluation.model,
-        "notes": list(evaluation.notes), "agreement": records(evaluation),
-        "details": [_details(agreement) for agreement in evaluation.agreements],
+        "notes": list(evaluation.notes), "agreement": records(evaluation), "details": details,
         "unscored": [{"file": file, "reason": reason} for file, reason in evaluation.unscored],
     }  # fmt: skip
     return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -198,13 +205,8 @@ def as_markdown(evaluation: Evaluation) -> str:
     head = ["score", "per", "items", *NAMES.values()]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for one in evaluation.agreements:
-        cells = [
-            BY_KEY[one.target].short_name,
-            one.level,
-            str(len(one.pairs.names)),
-            *(cell(one.figures[name]) for name in FIGURES),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = [BY_KEY[one.target].short_name, one.level, str(len(one.pairs.names))]
+        lines.append(f"| {' | '.join([*cells, *(cell(one.figures[name]) for name in FIGURES)])} |")
     missing = f"{len(evaluation.unscored)} of {evaluation.recordings} recordings have no score."
     notes = [f"{note[0].upper()}{note[1:]}." for note in evaluation.notes]
     return "\n".join([*lines, "", missing, *notes, small_print(FIGURES), ""])
@@ -291,35 +293,9 @@ def _unscored(labels: RatingTable, rows: list[Row | None]) -> tuple[tuple[str, s
     return tuple((file, reason) for file, reason in zip(labels.files, reasons, strict=True) if reason is not None)
 
 
-def _record(agreement: Agreement) -> Record:
-    row: Record = {
-        "target": agreement.target, "level": agreement.level, "items": len(agreement.pairs.names),
-        "column": agreement.column, "same_scale": agreement.same_scale,
-    }  # fmt: skip
-    for name in FIGURES:
-        estimate = agreement.figures[name]
-        row[name] = _rounded(estimate.value)
-        row[f"{name}_low"], row[f"{name}_high"] = _rounded(estimate.low), _rounded(estimate.high)
-    return row
-
-
-def _details(agreement: Agreement) -> dict[str, object]:
-    """The mapping, and the pairs from which the figures were computed."""
-    pairs, mapping = agreement.pairs, agreement.mapping
-    numbers = zip(pairs.names, pairs.rating.tolist(), pairs.half.tolist(), pairs.score.tolist(), strict=True)
-    return {
-        "target": agreement.target,
-        "level": agreement.level,
-        "mapping": None if mapping is None else mapping.coefficients,
-        "items": [
-            {"name": name, "rating": _rounded(rating), "ci95": _rounded(half), "score": _rounded(score)}
-            for name, rating, half, score in numbers
-        ],
-    }
-
-
 def _rounded(number: float) -> float | None:
     return None if math.isnan(number) else round(number, DECIMALS)
 
 
 WRITERS: Mapping[str, Callable[[Evaluation], str]] = {".csv": as_csv, ".json": as_json, ".md": as_markdown}
+"""Suffix of a file -> its content"""

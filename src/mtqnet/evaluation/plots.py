@@ -5,7 +5,7 @@ All are drawn with matplotlib (extra `analysis`), without a display; the same fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
-from mtqnet.errors import UsageError, missing_extra
+from mtqnet.errors import missing_extra
 from mtqnet.scoring.scores import Scores, Track, spoken
+from mtqnet.scoring.tables import check_output
 from mtqnet.targets import BY_KEY, G_MOS, KEYS, PESQ, QUEST, S_MOS, SDI, STOI, Target
 
 if TYPE_CHECKING:
@@ -74,12 +75,9 @@ MORE, LESS, SAME = COLOURS[2], COLOURS[5], COLOURS[6]
 Array = NDArray[np.float64]
 
 
-def check(path: Path) -> None:
-    """Raise UsageError for a path that no picture can be written to."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: pictures end in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+def check(path: Path | None, inputs: Iterable[Path | None] = ()) -> None:
+    """Raise UsageError for a path that no picture must be written to; `inputs` are files that the command reads."""
+    check_output(path, SUFFIXES, inputs)
 
 
 def figure(width: float, height: float) -> Figure:

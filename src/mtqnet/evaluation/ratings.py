@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +115,12 @@ class RatingTable:
     """(recordings,) largest number of votes over the targets; NaN where unknown"""
     condition: str
     """Column that names the condition; empty if there is none"""
-    cells: Mapping[str, tuple[str, ...]]
-    """(recordings,) text of each column, from the first row of each recording"""
-    rows: int = 0
-    """Rows of the file"""
+    cells: Cells
+    """The table as text, with one row per recording, per vote or per session"""
+    members: tuple[tuple[int, ...], ...]
+    """(recordings,) rows of each recording"""
     notes: tuple[str, ...] = ()
     """Decisions that the user should know, one sentence each: duplicates, votes, codes, scale"""
-    mixed: Mapping[str, str] = field(default_factory=dict)
-    """Columns in which the rows of one recording differ -> an example in words"""
 
     def column(self, name: str) -> tuple[str, ...]:
         """Return the (recordings,) cells of a column.
@@ -130,14 +128,16 @@ class RatingTable:
         Raises:
             UsageError: There is no such column, or the rows of one recording differ in it.
         """
-        found = chosen(self.cells, name, self.path)
-        if found in self.mixed:
-            raise UsageError(
-                f"{self.path}: column {found!r} cannot group recordings, because {self.mixed[found]}; choose "
-                "another "
-                "column with --by, or a file column that is unique for each recording with --column file=NAME"
-            )
-        return tuple(cell.strip() for cell in self.cells[found])
+        found = chosen(self.cells.columns, name, self.path)
+        column = [cell.strip() for cell in self.cells.columns[found]]
+        for file, rows in zip(self.files, self.members, strict=True):
+            if len(different := list(dict.fromkeys(column[row] for row in rows))) > 1:
+                raise UsageError(
+                    f"{self.path}: column {found!r} cannot group recordings, because the rows of {file} have "
+                    f"{shown(different[0])} and {shown(different[1])}; choose another column with --by, or a file "
+                    "column that is unique for each recording with --column file=NAME"
+                )
+        return tuple(column[rows[0]] for rows in self.members)
 
 
 def read(path: Path, file_column: str = "", columns: Mapping[str, str] | None = None) -> RatingTable:
@@ -175,7 +175,7 @@ def read(path: Path, file_column: str = "", columns: Mapping[str, str] | None = 
     for place, name in enumerate(cells.columns[file]):
         if not name.strip():
             raise cells.error(place, file, "empty; every row needs the name of a recording")
-    return _Reading(cells, file, {key: names[key] for key in KEYS if key in names}).table()
+    return _table(cells, file, {key: names[key] for key in KEYS if key in names})
 
 
 def read_cells(path: Path) -> Cells:
@@ -193,8 +193,10 @@ def read_cells(path: Path) -> Cells:
     return cells
 
 
-def files_of(cells: Cells, name: str = "") -> str:
+def files_of(cells: Cells, name: str = "", advice: str = "Name the right one with --column file=NAME") -> str:
     """Return the column that names the recordings: `name`, or the one that is found by its name.
+
+    `advice` is what a message says if there is none.
 
     Raises:
         UsageError: There is no such column.
@@ -203,7 +205,7 @@ def files_of(cells: Cells, name: str = "") -> str:
     if not found:
         raise UsageError(
             f"{cells.path} names no recordings: looked for a column {', '.join(FILE[:8])}, ... among "
-            f"{', '.join(cells.columns)}. Name the right one with --column file=NAME"
+            f"{', '.join(cells.columns)}. {advice}"
         )
     return found
 
@@ -214,6 +216,11 @@ def chosen(columns: Mapping[str, object], name: str, path: Path) -> str:
     if not alike:
         raise UsageError(f"{path} has no column {name!r}: the columns are {', '.join(columns)}")
     return alike[0]
+
+
+def duplicates(cells: Cells, places: Sequence[int]) -> str:
+    """A note about duplicated rows."""
+    return f"{len(places)} duplicated row{'s' * (len(places) > 1)} counted once, first: {cells.where(places[0])}"
 
 
 def words(name: str) -> list[str]:
@@ -231,202 +238,166 @@ def recording_key(name: str) -> str:
     return name if "://" in name else os.path.normpath(name.strip().replace("\\", "/"))
 
 
-@dataclass
-class _Reading:
-    """Turns rows into one entry per recording."""
+def _table(cells: Cells, file: str, names: Mapping[str, tuple[str, ...]]) -> RatingTable:
+    """Turn rows into one entry per recording; `names` are the columns of each target: one, or one per band."""
+    notes = list(cells.notes)
+    values: dict[str, Array] = {}
+    for key, columns in names.items():
+        values[key], band = _one_band(cells, key, columns)
+        if band and BAND not in cells.columns:
+            cells = replace(cells, columns={**cells.columns, BAND: band})
+    same_scale = {key: _on_scale(cells, key, " / ".join(names[key]), values[key], notes) for key in names}
+    votes_column = _find(cells.columns, VOTES)
+    votes = _numbers(cells, votes_column, low=0.0)
+    spreads = {key: _spread(cells, names[key][0]) for key in names}
+    rated = {name for columns in names.values() for name in columns} | {votes_column}
+    members, per_vote = _members(cells, file, rated, notes)
+    ratings = {}
+    for key in names:
+        numbers = _averaged(values[key], votes, *spreads[key], members, per_vote)
+        ratings[key] = Ratings(" / ".join(names[key]), *numbers, same_scale[key])
+    if not any(np.isfinite(one.mean).any() for one in ratings.values()):
+        columns_ = ", ".join(one.column for one in ratings.values())
+        raise UsageError(f"{cells.path} has no rating in {columns_}: fill in the ratings, one row per recording")
+    return RatingTable(
+        path=cells.path,
+        files=tuple(cells.columns[file][rows[0]].strip() for rows in members),
+        ratings=ratings,
+        votes=np.fmax.reduce([one.votes for one in ratings.values()]),
+        condition=_find(cells.columns, CONDITION),
+        cells=cells,
+        members=tuple(map(tuple, members)),
+        notes=tuple(notes),
+    )
 
-    cells: Cells
-    file: str
-    names: Mapping[str, tuple[str, ...]]
-    """Columns of each target: one, or one per band"""
-    notes: list[str] = field(default_factory=list)
 
-    def table(self) -> RatingTable:
-        self.notes = list(self.cells.notes)
-        columns = dict(self.cells.columns)
-        values = {key: self._values(key, columns) for key in self.names}
-        scales = {key: self._on_scale(key, values[key]) for key in values}
-        votes_column = _find(columns, VOTES)
-        votes = self._numbers(votes_column, low=0.0) if votes_column else np.full(len(self.cells), np.nan)
-        spreads = {key: self._spread(key) for key in values}
-        members, per_vote = self._members(columns, votes_column)
-        ratings = {
-            key: self._ratings(key, values[key], votes, spreads[key], members, per_vote, scales[key])
-            for key in values
-        }
-        if not any(np.isfinite(one.mean).any() for one in ratings.values()):
-            raise UsageError(
-                f"{self.cells.path} has no rating in {', '.join(one.column for one in ratings.values())}"
-            )
-        first = [places[0] for places in members]
-        known = [one.votes for one in ratings.values()]
-        most = np.fmax.reduce(known) if known else np.full(len(first), np.nan)
-        return RatingTable(
-            path=self.cells.path,
-            files=tuple(columns[self.file][place].strip() for place in first),
-            ratings=ratings,
-            votes=most,
-            condition=_find(columns, CONDITION),
-            cells={name: tuple(column[place] for place in first) for name, column in columns.items()},
-            rows=len(self.cells),
-            notes=tuple(self.notes),
-            mixed=self._mixed(columns, members),
+def _one_band(cells: Cells, key: str, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """(rows,) numbers of a target, and with several bands the band that each row has."""
+    found = [_numbers(cells, name) for name in names]
+    if len(found) == 1:
+        return found[0], ()
+    there = np.isfinite(found)
+    if (both := np.flatnonzero(there.sum(axis=0) > 1)).size:
+        raise UsageError(
+            f"{cells.path}, {cells.where(int(both[0]))}: values in {' and '.join(map(repr, names))}; a row may have "
+            f"one band. Choose one with --column {key}=NAME"
         )
+    bands = np.array([_band(name) for name in names])
+    band = np.where(there.any(axis=0), bands[there.argmax(axis=0)], "")
+    return np.where(there.any(axis=0), np.nansum(found, axis=0), np.nan), tuple(band.tolist())
 
-    def _values(self, key: str, columns: dict[str, tuple[str, ...]]) -> Array:
-        """(rows,) numbers of a target; of several bands, the one that each row has."""
-        found = [self._numbers(name) for name in self.names[key]]
-        if len(found) == 1:
-            return found[0]
-        there = np.isfinite(found)
-        if (both := np.flatnonzero(there.sum(axis=0) > 1)).size:
-            listed = " and ".join(repr(name) for name in self.names[key])
-            raise UsageError(
-                f"{self.cells.path}, {self.cells.where(int(both[0]))}: values in {listed}; a row may have one "
-                "band. "
-                f"Choose one with --column {key}=NAME"
-            )
-        if BAND not in columns:
-            bands = [_band(name) for name in self.names[key]]
-            places = there.argmax(axis=0)
-            columns[BAND] = tuple(
-                bands[places[row]] if there[:, row].any() else "" for row in range(len(self.cells))
-            )
-        return np.array(np.where(there, found, 0.0).sum(axis=0) + np.where(there.any(axis=0), 0.0, np.nan))
 
-    def _on_scale(self, key: str, values: Array) -> bool:
-        """Set codes to NaN, refuse values outside the scale; whether the scale is that of the scores."""
-        name = " / ".join(self.names[key])
-        low, high = MOS_SPAN if BY_KEY[key] in QUEST else SPANS[key]
-        known = np.isfinite(values)
+def _on_scale(cells: Cells, key: str, name: str, values: Array, notes: list[str]) -> bool:
+    """Set codes to NaN, refuse values outside the scale; whether the scale is that of the scores."""
+    low, high = MOS_SPAN if BY_KEY[key] in QUEST else SPANS[key]
+    known = np.isfinite(values)
+    outside = known & ~((values >= low) & (values <= high))
+    code = np.isin(values, list(CODES))
+    same = True
+    if BY_KEY[key] in QUEST and (outside & ~code).sum() > (known & ~outside).sum():
+        low, high, same = *OTHER_SPAN, False
         outside = known & ~((values >= low) & (values <= high))
-        code = np.isin(values, list(CODES))
-        same = True
-        if BY_KEY[key] in QUEST and (outside & ~code).sum() > (known & ~outside).sum():
-            low, high, same = *OTHER_SPAN, False
-            outside = known & ~((values >= low) & (values <= high))
-        wrong = np.flatnonzero(outside & ~code)
-        if wrong.size:
-            place, unit = int(wrong[0]), BY_KEY[key].short_name
-            raise self.cells.error(
-                place, name,
-                f"{values[place]:g} is outside the scale of {unit}, {low:g} to {high:g}; leave the cell empty if "
-                "there "
-                "is no rating, or convert the ratings to that scale",
-            )  # fmt: skip
-        if not same:
-            span = f"{values[known & ~outside].min():g} to {values[known & ~outside].max():g}"
-            self.notes.append(f"column {name!r} is on another scale than 1 to 5 ({span})")
-        if outside.any():
-            count = int(outside.sum())
-            which = ", ".join(f"{value:g}" for value in sorted(set(values[outside].tolist())))
-            first = self.cells.where(int(np.flatnonzero(outside)[0]))
-            self.notes.append(
-                f"column {name!r}: {count} cell{'s' * (count > 1)} with {which} read as no rating, first: {first}"
+    wrong = np.flatnonzero(outside & ~code)
+    if wrong.size:
+        place, unit = int(wrong[0]), BY_KEY[key].short_name
+        raise cells.error(
+            place, name,
+            f"{values[place]:g} is outside the scale of {unit}, {low:g} to {high:g}; leave the cell empty if "
+            "there is no rating, or convert the ratings to that scale",
+        )  # fmt: skip
+    if not same:
+        span = f"{values[known & ~outside].min():g} to {values[known & ~outside].max():g}"
+        notes.append(f"column {name!r} is on another scale than 1 to 5 ({span})")
+    if outside.any():
+        count = int(outside.sum())
+        which = ", ".join(f"{value:g}" for value in sorted(set(values[outside].tolist())))
+        first = cells.where(int(np.flatnonzero(outside)[0]))
+        notes.append(
+            f"column {name!r}: {count} cell{'s' * (count > 1)} with {which} read as no rating, first: {first}"
+        )
+        values[outside] = np.nan
+    return same
+
+
+def _spread(cells: Cells, name: str) -> tuple[Array, Array]:
+    """(rows,) standard deviation and half interval that belong to the ratings in a column."""
+    plain = "_".join(_stripped(name))
+    stem = "_".join(word for word in plain.split("_") if word != "mos") or plain
+
+    def beside(patterns: Sequence[str]) -> Array:
+        wanted = [pattern.format(name=plain, stem=stem) for pattern in patterns]
+        return _numbers(cells, _find(cells.columns, wanted), low=0.0)
+
+    return beside(DEVIATION), beside(HALF)
+
+
+def _members(cells: Cells, file: str, rated: set[str], notes: list[str]) -> tuple[list[list[int]], bool]:
+    """Rows of each recording without duplicates, and whether the table has one row per vote."""
+    groups: dict[str, list[int]] = {}
+    for place, name in enumerate(cells.columns[file]):
+        groups.setdefault(recording_key(name), []).append(place)
+    others = [column for name, column in cells.columns.items() if name not in rated and name != file]
+    texts = [[cell.strip() for cell in column] for name, column in cells.columns.items() if name != file]
+    whole = list(zip(*texts, strict=True))
+    several = [places for places in groups.values() if len(places) > 1]
+    differing = [places for places in several if len({whole[place] for place in places}) > 1]
+    per_vote = bool(differing) and len(several) > len(groups) / 2
+    told_apart = any(len({column[place] for place in places}) > 1 for places in several for column in others)
+    members = list(groups.values())
+    if told_apart or not per_vote:
+        members = [list({whole[place]: place for place in places[::-1]}.values())[::-1] for places in members]
+        kept = {place for places in members for place in places}
+        if repeated := [place for place in range(len(cells)) if place not in kept]:
+            notes.append(duplicates(cells, repeated))
+    counts = [len(places) for places in members]
+    if per_vote:
+        span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
+        notes.append(
+            f"one row per vote: {sum(counts)} rows averaged per recording ({len(members)} recordings with "
+            f"{span} votes)"
+        )
+    elif averaged := sum(count > 1 for count in counts):
+        example = next(places for places in members if len(places) > 1)
+        notes.append(
+            f"{averaged} recording{'s' * (averaged > 1)} with several different rows, averaged; first: "
+            f"{cells.columns[file][example[0]].strip()}, {cells.where(example[1])}"
+        )
+    return members, per_vote
+
+
+def _averaged(
+    values: Array, votes: Array, deviation: Array, half: Array, members: Sequence[list[int]], per_vote: bool
+) -> Array:
+    """(4, recordings): mean, standard deviation, half interval and number of votes."""
+    found = np.full((4, len(members)), np.nan)
+    for entry, places in enumerate(members):
+        known = [place for place in places if np.isfinite(values[place])]
+        if len(known) == 1 and not per_vote:
+            (place,) = known
+            found[:, entry] = values[place], deviation[place], half[place], votes[place]
+        elif known:
+            counts = np.ones(len(known)) if per_vote else np.where(votes[known] >= 1, votes[known], 1.0)
+            inner = np.zeros(len(known)) if per_vote else np.nan_to_num(deviation[known])
+            total, mean = counts.sum(), np.average(values[known], weights=counts)
+            squares = ((counts - 1) * inner**2 + counts * (values[known] - mean) ** 2).sum()
+            found[:, entry] = mean, np.sqrt(squares / (total - 1)) if total > 1 else np.nan, np.nan, total
+    return found
+
+
+def _numbers(cells: Cells, name: str, low: float = -np.inf) -> Array:
+    """(rows,) numbers of a column; NaN where a cell is empty, or without a name. Raises UsageError for other text."""
+    numbers = np.full(len(cells), np.nan)
+    for place, cell in enumerate(cells.columns[name] if name else ()):
+        if cell.strip().lower() in NOTHING:
+            continue
+        number = float(cell.strip().replace(",", ".")) if is_number(cell) else np.nan
+        if not np.isfinite(number) or number < low:
+            wanted = "a number" if low == -np.inf else f"a number of {low:g} or more"
+            raise cells.error(
+                place, name, f"{shown(cell)} is not {wanted}; write a number such as 3.5, or leave the cell empty"
             )
-            values[outside] = np.nan
-        return same
-
-    def _spread(self, key: str) -> tuple[Array, Array]:
-        """(rows,) standard deviation and half interval that belong to a target."""
-        plain = "_".join(_stripped(self.names[key][0]))
-        stem = "_".join(word for word in plain.split("_") if word != "mos") or plain
-        missing = np.full(len(self.cells), np.nan)
-
-        def beside(patterns: Sequence[str]) -> Array:
-            found = _find(self.cells.columns, [pattern.format(name=plain, stem=stem) for pattern in patterns])
-            return self._numbers(found, low=0.0) if found else missing
-
-        return beside(DEVIATION), beside(HALF)
-
-    def _members(self, columns: Mapping[str, tuple[str, ...]], votes_column: str) -> tuple[list[list[int]], bool]:
-        """Rows of each recording without duplicates, and whether the table has one row per vote."""
-        groups: dict[str, list[int]] = {}
-        for place, name in enumerate(columns[self.file]):
-            groups.setdefault(recording_key(name), []).append(place)
-        rated = {name for names in self.names.values() for name in names} | {votes_column}
-        others = [column for name, column in columns.items() if name not in rated and name != self.file]
-        whole = [tuple(column[place].strip() for name, column in columns.items() if name != self.file)
-                 for place in range(len(self.cells))]  # fmt: skip
-        several = [places for places in groups.values() if len(places) > 1]
-        differing = [places for places in several if len({whole[place] for place in places}) > 1]
-        per_vote = bool(differing) and len(several) > len(groups) / 2
-        told_apart = any(len({column[place] for place in places}) > 1 for places in several for column in others)
-        if per_vote and not told_apart:
-            members = list(groups.values())
-        else:
-            members = [self._distinct(places, whole) for places in groups.values()]
-            self._report_duplicates(groups, members)
-        counts = [len(places) for places in members]
-        if per_vote:
-            span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
-            self.notes.append(
-                f"one row per vote: {sum(counts)} rows averaged per recording ({len(members)} recordings with "
-                f"{span} "
-                "votes)"
-            )
-        elif averaged := sum(count > 1 for count in counts):
-            example = next(places for places in members if len(places) > 1)
-            self.notes.append(
-                f"{averaged} recording{'s' * (averaged > 1)} with several different rows, averaged; first: "
-                f"{columns[self.file][example[0]].strip()}, {self.cells.where(example[1])}"
-            )
-        return members, per_vote
-
-    @staticmethod
-    def _distinct(places: Sequence[int], whole: Sequence[tuple[str, ...]]) -> list[int]:
-        return list({whole[place]: place for place in reversed(places)}.values())[::-1]
-
-    def _report_duplicates(self, groups: Mapping[str, list[int]], members: Sequence[list[int]]) -> None:
-        pairs = zip(groups.values(), members, strict=True)
-        repeated = [place for places, kept in pairs for place in places if place not in kept]
-        if repeated:
-            plural = "s" * (len(repeated) > 1)
-            self.notes.append(
-                f"{len(repeated)} duplicated row{plural} counted once, first: {self.cells.where(min(repeated))}"
-            )
-
-    def _ratings(
-        self, key: str, values: Array, votes: Array, spread: tuple[Array, Array], members: Sequence[list[int]],
-        per_vote: bool, same_scale: bool,
-    ) -> Ratings:  # fmt: skip
-        deviation, half = spread
-        found = np.full((4, len(members)), np.nan)
-        for entry, places in enumerate(members):
-            known = [place for place in places if np.isfinite(values[place])]
-            if len(known) == 1 and not per_vote:
-                (place,) = known
-                found[:, entry] = values[place], deviation[place], half[place], votes[place]
-            elif known:
-                counts = np.ones(len(known)) if per_vote else np.where(votes[known] >= 1, votes[known], 1.0)
-                inner = np.zeros(len(known)) if per_vote else np.nan_to_num(deviation[known])
-                total, mean = counts.sum(), np.average(values[known], weights=counts)
-                squares = ((counts - 1) * inner**2 + counts * (values[known] - mean) ** 2).sum()
-                found[:, entry] = mean, np.sqrt(squares / (total - 1)) if total > 1 else np.nan, np.nan, total
-        return Ratings(" / ".join(self.names[key]), found[0], found[1], found[2], found[3], same_scale)
-
-    def _mixed(self, columns: Mapping[str, tuple[str, ...]], members: Sequence[list[int]]) -> dict[str, str]:
-        mixed: dict[str, str] = {}
-        for places in members:
-            for name, column in columns.items() if len(places) > 1 else ():
-                different = list(dict.fromkeys(column[place].strip() for place in places))
-                if name not in mixed and name != self.file and len(different) > 1:
-                    file = columns[self.file][places[0]].strip()
-                    mixed[name] = f"the rows of {file} have {shown(different[0])} and {shown(different[1])}"
-        return mixed
-
-    def _numbers(self, name: str, low: float = -np.inf) -> Array:
-        """(rows,) numbers of a column; NaN where a cell is empty. Raises UsageError for any other text."""
-        numbers = np.full(len(self.cells), np.nan)
-        for place, cell in enumerate(self.cells.columns[name]):
-            if cell.strip().lower() in NOTHING:
-                continue
-            number = float(cell.strip().replace(",", ".")) if is_number(cell) else np.nan
-            if not np.isfinite(number) or number < low:
-                wanted = "a number" if low == -np.inf else f"a number of {low:g} or more"
-                raise self.cells.error(place, name, f"{shown(cell)} is not {wanted}")
-            numbers[place] = number
-        return numbers
+        numbers[place] = number
+    return numbers
 
 
 def _voicemos(cells: Cells, header: Sequence[str]) -> Cells:

@@ -29,8 +29,7 @@ from mtqnet.scoring import batch
 from mtqnet.scoring.intervals import Interval
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import COLUMNS, Scores
-from mtqnet.scoring.tables import CAUSE_COLUMNS, WINDOW_COLUMNS
-from mtqnet.scoring.tables import SUFFIXES as TABLE_SUFFIXES
+from mtqnet.scoring.tables import CAUSE_COLUMNS, SUFFIXES, WINDOW_COLUMNS
 from mtqnet.targets import BY_KEY, KEYS
 
 TOLERANCE = 1e-6
@@ -135,7 +134,7 @@ class Scorer:
 
 def is_table(path: Path) -> bool:
     """Whether a path is a table of scores, by its suffix."""
-    return path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def read(path: Path) -> Recordings:
@@ -151,11 +150,17 @@ def read(path: Path) -> Recordings:
             f"{path} is not a table of scores: it needs the columns file and one or more of {', '.join(KEYS)}, "
             f"as `mtqnet score --output` writes them"
         )
-    rows, notes = _unique(cells, _with_parts([_row(cells, place) for place in range(len(cells))]))
+    rows = [_row(cells, place) for place in range(len(cells))]
+    channels: dict[str, set[int | None]] = defaultdict(set)
+    for row in rows:
+        channels[row.file].add(row.scores.channel)
+    several = {file for file, numbers in channels.items() if len(numbers) > 1}
+    rows = [replace(row, part=f" (channel {row.scores.channel})") if row.file in several else row for row in rows]
+    rows, notes = _unique(cells, rows)
     folders = [Path(row.file).parent for row in rows]
     common = len({folder.is_absolute() for folder in folders}) == 1
     root = Path(os.path.commonpath(folders)) if common else Path()
-    return Recordings(str(path), root, rows, (*cells.notes, *notes))
+    return Recordings(str(path), root, tuple(rows), (*cells.notes, *notes))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -184,7 +189,13 @@ def groups(recordings: Recordings, by: str, table: Path | None) -> dict[str, lis
         if name:
             found.setdefault(name, []).append(row)
     if not found:
-        raise UsageError(f"{table or by} names no recording of {recordings.name}: are these the same files?")
+        if table is None:
+            raise UsageError(f"the column {by!r} of {recordings.name} is empty: name another column with --by")
+        first = next((row.file for row in recordings.scored), "none")
+        raise UsageError(
+            f"{table} names none of the recordings of {recordings.name} ({first}, ...): its file names must end like "
+            "the names of the recordings"
+        )
     return found
 
 
@@ -192,12 +203,11 @@ def _from_table(table: Path, by: str, recordings: Recordings) -> list[str]:
     """The value of column `by` for each scored recording; empty where the table does not name it."""
     cells = ratings.read_cells(table)
     column = cells.columns[ratings.chosen(cells.columns, by, table)]
-    files = cells.columns[ratings.files_of(cells)]
+    files = cells.columns[ratings.files_of(cells, advice="Rename the column of file names to file")]
     names = [row.file for row in recordings.scored]
     found = [""] * len(names)
-    for row, (place, value) in enumerate(
-        zip(match_or_bare(files, table.parent, names), (cell.strip() for cell in column), strict=True)
-    ):
+    for row, place in enumerate(match_or_bare(files, table.parent, names)):
+        value = column[row].strip()
         if place is None:
             continue
         if found[place] and found[place] != value:
@@ -210,83 +220,56 @@ def _row(cells: Cells, place: int) -> Row:
     texts = {name: column[place] for name, column in cells.columns.items()}
     if not texts["file"].strip():
         raise cells.error(place, "file", "empty; every row needs the name of a recording")
-    scores: dict[str, Any] = {key: _number(cells, place, key, *_range(key)) for key in KEYS}
-    ends = {key: [_number(cells, place, f"{key}_{end}", *_range(key)) for end in ("low", "high")] for key in KEYS}
+
+    def number(name: str, low: float, high: float) -> float | None:
+        """A cell as a number within a range; None if it is empty."""
+        cell = texts.get(name, "").strip()
+        if not cell:
+            return None
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or not cell.isascii():
+            raise cells.error(place, name, f"{shown(cell)} is not a finite number; score the recordings again")
+        if not low - TOLERANCE <= value <= high + TOLERANCE:
+            raise cells.error(
+                place, name, f"{shown(cell)} is outside the range of this score, {low:g} to {high:g}"
+            )
+        return value
+
+    scores: dict[str, Any] = {}
+    intervals = {}
+    for key, target in BY_KEY.items():
+        scores[key], low, high = (number(f"{key}{end}", target.low, target.high) for end in ("", "_low", "_high"))
+        if low is not None and high is not None:
+            intervals[key] = Interval(low, high)
     error = texts.get("error", "").strip() or None
     if error is None and all(value is None for value in scores.values()):
         error = "no score in the table"
+    channel = number("channel", 1, math.inf)
     about: dict[str, Any] = {name: texts.get(name, "") for name in ("file", "model", "model_sha256", "version")}
-    intervals = {
-        key: Interval(low, high) for key, (low, high) in ends.items() if low is not None and high is not None
-    }
     made = Scores(
-        **scores,
-        **about,
-        intervals=intervals,
-        channel=_channel(cells, place),
-        duration_s=_number(cells, place, "duration_s", 0.0, math.inf),
-        flags=tuple(texts.get("flags", "").split()),
-        error=error,
-    )
+        **scores, **about, intervals=intervals, channel=None if channel is None else int(channel),
+        duration_s=number("duration_s", 0.0, math.inf), flags=tuple(texts.get("flags", "").split()), error=error,
+    )  # fmt: skip
     own = {*COLUMNS, *WINDOW_COLUMNS, *CAUSE_COLUMNS}
     return Row(made, {name: text.strip() for name, text in texts.items() if name not in own})
 
 
-def _with_parts(rows: list[Row]) -> list[Row]:
-    """Distinguish the channels of files that have a row for each."""
-    channels: dict[str, set[int | None]] = defaultdict(set)
-    for row in rows:
-        channels[row.file].add(row.scores.channel)
-    several = {file for file, numbers in channels.items() if len(numbers) > 1}
-    return [replace(row, part=f" (channel {row.scores.channel})") if row.file in several else row for row in rows]
-
-
-def _channel(cells: Cells, place: int) -> int | None:
-    number = _number(cells, place, "channel", 1, math.inf)
-    return None if number is None else int(number)
-
-
-def _range(key: str) -> tuple[float, float]:
-    return BY_KEY[key].low, BY_KEY[key].high
-
-
-def _number(cells: Cells, place: int, name: str, low: float, high: float) -> float | None:
-    """A cell as a number within a range; None if it is empty. Raises UsageError for anything else."""
-    cell = cells.columns[name][place].strip() if name in cells.columns else ""
-    if not cell:
-        return None
-    try:
-        number = float(cell)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or not cell.isascii():
-        raise cells.error(place, name, f"{shown(cell)} is not a finite number; score the recordings again")
-    if not low - TOLERANCE <= number <= high + TOLERANCE:
-        raise cells.error(place, name, f"{shown(cell)} is outside the range of this score, {low:g} to {high:g}")
-    return number
-
-
-def _unique(cells: Cells, rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Rows without repetitions. Raises UsageError if two rows of a recording differ."""
-    windows = [cells.columns.get(name, ("",) * len(rows)) for name in WINDOW]
+def _unique(cells: Cells, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Rows without repetitions, and a note about them. Raises UsageError if two rows of a recording differ."""
+    windows = [cells.columns[name] for name in WINDOW if name in cells.columns]
     first: dict[tuple[str, ...], int] = {}
-    repeated = []
     for place, row in enumerate(rows):
-        key = (ratings.recording_key(row.file), *(column[place] for column in windows))
-        before = first.setdefault(key, place)
-        if before == place:
-            continue
+        before = first.setdefault((ratings.recording_key(row.file), *(column[place] for column in windows)), place)
         if row != rows[before]:
             raise cells.error(
                 place, "file", f"{shown(row.file)} has other scores in {cells.where(before)}: keep one of the rows"
             )
-        repeated.append(place)
-    kept = tuple(row for place, row in enumerate(rows) if place not in set(repeated))
-    if not repeated:
-        return kept, ()
-    plural = "s" * (len(repeated) > 1)
-    return kept, (f"{cells.path}: {len(repeated)} duplicated row{plural} counted once, first: "
-                  f"{cells.where(repeated[0])}",)  # fmt: skip
+    repeated = sorted(set(range(len(rows))) - set(first.values()))
+    notes = [ratings.duplicates(cells, repeated)] if repeated else []
+    return [rows[place] for place in first.values()], [f"{cells.path}: {note}" for note in notes]
 
 
 def match(names: Sequence[str], root: Path, files: Sequence[str]) -> list[int | None]:
@@ -356,13 +339,10 @@ def _only(wanted: Parts, tails: dict[str, list[tuple[Parts, int]]]) -> int | Non
 
 
 def _beside(root: Path, name: str) -> Path | None:
+    """The file that is called so below `root`, also without its suffix."""
     written = root / local(name)
     candidates = (written, *(written.with_name(written.name + suffix) for suffix in sorted(AUDIO_SUFFIXES)))
-    return next((path for path in candidates if _is_file(path)), None)
-
-
-def _is_file(path: Path) -> bool:
     try:
-        return path.is_file()
+        return next((path for path in candidates if path.is_file()), None)
     except (OSError, ValueError):  # too long, or a NUL character
-        return False
+        return None

@@ -1,16 +1,7 @@
 """Statistics of evaluation: agreement of predicted scores with ratings (ITU-T P.1401), and bootstrap intervals.
 
 Conventions: `rating` and `score` are (items,) each, an item is a recording or a condition, and they contain no
-NaN. A figure that the items cannot give (too few of them, or all equal) is NaN; `validate` raises UsageError for
-arrays that do not belong together.
-
-    lcc           Pearson correlation                                    P.1401 (01/2020), 7.5.3
-    srcc          Spearman rank correlation
-    kendall       Kendall's tau-b: corrected for ties
-    rmse          root mean square error                                 P.1401, 7.5.1
-    rmse_star     the same, where an error within a rating's 95 % interval counts as zero    P.1401, 7.7
-    third_order   mapping of scores onto the scale of the ratings: a monotonic cubic         P.1401, 7.3.2
-    agreement     all figures at once
+NaN. A figure that the items cannot give (too few of them, or all equal) is NaN.
 
 The clause numbers are those of the table of contents of P.1401 (01/2020); its text was not available. The
 formulas of RMSE* (equations 7-27 and 7-29) and the four degrees of freedom of the mapping follow the evaluation
@@ -35,8 +26,6 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.errors import UsageError
-
 LEAST_ITEMS = 3
 """Smallest number of items for a correlation: two points are always on a line."""
 CUBIC_FREEDOM = 4
@@ -58,25 +47,13 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 
-def validate(rating: Array, score: Array) -> None:
-    """Raise UsageError unless both are (items,) of the same length and finite."""
-    if rating.shape != score.shape or rating.ndim != 1:
-        raise UsageError(f"ratings {rating.shape} and scores {score.shape} do not belong together")
-    if not (np.isfinite(rating).all() and np.isfinite(score).all()):
-        raise UsageError("ratings and scores must be finite: leave out the recordings that lack one")
-
-
 def lcc(rating: Array, score: Array) -> float:
-    """Pearson's linear correlation coefficient (ITU-T P.1401, 7.5.3). (items,) twice. Raises UsageError."""
-    validate(rating, score)
-    if not _varied(rating, score):
-        return float("nan")
-    return float(np.corrcoef(rating, score)[0, 1])
+    """Pearson's linear correlation coefficient (ITU-T P.1401, 7.5.3). (items,) twice."""
+    return float(np.corrcoef(rating, score)[0, 1]) if _varied(rating, score) else float("nan")
 
 
 def srcc(rating: Array, score: Array) -> float:
-    """Spearman's rank correlation coefficient, ties by their mean rank. (items,) twice. Raises UsageError."""
-    validate(rating, score)
+    """Spearman's rank correlation coefficient, ties by their mean rank. (items,) twice."""
     if not _varied(rating, score):
         return float("nan")
     from scipy import stats
@@ -85,8 +62,7 @@ def srcc(rating: Array, score: Array) -> float:
 
 
 def kendall(rating: Array, score: Array) -> float:
-    """Kendall's tau-b (Kendall 1945). (items,) twice. Raises UsageError."""
-    validate(rating, score)
+    """Kendall's tau-b (Kendall 1945). (items,) twice."""
     if not _varied(rating, score):
         return float("nan")
     from scipy import stats
@@ -94,25 +70,20 @@ def kendall(rating: Array, score: Array) -> float:
     return float(stats.kendalltau(rating, score, variant="b").statistic)
 
 
-def rmse(rating: Array, score: Array, freedom: int = 0) -> float:
-    """Root mean square error (ITU-T P.1401, 7.5.1), in the ratings' unit. (items,) twice. Raises UsageError.
+def rmse(rating: Array, score: Array, half: Array | float = 0.0, freedom: int = 0) -> float:
+    """RMSE (ITU-T P.1401, 7.5.1) in the ratings' unit; with `half` RMSE*, the epsilon-insensitive RMSE (7.7).
 
-    `freedom`: coefficients of the mapping that the scores went through, taken off the number of items.
+    Args:
+        rating: (items,).
+        score: (items,).
+        half: (items,) half the 95 % interval of each rating (`votes_half`), NaN where unknown: an error within it
+            counts as zero, a larger error is reduced by it.
+        freedom: Coefficients of the mapping that the scores went through, taken off the number of items.
     """
-    validate(rating, score)
-    return _root_mean(np.abs(rating - score), freedom)
-
-
-def rmse_star(rating: Array, score: Array, half: Array, freedom: int = 0) -> float:
-    """Epsilon-insensitive RMSE (ITU-T P.1401, 7.7), in the ratings' unit. (items,) three times.
-
-    `half` is half the 95 % interval of each rating (`votes_half`): an error within it counts as zero, a larger error
-    is reduced by it. NaN where an interval is unknown. Raises UsageError.
-    """
-    validate(rating, score)
-    if half.shape != rating.shape:
-        raise UsageError(f"ratings {rating.shape} and their intervals {half.shape} do not belong together")
-    return _root_mean(np.maximum(np.abs(rating - score) - half, 0.0), freedom)
+    if len(rating) <= freedom:
+        return float("nan")
+    error = np.maximum(np.abs(rating - score) - half, 0.0)
+    return float(np.sqrt(np.sum(error**2) / (len(error) - freedom)))
 
 
 def votes_half(deviation: Array, votes: Array) -> Array:
@@ -146,18 +117,17 @@ class Mapping:
         return mapped
 
 
-def third_order(rating: Array, score: Array) -> Mapping:
+def mapping(rating: Array, score: Array) -> Mapping | None:
     """Fit the monotonic cubic with the least squared error to (items,) scores and ratings (ITU-T P.1401, 7.3.2).
 
-    It does not fall between the lowest and the highest score. Raises UsageError for fewer than four different scores.
+    It does not fall between the lowest and the highest score. None for fewer than four different scores.
 
     The plain least-squares cubic if it rises throughout. Else the best of those that do: their slope is a sum of
     parabolas that are not negative in the range, with non-negative weights (any such slope is one, Lukacs), so
     that non-negative least squares finds it. For scores that decrease with the ratings, the result is a constant.
     """
-    validate(rating, score)
     if len(np.unique(score)) < CUBIC_FREEDOM:
-        raise UsageError(f"a third-order mapping needs {CUBIC_FREEDOM} or more different scores")
+        return None
     low, high = float(score.min()), float(score.max())
     place = (2 * score - low - high) / (high - low)
     cubic = np.asarray(np.linalg.lstsq(np.vander(place, 4, increasing=True), rating)[0], dtype=np.float64)
@@ -169,26 +139,20 @@ def third_order(rating: Array, score: Array) -> Mapping:
     return Mapping((float(constant), float(linear), float(square), float(cube)), low, high)
 
 
-def mapping(rating: Array, score: Array) -> Mapping | None:
-    """`third_order` where there are enough different scores for it. (items,) twice. Raises UsageError."""
-    return third_order(rating, score) if len(np.unique(score)) >= CUBIC_FREEDOM else None
-
-
 def agreement(rating: Array, score: Array, half: Array, mapped: Mapping | None) -> dict[str, float]:
-    """All FIGURES of (items,) ratings and scores, NaN where there is none. Raises UsageError.
+    """All FIGURES of (items,) ratings and scores, NaN where there is none.
 
-    `half` as in `rmse_star`, NaN where unknown. `mapped` is `mapping(rating, score)`, or was fitted before.
+    `half` as in `rmse`. `mapped` is `mapping(rating, score)`, or was fitted before.
     """
     fitted = np.full(len(score), np.nan) if mapped is None else mapped(score)
-    freedom = CUBIC_FREEDOM
     return {
         "lcc": lcc(rating, score),
         "srcc": srcc(rating, score),
         "kendall": kendall(rating, score),
         "rmse": rmse(rating, score),
-        "rmse_star": rmse_star(rating, score, half),
-        "rmse_mapped": rmse(rating, fitted, freedom) if mapped else float("nan"),
-        "rmse_star_mapped": rmse_star(rating, fitted, half, freedom) if mapped else float("nan"),
+        "rmse_star": rmse(rating, score, half),
+        "rmse_mapped": rmse(rating, fitted, freedom=CUBIC_FREEDOM),
+        "rmse_star_mapped": rmse(rating, fitted, half, CUBIC_FREEDOM),
     }
 
 
@@ -222,12 +186,6 @@ def _rising_parts() -> Array:
 
 def _varied(rating: Array, score: Array) -> bool:
     return len(rating) >= LEAST_ITEMS and bool(np.ptp(rating) > 0) and bool(np.ptp(score) > 0)
-
-
-def _root_mean(error: Array, freedom: int) -> float:
-    if len(error) <= freedom:
-        return float("nan")
-    return float(np.sqrt(np.sum(error**2) / (len(error) - freedom)))
 
 
 @dataclass(frozen=True)

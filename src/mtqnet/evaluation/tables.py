@@ -17,14 +17,13 @@ import json
 import os
 import re
 import stat
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.errors import UsageError, missing_extra
-from mtqnet.scoring.tables import check_no_pipe
 
 LARGEST_BYTES = 1 << 30
 """A larger table is refused; 1 GiB is about five million rows of scores"""
@@ -46,7 +45,7 @@ class Cells:
     path: Path
     columns: Mapping[str, tuple[str, ...]]
     """(rows,) cells of each column"""
-    lines: tuple[int, ...]
+    lines: tuple[int, ...] = ()
     """(rows,) line of each row in a text file; empty for other formats"""
     notes: tuple[str, ...] = ()
     """What was decided while the table was read, one sentence each"""
@@ -80,60 +79,50 @@ def read(path: Path, is_header: Callable[[Row], bool] | None = None) -> Cells:
         UsageError: The file is not such a table; the message names the row.
         MissingExtraError: A Parquet file without pyarrow.
     """
-    check_readable(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _of_records(path, _parquet(path))
-    content = _content(path)
-    if suffix == ".jsonl":
-        return _of_records(path, _json_lines(_decoded(path, content), path))
-    return _delimited(path, _decoded(path, content), is_header)
+    text = _decoded(path, read_bytes(path, "table"))
+    return _of_records(path, _json_lines(text, path)) if suffix == ".jsonl" else _delimited(path, text, is_header)
 
 
-def check_readable(path: Path) -> None:
-    """Raise UsageError unless the path is a regular file of acceptable size."""
+def read_bytes(path: Path, kind: str) -> bytes:
+    """Read a regular file of acceptable size; `kind` is its name in messages. Raises UsageError."""
     try:
         found = path.stat()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path} ({_reason(error)}): check the path") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{path} is a folder, not a table: name a .csv, .jsonl or .parquet file")
-    if not stat.S_ISREG(found.st_mode):
-        raise UsageError(f"{path} is not a regular file: write the table to a file first")
-    if found.st_size > LARGEST_BYTES:
-        raise UsageError(f"{path} has {found.st_size:,} bytes, the limit is {LARGEST_BYTES:,}: split the table")
-
-
-def refuse_overwrite(output: Path | None, inputs: Sequence[Path | None]) -> None:
-    """Raise UsageError if writing `output` would destroy one of the input files or a recording, or would wait."""
-    if output is None:
-        return
-    check_no_pipe(output)
-    if os.path.splitext(os.path.realpath(output))[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122
-        raise UsageError(f"{output} is the name of a recording: choose another output")
-    for path in inputs:
-        if path is not None and _same_file(output, path):
+        if stat.S_ISDIR(found.st_mode):
+            raise UsageError(f"{path} is a folder, not a {kind}: name a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is not a regular file: write the {kind} to a file first")
+        if found.st_size > LARGEST_BYTES:
             raise UsageError(
-                f"{output} is an input of this command and would be overwritten: choose another output"
+                f"{path} has {found.st_size:,} bytes, the limit is {LARGEST_BYTES:,}: split the {kind}"
             )
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):
-        return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _content(path: Path) -> bytes:
-    try:
         return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path} ({_reason(error)}): check the path") from error
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot read {path} ({getattr(error, 'strerror', None) or error}): check the path"
+        ) from error
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def read_toml(path: Path, example: str) -> dict[str, Any]:
+    """Read a TOML file; a message about its syntax has the line and a correct example. Raises UsageError."""
+    content = read_bytes(path, "TOML file")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        problem, _, place = str(error).partition(" (at ")
+        line = re.match(r"line (\d+)", place)
+        where = f"{path}, line {line[1]}" if line else f"{path}, at the end"
+        raise UsageError(f"{where}: not valid TOML ({problem}); correct is, for example, {example}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not valid UTF-8 text: save it as UTF-8") from error
+    except RecursionError as error:
+        raise UsageError(
+            f"{path}: not valid TOML (nested too deeply); correct is, for example, {example}"
+        ) from error
 
 
 def _decoded(path: Path, content: bytes) -> str:
@@ -149,21 +138,24 @@ def _decoded(path: Path, content: bytes) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
-            raise UsageError(f"{path} is damaged: it is not valid {encoding} text ({error.reason})") from error
+            raise UsageError(
+                f"{path} is damaged: it is not valid {encoding} text ({error.reason}); save it as CSV again"
+            ) from error
         text = content.decode("cp1252", "replace")
     if "\x00" in text:
         line = text.count("\n", 0, text.index("\x00")) + 1
-        raise UsageError(f"{path}, line {line}: a NUL character; the file is damaged or is not text")
+        raise UsageError(
+            f"{path}, line {line}: a NUL character; the file is damaged or is not text: save the table as CSV again"
+        )
     return text
 
 
 def _delimited(path: Path, text: str, is_header: Callable[[Row], bool] | None) -> Cells:
     first, _, rest = text.partition("\n")
-    skipped = 0
     named = re.fullmatch(r"\ufeff?\"?sep=(.)\"?[\s;,]*", first.strip("\r"), flags=re.IGNORECASE)
     if named:
-        text, skipped = rest, 1
-    rows, lines = _rows(path, text, named[1] if named else _separator(text, is_header), skipped)
+        text = rest
+    rows, lines = _rows(path, text, named[1] if named else _separator(text, is_header), 1 if named else 0)
     if not rows:
         raise UsageError(f"{path} is empty: expected a header line and one line per recording")
     head = next((n for n, row in enumerate(rows[: TITLE_LINES + 1]) if is_header and is_header(row)), 0)
@@ -173,9 +165,14 @@ def _delimited(path: Path, text: str, is_header: Callable[[Row], bool] | None) -
     header, body, lines = [name.strip() for name in rows[head]], rows[head + 1 :], lines[head + 1 :]
     for row, line in zip(body, lines, strict=True):
         if any(cell.strip() for cell in row[len(header) :]):
-            raise UsageError(f"{path}, line {line}: {len(row)} cells, but the header has {len(header)} columns")
+            raise UsageError(
+                f"{path}, line {line}: {len(row)} cells, but the header has {len(header)} columns; put a cell that "
+                "contains the separator in quotation marks"
+            )
     if body and len(body[-1]) < len(header) and not text.endswith(("\n", "\r")):
-        raise UsageError(f"{path}, line {lines[-1]}: the last row is cut off after {len(body[-1])} cells")
+        raise UsageError(
+            f"{path}, line {lines[-1]}: the last row is cut off after {len(body[-1])} cells; complete or delete it"
+        )
     filled = [row + [""] * (len(header) - len(row)) for row in body]
     columns: dict[str, tuple[str, ...]] = {}
     for place, name in enumerate(header):
@@ -190,17 +187,13 @@ def _delimited(path: Path, text: str, is_header: Callable[[Row], bool] | None) -
 
 
 def _separator(text: str, is_header: Callable[[Row], bool] | None) -> str:
-    """The most frequent separator of the header line."""
-    found = ","
-    for number, line in enumerate(io.StringIO(text)):
-        if number > TITLE_LINES:
-            break
+    """The most frequent separator of the header line, or of the first line if no header is found."""
+    lines = io.StringIO(text).readlines()[: TITLE_LINES + 1] or [""]
+    for line in lines if is_header else ():
         best = max(",;\t", key=line.count)
-        if number == 0:
-            found = best
         if is_header and is_header([cell.strip().strip('"') for cell in line.rstrip("\r\n").split(best)]):
             return best
-    return found
+    return max(",;\t", key=lines[0].count)
 
 
 def _rows(path: Path, text: str, separator: str, skipped: int) -> tuple[list[Row], list[int]]:
@@ -229,7 +222,9 @@ def _json_lines(text: str, path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise UsageError(f"{path}, line {number}: damaged, not a JSON object ({problem})") from error
+            raise UsageError(
+                f"{path}, line {number}: damaged, not a JSON object ({problem}); correct or delete the line"
+            ) from error
         if not isinstance(record, dict):
             raise UsageError(f"{path}, line {number}: damaged, expected a JSON object per line")
         records.append(record)
@@ -241,8 +236,9 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise missing_extra("reading .parquet", "parquet") from error
+    content = io.BytesIO(read_bytes(path, "table"))
     try:
-        records: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+        records: list[dict[str, Any]] = pq.ParquetFile(content).read().to_pylist()
     except Exception as error:  # pyarrow raises many kinds of exceptions for damaged files
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UsageError(f"{path} is damaged or is not a Parquet file ({reason}): write it again") from error
@@ -254,25 +250,17 @@ def _of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> Cells:
     columns = {name: tuple(_text(record.get(name)) for record in records) for name in names}
     for name, cells in columns.items():
         for place, cell in enumerate(cells):
-            if "\x00" in cell or not _encodable(cell):
-                raise Cells(path, columns, ()).error(place, name, "a NUL character or an invalid surrogate")
-    return Cells(path, columns, ())
-
-
-def _encodable(cell: str) -> bool:
-    """Whether a cell can be a file name; the bytes of undecodable names are kept as surrogates."""
-    try:
-        os.fsencode(cell)
-    except UnicodeEncodeError:
-        return False
-    return True
+            try:  # whether it can be a file name; the bytes of undecodable names are kept as surrogates
+                valid = b"\x00" not in os.fsencode(cell)
+            except UnicodeEncodeError:
+                valid = False
+            if not valid:
+                raise Cells(path, columns).error(
+                    place, name, "a NUL character or an invalid surrogate; correct it"
+                )
+    return Cells(path, columns)
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return repr(value)
-    return str(value)[: 1 << 17]
+    """A value as text; a number as it is written in CSV."""
+    return "" if value is None else value if isinstance(value, str) else str(value)[: 1 << 17]

@@ -17,19 +17,17 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from mtqnet.audio.reading import Channels
 from mtqnet.errors import UsageError
 from mtqnet.scoring import tables
 from mtqnet.scoring.batch import identity, path_to_text, text_to_path
-from mtqnet.scoring.scores import Scores
-from mtqnet.scoring.tables import CsvTable, JsonLinesTable, Layout, ParquetTable, Table
+from mtqnet.scoring.tables import FileTable, Layout, Table
 
 Rows = Iterable[dict[str, Any]]
 Item = TypeVar("Item")
@@ -49,15 +47,6 @@ class Wanted:
     channels: Channels = "mix"
 
 
-@dataclass(frozen=True)
-class Reopened:
-    """A table to which the missing rows are added."""
-
-    table: Table
-    done: frozenset[Path]
-    """Recordings whose rows it has"""
-
-
 def state(path: Path) -> State | None:
     """Return size and times of a file; None if there is no such file."""
     try:
@@ -74,26 +63,35 @@ class SourceLog:
         table: Path of the table.
         empty: Whether entries of an earlier run are discarded.
         channels: Channels that this run scores.
+
+    Raises:
+        UsageError: The folder cannot be written.
     """
 
     def __init__(self, table: Path, *, empty: bool, channels: Channels = "mix") -> None:
         self.path = table.with_name(f".{table.name}.sources.jsonl")
         self._channels = str(channels)
         self._entries: dict[str, tuple[State, str]] = {} if empty else dict(self._read())
-        with tables.replacement(self.path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
-            stream.writelines(self._line(file, *entry) for file, entry in self._entries.items())
-        self._stream = self.path.open("a", encoding="utf-8")
+        try:
+            with tables.replacement(self.path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+                stream.writelines(self._line(file, *entry) for file, entry in self._entries.items())
+            self._stream = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {table} ({error.strerror or error})") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def get(self, path: Path) -> State | None:
         """Return the state of a file when it was scored; None if it is not known."""
-        return self._entry(path)[0]
+        return self._entries.get(path_to_text(identity(path)), (None, ""))[0]
 
     def every_channel(self, path: Path) -> bool:
         """Whether the rows of a file are those of all its channels, as far as known."""
-        return self._entry(path)[1] == "each"
-
-    def _entry(self, path: Path) -> tuple[State | None, str]:
-        return self._entries.get(path_to_text(identity(path)), (None, ""))
+        return self._entries.get(path_to_text(identity(path)), (None, ""))[1] == "each"
 
     def add(self, path: Path, entry: State | None) -> None:
         """Record the state that a file had before it was scored. Call this before its rows are written."""
@@ -124,11 +122,11 @@ class SourceLog:
                 KeyError,
                 OverflowError,
                 RecursionError,
-            ):  # a line that was cut short by a kill
+            ):  # a line that was cut by a kill
                 continue
 
 
-def reopen(path: Path, wanted: Wanted, log: SourceLog) -> Reopened:
+def reopen(path: Path, wanted: Wanted, log: SourceLog) -> tuple[Table, Set[Path]]:
     """Open a table for the rows that it lacks; create it if there is none.
 
     Args:
@@ -136,89 +134,57 @@ def reopen(path: Path, wanted: Wanted, log: SourceLog) -> Reopened:
         wanted: The table that is to be produced.
         log: States of the files when they were scored.
 
+    Returns:
+        The table, and the recordings whose rows it has.
+
     Raises:
         UsageError: The path cannot be written, or the file there is not a table with the same columns.
     """
-    tables.check(path)
-    parquet = path.suffix.lower() == ".parquet"
-    work = tables.part(path) if parquet else path
+    tables.check_output(path)
+    work = tables.work_file(path)
     source = work if work.exists() else path
     if not source.exists():
-        return Reopened(tables.create(path, wanted.layout), frozenset())
-    selection = _Selection(wanted, log, source.stat().st_mtime_ns)
-    _rewrite(work, wanted.layout, selection.kept(_read(source, wanted.layout)))
-    return Reopened(_open(path, wanted), frozenset(selection.done))
+        return tables.create(path, wanted.layout), frozenset()
+    done: set[Path] = set()
+    kept = _kept(_read(source, wanted.layout), wanted, log, source.stat().st_mtime_ns, done)
+    _rewrite(work, wanted.layout, kept)
+    table = FileTable(path, wanted.layout, append=True, settle=lambda work: _sort(work, wanted))
+    return table, done
 
 
-@dataclass
-class _Selection:
-    """Decides which rows of a table stay."""
+def _kept(
+    rows: Rows, wanted: Wanted, log: SourceLog, table_modified_ns: int, done: set[Path]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows that stay, with paths spelled as requested, and add their recordings to `done`."""
+    several_rows = "start_s" in wanted.layout.columns or wanted.channels == "each"
 
-    wanted: Wanted
-    log: SourceLog
-    table_modified_ns: int
-    done: set[Path] = field(default_factory=set)
+    def right(row: dict[str, Any]) -> bool:
+        channel, asked = row["channel"], wanted.channels
+        same = bool(channel) if asked == "each" else not channel if asked == "mix" else str(channel) == str(asked)
+        model = (row["model_sha256"], row["version"]) == (wanted.model_sha256, wanted.version)
+        return same and model and not row["error"]
 
-    def kept(self, rows: Rows) -> Iterator[dict[str, Any]]:
-        """Yield the rows that stay, with paths spelled as requested, and add their recordings to `done`."""
-        requested = {identity(path): path for path in self.wanted.paths}
-        groups = ((file, list(group)) for file, group in groupby(rows, key=lambda row: str(row["file"])))
-        for (file, group), last in _with_last(groups):
-            path = requested.get(identity(text_to_path(file)))
-            if path is None:
-                yield from group
-            elif path not in self.done and self._complete(path, group, last) and not self._changed(path):
-                self.done.add(path)
-                yield from ({**row, "file": path_to_text(path)} for row in group)
-
-    def _complete(self, path: Path, group: list[dict[str, Any]], last: bool) -> bool:
-        """Whether these are all rows of a recording. The run may have ended between the rows of the last one."""
-        if self.wanted.channels == "each" and not self.log.every_channel(path):
-            return False  # perhaps one of several channels
-        if last and ("start_s" in self.wanted.layout.columns or self.wanted.channels == "each"):
-            return False
-        same = (self.wanted.model_sha256, self.wanted.version)
-        return all(
-            (row["model_sha256"], row["version"]) == same and not row["error"] and self._selected(row["channel"])
-            for row in group
-        )
-
-    def _selected(self, cell: object) -> bool:
-        """Whether a cell of the column `channel` is one that was requested."""
-        channels = self.wanted.channels
-        return bool(cell) if channels == "each" else not cell if channels == "mix" else str(cell) == str(channels)
-
-    def _changed(self, path: Path) -> bool:
-        now, scored = state(path), self.log.get(path)
+    def changed(path: Path) -> bool:
+        now, scored = state(path), log.get(path)
         if now is None:  # a file that no longer exists keeps its row
             return False
-        return now[1] > self.table_modified_ns if scored is None else now != scored
+        return now[1] > table_modified_ns if scored is None else now != scored
 
-
-class OrderedTable(Table):
-    """A table that is sorted when it is complete."""
-
-    def __init__(self, table: Table, settle: Callable[[], None]) -> None:
-        self._table = table
-        self._settle = settle
-
-    def write(self, scores: Scores) -> None:
-        self._table.write(scores)
-
-    def close(self, complete: bool) -> None:
-        self._table.close(complete)
-        if complete:
-            self._settle()
-
-
-def _open(path: Path, wanted: Wanted) -> Table:
-    settle = partial(_sort, wanted=wanted)
-    if path.suffix.lower() == ".parquet":
-        return ParquetTable(path, wanted.layout, append=True, settle=settle)
-    stream = path.open("a", encoding="utf-8", newline="")
-    csv_like = path.suffix.lower() == ".csv"
-    table = CsvTable(stream, wanted.layout, head=False) if csv_like else JsonLinesTable(stream, wanted.layout)
-    return OrderedTable(table, partial(settle, path))
+    requested = {identity(path): path for path in wanted.paths}
+    groups = ((file, list(group)) for file, group in groupby(rows, key=lambda row: str(row["file"])))
+    for (file, group), last in _with_last(groups):
+        path = requested.get(identity(text_to_path(file)))
+        if path is None:
+            yield from group
+            continue
+        if path in done or changed(path) or not all(map(right, group)):
+            continue
+        if last and several_rows:  # the run may have ended between the rows of the last recording
+            continue
+        if wanted.channels == "each" and not log.every_channel(path):  # perhaps one of several channels
+            continue
+        done.add(path)
+        yield from ({**row, "file": path_to_text(path)} for row in group)
 
 
 def _with_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
@@ -244,12 +210,7 @@ def _sort(work: Path, wanted: Wanted) -> None:
 def _rewrite(work: Path, layout: Layout, rows: Rows) -> None:
     """Replace a table in one step."""
     with tables.replacement(work) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
-        if work.suffix.lower() == ".csv":
-            writer = tables.csv_writer(stream, layout)
-            writer.writeheader()
-            writer.writerows(rows)
-        else:
-            stream.writelines(tables.json_line(row) for row in rows)
+        tables.row_writer(stream, layout.columns, work.suffix.lower())(rows)
 
 
 def _read(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import json
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from mtqnet.audio.containers import AUDIO_SUFFIXES
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.errors import UsageError, missing_extra
 from mtqnet.scoring.scores import COLUMNS, ENDS, Cell, Scores, WindowScores
@@ -33,6 +34,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 Row = dict[str, Cell]
+Rows = Iterable[Mapping[str, Any]]
 
 DECIMALS = 4
 SIGNIFICANT_DIGITS = 4
@@ -77,13 +79,11 @@ def rounded(target: Target, value: float | None) -> float | None:
 def window_cells(scores: Scores) -> list[Row]:
     """Return a row per window in the order of WINDOW_COLUMNS; a single row without times if there are no scores."""
     recording: Row = {"start_s": None, "end_s": None} | cells(scores)
-    rows = [recording | _window_cells(window) for window in scores.windows] or [recording]
-    return [{name: row[name] for name in WINDOW_COLUMNS} for row in rows]
-
-
-def _window_cells(window: WindowScores) -> Row:
-    times: Row = {"start_s": round(window.start_s, 3), "end_s": round(window.end_s, 3)}
-    return times | _score_cells(window)
+    rows = [
+        recording | {"start_s": round(window.start_s, 3), "end_s": round(window.end_s, 3)} | _score_cells(window)
+        for window in scores.windows
+    ]
+    return [{name: row[name] for name in WINDOW_COLUMNS} for row in rows or [recording]]
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,7 @@ class Table(ABC):
     def write(self, scores: Scores) -> None:
         """Add the rows of a recording."""
 
-    @abstractmethod
-    def close(self, complete: bool) -> None:
+    def close(self, complete: bool) -> None:  # noqa: B027
         """Finish the table; `complete` is False after an exception."""
 
     def __enter__(self) -> Self:
@@ -145,68 +144,53 @@ class _LineFeeds:
         return self._stream.write(line.removesuffix("\r\n") + "\n")
 
 
-def csv_writer(stream: TextIO, layout: Layout) -> csv.DictWriter[str]:
-    """Return a writer of rows; `stream` must not translate newlines."""
-    return csv.DictWriter(_LineFeeds(stream), layout.columns, lineterminator="\r\n")
-
-
-class CsvTable(Table):
-    """CSV with one header line. Rows are flushed as soon as they are written.
+def row_writer(stream: TextIO, columns: Sequence[str], suffix: str, head: bool = True) -> Callable[[Rows], None]:
+    """Return a function that writes rows.
 
     Args:
         stream: Text stream that does not translate newlines.
-        layout: Columns and rows.
-        head: Whether the header line is written; False for a table that has one.
+        columns: Columns of CSV.
+        suffix: .csv, or .jsonl for one JSON object per line.
+        head: Whether the header line of CSV is written now; False for a table that has one.
     """
-
-    def __init__(self, stream: TextIO, layout: Layout = RECORDINGS, *, head: bool = True) -> None:
-        self._stream = stream
-        self._layout = layout
-        self._writer = csv_writer(stream, layout)
-        if head:
-            self._writer.writeheader()
-
-    def write(self, scores: Scores) -> None:
-        self._writer.writerows(self._layout.rows(scores))
-        self._stream.flush()
-
-    def close(self, complete: bool) -> None:  # noqa: ARG002 rows are kept in either case
-        self._stream.close()
+    if suffix == ".jsonl":
+        return lambda rows: stream.writelines(
+            json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows
+        )
+    writer = csv.DictWriter(_LineFeeds(stream), columns, lineterminator="\r\n")
+    if head:
+        writer.writeheader()
+    return writer.writerows
 
 
-class JsonLinesTable(Table):
-    """One JSON object per line. Rows are flushed as soon as they are written."""
+class StreamTable(Table):
+    """CSV on an open stream, which stays open. Rows are flushed as soon as they are written."""
 
-    def __init__(self, stream: TextIO, layout: Layout = RECORDINGS) -> None:
-        self._stream = stream
-        self._layout = layout
+    def __init__(
+        self, stream: TextIO, layout: Layout = RECORDINGS, suffix: str = ".csv", head: bool = True
+    ) -> None:
+        self._stream, self._layout = stream, layout
+        self._write = row_writer(stream, layout.columns, suffix, head)
 
     def write(self, scores: Scores) -> None:
-        self._stream.writelines(json_line(row) for row in self._layout.rows(scores))
+        self._write(self._layout.rows(scores))
         self._stream.flush()
 
-    def close(self, complete: bool) -> None:  # noqa: ARG002 rows are kept in either case
-        self._stream.close()
 
+class FileTable(StreamTable):
+    """A table in a file: CSV, JSON lines or Parquet.
 
-def json_line(row: Row) -> str:
-    """Return a row as a line of JSON."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-class ParquetTable(Table):
-    """Parquet in row groups. The file appears when it is complete.
-
-    Until then its rows are JSON lines in a hidden file of the same folder (`part`), which remains after an exception.
+    Parquet appears when it is complete. Until then its rows are JSON lines in a hidden file of the same folder
+    (`work_file`), which remains after an exception.
 
     Args:
-        path: Path of the Parquet file.
+        path: A path that ends in .csv, .jsonl or .parquet.
         layout: Columns and rows.
-        append: Whether rows are added to those in `part`.
-        settle: Called with the path of `part` when all rows are in it.
+        append: Whether rows are added to those that are there.
+        settle: Called with the path of the rows when all are written.
 
     Raises:
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: A Parquet file without pyarrow.
     """
 
     def __init__(
@@ -215,30 +199,26 @@ class ParquetTable(Table):
         layout: Layout = RECORDINGS,
         *,
         append: bool = False,
-        settle: Callable[[Path], None] = lambda part: None,  # noqa: ARG005
+        settle: Callable[[Path], None] = lambda work: None,  # noqa: ARG005
     ) -> None:
-        need_parquet()
-        self._settle = settle
-        self._path = path
-        self._layout = layout
-        self.part = part(path)
-        stream = self.part.open("a" if append else "w", encoding="utf-8", newline="")
-        self._rows = JsonLinesTable(stream, layout)
-
-    def write(self, scores: Scores) -> None:
-        self._rows.write(scores)
+        if path.suffix.lower() == ".parquet":
+            need_parquet()
+        self._path, self._settle, self._work = path, settle, work_file(path)
+        stream = self._work.open("a" if append else "w", encoding="utf-8", newline="")
+        super().__init__(stream, layout, self._work.suffix.lower(), head=not append)
 
     def close(self, complete: bool) -> None:
-        self._rows.close(complete)
+        self._stream.close()
         if complete:
-            self._settle(self.part)
-            _to_parquet(self.part, self._path, self._layout)
-            self.part.unlink()
+            self._settle(self._work)
+            if self._work != self._path:
+                _to_parquet(self._work, self._path, self._layout)
+                self._work.unlink()
 
 
-def part(path: Path) -> Path:
-    """Return the path of the JSON lines of an unfinished Parquet file."""
-    return path.with_name(f".{path.name}.part.jsonl")
+def work_file(path: Path) -> Path:
+    """Return the file that rows are written to: the table itself, or the JSON lines of an unfinished Parquet file."""
+    return path.with_name(f".{path.name}.part.jsonl") if path.suffix.lower() == ".parquet" else path
 
 
 def need_parquet() -> None:
@@ -280,40 +260,39 @@ def replacement(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def check(path: Path) -> None:
-    """Raise UsageError for a path to which no table can be written."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: the name of a table ends in {', '.join(SUFFIXES)}")
+def check_output(
+    path: Path | None, suffixes: Sequence[str] = SUFFIXES, inputs: Iterable[Path | None] = ()
+) -> None:
+    """Raise UsageError for a path that a command must not write to.
+
+    Args:
+        path: The path; None for no output.
+        suffixes: Allowed endings of its name; empty: all but those of recordings.
+        inputs: Files that the command reads, which must not be overwritten, under any name or link.
+    """
+    if path is None:
+        return
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: the name of this output must end in {', '.join(suffixes)}")
     if path.is_dir():
         raise UsageError(f"{path} is a folder: give the path of a file")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist")
-    check_no_pipe(path)
-
-
-def check_no_pipe(path: Path) -> None:
-    """Raise UsageError for a named pipe or a socket: opening it would wait for a reader."""
+        raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if os.path.splitext(os.path.realpath(path))[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122
+        raise UsageError(f"{path} is the name of a recording: choose another output")
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (OSError, ValueError):
         return
-    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):  # opening it would wait for a reader
         raise UsageError(f"{path} is a pipe or socket: give the path of a file")
-
-
-def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
-    """Raise UsageError if writing to `output` would overwrite one of the input files, under any name or link."""
-    try:
-        status = output.stat()
-    except (OSError, ValueError):
-        return
-    for path in inputs:
+    for other in inputs:
         try:
-            other = path.stat()
+            same = other is not None and os.path.samestat(status, other.stat())
         except (OSError, ValueError):
-            continue
-        if (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino):
-            raise UsageError(f"{output} is an input: writing the output there would overwrite it")
+            same = False
+        if same:
+            raise UsageError(f"{path} is an input of this command and would be overwritten: choose another output")
 
 
 @contextmanager
@@ -373,11 +352,8 @@ def create(path: Path, layout: Layout = RECORDINGS) -> Table:
         UsageError: Another suffix, or the file cannot be written.
         MissingExtraError: The suffix is .parquet and pyarrow is not installed.
     """
-    check(path)
+    check_output(path)
     try:
-        if path.suffix.lower() == ".parquet":
-            return ParquetTable(path, layout)
-        stream = path.open("w", encoding="utf-8", newline="")
+        return FileTable(path, layout)
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error.strerror or error})") from error
-    return CsvTable(stream, layout) if path.suffix.lower() == ".csv" else JsonLinesTable(stream, layout)

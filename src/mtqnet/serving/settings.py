@@ -138,3 +138,7 @@ def markdown() -> str:
         default = "" if field.default in (None, ()) else f"`{field.default}`"
         rows.append(f"| `MTQNET_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mtqnet.errors import UsageError
+from mtqnet.evaluation.tables import read_toml
 from mtqnet.targets import PEERS
 
 LossKind = Literal["huber", "mse", "mae"]
@@ -365,16 +365,7 @@ def load(path: Path) -> Config:
     Raises:
         UsageError: If the file is missing or no TOML, or has an unknown key or a value of a wrong type.
     """
-    if path.exists() and not path.is_file():  # reading a pipe or a device may take forever
-        raise UsageError(f"{path} is not a regular file; use a TOML file such as configs/base.toml")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the configuration {path} ({error.strerror}); use a TOML file such as configs/base.toml"
-        ) from error
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or thousands of nested brackets
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    table = read_toml(path, "seed = 1, as in configs/base.toml")
     return build(Config, table, path.name)
 
 

@@ -193,7 +193,7 @@ def divide(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) 
     """
     check_groups(groups, by)
     if each and hold_out:
-        raise UsageError("--leave-out-each and --hold-out exclude each other: delete one of them")
+        raise UsageError("--hold-out each already holds out every group: omit the other groups")
     names, everything = set(groups), np.arange(len(groups))
     if each:
         parts = tuple(divided(everything, groups, MOST_ROUNDS))
