@@ -54,7 +54,7 @@ def train(processes: int, sources: Sources, folder: Path) -> Path:
     (folder / "tiny.toml").write_text(CONFIG)
     out = folder / f"run{processes}"
     options: list[str | Path] = ["train", folder / "tiny.toml", "--data", sources.speech[0].parent, "--out", out,
-               "--corpus", folder / "corpus", "--jobs", "1"]  # fmt: skip
+               "--corpus", folder / "corpus"]  # fmt: skip
     if processes == 1:
         done = call(*options)
     else:

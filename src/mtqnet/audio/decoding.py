@@ -245,18 +245,19 @@ class LibsndfileSource:
         hint = f" (decoder: {messages[0]})" if messages else ""
         if not decoded and failure is not None:
             raise UnreadableError(f"the audio data cannot be decoded ({_reason(failure)}){hint}")
+        advice = f"{hint}; copy or export the file again"
         expected_s = self.declared_s
         decoded_s = decoded / self.rate
         if self.problem is not None:
             return
         if expected_s is not None and decoded and decoded_s < expected_s - self._tolerance_s:
             self.problem = (
-                f"incomplete: {decoded_s:.2f} s were decoded, its header announces {expected_s:.2f} s{hint}"
+                f"incomplete: {decoded_s:.2f} s were decoded, its header announces {expected_s:.2f} s{advice}"
             )
         elif failure is not None and expected_s is not None:
-            self.problem = f"damaged: decoding stopped after {decoded_s:.2f} s ({_reason(failure)}){hint}"
+            self.problem = f"damaged: decoding stopped after {decoded_s:.2f} s ({_reason(failure)}){advice}"
         elif any("Illegal Audio-MPEG-Header" in line or "resync" in line for line in messages):
-            self.problem = f"damaged: parts of it cannot be decoded{hint}"
+            self.problem = f"damaged: parts of it cannot be decoded{advice}"
 
     @contextmanager
     def _open(self) -> Iterator[sf.SoundFile]:

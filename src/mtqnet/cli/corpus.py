@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,8 +28,6 @@ PAGE_CLIPS, PAGE_SEED = 20, 1
 """Clips of a page with players, and the seed of their selection"""
 DEFAULT_CLIPS, TRAIN_SHARE = 1000, 0.8
 """Total number of clips, and the share of the training split"""
-PEERS_PYTHON = Path(".venv-peers/bin/python")
-"""The same as corpus.peers.PYTHON, whose module would load numpy for a help text"""
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
@@ -232,25 +231,22 @@ ENSEMBLE_HELP = (
     "An ensemble label of S-, N- or G-MOS is a weighted mean of the label of the corpus and the scores of DNSMOS "
     "and Distill-MOS. The table also gets the disagreement of these sources: their standard deviation "
     "about the ensemble label. The two predictors run in a separate "
-    "Python environment, which `make peers` creates in a clone of the repository. If the command is run again, only "
+    "Python environment, which `make peers` creates in a clone of the repository; MTQNET_PEERS is the path of another "
+    "Python interpreter that has them. If the command is run again, only "
     "new clips are scored. `mtqnet train` uses the ensemble labels if the configuration contains "
     "existing_models.ensemble = true.\n\n[bold]Example[/]\n\n"
-    "[cyan]mtqnet corpus ensemble corpus --peers .venv-peers/bin/python[/]"
+    "[cyan]mtqnet corpus ensemble corpus[/]"
 )
 
 
-def ensemble(
-    corpus: Corpus,
-    peers: Annotated[
-        Path, typer.Option(help="Python interpreter of the environment with DNSMOS and Distill-MOS.")
-    ] = PEERS_PYTHON,
-) -> None:
+def ensemble(corpus: Corpus) -> None:
     """Add the label ensemble to a corpus."""
     from mtqnet.cli.terminal import error_console, stages
-    from mtqnet.corpus.peers import add_ensemble
+    from mtqnet.corpus.peers import PYTHON, add_ensemble
 
     with stages(error_console()) as stage:
-        table = add_ensemble(corpus, peers, progress=lambda done, total: stage("predictors", done, total))
+        python = Path(os.environ.get("MTQNET_PEERS", PYTHON))
+        table = add_ensemble(corpus, python, progress=lambda done, total: stage("predictors", done, total))
     print(table)
 
 

@@ -36,7 +36,10 @@ Data = Annotated[
     typer.Option("--data", help="Folder to which the paths of speech, noise and rooms in CONFIG are relative."),
 ]
 SharedCorpus = Annotated[
-    Path | None, typer.Option(help="Use this corpus, which an earlier run with the same configuration has built.")
+    Path | None,
+    typer.Option(
+        help="Folder of a corpus that runs with the same configuration share; it is built if it is missing."
+    ),
 ]
 
 

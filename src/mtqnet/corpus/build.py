@@ -154,8 +154,8 @@ def prepared(order: Order) -> tuple[Order, dict[Split, Pool]]:
             raise UsageError(
                 f"the split {split} needs one of {', '.join(sorted(held_out))}: install it, or build no such clips"
             )
-    degradations.require(chain.names(*splits) - set(order.without))
     made = pools(order.sources, order.split_seed, splits)
+    degradations.require(chain.names(*splits) - set(order.without))
     made = {split: replace(pool, without=order.without) for split, pool in made.items()}
     return order, made | {
         split: _limited(made[split], split, order.clips[split], order) for split in splits if split in made

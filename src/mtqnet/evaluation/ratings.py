@@ -254,8 +254,8 @@ def _table(cells: Cells, file: str, names: Mapping[str, tuple[str, ...]]) -> Rat
     members, per_vote = _members(cells, file, rated, notes)
     ratings = {}
     for key in names:
-        numbers = _averaged(values[key], votes, *spreads[key], members, per_vote)
-        ratings[key] = Ratings(" / ".join(names[key]), *numbers, same_scale[key])
+        mean, deviation, half, count = _averaged(values[key], votes, *spreads[key], members, per_vote)
+        ratings[key] = Ratings(" / ".join(names[key]), mean, deviation, half, count, same_scale[key])
     if not any(np.isfinite(one.mean).any() for one in ratings.values()):
         columns_ = ", ".join(one.column for one in ratings.values())
         raise UsageError(f"{cells.path} has no rating in {columns_}: fill in the ratings, one row per recording")

@@ -245,6 +245,8 @@ def _mean(values: Array, window: tuple[int, int]) -> Array:
     return np.asarray(correlate1d(by_frame, over_bins, axis=1, mode="nearest"))
 
 
+FAINTEST = 1e-4
+"""Largest sample of a clean recording that is not silent; full scale is 1"""
 WITHOUT_UNPROCESSED = (
     "without --unprocessed, every difference from the clean speech counts as distortion of the speech, and N-MOS is "
     "the clean recording's own background: suitable for codecs, concealment and rooms, not for noise suppression"
@@ -284,6 +286,10 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
         except AudioError as error:
             raise with_file(error, path) from error
     reference, *between, heard = (one.samples for one in recordings)
+    if np.abs(reference).max(initial=0.0) < FAINTEST:
+        raise LabelError(
+            f"{clean}: the clean recording is silent; name the recording of the clean speech (--clean)"
+        )
     quest = label_three(reference, between[0], heard) if between else label_two(reference, heard)
     cautions = [f"{path}: {one.problem}" for path, one in zip(files, recordings, strict=True) if one.problem]
     cautions += [] if between else [WITHOUT_UNPROCESSED]
