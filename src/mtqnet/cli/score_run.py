@@ -11,7 +11,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence, Set
+from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -269,10 +269,8 @@ def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -
     tally = Tally()
     with tables.lock(options.path) if options.path is not None else nullcontext():
         if container is not None or rate is None:
-            rows, table = (
-                predictor.score_rows(io.BytesIO(source.read()), channels=options.channels),
-                open_table(options),
-            )
+            rows: Iterable[Scores] = predictor.score_rows(io.BytesIO(source.read()), channels=options.channels)
+            table = open_table(options)
         else:
             channels = options.channels if isinstance(options.channels, int) else 1
             rows = _raw_rows(source, Stream(predictor, rate, channels=channels), channels)
