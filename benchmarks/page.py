@@ -15,30 +15,41 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 TITLES = {
     "clips": (
         "Time per second of audio",
-        "Milliseconds per second of audio, without loading the model; medians over several rounds. *decode + "
-        "log-mel*: reading the file and computing log-mel features, without a model.",
+        "Milliseconds of processing per second of audio, without loading the model; medians over several rounds. "
+        "*decode + log-mel*: reading the file and computing log-mel features, without a model. DNSMOS scores windows of "
+        "9.01 s, one per second of audio, and repeats a shorter clip until it is longer than a window. Therefore it scores "
+        "three windows for a clip of 6 s, seven for 8 s, but one for 10 s.",
     ),
-    "memory": ("Peak memory", "MB of a new process that scores one clip on one core."),
+    "memory": (
+        "Peak memory",
+        "MB of a new process that scores one clip on one core. *decode + log-mel* as above.",
+    ),
     "first": (
         "Start-up",
         "Seconds from the start of a process to the score of a clip of 10 s, including imports.",
     ),
     "folder": (
         "A folder",
-        "Seconds of audio per second, including start-up, with one process per core and one thread each. DNSMOS and "
-        "Distill-MOS score every fifth recording.",
+        "Seconds of audio that are scored per second, including start-up, with one process per core and one thread per "
+        "process. DNSMOS and Distill-MOS score every fifth recording of the folder.",
     ),
     "same bytes": (
         "Reproducibility",
-        "Number of different tables that repeated runs over the same folder wrote; 1 means that all are identical.",
+        "Number of different tables of scores that repeated runs over the same folder wrote; 1 means that all runs "
+        "wrote the same bytes.",
     ),
     "streams": (
         "A live stream",
-        "Milliseconds from the arbaseline of the last sample of a second to its score, on one core.",
+        "Milliseconds from the arrival of the last sample of a second to its score, on one core.",
     ),
     "installed": ("Installed size", "MB on disk, with all dependencies."),
 }
 LARGER_IS_BETTER = {"folder"}
+LIMITS = (
+    "Limits that the project set itself, and whether this run meets them. Speeds for clips of 6 to 10 s are those on "
+    "one core, over the clips of 6, 8 and 10 s together: the sum of their processing times, divided by the sum of "
+    "their durations. Most other figures are ratios of values in the tables below; *speechmos* is the package with DNSMOS."
+)
 
 
 def read(folder: Path) -> list[Row]:
@@ -77,7 +88,7 @@ def text(rows: Sequence[Row], machine: str) -> str:
         machine,
         "",
     ]
-    parts += ["## Limits", "", *_verdicts(rows), ""]
+    parts += ["## Limits", "", LIMITS, "", *_verdicts(rows), ""]
     if any(row.measure == "clips" for row in rows):
         parts += ["![Time per second of audio](benchmarks.svg)", ""]
     for measure, (title, says) in TITLES.items():
@@ -89,7 +100,8 @@ def text(rows: Sequence[Row], machine: str) -> str:
         parts += [
             "## Ratios",
             "",
-            "Quotient of the two in this run; above 1, the first is better (faster or smaller).",
+            "Ratio of the two values in this run, so that above 1 the first is better: faster, smaller, or more audio "
+            "per second.",
             "",
         ]
         parts += ["| first | second | measurement | cores | ratio |", "|---|---|---|---|---|", *ratios, ""]

@@ -1,6 +1,6 @@
 """Increase G-MOS of a noisy recording by gradient ascent, and measure whether the speech improves.
 
-    python examples/ascend.py clean.wav noisy.wav --model mine -o better.wav
+    python examples/ascend.py clean.wav noisy.wav --model base -o better.wav
 
 Two sets of parameters are optimised, each from the same noisy recording:
 
@@ -8,7 +8,7 @@ gains    a gain of 0 to 1 for each time-frequency bin of the spectrogram, like t
 samples  every sample
 
 Prints G-MOS, SI-SDR and STOI before and after. Results: docs/results/loss_and_reward.md.
-Needs mtqnet[train] and a model with its .safetensors.
+Needs mtqnet[train] and a model with a .safetensors file, such as base.
 """
 
 from __future__ import annotations

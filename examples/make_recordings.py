@@ -1,9 +1,9 @@
-"""Make the example recordings: a synthetic voice, degraded by the package's own steps.
+"""Generate the example recordings: a synthetic voice, degraded by kinds of processing of this package.
 
     python examples/make_recordings.py examples/recordings
 
-The voice is flite's `slt` (a synthesiser: `apt install flite`); the noise is a crowd of flite's other voices.
-Everything else is mtqnet.corpus.degradations, so each file is known completely: see CHAINS.
+The voice is `slt` of the speech synthesiser flite (`apt install flite`); the noise is a crowd of other voices of flite.
+CHAINS lists the processing of each file, which is that of mtqnet.corpus.degradations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Score what FFmpeg decodes: any format, a part of a file, one stream of a video, or a live stream.
+"""Score audio that FFmpeg decodes: any format, a part of a file, one stream of a video, or a live stream.
 
 In a shell:  ffmpeg -v error -i video.mp4 -f s16le -ac 1 -ar 16000 - | mtqnet score - --rate 16000
 """

@@ -1,4 +1,7 @@
-"""Add scores to the cuts of a Lhotse manifest, and keep the good ones: pip install mtqnet lhotse."""
+"""Add scores to the cuts of a Lhotse manifest, and write those with a G-MOS of at least 3.
+
+Needs: pip install mtqnet lhotse
+"""
 
 from __future__ import annotations
 
