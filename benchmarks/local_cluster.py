@@ -17,8 +17,6 @@ STORE = 80_000_000
 """Bytes of each node's object store, about the least that Ray takes"""
 STARTS = 8
 """A machine that does much else may be too slow for Ray's patience"""
-IDLE_S = 60.0
-"""So long is waited for all nodes to be at work"""
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -62,12 +60,8 @@ def upload(options: str, files: Sequence[Path], folder: str) -> None:
             stream.write(file.read_bytes())
 
 
-def kill_at_work(made: Any, node: Any, options: str, out: str, nodes: int) -> None:
-    """Take a node away, with all its processes, when each of so many nodes is in the midst of a shard."""
-    began = time.monotonic()
-    while len(_begun(options, out)) < nodes and time.monotonic() - began < IDLE_S:
-        time.sleep(0.02)
-    # Ray's remove_node alone leaves its workers time to finish their shards, which a machine that is lost does not
+def kill(made: Any, node: Any) -> None:
+    """Kill a node with all its processes. Ray's remove_node alone lets its workers finish their shards."""
     for process in _family(node.all_processes["raylet"][0].process.pid):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -85,18 +79,6 @@ def _family(process: int) -> list[int]:
     for one in found:
         found += of.get(one, [])
     return found
-
-
-def _begun(options: str, out: str) -> set[int]:
-    """Shards that somebody is at."""
-    from pyarrow import fs
-
-    def names(folder: str) -> list[str]:
-        found = store(options).get_file_info(fs.FileSelector(folder, allow_not_found=True))
-        return [info.base_name for info in found]
-
-    done = {int(name[5:11]) for name in names(f"{BUCKET}/{out}") if name.startswith("part-")}
-    return {int(name) for name in names(f"{BUCKET}/{out}/_attempts")} - done
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import argparse
 import random
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, insert
 
-from mtqnet.serving.history.store import Filters, History, now_ms, opened, scores
+from mtqnet.serving.history import History, now_ms, opened, scores
 from mtqnet.targets import KEYS
 from verdicts import Bar, write
 
@@ -40,21 +41,25 @@ def made_up(now: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def filters(now: int) -> dict[str, Filters]:
+def filters(now: int) -> dict[str, dict[str, Any]]:
     """Each filter alone, with many, few and no matching rows; and all together."""
+    at_least = {f"min_{key}": 1.0 for key in KEYS}
+    at_most = {f"max_{key}": 4.6 for key in KEYS}
+
+    def time(ms: int) -> datetime:
+        return datetime.fromtimestamp(ms / 1000, UTC)
+
     return {
-        "none": Filters(), "since": Filters(since_ms=now - 3_600_000),
-        "until": Filters(until_ms=now - ROWS * 59_000), "kind": Filters(kind="file"),
-        "source": Filters(source="site-3"), "source, unknown": Filters(source="no"),
-        "model, unknown": Filters(model="no"), "level, never": Filters(level="refused"),
-        "flag": Filters(flag="clipped"), "flag, never": Filters(flag="music_only"),
-        "name": Filters(file="call-77"), "name, never": Filters(file="zzz"),
-        "at least, rare": Filters(least={"g_mos": 4.599}), "at least, never": Filters(least={"g_mos": 5}),
-        "at most": Filters(most=dict.fromkeys(KEYS, 1.2)), "last page": Filters(before=50),
-        "all at once": Filters(
-            since_ms=0, until_ms=now, kind="file", model="base", level="ok", flag="dc", file="zzz",
-            least=dict.fromkeys(KEYS, 1.0), most=dict.fromkeys(KEYS, 4.6),
-        ),
+        "none": {}, "since": {"since": time(now - 3_600_000)}, "until": {"until": time(now - ROWS * 59_000)},
+        "kind": {"kind": "file"}, "source": {"source": "site-3"}, "source, unknown": {"source": "no"},
+        "model, unknown": {"model": "no"}, "level, never": {"level": "refused"}, "flag": {"flag": "clipped"},
+        "flag, never": {"flag": "music_only"}, "name": {"file": "call-77"}, "name, never": {"file": "zzz"},
+        "at least, rare": {"min_g_mos": 4.599}, "at least, never": {"min_g_mos": 5},
+        "at most": {f"max_{key}": 1.2 for key in KEYS}, "last page": {"before": 50},
+        "all at once": {
+            "since": time(0), "until": time(now), "kind": "file", "model": "base", "level": "ok", "flag": "dc",
+            "file": "zzz", **at_least, **at_most,
+        },
     }  # fmt: skip
 
 
@@ -76,7 +81,7 @@ def measured(url: str | None) -> tuple[list[str], list[Bar]]:
             times, busy = [], []
             for _ in range(REPEATS):
                 started, busy_before = time.perf_counter(), time.process_time()
-                found = history.page(asked, 101)
+                found = history.page(101, **asked)
                 times.append(1000 * (time.perf_counter() - started))
                 busy.append(1000 * (time.process_time() - busy_before))
             slowest = max(slowest, float(np.median(times)))

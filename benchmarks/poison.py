@@ -1,4 +1,4 @@
-"""Files that do to a process what real damaged files did to decoders: crash it, fill its memory, never end.
+"""Files that crash the process that reads them, as real damaged files did to decoders.
 
 The current libsndfile has no such known fault. So a scoring process gets a reader that obeys the
 first bytes of a file: a `sitecustomize` on its path.
@@ -12,16 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-POISON = {
-    "crash": b"POISON crash",
-    "memory": b"POISON memory",
-    "endless": b"POISON endless",
-    "worker": b"POISON worker",
-}
+CRASH = b"POISON crash"
+"""Content of such a file"""
 
 READER = """
 import sys
-if "mtqnet.integrations.ray.child" in sys.orig_argv:
+if "mtqnet.scoring.worker_process" in sys.orig_argv:
     import os, signal, time
     from mtqnet.audio import decoding
     plain = decoding.open_source
@@ -33,13 +29,6 @@ if "mtqnet.integrations.ray.child" in sys.orig_argv:
                 head = file.read(16)
         if head.startswith(b"POISON crash"):
             os.kill(os.getpid(), signal.SIGSEGV)
-        if head.startswith(b"POISON memory"):
-            raise MemoryError
-        if head.startswith(b"POISON worker"):
-            os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(600)
-        if head.startswith(b"POISON endless"):
-            time.sleep(600)
         return plain(path)
     decoding.open_source = header
 """

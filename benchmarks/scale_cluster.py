@@ -25,8 +25,10 @@ KILL_AT = 0.4
 NODES = 3
 SHORT_S = (1.0, 3.0)
 """Lengths of recordings in parts without timings"""
-KILLERS = {"crash": "SIGSEGV", "worker": "its whole worker"}
-"""Files that crash the decoder, and the reasons in their rows"""
+CRASH_FILE = "crash.wav"
+"""File that crashes the process that reads it"""
+KILL_AFTER_S = 1.0
+"""Seconds from the end of a shard until its node is killed: about the middle of its next shard"""
 HANDED_OUT = (100, 1100)
 """Shards without recordings to score"""
 GAIN, LEAST_GAIN = "two workers against one", 1.7
@@ -35,13 +37,12 @@ OVERHEAD, MOST_OVERHEAD = "two workers, beyond the plain command", 15.0
 
 
 def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
-    """`count` short recordings in a bucket; one kills its reader, one the whole worker; a node is killed midway.
+    """`count` short recordings in a bucket; one crashes its reader; a node is killed midway.
 
     Raises AssertionError where a row is not that of the plain command.
     """
-    files = [*clips.many(work, count - len(KILLERS), SHORT_S), *(work / f"{kind}.wav" for kind in KILLERS)]
-    for kind in KILLERS:
-        (work / f"{kind}.wav").write_bytes(poison.POISON[kind])
+    files = [*clips.many(work, count - 1, SHORT_S), work / CRASH_FILE]
+    files[-1].write_bytes(poison.CRASH)
     expected = _plain(work, files, model)
     with poison.obeyed(), local_cluster.bucket() as options, local_cluster.cluster(NODES) as (cluster, nodes):
         local_cluster.upload(options, files, "calls")
@@ -51,26 +52,20 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
         rows = {row["file"].rpartition("/")[2]: row for row in _rows(options)}
         doubles = len(_rows(options)) - len(rows)
     assert not doubles and sorted(rows) == sorted(file.name for file in files), "each file has exactly one row"
-    for kind, says in KILLERS.items():
-        assert says in rows.pop(f"{kind}.wav")["error"], "a file that ends its process has this reason"
+    assert "SIGSEGV" in rows.pop(CRASH_FILE)["error"], "a file that ends its process has this reason"
     differ = [name for name, row in rows.items() if not _same(row, expected[name])]
     assert not differ, f"{len(differ)} rows are not those of the plain command, such as that of {differ[0]}"
-    again = sum(one.attempts > 1 for one in outcomes)
-    assert again > 1, (
-        "in addition to the shard of the file that ends its worker, that of the lost node was started again"
-    )
-    yield Figure("recordings in the bucket, of which two kill what reads them", count, "files")
-    yield Figure("rows", len(rows) + len(KILLERS), "rows")
+    yield Figure("recordings in the bucket, of which one kills what reads it", count, "files")
+    yield Figure("rows", len(rows) + 1, "rows")
     yield Figure("recordings with two rows or no row", doubles, "files")
-    yield Figure("rows that are not those of the plain command, those of the two aside", len(differ), "rows")
+    yield Figure("rows that are not those of the plain command, that of the one aside", len(differ), "rows")
     yield Figure("shards", len(outcomes), "shards")
-    yield Figure("shards that were begun again", again, "shards")
     yield Figure("time, with the loss of one of three nodes", took_s, "s")
 
 
 def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count: int) -> list[Any]:
     from mtqnet.integrations.ray import engine
-    from mtqnet.integrations.ray.worker import NODE_DIGITS
+    from mtqnet.integrations.ray.shards import NODE_DIGITS
 
     done: list[Any] = []
     lost: list[Any] = []
@@ -79,11 +74,11 @@ def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count
         done.append(one)
         if not lost and len(done) >= KILL_AT * shards:
             lost.append(next(node for node in nodes if one.node.endswith(node.node_id[:NODE_DIGITS])))
-            local_cluster.kill_at_work(cluster, lost[0], options, "scores", NODES)
+            time.sleep(KILL_AFTER_S)
+            local_cluster.kill(cluster, lost[0])
 
     source, out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-    how = engine.ScaleOptions(model, shard_size=_shard_size(count))
-    engine.score_sources([source], out, how, told)
+    engine.score_sources([source], out, model, shard_size=_shard_size(count), advance=told)
     assert lost, "a node was killed"
     return done
 
@@ -135,52 +130,47 @@ def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tupl
     """Seconds that so many take, and the outcomes of the shards."""
     from mtqnet.integrations.ray import engine
 
-    how = engine.ScaleOptions(model, workers=workers, shard_size=_shard_size(len(files)))
+    size = _shard_size(len(files))
     with local_cluster.cluster(workers), tempfile.TemporaryDirectory(dir=work) as out:
         began = time.monotonic()
-        result = engine.score_sources([str(files[0].parent)], out, how)
+        result = engine.score_sources([str(files[0].parent)], out, model, workers=workers, shard_size=size)
         return time.monotonic() - began, list(result.outcomes)
 
 
 def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
     """Of a shard's way through the driver and Ray Data: shards that are done already, many against few."""
     from mtqnet.integrations.ray import engine, shards
-    from mtqnet.integrations.ray.store import Folder
-    from mtqnet.integrations.ray.worker import Job
+    from mtqnet.integrations.ray.sources import Folder
 
     with local_cluster.cluster(2), tempfile.TemporaryDirectory(dir=work) as out:
-        engine.score_sources(
-            [str(file) for file in files[:2]],
-            out,
-            engine.ScaleOptions(model, shard_size=1),
-        )
-        made = shards.stored_plan(Folder.of(out))
-        assert made is not None
+        engine.score_sources([str(file) for file in files[:2]], out, model, shard_size=1)
+        plan = shards.Plan(Folder.of(out), {"windows": False}, 2)
         took = []
         for count in HANDED_OUT:
             began = time.monotonic()
-            told = list(engine._run(Job(made, engine.model_files(model), 1, 0), [0, 1] * (count // 2), 2))
+            arguments = (plan, shards.ModelFiles.of(model), frozenset[int]())
+            rows = list(engine.score_shards(arguments, [0, 1] * (count // 2), 2))
             took.append(time.monotonic() - began)
-            assert all(one.outcome for one in told)
+            assert all(row["outcome"] for row in rows)
     return (took[1] - took[0]) / (HANDED_OUT[1] - HANDED_OUT[0])
 
 
 def _killer_s(work: Path, model: str) -> float:
     """What a file that kills its reader costs: two starts of a process that scores."""
-    from mtqnet.integrations.ray.sandbox import Sandbox, Setting
-    from mtqnet.integrations.ray.sources import Entry
+    from mtqnet.integrations.ray.shards import FileScorer, ModelFiles
+    from mtqnet.integrations.ray.sources import Item
 
-    killer = work / "crash.wav"
-    killer.write_bytes(poison.POISON["crash"])
-    good, bad = (Entry(str(file), str(file)) for file in (clips.many(work, 1)[0], killer))
+    killer = work / CRASH_FILE
+    killer.write_bytes(poison.CRASH)
+    good, bad = (Item(str(file), file) for file in (clips.many(work, 1)[0], killer))
     with poison.obeyed():
-        box = Sandbox(Setting(model))
+        scorer = FileScorer(ModelFiles.of(model))
         took = []
-        for entries in ([good], [good], [bad, good]):  # the first one starts it
+        for items in ([good], [good], [bad, good]):  # the first one starts the process
             began = time.monotonic()
-            list(box.score(entries))
+            for item in items:
+                scorer.score(item)
             took.append(time.monotonic() - began)
-        box.close()
     return took[2] - took[1]
 
 

@@ -15,14 +15,13 @@ import clips
 import local_cluster
 from mtqnet.audio import reading, resampling, windows
 from mtqnet.audio.analysis import analyse_recording
-from mtqnet.integrations.ray import shards, store
+from mtqnet.integrations.ray import shards, sources
 from mtqnet.integrations.ray.shards import Outcome
-from mtqnet.integrations.ray.sources import Entry, items
-from mtqnet.integrations.ray.store import Folder
+from mtqnet.integrations.ray.sources import Entry, Folder
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.runtime import Runtime, _inputs
-from mtqnet.scoring.tables import RECORDINGS, cells
+from mtqnet.scoring.tables import RECORDINGS
 
 FORMATS = {
     "WAV 16 kHz": ("wav", 16_000, "PCM_16"),
@@ -88,26 +87,25 @@ def _of_model(recording: reading.Recording, seconds: float, repeats: int) -> Ite
 def _of_files(work: Path, seconds: float, repeats: int, count: int = 64) -> Iterator[Cost]:
     """Costs of a recording that do not depend on its duration (row, network), and of a shard."""
     path = clips.one(work, seconds)
-    rows = [cells(Predictor("base", 1, track=False).score(path))] * count
-    made = Outcome(0, count, 0, (), 0.0, 0, 0.0, 0.0, 0.0, 0, 1, "here")
+    scored = [Predictor("base", 1, track=False).score(path)] * count
+    made = Outcome(0, count, 0, 0.0, 0.0, 0.0, "here")
     with local_cluster.bucket() as options:
         local_cluster.upload(options, [path], "cost")
         entry = Entry("x.wav", f"s3://bucket/cost/{path.name}?{options}")
         out = Folder.of(f"s3://bucket/out?{options}")
 
         def fetched() -> None:
-            with items([entry] * count, ()) as coming:
-                for _ in coming:
-                    pass
+            for _ in sources.recordings([entry] * count):
+                pass
 
         spent = {
             "fetch": (_least(repeats, fetched) / count, "a file"),
             "list": (
-                _least(repeats, lambda: list(store.search(store.parse(f"s3://bucket/cost?{options}")))),
+                _least(repeats, lambda: sources.search(sources.parse(f"s3://bucket/cost?{options}"))),
                 "a page",
             ),
             "write": (
-                _least(repeats, lambda: shards.write_table(out, RECORDINGS, rows, made)),
+                _least(repeats, lambda: shards.write_table(out, RECORDINGS, scored, made)),
                 f"a table of {count}",
             ),
         }

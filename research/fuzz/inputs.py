@@ -32,9 +32,10 @@ from mtqnet.errors import AudioError, ModelError, MtqnetError
 from mtqnet.evaluation import ratings, recordings
 from mtqnet.scoring import models, resume
 from mtqnet.scoring.predictor import failed
+from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.tables import RECORDINGS, SUFFIXES
 from mtqnet.serving import stream
-from mtqnet.serving.keys import Keys
+from mtqnet.serving.guard import Keys
 from mtqnet.serving.settings import Settings
 from mtqnet.targets import BY_KEY
 
@@ -197,14 +198,18 @@ class _Socket:
 def _service() -> Any:
     """A service without processes: every window is refused."""
     model = models.find(models.complete()[0])
-    live = SimpleNamespace(pending=0, call=lambda *_: replace(failed(model, AudioError("silent")), exception=None))
+
+    async def call(*_: Any) -> Scores:
+        return replace(failed(model, AudioError("silent")), exception=None)
+
+    live = SimpleNamespace(pending=0, call=call)
     return SimpleNamespace(
         settings=Settings.model_validate({"database": ""}), keys=Keys(), live=live, metrics=MagicMock(), threads=None,
         model=lambda _: model, history=None, remember=_remember,
     )  # fmt: skip
 
 
-async def _remember(entry: Any) -> None:  # noqa: ARG001
+async def _remember(*_: Any) -> None:
     return None
 
 

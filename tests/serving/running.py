@@ -95,7 +95,7 @@ def empty_database(kind: str, folder: Path) -> str:
         pytest.skip(f"no PostgreSQL: {POSTGRES} is not set")
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS recordings, scores, alembic_version"))
+        connection.execute(text("DROP TABLE IF EXISTS recordings, scores"))
     engine.dispose()
     return url
 

@@ -19,7 +19,8 @@ from test_scoring import problem
 from test_stream_socket import opened
 from websockets.exceptions import ConnectionClosed
 
-from mtqnet.serving.guard import Guard, GuardOptions
+from mtqnet.serving import guard as guards
+from mtqnet.serving.guard import Guard
 from mtqnet.serving.problems import ProblemError
 
 POST = "POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -93,19 +94,14 @@ def test_a_stream_of_empty_messages_is_ended(serving: Server) -> None:
         assert live.close_reason == "too_many"
 
 
-def guarded(
-    answer: Answer, **limits: float
-) -> tuple[Guard, Callable[[Receive], Coroutine[Any, Any, list[Message]]]]:
+def guarded(answer: Answer) -> tuple[Guard, Callable[[Receive], Coroutine[Any, Any, list[Message]]]]:
     """A guard around an application that reads its body as `answer` does, and what a POST to it gets."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await answer(receive)
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    options = GuardOptions(
-        hosts=(), max_body=100, upload_s=limits["upload_s"], uploads=int(limits["uploads"]), client_uploads=99
-    )
-    guard = Guard(app, options)
+    guard = Guard(app, (), 100)
 
     async def post(receive: Receive) -> list[Message]:
         sent: list[Message] = []
@@ -125,18 +121,22 @@ async def read(receive: Receive) -> None:
         pass
 
 
-def test_a_body_that_never_ends_is_given_up() -> None:
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "UPLOAD_S", 0.2)
+
     async def drips() -> Message:
         await asyncio.sleep(0.01)
         return {"type": "http.request", "body": b"", "more_body": True}
 
-    _, post = guarded(read, upload_s=0.2, uploads=1)
+    _, post = guarded(read)
     with pytest.raises(ProblemError) as told:
         asyncio.run(post(drips))
     assert (told.value.status, told.value.kind) == (408, "too_slow")
 
 
-def test_so_many_bodies_at_once_and_the_next_when_one_is_answered() -> None:
+def test_so_many_bodies_at_once_and_the_next_when_one_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "UPLOADS", 2)
+
     async def main() -> None:
         held = asyncio.Event()
 
@@ -144,7 +144,7 @@ def test_so_many_bodies_at_once_and_the_next_when_one_is_answered() -> None:
             await held.wait()
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        _, post = guarded(read, upload_s=60, uploads=2)
+        _, post = guarded(read)
         under_way = [asyncio.create_task(post(waits)) for _ in range(2)]
         await asyncio.sleep(0)
         refused = (await post(waits))[0]

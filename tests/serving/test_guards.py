@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from mtqnet.errors import UsageError
-from mtqnet.serving import guard, keys
+from mtqnet.serving import guard
 
 Run = Callable[..., object]
 
@@ -53,35 +53,35 @@ def test_the_name_of_a_host(host: str, name: str) -> None:
 
 def test_keys_are_kept_as_hashes(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    first, second = keys.add(path, "one"), keys.add(path, "two")
+    first, second = guard.add_key(path, "one"), guard.add_key(path, "two")
     text = path.read_text()
     assert first not in text
     assert hashlib.sha256(first.encode()).hexdigest() in text
     assert path.stat().st_mode & 0o077 == 0
-    held = keys.read(path)
+    held = guard.read_keys(path)
     assert held.allows(first)
     assert held.allows(second)
     for wrong in (None, "", first[:-1], "ä", first + second):
         assert not held.allows(wrong)
-    assert keys.Keys().allows(None)
+    assert guard.Keys().allows(None)
     with pytest.raises(UsageError, match="already"):
-        keys.add(path, "one")
+        guard.add_key(path, "one")
     with pytest.raises(UsageError, match="name"):
-        keys.add(path, "a:b")
+        guard.add_key(path, "a:b")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "one:abc\n", "no hash\n"])
 def test_a_file_of_keys_that_is_none_is_reported(text: str, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(text)
     with pytest.raises(UsageError, match="--new-key"):
-        keys.read(tmp_path / "keys")
+        guard.read_keys(tmp_path / "keys")
 
 
 @pytest.mark.parametrize(
     ("header", "key"), [("Bearer a", "a"), ("bearer  a", "a"), ("Basic a", None), ("Bearer", None), (None, None)]
 )
 def test_the_key_of_a_header(header: str | None, key: str | None) -> None:
-    assert keys.bearer(header) == key
+    assert guard.bearer(header) == key
 
 
 def test_with_keys_nobody_is_answered_without_one_and_full_queues_say_when(
@@ -89,7 +89,7 @@ def test_with_keys_nobody_is_answered_without_one_and_full_queues_say_when(
 ) -> None:
     """One process, no queue, a second and a half a job: the second job is one too many, a long one is ended."""
     path = tmp_path / "keys"
-    key = keys.add(path, "one")
+    key = guard.add_key(path, "one")
     sf.write(tmp_path / "long.flac", np.tile(voice(10.0), 180), 16_000)
     long, short = (tmp_path / "long.flac").read_bytes(), tmp_path / "short.wav"
     sf.write(short, voice(2.0), 16_000)

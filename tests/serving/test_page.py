@@ -22,13 +22,13 @@ import pytest
 import soundfile as sf
 from running import Server
 
-from mtqnet.serving.settings import BROWSER, BROWSER_ENTRY
+from mtqnet.serving.settings import BROWSER
 from mtqnet.targets import KEYS, TARGETS
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: .ci/run installs one")
-BROWSER_BUILT = (BROWSER / BROWSER_ENTRY).is_file()
+BROWSER_BUILT = (BROWSER / "index.js").is_file()
 Page = Any
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PHONE = {"width": 375, "height": 740}

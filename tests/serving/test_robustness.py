@@ -23,12 +23,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 import uvicorn
-from alembic import command
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from pebble import ProcessExpired
 from running import Server, server
-from sqlalchemy import create_engine, text
 from test_scoring import problem
 from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed
@@ -36,13 +34,12 @@ from websockets.sync.client import connect
 
 from mtqnet.errors import UsageError
 from mtqnet.scoring.scores import Scores
-from mtqnet.serving import app, guard, uploads
-from mtqnet.serving import server as servers
-from mtqnet.serving.history import store as databases
-from mtqnet.serving.history.store import Entry, Filters, History
-from mtqnet.serving.pool import PoolOptions, Slot, died
+from mtqnet.serving import app, guard, pool, uploads
+from mtqnet.serving import history as databases
+from mtqnet.serving.app import _bound
+from mtqnet.serving.history import History
+from mtqnet.serving.pool import Pool, died
 from mtqnet.serving.problems import ProblemError
-from mtqnet.serving.server import _bound
 from mtqnet.serving.settings import Settings
 
 Voice = Callable[..., NDArray[np.float32]]
@@ -111,30 +108,9 @@ def test_uploads_of_a_killed_service_are_removed_at_the_next_start(
 
 def test_ids_of_deleted_rows_are_not_used_again(database: str) -> None:
     history = History(databases.opened(database))
-    first = history.add(Entry(Scores(model="m"), "file"))
+    first = history.add(Scores(model="m"), "file")
     assert history.remove(first)
-    assert history.add(Entry(Scores(model="m"), "file")) > first
-    history.close()
-
-
-def test_a_history_of_the_first_version_is_migrated_with_its_rows(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'h.sqlite'}"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        command.upgrade(databases.configured(connection), "0001")
-        connection.execute(
-            text(
-                "INSERT INTO scores (id, time_ms, kind, file, source, level, flags, model, model_sha256, version) "
-                "VALUES (7, 1, 'file', 'a.wav', '', 'ok', '', 'base', '', '1')"
-            )
-        )
-        connection.execute(text("INSERT INTO recordings (score_id, content) VALUES (7, 'x')"))
-    engine.dispose()
-    history = History(databases.opened(url))
-    (row,) = history.page(Filters(), 10)
-    assert row["id"] == 7
-    assert history.audio(7) is not None
-    assert history.remove(7)
+    assert history.add(Scores(model="m"), "file") > first
     history.close()
 
 
@@ -147,7 +123,7 @@ def test_a_locked_database_is_answered_with_503(
     settings = Settings.model_validate(
         {"models": str(toy_model), "database": f"sqlite:///{path}", "workers": 1, "allowed_hosts": "testserver"}
     )
-    application = app.create(settings, app.prepared(settings))
+    application = app.create(settings)
     with TestClient(application) as client:
         lock = sqlite3.connect(path)
         lock.execute("BEGIN EXCLUSIVE")
@@ -205,12 +181,12 @@ async def listening_port(limit: int) -> tuple[asyncio.Server, int]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[misc]
         await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[misc]
 
-    config = uvicorn.Config(application, http=servers.Connection, lifespan="off", timeout_keep_alive=60)
+    config = uvicorn.Config(application, http=app.Connection, lifespan="off", timeout_keep_alive=60)
     config.load()
     state = ServerState()
 
-    def connection() -> servers.Connection:
-        made = servers.Connection(config, state, {})
+    def connection() -> app.Connection:
+        made = app.Connection(config, state, {})
         made.limit = limit
         return made
 
@@ -219,7 +195,7 @@ async def listening_port(limit: int) -> tuple[asyncio.Server, int]:
 
 
 def test_connections_without_complete_headers_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "HEADERS_S", 0.05)
+    monkeypatch.setattr(app, "HEADERS_S", 0.05)
 
     async def run() -> None:
         opened, port = await listening_port(limit=10)
@@ -264,8 +240,7 @@ def test_a_body_that_trickles_in_is_refused_before_the_time_limit(monkeypatch: p
         return {"type": "http.request", "body": b"x", "more_body": True}
 
     async def run() -> int:
-        options = guard.GuardOptions((), 1000, 3600.0, 1, 1)
-        limited = guard.Guard(lambda *_: None, options)._limited(body, "a")  # type: ignore[arg-type]
+        limited = guard.Guard(lambda *_: None, (), 1000)._limited(body, "a")  # type: ignore[arg-type]
         received = 0
         with pytest.raises(ProblemError) as refused:
             while True:
@@ -333,13 +308,16 @@ def test_only_deaths_on_a_job_use_up_its_attempts(
     monkeypatch: pytest.MonkeyPatch, outcomes: list[Any], result: Any
 ) -> None:
     waiting = list(outcomes)
-    monkeypatch.setattr(Slot, "_new_pool", lambda _: _FakePool(waiting))
-    slot = Slot(PoolOptions(processes=1, queue=1, job_s=1.0))
+    monkeypatch.setattr(pool, "ProcessPool", lambda **_: _FakePool(waiting))
+
+    async def run() -> int:
+        return await Pool(processes=1, queue=1, job_s=1.0, model="base").call(int)
+
     if result == 5:
-        assert slot.run(int, ()) == 5
+        assert asyncio.run(run()) == 5
     else:
         with pytest.raises(result):
-            slot.run(int, ())
+            asyncio.run(run())
 
 
 @pytest.mark.parametrize(

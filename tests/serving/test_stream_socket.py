@@ -22,7 +22,7 @@ import mtqnet
 from mtqnet.audio.containers import HEAD_BYTES
 from mtqnet.scoring.scores import Scores
 from mtqnet.serving import stream
-from mtqnet.serving.server import _without_traceback
+from mtqnet.serving.app import _without_traceback
 from mtqnet.serving.stream import mean
 from mtqnet.targets import KEYS
 

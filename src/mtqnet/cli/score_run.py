@@ -341,12 +341,12 @@ def score_on_cluster(
         raise UsageError("standard input cannot be scored by a cluster: omit --engine ray")
     from mtqnet.integrations.ray import engine
 
-    options = engine.ScaleOptions(model, workers=workers, windows=windows, again=again)
     with stages(error_console(quiet)) as stage:
         done = itertools.count(1)
         result = engine.score_sources(
-            sources, output, options, lambda _, shards: stage("shards", next(done), shards)
-        )
+            sources, output, model, workers=workers, windows=windows, again=again,
+            advance=lambda _, shards: stage("shards", next(done), shards),
+        )  # fmt: skip
     tally = Tally()
     for one in result.outcomes:
         scored = one.recordings - one.failed

@@ -1,4 +1,4 @@
-"""`mtqnet serve`: options and help. The work is done in serving/server.py."""
+"""`mtqnet serve`: options and help. The work is done in serving/app.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELP = (
     "[cyan]mtqnet serve --keys keys.txt --new-key monitoring[/]\n\n"
     "[cyan]mtqnet serve --host 0.0.0.0 --keys keys.txt[/]"
 )
-NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_settings", "sqlalchemy", "alembic",
+NEEDS = ("fastapi", "uvicorn", "websockets", "python_multipart", "pydantic_settings", "sqlalchemy",
          "prometheus_client", "pebble")  # fmt: skip
 
 
@@ -60,16 +60,16 @@ def serve(
     if any(find_spec(name) is None for name in NEEDS):
         raise missing_extra("mtqnet serve", "serve")
     if new_key is not None:
-        from mtqnet.serving.keys import add
+        from mtqnet.serving.guard import add_key
 
         if keys is None:
             raise UsageError("--new-key needs the file of keys: name it with --keys FILE")
-        typer.echo(add(keys, new_key))
+        typer.echo(add_key(keys, new_key))
         return
     from pydantic import ValidationError
 
     from mtqnet.cli.terminal import tell
-    from mtqnet.serving.server import run
+    from mtqnet.serving.app import run
     from mtqnet.serving.settings import Settings
 
     given: dict[str, Any] = {"host": host, "port": port, "models": model and tuple(model), "keys": keys}

@@ -76,7 +76,7 @@ def score_jobs(
         ModelError: The model does not load.
         MtqnetError: A process does not start.
     """
-    workers = _Workers(setting, advance)
+    workers = Workers(setting, advance)
     if copy and processes == 1 and setting.threads != 1 and _copyable():
         workers.add_copy()
     return _score_jobs(workers, processes, jobs)
@@ -88,7 +88,7 @@ def _copyable() -> bool:
     return sys.platform == "linux" and not threaded and threading.active_count() == 1
 
 
-def _score_jobs(workers: _Workers, processes: int, jobs: Iterable[Job]) -> Generator[Scores]:
+def _score_jobs(workers: Workers, processes: int, jobs: Iterable[Job]) -> Generator[Scores]:
     pending: deque[Future[list[Scores]]] = deque()
     with ThreadPoolExecutor(processes, "mtqnet-score") as threads:
         try:
@@ -103,10 +103,10 @@ def _score_jobs(workers: _Workers, processes: int, jobs: Iterable[Job]) -> Gener
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-class _Workers:
+class Workers:
     """A process for each thread that calls `score`."""
 
-    def __init__(self, setting: Setting, advance: Advance | None) -> None:
+    def __init__(self, setting: Setting, advance: Advance | None = None) -> None:
         self._setting = setting
         self._advance = advance or (lambda _: None)
         self._thread = threading.local()

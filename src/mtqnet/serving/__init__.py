@@ -1,11 +1,11 @@
 """The service: scores over HTTP and WebSocket, a history of them, and a page for people. `mtqnet serve` runs it.
 
-    app.py        joins the parts; state.py what they share while the service runs
-    routes/       one file per group of endpoints; schemas.py defines requests and answers
+    app.py        the application, and running it; state.py what its parts share; settings.py
+    routes.py     the endpoints; schemas.py their requests and answers; problems.py their errors; uploads.py
     stream.py     the WebSocket
-    pool.py       bounded jobs in processes of their own; worker.py what runs there
-    history/      what was scored, in SQLite or PostgreSQL
-    guard.py      who may ask, how much, and the headers of every answer; keys.py, uploads.py, problems.py
+    pool.py       bounded jobs in separate processes; worker.py what runs there
+    history.py    what was scored, in SQLite or PostgreSQL
+    guard.py      who may use the service, and how much; keys
     page/         the page, plain modules without a build
 
 Needs the extra `serve`.

@@ -7,15 +7,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
@@ -26,18 +25,19 @@ from mtqnet.evaluation.plots import Stretch
 from mtqnet.scoring.batch import parse_channels
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.serving import schemas, uploads, worker
-from mtqnet.serving.history.store import Entry, Filters
-from mtqnet.serving.problems import BINARY, BODY, ProblemError, not_scored, problems, upload
+from mtqnet.serving.problems import BINARY, BODY, ProblemError, log, not_scored, problems, upload
 from mtqnet.serving.schemas import Label
-from mtqnet.serving.state import Service, ServiceOf, log, need_key
+from mtqnet.serving.state import NeedKey, Service, ServiceOf
 from mtqnet.serving.uploads import Desk
 from mtqnet.serving.worker import Upload
-from mtqnet.targets import KEYS, TARGETS
+from mtqnet.targets import TARGETS
 
-scoring = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[Depends(need_key)])
+scoring = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[NeedKey])
 TRACK_DECIMALS = 5
 LINE_S = 0.3
 """Seconds between two lines of progress"""
+MAX_FILES = 50
+"""Files on each side of a comparison"""
 LINES = "application/x-ndjson"
 FLAC = "audio/flac"
 PICTURES = {"png": "image/png", "svg": "image/svg+xml"}
@@ -150,15 +150,22 @@ async def _scored(service: Service, query: ScoreQuery, sent: Upload, model: str,
     channels = parse_channels(query.channels)
     try:
         rows = await service.files.run(
-            worker.score, sent, model, service.limits, query.track, channels, part if query.progress else None
+            worker.score,
+            sent,
+            model,
+            service.settings.max_duration_s,
+            query.track,
+            channels,
+            part if query.progress else None,
         )
     except worker.NoChannelError as error:
         raise ProblemError(422, "no_channel", str(error)) from error
     audio = await run_in_threadpool(sent.path.read_bytes) if query.keep_audio else None
-    ids = [
-        await _remember(service, Entry(_named(one.scores), "file", query.source, None if number else audio))
-        for number, one in enumerate(rows)
-    ]
+    ids = []
+    for number, one in enumerate(rows):
+        service.metrics.scored(one.scores, "file")
+        kept = None if number else audio
+        ids.append(await service.remember(_named(one.scores), "file", query.source, kept))
     if all(one.scores.error is not None for one in rows):
         raise not_scored(rows[0].scores, ids[0])
     answers = [_answer(one, row_id, query) for one, row_id in zip(rows, ids, strict=True)]
@@ -182,18 +189,18 @@ async def compare(
     """Compare two recordings or two sets of recordings: a form with files as `a` and `b`."""
     record = service.model(model)
     with Desk(service.folder) as desk:
-        sent = await uploads.forms(request, desk, ["a", "b"], service.settings.max_files)
-        compared = await service.files.run(
-            worker.compare, sent["a"], sent["b"], str(record.path), service.limits, paired
+        sent = await uploads.forms(request, desk, ["a", "b"], MAX_FILES)
+        first, second, result = await service.files.run(
+            worker.compare, sent["a"], sent["b"], str(record.path), service.settings.max_duration_s, paired
         )
-    for scores in (*compared.first, *compared.second):
+    for scores in (*first, *second):
         service.metrics.scored(scores, "file")
     return {
         "model": record.name, "model_sha256": record.sha256, "paired": paired,
-        "a": [_compared(scores) for scores in compared.first],
-        "b": [_compared(scores) for scores in compared.second],
-        "comparisons": [_comparison(one) for one in compared.result["comparisons"]],
-        "verdict": compared.result["verdict"],
+        "a": [_compared(scores) for scores in first],
+        "b": [_compared(scores) for scores in second],
+        "comparisons": [_comparison(one) for one in result["comparisons"]],
+        "verdict": result["verdict"],
     }  # fmt: skip
 
 
@@ -209,7 +216,9 @@ async def picture(request: Request, service: ServiceOf, query: Annotated[Picture
     with Desk(service.folder) as desk:
         sent = await uploads.one(request, desk, query.name)
         drawn = desk.file(f".{query.format}")
-        scores = await service.files.run(worker.draw, sent, drawn, str(record.path), service.limits)
+        scores = await service.files.run(
+            worker.draw, sent, drawn, str(record.path), service.settings.max_duration_s
+        )
         if scores.error is not None:
             raise not_scored(scores, None)
         return Response(await run_in_threadpool(drawn.read_bytes), media_type=PICTURES[query.format])
@@ -226,7 +235,7 @@ async def playable(request: Request, service: ServiceOf, query: Annotated[Record
     with Desk(service.folder) as desk:
         sent = await uploads.one(request, desk, query.name)
         flac = desk.file(".flac")
-        reason = await service.files.run(worker.make_playable, sent, flac, service.limits)
+        reason = await service.files.run(worker.make_playable, sent, flac, service.settings.max_duration_s)
         if reason is not None:
             raise ProblemError(422, "unreadable", reason)
         return Response(await run_in_threadpool(flac.read_bytes), media_type=FLAC)
@@ -235,11 +244,6 @@ async def playable(request: Request, service: ServiceOf, query: Annotated[Record
 def _named(scores: Scores) -> Scores:
     """Add the channel to the name: the history has no column for it."""
     return replace(scores, file=f"{scores.file} (channel {scores.channel})") if scores.channel else scores
-
-
-async def _remember(service: Service, entry: Entry) -> int | None:
-    service.metrics.scored(entry.scores, entry.kind)
-    return await service.remember(entry)
 
 
 def _answer(scored: worker.Scored, row_id: int | None, query: ScoreQuery) -> dict[str, Any]:
@@ -256,8 +260,7 @@ def _answer(scored: worker.Scored, row_id: int | None, query: ScoreQuery) -> dic
         "model_sha256": scores.model_sha256, "version": scores.version, "flags": list(scores.flags),
         "level": scores.level, "cause": scores.cause, "windows": windows,
         "causes": {key: round(part, 4) for key, part in scores.causes.items()},
-        "track": _track(scores.track) if scores.track is not None else None,
-        "worst": _stretch(worst) if worst is not None else None,
+        "track": scores.track and _track(scores.track), "worst": worst and _stretch(worst),
         "error": scores.error,
     }  # fmt: skip
 
@@ -284,7 +287,7 @@ def _comparison(result: dict[str, Any]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in result.items() if key not in left_out}
 
 
-history_routes = APIRouter(prefix="/v1/history", tags=["history"], dependencies=[Depends(need_key)])
+history_routes = APIRouter(prefix="/v1/history", tags=["history"], dependencies=[NeedKey])
 BYTES = "application/octet-stream"
 RowId = Annotated[int, InPath(ge=1, le=schemas.MAX_ID)]
 
@@ -292,10 +295,10 @@ RowId = Annotated[int, InPath(ge=1, le=schemas.MAX_ID)]
 @history_routes.get("", response_model=schemas.HistoryAnswer, responses=problems(404, 422))
 async def history(service: ServiceOf, query: Annotated[schemas.HistoryQuery, Query()]) -> dict[str, Any]:
     """List rows from the newest to the oldest; a row must match all filters."""
-    filters, limit = _filters(query), query.limit
-    rows = await service.ask_history(lambda kept: kept.page(filters, limit + 1))
-    shown = [_row(row) for row in rows[:limit]]
-    return {"rows": shown, "next": shown[-1]["id"] if len(rows) > limit else None}
+    filters = query.model_dump(exclude_none=True)
+    limit = filters.pop("limit")
+    rows = await service.ask_history(lambda kept: kept.page(limit + 1, **filters))
+    return {"rows": rows[:limit], "next": rows[limit - 1]["id"] if len(rows) > limit else None}
 
 
 @history_routes.get(
@@ -319,36 +322,10 @@ async def remove(service: ServiceOf, row_id: RowId) -> None:
         raise ProblemError(404, "not_found", f"there is no row {row_id}")
 
 
-def _filters(query: BaseModel) -> Filters:
-    given = query.model_dump(exclude_none=True)
-    return Filters(
-        since_ms=_ms(given.get("since")),
-        until_ms=_ms(given.get("until")),
-        least={key: given[f"min_{key}"] for key in KEYS if f"min_{key}" in given},
-        most={key: given[f"max_{key}"] for key in KEYS if f"max_{key}" in given},
-        **{name: given.get(name) for name in ("kind", "source", "model", "level", "flag", "file", "before")},
-    )
-
-
-def _ms(time: datetime | None) -> int | None:
-    """Milliseconds since 1970"""
-    if time is None:
-        return None
-    known = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return round((known - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
-
-
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    time = datetime.fromtimestamp(row["time_ms"] / 1000, UTC)
-    return {name: value for name, value in row.items() if name != "time_ms"} | {"time": time}
-
-
 about = APIRouter(tags=["about"])
 
 
-@about.get(
-    "/v1/models", response_model=schemas.ModelsAnswer, responses=problems(), dependencies=[Depends(need_key)]
-)
+@about.get("/v1/models", response_model=schemas.ModelsAnswer, responses=problems(), dependencies=[NeedKey])
 async def models(service: ServiceOf) -> dict[str, Any]:
     """List models, scores, flags and limits."""
     settings = service.settings
@@ -366,14 +343,13 @@ async def models(service: ServiceOf) -> dict[str, Any]:
         "flags": [{name: getattr(flag, name) for name in schemas.FlagAnswer.model_fields} for flag in FLAGS],
         "limits": {
             "max_body_mb": settings.max_body_mb, "max_duration_s": settings.max_duration_s,
-            "max_files": settings.max_files,
-            "keep_audio": settings.keep_audio and service.history is not None, "history": service.history is not None,
-            "browser": settings.browser_folder is not None,
+            "max_files": MAX_FILES, "keep_audio": settings.keep_audio and service.history is not None,
+            "history": service.history is not None, "browser": settings.browser,
         },
     }  # fmt: skip
 
 
-@about.get("/v1/models/{name}/record", responses=problems(422), dependencies=[Depends(need_key)])
+@about.get("/v1/models/{name}/record", responses=problems(422), dependencies=[NeedKey])
 async def record(service: ServiceOf, name: str) -> dict[str, Any]:
     """Return the record of a model, for scoring in the browser."""
     path = service.model(name).path.with_suffix(".json")
@@ -385,7 +361,7 @@ async def record(service: ServiceOf, name: str) -> dict[str, Any]:
     "/v1/models/{name}/graph",
     response_class=Response,
     responses=problems(422) | {200: {"content": {"application/octet-stream": BINARY}}},
-    dependencies=[Depends(need_key)],
+    dependencies=[NeedKey],
 )
 async def graph(service: ServiceOf, name: str) -> Response:
     """Return the ONNX file of a model, for scoring in the browser."""
@@ -418,7 +394,7 @@ async def readyz(service: ServiceOf) -> dict[str, Any]:
     "/metrics",
     response_class=Response,
     responses=problems() | {200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
-    dependencies=[Depends(need_key)],
+    dependencies=[NeedKey],
 )
 async def metrics(service: ServiceOf) -> Response:
     """Figures for Prometheus."""

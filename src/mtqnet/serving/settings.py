@@ -20,7 +20,6 @@ STREAMS_A_CORE = 8
 DEFAULT_MODEL = "base"
 BROWSER = Path(__file__).with_name("browser")
 """Files for scoring in the browser, which `npm run build` in web/ writes; a checkout has none before"""
-BROWSER_ENTRY = "index.js"
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """In the environment: separated by commas"""
@@ -46,24 +45,9 @@ class Settings(BaseSettings):
     queue: int = Field(32, ge=0, description="Jobs that may wait for a process; beyond that the answer is 429.")
     job_s: float = Field(300, gt=0, description="Maximum seconds of a job; then its process is ended.")
     max_body_mb: float = Field(100, gt=0, description="MB of a request's body.")
-    upload_s: float = Field(300, gt=0, description="Seconds in which the body of a request must be complete.")
-    uploads: int = Field(64, ge=1, description="Requests with a body at once; beyond that the answer is 429.")
-    client_uploads: int = Field(
-        32,
-        ge=1,
-        description="Incomplete bodies at once from one client address; beyond that the answer is 429.",
-    )
     max_duration_s: float = Field(3600, gt=0, description="Seconds of a recording.")
-    max_decoded_mb: float = Field(
-        1500, gt=0, description="MB of a decoded recording: samples times channels times 4 bytes."
-    )
-    max_files: int = Field(50, ge=1, description="Files on each side of a comparison.")
     streams: int = Field(0, ge=0, description="Live streams at once; 0 is 8 per core.")
-    stream_speed: float = Field(
-        4, ge=1, description="Times real time that a live stream may send, beyond its first 30 s."
-    )
     stream_idle_s: float = Field(30, gt=0, description="Seconds without a message until a live stream is closed.")
-    stream_max_s: float = Field(4 * 3600, gt=0, description="Seconds of audio in one live stream.")
     database: str | None = Field(
         None,
         description="URL of the history, sqlite:///FILE or postgresql+psycopg://...; empty for no history. "
@@ -72,12 +56,6 @@ class Settings(BaseSettings):
     retention_days: float = Field(90, ge=0, description="Days after which history rows are deleted; 0 keeps them.")
     keep_audio: bool = Field(False, description="Whether a request may store its recording in the history.")
     keys: Path | None = Field(None, description="File of hashed bearer keys; without it, no key is required.")
-    browser_files: Path | None = Field(
-        None,
-        description="Folder with the files for scoring in the browser (`dist` of the npm package mtqnet). Default: "
-        "those of this installation, if it has them.",
-    )
-    shutdown_s: float = Field(60, ge=0, description="Seconds for running jobs to finish when the service stops.")
 
     @field_validator("models", "allowed_hosts", mode="before")
     @classmethod
@@ -107,28 +85,20 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str | None:
         """URL of the database; None: no history"""
-        return default_database() if self.database is None else self.database or None
+        if self.database is not None:
+            return self.database or None
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return f"sqlite:///{Path(state) / 'mtqnet/history.sqlite'}"
 
     @property
-    def browser_folder(self) -> Path | None:
-        """Folder with the files for scoring in the browser; None: the page scores on the server only."""
-        if self.browser_files is not None:
-            return self.browser_files
-        return BROWSER if (BROWSER / BROWSER_ENTRY).is_file() else None
+    def browser(self) -> bool:
+        """Whether the page can also score in the browser."""
+        return (BROWSER / "index.js").is_file()
 
     def records(self) -> dict[str, ModelRecord]:
         """The models to offer by their names, the default one first. Raises ModelError."""
-        return {record.name: record for record in map(models.find, self.models or _shipped())}
-
-
-def _shipped() -> tuple[str, ...]:
-    return tuple(sorted(models.complete(), key=lambda name: name != DEFAULT_MODEL))
-
-
-def default_database() -> str:
-    """Where programs of a user keep what they did: the XDG base directories."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return f"sqlite:///{Path(state) / 'mtqnet/history.sqlite'}"
+        shipped = sorted(models.complete(), key=lambda name: name != DEFAULT_MODEL)
+        return {record.name: record for record in map(models.find, self.models or shipped)}
 
 
 def markdown() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,18 +19,14 @@ from starlette.requests import HTTPConnection
 
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.scores import Scores
-from mtqnet.serving import keys, worker
-from mtqnet.serving.history.store import Entry, History
-from mtqnet.serving.keys import Keys
+from mtqnet.serving.guard import Keys, bearer
+from mtqnet.serving.history import History
 from mtqnet.serving.pool import Pool
-from mtqnet.serving.problems import ProblemError
+from mtqnet.serving.problems import ProblemError, log
 from mtqnet.serving.settings import Settings
 from mtqnet.targets import TARGETS, Target
 
 T = TypeVar("T")
-log = logging.getLogger("mtqnet.serving")
-
-
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 """Buckets of times"""
 STEPS = 16
@@ -42,40 +37,38 @@ class Metrics:
     """Counts what the service does. Each service has a registry of its own: two in one process do not mix."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
         self.requests = Counter(
-            "mtqnet_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+            "mtqnet_requests", "Requests answered", ["route", "method", "status"], registry=registry
         )
         self.latency = Histogram(
-            "mtqnet_request_seconds", "Time to the answer", ["route"], buckets=SECONDS, registry=self.registry
+            "mtqnet_request_seconds", "Time to the answer", ["route"], buckets=SECONDS, registry=registry
         )
-        self.audio_seconds = Counter(
-            "mtqnet_audio_seconds", "Seconds of audio taken", ["kind"], registry=self.registry
-        )
-        self.flags = Counter("mtqnet_flags", "Flags raised on recordings", ["flag"], registry=self.registry)
+        self.audio_seconds = Counter("mtqnet_audio_seconds", "Seconds of audio taken", ["kind"], registry=registry)
+        self.flags = Counter("mtqnet_flags", "Flags raised on recordings", ["flag"], registry=registry)
         self.refusals = Counter(
-            "mtqnet_refusals", "Requests and recordings refused, by reason", ["reason"], registry=self.registry
+            "mtqnet_refusals", "Requests and recordings refused, by reason", ["reason"], registry=registry
         )
-        self.jobs = Gauge("mtqnet_jobs", "Jobs that run or wait", registry=self.registry)
+        self.jobs = Gauge("mtqnet_jobs", "Jobs that run or wait", registry=registry)
         self.restarts = Gauge(
             "mtqnet_process_restarts",
-            "Idle scoring processes that were replaced",
-            registry=self.registry,
+            "Replacements of scoring processes that were killed while idle",
+            registry=registry,
         )
-        self.streams = Gauge("mtqnet_streams", "Live streams open", registry=self.registry)
+        self.streams = Gauge("mtqnet_streams", "Live streams open", registry=registry)
         self.behind = Histogram(
             "mtqnet_stream_behind_seconds", "Audio that had come beyond the end of a row when it was ready",
-            buckets=SECONDS, registry=self.registry,
+            buckets=SECONDS, registry=registry,
         )  # fmt: skip
         self.history_failures = Counter(
-            "mtqnet_history_failures", "Rows that the history could not take", registry=self.registry
+            "mtqnet_history_failures", "Rows that the history could not take", registry=registry
         )
         self._scores = {
             target.key: Histogram(
                 f"mtqnet_{target.key}", f"{target.name}: {target.says}", ["kind", "model"],
-                buckets=_buckets(target), registry=self.registry,
+                buckets=_buckets(target), registry=registry,
             )
             for target in TARGETS
         }  # fmt: skip
@@ -128,16 +121,12 @@ class Service:
             raise ProblemError(422, "unknown_model", f"no model {chosen!r}: there are {', '.join(self.models)}")
         return self.models[chosen]
 
-    @property
-    def limits(self) -> worker.Limits:
-        return worker.Limits(self.settings.max_duration_s, self.settings.max_decoded_mb)
-
-    async def remember(self, entry: Entry) -> int | None:
+    async def remember(self, scores: Scores, kind: str, source: str, audio: bytes | None = None) -> int | None:
         """Write a row to the history and return its id; None without history or if the database fails."""
         if self.history is None:
             return None
         try:
-            return await run_in_threadpool(self.history.add, entry)
+            return await run_in_threadpool(self.history.add, scores, kind, source, audio)
         except SQLAlchemyError:
             self.metrics.history_failures.inc()
             log.exception("the history could not take a row")
@@ -156,20 +145,20 @@ def of(connection: HTTPConnection) -> Service:
     return service
 
 
+def need_key(connection: HTTPConnection, key: str | None = None) -> None:
+    """Raise ProblemError if a key is required, and neither `key` nor the header of the request is valid."""
+    if not of(connection).keys.allows(key or bearer(connection.headers.get("authorization"))):
+        detail = "send a key of this server as `Authorization: Bearer KEY`"
+        raise ProblemError(401, "no_key", detail, {"WWW-Authenticate": "Bearer"})
+
+
 def _of_request(request: Request) -> Service:
     return of(request)
 
 
-def need_key(request: Request) -> None:
-    """Raise ProblemError if a key is required and the request has no valid key."""
-    if not of(request).keys.allows(keys.bearer(request.headers.get("authorization"))):
-        raise no_key()
-
-
-def no_key() -> ProblemError:
-    return ProblemError(
-        401, "no_key", "send a key of this server as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
-    )
+def _need_key(request: Request) -> None:
+    need_key(request)
 
 
 ServiceOf = Annotated[Service, Depends(_of_request)]
+NeedKey = Depends(_need_key)

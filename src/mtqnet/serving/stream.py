@@ -31,8 +31,7 @@ from mtqnet.errors import UsageError
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.scores import Scores
 from mtqnet.scoring.stream import ENCODINGS, HOP_S, Stream
-from mtqnet.serving import keys, schemas, state, worker
-from mtqnet.serving.history.store import Entry
+from mtqnet.serving import schemas, state, worker
 from mtqnet.serving.pool import Pool, died
 from mtqnet.serving.problems import ProblemError, log
 from mtqnet.serving.schemas import Label
@@ -50,6 +49,10 @@ WAITING = 1024
 """Maximum number of queued messages; then the sender is slowed down"""
 MESSAGES_BURST, MESSAGES_A_S = 5000, 1000
 """Messages that may come at once, and after that in a second: telephony sends 50"""
+MAX_SPEED = 4.0
+"""Times real time that a stream may send after BURST_S"""
+MAX_STREAM_S = 4 * 3600.0
+"""Seconds of audio in one stream"""
 HISTORY_S = 60.0
 """Seconds of a stream that become a row of the history"""
 POLICY, LATER, FAULT = 1008, 1013, 1011
@@ -77,14 +80,16 @@ class Start(schemas.Model):
 
 
 class Pooled:
-    """Scores windows in the processes of a pool; used by Stream in place of a Predictor."""
+    """Scores windows in the processes of a pool; used by Stream, in a thread, in place of a Predictor."""
 
     def __init__(self, pool: Pool, record: ModelRecord) -> None:
         self._pool = pool
+        self._loop = asyncio.get_running_loop()
         self.record = record
 
     def score(self, audio_or_path: Samples, rate: float) -> Scores:  # noqa: ARG002 a Stream is at 16 kHz
-        return self._pool.call(worker.score_window, audio_or_path, str(self.record.path))
+        job = self._pool.call(worker.score_window, audio_or_path, str(self.record.path))
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result()
 
 
 async def serve(websocket: WebSocket) -> None:
@@ -128,8 +133,7 @@ async def _start(websocket: WebSocket, service: Service) -> Start:
     except ValidationError as error:
         errors = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'start'}: {one['msg']}" for one in error.errors())
         raise ProblemError(422, "invalid", f"the first message: {errors}") from error
-    if not service.keys.allows(start.key or keys.bearer(websocket.headers.get("authorization"))):
-        raise state.no_key()
+    state.need_key(websocket, start.key)
     return start
 
 
@@ -244,17 +248,14 @@ class Session:
         return np.frombuffer(data[:whole], self._dtype).reshape(-1, self._start.channels)
 
     def _within_limits(self) -> None:
-        settings = self._service.settings
         elapsed_s = time.monotonic() - self._began
         self._messages += 1
         if self._messages > MESSAGES_BURST + MESSAGES_A_S * elapsed_s:
             raise ProblemError(413, "too_many", f"a live stream may send {MESSAGES_A_S} messages a second")
-        if self.received_s > settings.stream_max_s:
-            raise ProblemError(413, "too_long", f"a live stream may last {settings.stream_max_s:g} s")
-        if self.received_s > BURST_S + settings.stream_speed * elapsed_s:
-            raise ProblemError(
-                413, "too_fast", f"a live stream may be sent at {settings.stream_speed:g} times real time"
-            )
+        if self.received_s > MAX_STREAM_S:
+            raise ProblemError(413, "too_long", f"a live stream may last {MAX_STREAM_S:g} s")
+        if self.received_s > BURST_S + MAX_SPEED * elapsed_s:
+            raise ProblemError(413, "too_fast", f"a live stream may be sent at {MAX_SPEED:g} times real time")
 
     async def _next(self) -> Chunk | None:
         """Return queued samples, at least FEED_S seconds except at the end; None at the end."""
@@ -301,7 +302,7 @@ class Session:
             rows, self._rows = self._rows, []
             span_s = len(rows) * self._start.hop_s
             scores = replace(mean(rows), file=label(self._start.name), duration_s=span_s)
-            await self._service.remember(Entry(scores, "stream", self._start.source))
+            await self._service.remember(scores, "stream", self._start.source)
 
 
 def mean(rows: Sequence[Scores]) -> Scores:

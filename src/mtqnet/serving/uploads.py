@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from mtqnet.serving.history.store import NAME
+from mtqnet.serving.history import NAME
 from mtqnet.serving.problems import ProblemError
 from mtqnet.serving.worker import Upload
 

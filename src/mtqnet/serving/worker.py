@@ -38,8 +38,8 @@ PLAYABLE_MAX_S = 1800.0
 """Maximum seconds of a recording that is played or plotted; it is in memory as a whole, 115 MB"""
 MEMORY_BYTES = 1_000_000_000
 """Memory that a job may use in addition to the loaded models: a picture of PLAYABLE_MAX_S needs most"""
-BYTES_A_SAMPLE = 4
-"""float32"""
+MAX_DECODED_MB = 1500
+"""MB of a decoded recording: samples times channels times 4 bytes"""
 PROGRESS_S = 0.2
 """Seconds between two reports of progress"""
 
@@ -50,14 +50,6 @@ class TooLongError(Exception):
 
 class NoChannelError(Exception):
     """The recording has no such channel."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of a recording when it is decoded."""
-
-    max_duration_s: float
-    max_decoded_mb: float
 
 
 @dataclass(frozen=True)
@@ -78,12 +70,11 @@ class Scored:
     worst: Stretch | None
 
 
-def start(models: Sequence[str]) -> None:
-    """Once in each process: models are loaded before the first request."""
+def start(model: str) -> None:
+    """Initialise a process: the default model is loaded before the first request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C, and ends its processes in order
     exit_with_parent()
-    for model in models:
-        limit_memory(predictor(model).record, MEMORY_BYTES)
+    limit_memory(predictor(model).record, MEMORY_BYTES)
 
 
 @lru_cache(maxsize=8)
@@ -100,7 +91,7 @@ def ready() -> bool:
 def score(
     upload: Upload,
     model: str,
-    limits: Limits,
+    max_duration_s: float,
     track: bool = False,
     channels: Channels = "mix",
     progress: Path | None = None,
@@ -110,7 +101,7 @@ def score(
     Args:
         upload: The recording.
         model: Path of the model.
-        limits: Limits of the service.
+        max_duration_s: Seconds that the service accepts.
         track: Whether scores over time are computed.
         channels: As for `Predictor.score`.
         progress: File into which the fraction that is done is written; read_progress reads it.
@@ -122,7 +113,7 @@ def score(
         TooLongError: The recording exceeds the limits.
         NoChannelError: The recording has no such channel.
     """
-    seconds = _within(upload.path, limits)
+    seconds = _within(upload.path, max_duration_s)
     tell = _reporter(progress)
     local = track and 0.0 < seconds <= PLAYABLE_MAX_S
     first = (
@@ -184,32 +175,32 @@ def score_window(samples: Samples, model: str) -> Scores:
     return replace(scores, exception=None, track=None)
 
 
-def _scores(upload: Upload, model: str, limits: Limits) -> Scores:
-    _within(upload.path, limits)
+def _scores(upload: Upload, model: str, max_duration_s: float) -> Scores:
+    _within(upload.path, max_duration_s)
     (scores,) = predictor(model).score_job(Job(Path(upload.path)))
     return replace(scores, file=upload.name, exception=None)
 
 
 def compare(
-    first: Sequence[Upload], second: Sequence[Upload], model: str, limits: Limits, paired: bool
-) -> Compared:
-    """Score two sets and compare them. Raises TooLongError."""
-    a, b = ([_scores(upload, model, limits) for upload in side] for side in (first, second))
-    return compared(a, b, paired)
+    first: Sequence[Upload], second: Sequence[Upload], model: str, max_duration_s: float, paired: bool
+) -> tuple[list[Scores], list[Scores], dict[str, Any]]:
+    """Score two sets; return the scores of both, and the result of `compared`. Raises TooLongError."""
+    a, b = ([_scores(upload, model, max_duration_s) for upload in side] for side in (first, second))
+    return a, b, compared(a, b, paired)
 
 
-def draw(upload: Upload, picture: Path, model: str, limits: Limits) -> Scores:
+def draw(upload: Upload, picture: Path, model: str, max_duration_s: float) -> Scores:
     """Write the plot of a recording in the format of the suffix. Raises TooLongError."""
-    scores = _scores(upload, model, _held(limits))
+    scores = _scores(upload, model, min(max_duration_s, PLAYABLE_MAX_S))
     if scores.error is None:
         samples = reading.read(upload.path).samples
         plots.draw_recording(samples, with_local_track(predictor(model), samples, scores), picture)
     return scores
 
 
-def make_playable(upload: Upload, flac: Path, limits: Limits) -> str | None:
+def make_playable(upload: Upload, flac: Path, max_duration_s: float) -> str | None:
     """Write what every browser plays: FLAC, mono, 16 kHz; the reason where it is no audio. Raises TooLongError."""
-    _within(upload.path, _held(limits))
+    _within(upload.path, min(max_duration_s, PLAYABLE_MAX_S))
     try:
         samples = reading.read(upload.path).samples
     except AudioError as error:
@@ -218,11 +209,7 @@ def make_playable(upload: Upload, flac: Path, limits: Limits) -> str | None:
     return None
 
 
-def _held(limits: Limits) -> Limits:
-    return replace(limits, max_duration_s=min(limits.max_duration_s, PLAYABLE_MAX_S))
-
-
-def _within(path: Path, limits: Limits) -> float:
+def _within(path: Path, max_duration_s: float) -> float:
     """Check duration and decoded size by the header, and return the duration in seconds; 0 if it is unknown.
 
     Unreadable files are reported by the scoring itself.
@@ -232,28 +219,20 @@ def _within(path: Path, limits: Limits) -> float:
     except AudioError:
         return 0.0
     seconds = source.declared_s or 0.0
-    decoded = seconds * source.rate * source.channels * BYTES_A_SAMPLE
-    if seconds > limits.max_duration_s:
-        raise TooLongError(f"{seconds:.0f} s long: this server takes {limits.max_duration_s:g} s")
-    if decoded > limits.max_decoded_mb * MB:
-        raise TooLongError(
-            f"{decoded / MB:.0f} MB when it is decoded: this server takes {limits.max_decoded_mb:g} MB"
-        )
+    decoded_mb = seconds * source.rate * source.channels * 4 / MB
+    if seconds > max_duration_s:
+        raise TooLongError(f"{seconds:.0f} s long: this server takes {max_duration_s:g} s")
+    if decoded_mb > MAX_DECODED_MB:
+        raise TooLongError(f"{decoded_mb:.0f} MB when it is decoded: this server takes {MAX_DECODED_MB} MB")
     return seconds
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Result of a comparison."""
+def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) -> dict[str, Any]:
+    """Compare B with A, paired by name if `paired`; two single recordings are always a pair.
 
-    first: tuple[Scores, ...]
-    second: tuple[Scores, ...]
-    result: dict[str, Any]
-    """Result of evaluation.compare.as_json, or only the verdict if no comparison was possible"""
-
-
-def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) -> Compared:
-    """Compare B with A, paired by name if `paired`; two single recordings are always a pair."""
+    Returns:
+        The result of evaluation.compare.as_json, or only the verdict if no comparison was possible.
+    """
     alone = paired and len(first) == len(second) == 1
     sides = [[replace(one, file="recording") if alone else one for one in side] for side in (first, second)]
     sets = [
@@ -261,36 +240,30 @@ def compared(first: Sequence[Scores], second: Sequence[Scores], paired: bool) ->
         for name, side in zip(SIDES, sides, strict=True)
     ]
     try:
-        result = json.loads(comparing.as_json(comparing.compare(sets, paired, "", None)))
+        result: dict[str, Any] = json.loads(comparing.as_json(comparing.compare(sets, paired, "", None)))
     except UsageError as error:
         result = {"verdict": [str(error)], "comparisons": []}
     if alone and result["comparisons"]:
         result["verdict"] = _of_one_pair(first[0], second[0], result["comparisons"])
-    return Compared(tuple(first), tuple(second), result)
+    return result
 
 
 def _of_one_pair(first: Scores, second: Scores, comparisons: Sequence[dict[str, Any]]) -> list[str]:
     """Return the verdict for two single recordings."""
-    higher: list[str] = []
-    lower: list[str] = []
-    same: list[str] = []
+    names: dict[str, list[str]] = {"B is better on": [], "A is better on": [], "about the same:": []}
     for one in comparisons:
         target = BY_KEY[one["target"]]
         before, after = first.value(target.key), second.value(target.key)
         assert before is not None and after is not None
         name = target.short_name
         better = (after > before) == target.higher_is_better
-        # The table shows the same result as the sentence.
-        words = f"{name} ({digits(target, before)} to {digits(target, after)})"
+        change = f"{name} ({digits(target, before)} to {digits(target, after)})"
         small = abs(one["difference"]) < SAME.get(target.key, SAME_MOS)
+        # the table shows the same result as the sentence
         one["better"] = None if small else SIDES[1] if better else SIDES[0]
-        (same if small else higher if better else lower).append(name if small else words)
-    parts = [
-        f"{start} {', '.join(names)}"
-        for start, names in (("B is better on", higher), ("A is better on", lower), ("about the same:", same))
-        if names
-    ]
-    text = "; ".join(parts)
+        group = "about the same:" if small else f"{one['better']} is better on"
+        names[group].append(name if small else change)
+    text = "; ".join(f"{start} {', '.join(words)}" for start, words in names.items() if words)
     return [
         f"{text[0].upper()}{text[1:]}.",
         "One recording per system does not allow a conclusion about the systems: compare ten or more.",

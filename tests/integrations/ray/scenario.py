@@ -3,8 +3,7 @@
     python scenario.py FOLDER MODEL
 
 FOLDER/calls holds recordings, one of which kills whatever reads it. They lie in an S3 bucket too (moto, on
-loopback). The node that did the first shard is killed when it is at its second. FOLDER/facts.json says what came
-of it. Then a corpus is built on the node that is left, of FOLDER/corpus.json.
+loopback). The node that scored the first shard is killed during its second. FOLDER/facts.json has the results.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from typing import Any
 
 import local_cluster
 import poison
-from mtqnet.errors import MtqnetError
 
 SHARD_SIZE = 4
 SLOW_S = "0.1"
@@ -31,21 +29,25 @@ class Scenario:
     """Facts, and the time at which each was known."""
 
     def __init__(self, folder: Path, model: str, options: str) -> None:
-        import mtqnet.integrations.ray
-
         self.folder, self.options = folder, options
         self.calls = sorted((folder / "calls").glob("*.wav"))
         self.source, self.out = f"s3://bucket/calls?{options}", f"s3://bucket/scores?{options}"
-        self.how = mtqnet.integrations.ray.ScaleOptions(model, shard_size=SHARD_SIZE)
+        self.model = model
         self.facts: dict[str, Any] = {}
         self._began = time.monotonic()
 
     def mark(self, what: str) -> None:
         print(f"{time.monotonic() - self._began:6.1f} {what}", flush=True)
 
-    def node_is_killed(self, cluster: Any, nodes: list[Any]) -> None:
+    def score(self, sources: list[str] | None = None, out: str | None = None, **options: Any) -> Any:
         import mtqnet.integrations.ray
-        from mtqnet.integrations.ray.worker import NODE_DIGITS
+
+        return mtqnet.integrations.ray.score_sources(
+            sources or [self.source], out or self.out, self.model, shard_size=SHARD_SIZE, **options
+        )
+
+    def node_is_killed(self, cluster: Any, nodes: list[Any]) -> None:
+        from mtqnet.integrations.ray.shards import NODE_DIGITS
 
         killed: list[str] = []
 
@@ -53,47 +55,31 @@ class Scenario:
             self.mark(f"shard {one.shard} by {one.node}")
             if not killed:
                 busy = next(node for node in nodes if one.node.endswith(node.node_id[:NODE_DIGITS]))
-                local_cluster.kill_at_work(cluster, busy, self.options, "scores", len(nodes))
+                time.sleep(SHARD_SIZE * float(SLOW_S) / 2)
+                local_cluster.kill(cluster, busy)
                 killed.append(one.node)
                 self.mark("killed")
 
-        result = mtqnet.integrations.ray.score_sources([self.source], self.out, self.how, told)
+        result = self.score(advance=told)
         self.facts["killed"] = [asdict(one) for one in result.outcomes]
-        self.facts["in_bucket"] = _names(self.options)
         _download(self.options, self.folder / "scores")
 
     def reruns(self) -> None:
-        import mtqnet.integrations.ray
-
-        again = mtqnet.integrations.ray.score_sources([self.source], self.out, self.how)
+        again = self.score()
         self.facts["again"] = {"kept": len(again.kept), "recordings": again.recordings}
         local_cluster.store(self.options).delete_file("bucket/scores/part-000001.parquet")
-        mended = mtqnet.integrations.ray.score_sources([self.source], self.out, self.how)
+        mended = self.score()
         self.facts["mended"] = {"kept": sorted(mended.kept), "recordings": mended.recordings}
         self.mark("reruns")
 
-    def gives_up(self) -> None:
-        """A shard whose list is lost."""
-        import mtqnet.integrations.ray
-
-        for name in ("_plan/shards-00000.parquet", "part-000001.parquet"):
-            local_cluster.store(self.options).delete_file(f"bucket/scores/{name}")
-        try:
-            mtqnet.integrations.ray.score_sources([self.source], self.out, self.how)
-        except MtqnetError as error:
-            self.facts["gave_up"] = str(error)
-        self.mark("gave up")
-
     def mixed(self) -> None:
-        import mtqnet.integrations.ray
-
         with tarfile.open(self.folder / "shards.tar", "w") as archive:
             for file in self.calls:
                 archive.add(file, f"a/{file.name}")
         rows = [self.calls[0], "missing.wav", self.source.replace("/calls?", f"/calls/{self.calls[2].name}?")]
         (self.folder / "list.csv").write_text("\n".join(["id,file", *(f"1,{row}" for row in rows)]) + "\n")
         given = [str(self.folder / "list.csv"), str(self.folder / "shards.tar")]
-        result = mtqnet.integrations.ray.score_sources(given, str(self.folder / "mixed"), self.how)
+        result = self.score(given, str(self.folder / "mixed"))
         self.facts["mixed"] = [asdict(one) for one in result.outcomes]
         self.mark("mixed")
 
@@ -103,7 +89,7 @@ class Scenario:
         import mtqnet.integrations.ray
 
         data = ray.data.read_binary_files([str(self.calls[0]), str(self.calls[3])], include_paths=True)
-        scored = mtqnet.integrations.ray.score(data, self.how.model, concurrency=1)
+        scored = mtqnet.integrations.ray.score(data, self.model, concurrency=1)
         self.facts["dataset"] = sorted(scored.take_all(), key=lambda row: str(row["path"]))
         self.mark("dataset")
 
@@ -117,21 +103,14 @@ def main(folder: Path, model: str) -> None:
         scenario.dataset()  # as long as there are two processors: Ray Data reads with one of them
         scenario.node_is_killed(cluster, nodes)
         scenario.reruns()
-        scenario.gives_up()
         scenario.mixed()
     (folder / "facts.json").write_text(json.dumps(scenario.facts))
-
-
-def _names(options: str) -> list[str]:
-    from pyarrow import fs
-
-    found = local_cluster.store(options).get_file_info(fs.FileSelector("bucket/scores", recursive=True))
-    return sorted(info.path for info in found)
 
 
 def _download(options: str, target: Path) -> None:
     from pyarrow import fs
 
+    target.mkdir()
     fs.copy_files("bucket/scores", str(target), source_filesystem=local_cluster.store(options))
 
 

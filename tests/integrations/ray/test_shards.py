@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,11 @@ import pytest
 import soundfile as sf
 
 from mtqnet.errors import NoAudioFoundError, UsageError
-from mtqnet.integrations.ray import shards, store
-from mtqnet.integrations.ray.shards import Request
-from mtqnet.integrations.ray.sources import INSIDE, Entry, entries, items
-from mtqnet.integrations.ray.store import Folder
+from mtqnet.integrations.ray import shards, sources
+from mtqnet.integrations.ray.sources import INSIDE, Entry, Folder, entries, recordings
 from mtqnet.scoring.batch import find
 
-REQUEST = Request(("calls",), "abc", "1", False, 3)
+REQUEST = {"sources": ["calls"], "model_sha256": "abc", "shard_size": 3}
 
 
 @pytest.fixture
@@ -45,15 +42,15 @@ def calls(tmp_path: Path, voice: Callable[..., np.ndarray]) -> Path:
     ],
 )
 def test_address_is_parted_and_put_together(text: str, scheme: str, path: str, options: str) -> None:
-    address = store.parse(text)
+    address = sources.parse(text)
     assert (address.scheme, address.path, address.options) == (scheme, path, options)
-    assert str(address) == text and store.parse(str(address.at(path))) == address
+    assert str(address) == text and sources.parse(str(address.at(path))) == address
     assert "region" not in address.shown
 
 
 def test_unknown_scheme_is_reported() -> None:
     with pytest.raises(UsageError, match="nosuch://"):
-        store.filesystem(store.parse("nosuch://host/file"))
+        sources.opened(sources.parse("nosuch://host/file"))
 
 
 def test_folder_gives_the_files_of_the_plain_command_in_its_order(calls: Path) -> None:
@@ -76,8 +73,7 @@ def test_any_address_of_fsspec_will_do(calls: Path) -> None:
         "memory://shelf/2.wav",
         "memory://shelf/b-1.wav",
     ]
-    with items(found, ()) as coming:
-        contents = [item.path.read_bytes() for item in coming]
+    contents = [item.path.read_bytes() for item in recordings(found)]
     assert contents == [(calls / name).read_bytes() for name in ("a/1.flac", "b/2.wav", "b-1.wav")]
 
 
@@ -121,13 +117,13 @@ def test_nothing_to_score_is_reported(tmp_path: Path) -> None:
 
 
 def test_shards_are_cut_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also over several files of the plan; an archive is a shard of its own, the order is that of the source."""
-    monkeypatch.setattr(shards, "SHARDS_A_FILE", 2)
-    found = [Entry(f"{n}.wav", f"/{n}.wav", n) for n in range(10)]
+    """Also over several row groups of the plan; an archive is a shard of its own, the order is that of the source."""
+    monkeypatch.setattr(shards, "ROW_GROUP", 2)
+    found = [Entry(f"{n}.wav", f"/{n}.wav") for n in range(10)]
     found.insert(4, Entry("x.tar", "/x.tar"))
     made = shards.plan_for(Folder.of(str(tmp_path / "out")), REQUEST, iter(found))
     sizes = [len(made.entries(shard)) for shard in range(made.shards)]
-    assert sizes == [3, 1, 1, 3, 3] and made.files == 11
+    assert sizes == [3, 1, 1, 3, 3]
     assert [entry for shard in range(made.shards) for entry in made.entries(shard)] == found
     assert shards.plan_for(made.out, REQUEST, iter(())) == made  # the stored list: the bucket is not listed again
 
@@ -136,7 +132,7 @@ def test_other_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     out = Folder.of(str(tmp_path / "out"))
     shards.plan_for(out, REQUEST, [Entry("a.wav", "/a.wav")])
     with pytest.raises(UsageError, match="another model_sha256"):
-        shards.plan_for(out, replace(REQUEST, model_sha256="def"), ())
+        shards.plan_for(out, REQUEST | {"model_sha256": "def"}, ())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("Dear sir")
     with pytest.raises(UsageError, match="contains other files"):
@@ -152,7 +148,7 @@ def test_unfinished_plan_is_made_again(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         shards.plan_for(out, REQUEST, broken())  # type: ignore[arg-type]
-    assert shards.stored_plan(out) is None
+    assert out.names() == []
     assert shards.plan_for(out, REQUEST, [Entry("b.wav", "/b.wav")]).entries(0) == [Entry("b.wav", "/b.wav")]
 
 
@@ -162,32 +158,12 @@ def test_members_of_an_archive_come_in_order_and_a_broken_one_is_reported(calls:
         for file in (*find(calls), calls / "notes.txt"):
             archive.add(file, file.name)
     entry = [Entry(str(path), str(path))]
-    with items(entry, {1}) as coming:
-        found = [(item.place, item.file, item.path.read_bytes()) for item in coming]
-    names = [file.name for file in find(calls)]
-    assert [(place, file) for place, file, _ in found] == [
-        (place, f"{path}{INSIDE}{names[place]}") for place in (0, 2)
-    ]
-    assert found[1][2] == find(calls)[2].read_bytes()
+    found = [(item.file, item.path.read_bytes()) for item in recordings(entry)]
+    assert found == [(f"{path}{INSIDE}{file.name}", file.read_bytes()) for file in find(calls)]
     path.write_bytes(path.read_bytes()[:40_000])
-    with items(entry, ()) as coming:
-        problems = [(item.file, item.problem) for item in coming]
+    problems = [(item.file, item.problem) for item in recordings(entry)]
     assert problems[-1][0] == str(path) and "to its end" in str(problems[-1][1])
     assert all(problem is None for _, problem in problems[:-1])
-
-
-def test_file_that_kills_worker_after_worker_is_found(tmp_path: Path) -> None:
-    """Attempts 0 to 2 end in the midst of file 7; in the first nobody looked."""
-    out = Folder.of(str(tmp_path))
-    for before in range(3):
-        attempt = shards.begin_attempt(out, 4)
-        assert attempt.before == before and not attempt.refused and attempt.careful == (before > 0)
-        for place in (6, 7):
-            attempt.mark(place)
-            if place == 6:
-                attempt.scored_safely(place)
-    assert shards.begin_attempt(out, 4).refused == (7,)
-    assert shards.begin_attempt(out, 5).before == 0
 
 
 def test_written_files_are_whole_and_hide_nothing(tmp_path: Path) -> None:
@@ -195,7 +171,7 @@ def test_written_files_are_whole_and_hide_nothing(tmp_path: Path) -> None:
     assert out.names() == [] and not out.contains("a.bin")
     out.write("a.bin", b"one")
     out.write("a.bin", b"two")
-    out.write("below/b.bin", b"three")
-    assert out.names() == ["a.bin"] and out.read("a.bin") == b"two" and out.contains("below/b.bin")
-    out.remove("below")
+    with out.open("a.bin") as stream:
+        assert stream.read() == b"two"
+    assert out.names() == ["a.bin"] and out.contains("a.bin") and not out.contains("b.bin")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.bin"]

@@ -1,4 +1,4 @@
-"""Scores and corpora on a Ray cluster (extra `ray`).
+"""Scores on a Ray cluster (extra `ray`).
 
 >>> import ray
 >>> import mtqnet.integrations.ray
@@ -10,18 +10,6 @@
 writes by itself, resumes, and scores each recording exactly once.
 """
 
-from __future__ import annotations
+from mtqnet.integrations.ray.engine import Result, score, score_sources
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mtqnet.integrations.ray.engine import Result, ScaleOptions, score, score_sources
-
-__all__ = ["Result", "ScaleOptions", "score", "score_sources"]
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module("mtqnet.integrations.ray.engine"), name)
+__all__ = ["Result", "score", "score_sources"]

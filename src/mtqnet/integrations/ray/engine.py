@@ -1,13 +1,10 @@
-"""Scores on a Ray cluster: of a dataset (`score`), and of files into tables (`score_sources`).
+"""Scores on a Ray cluster: of the rows of a dataset (`score`), and of files into tables (`score_sources`).
 
-The cluster is one that runs already, or one on this machine for as long as the work takes (`connected`).
+`score_sources` is `mtqnet score --engine ray`: sources -> shards -> Ray Data -> one table per shard. Ray Data places
+the workers, distributes the shards, and restarts workers and shards that were lost. A shard has one table whoever
+scores it (shards.py), and a rerun scores the shards without a table.
 
-`score_sources` is `mtqnet score --engine ray`: sources -> shards -> Ray Data -> a table for each shard; every
-recording once.
-
-Ray Data places the workers, hands out shards, and starts workers and shards again that were lost. What makes the
-rows exact is not its business: a shard's table is written whole under the shard's own name (shards.py). So a
-shard that is scored twice has one table, and a rerun scores the shards without a table.
+The cluster is the one at RAY_ADDRESS, or one on this machine that runs as long as the work takes (`connected`).
 """
 
 from __future__ import annotations
@@ -16,52 +13,49 @@ import importlib.util
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtqnet import __version__
-from mtqnet.errors import MtqnetError, first_line, missing_extra
+from mtqnet.errors import MtqnetError, UsageError, first_line, missing_extra
 from mtqnet.integrations.ray import shards
-from mtqnet.integrations.ray.shards import Outcome, Plan, Request, part
-from mtqnet.integrations.ray.sources import entries
-from mtqnet.integrations.ray.store import Folder
-from mtqnet.integrations.ray.worker import Job, ModelFiles, RowScorer, Scorer, ShardReport
+from mtqnet.integrations.ray.shards import FileScorer, ModelFiles, Outcome, Plan, ShardScorer, part
+from mtqnet.integrations.ray.sources import FILE_COLUMNS, Entry, Folder, entries, parse, recordings
 from mtqnet.scoring import models
 from mtqnet.scoring.batch import cores
-
-SHARD_SIZE = 64
-"""Recordings of a shard: some seconds of work, lost if a worker dies. docs/scale.md explains when to use more"""
-MEMORY_GB = 4.0
-"""That a process which scores may have: with base it has 0.4, and a file of any length adds little"""
-GIGA = 1 << 30
-
-
-@dataclass(frozen=True)
-class ScaleOptions:
-    """How a run is done; what does not change its rows, but for the model and `windows`."""
-
-    model: str = "base"
-    address: str | None = None
-    """Of a Ray cluster; None: RAY_ADDRESS, or this machine"""
-    workers: int = 0
-    """0: as many as the cluster has processors for"""
-    threads: int = 1
-    """Math threads of a worker, and number of processors that it reserves"""
-    shard_size: int = SHARD_SIZE
-    windows: bool = False
-    again: bool = False
-    """Score shards again in which some recordings could not be scored"""
-    memory_gb: float = MEMORY_GB
-    """That a process which scores may have; 0: no limit"""
-
+from mtqnet.scoring.predictor import Predictor
+from mtqnet.scoring.scores import COLUMNS
+from mtqnet.scoring.tables import NUMBERS, Row, cells
 
 LOCAL = "local"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 """Ray reports its use over the network unless this is set; this package opens no connections of its own"""
+BATCH = 16
+"""Rows of a dataset that a worker gets at a time: two seconds of work"""
+BYTES = "bytes"
+"""Column in which ray.data.read_binary_files stores the content of files"""
+ARRAY, RATE = "array", "rate"
+"""Columns of samples (samples,) or (samples, channels), and of their rate in Hz"""
+SHARD_SIZE = 64
+"""Recordings of a shard: some seconds of work, lost if a worker dies. docs/scale.md explains when to use more"""
+READERS = 16
+"""Tables that are read at a time"""
+MOST_BLOCKS = 10_000
+"""Maximum number of blocks for Ray Data; with more shards, a block has several"""
+MANY = 12
+"""Shards per worker from which on a worker gets the next shard before it has finished one: Ray takes 0.1 s to bring a
+shard, but one of few shards would wait in the queue of one worker while another worker is idle"""
+ROUNDS = 2
+"""Passes over the shards; the second one repeats failed shards, for example after an error of the store"""
+MANIFEST = "_manifest.json"
 
 
 def need_ray() -> None:
@@ -71,11 +65,11 @@ def need_ray() -> None:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected to the cluster at this address (or RAY_ADDRESS), or to one of this machine that is started
-    for the block. One that the process is connected to already is taken as it is.
+def connected() -> Iterator[Any]:
+    """Ray, connected to the cluster at RAY_ADDRESS, or to one on this machine that is started for the block.
+
+    An existing connection of the process is used.
     """
-    need_ray()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
@@ -83,12 +77,12 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    started: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if where == LOCAL else {}
+    address = os.environ.get("RAY_ADDRESS") or LOCAL
+    started: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(address=where, logging_level=logging.ERROR, log_to_driver=False, **started)
-    except Exception as error:  # Ray's own has no kind where a machine is too busy to start it
-        raise MtqnetError(f"no Ray cluster at {where} ({error}): start one with `ray start --head`") from error
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **started)
+    except Exception as error:  # Ray has no class for the error that the machine is too busy to start it
+        raise MtqnetError(f"no Ray cluster at {address} ({error}): start one with `ray start --head`") from error
     try:
         yield ray
     finally:
@@ -97,82 +91,32 @@ def connected(address: str | None) -> Iterator[Any]:
 
 @contextmanager
 def cluster_errors(ray: Any) -> Iterator[None]:
-    """What ends the work of a cluster for good -> MtqnetError, its reason first."""
+    """Raise an error that ends the work of the cluster as MtqnetError with its original reason."""
     try:
         yield
-    except MtqnetError:
-        raise
     except ray.exceptions.RayError as error:
-        reason = _reason(error)
+        reason: BaseException = error
+        while inner := getattr(reason, "cause", None) or reason.__cause__:
+            reason = inner
         raise MtqnetError(
-            f"the cluster failed ({reason}); completed shards are kept, run the command again to resume"
+            f"the cluster failed ({first_line(reason)}); completed shards are kept, run the command again to resume"
         ) from error
 
 
-def _reason(error: BaseException) -> str:
-    """Return the first line of the original error in the chain that Ray wraps."""
-    while inner := getattr(error, "cause", None) or error.__cause__:
-        error = inner
-    return first_line(error)
-
-
-def processors(ray: Any) -> int:
-    """Of all nodes that live."""
-    return int(ray.cluster_resources().get("CPU", 1))
-
-
 def quiet_data() -> Any:
-    """Ray Data without its bars; its module."""
+    """The module ray.data, without progress bars."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of its own settings
         import ray.data
 
-        context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray.data
 
 
-BATCH = 16
-"""Recordings of a dataset that a worker gets at a time: two seconds of work"""
-READERS = 16
-"""Tables that are looked into at a time"""
-MOST_BLOCKS = 10_000
-"""Maximum number of blocks for Ray Data; with more shards, a block has several"""
-MANY = 12
-"""Shards for each worker from which one of them in a queue is no loss"""
-ROUNDS = 2
-"""Passes over the shards; the second one repeats failed shards, for example after an error of the store"""
-MANIFEST = "_manifest.json"
-
-Advance = Callable[[Outcome, int], None]
-"""Called with each shard that is done, and the number of shards in all."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run left: all its shards."""
-
-    plan: Plan
-    outcomes: tuple[Outcome, ...]
-    kept: frozenset[int] = field(default=frozenset())
-    """Shards that an earlier call had done"""
-
-    @property
-    def recordings(self) -> int:
-        return sum(one.recordings for one in self.outcomes)
-
-    @property
-    def failed(self) -> int:
-        return sum(one.failed for one in self.outcomes)
-
-
-def score(
-    dataset: Any, model: str = "base", *, concurrency: int | tuple[int, int] = (1, 1000), threads: int = 1,
-    memory_gb: float = MEMORY_GB,
-) -> Any:  # fmt: skip
+def score(dataset: Any, model: str = "base", *, concurrency: int | tuple[int, int] = (1, 1000)) -> Any:
     """Score the recordings of a ray.data.Dataset: a lazy step of a pipeline of your own.
 
     Recordings are named by a column `file` or `path` (an address, or the name of what is in a column `bytes`), or
@@ -182,8 +126,6 @@ def score(
         dataset: The recordings.
         model: A shipped model, or a path.
         concurrency: Number of workers, or the least and the most; each loads a model.
-        threads: Processors that each worker uses.
-        memory_gb: Memory limit of a process.
 
     Returns:
         A dataset of the same rows without `bytes` and `array`, with the columns of `mtqnet score`. Numbers of a
@@ -194,61 +136,156 @@ def score(
     least, most = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
     return dataset.map_batches(
         RowScorer,
-        fn_constructor_args=(model_files(model), threads, round(memory_gb * GIGA)),
+        fn_constructor_args=(ModelFiles.of(model),),
         batch_size=BATCH,
-        num_cpus=threads,
+        num_cpus=1,
         compute=data.ActorPoolStrategy(min_size=least, max_size=most),
     )
 
 
-def score_sources(
-    sources: Sequence[str], out: str, options: ScaleOptions | None = None, advance: Advance = lambda *_: None
-) -> Result:
-    """Score folders, files, manifests, addresses and .tar shards into a folder of Parquet tables.
+class RowScorer:
+    """Actor of Ray Data: adds scores to rows. Files are decoded in a separate process (FileScorer)."""
 
-    Completed shards are not scored again. Uses the cluster that Ray is connected to, or the one that `options`
-    names. Raises MtqnetError.
+    def __init__(self, model: ModelFiles) -> None:
+        self._files = FileScorer(model)
+        self._model = model
+        self._predictor: Predictor | None = None
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        column = next((name for name in FILE_COLUMNS if name in batch), None)
+        rows = self._of_arrays(batch, column) if ARRAY in batch else self._of_files(batch, column)
+        kept = {name: values for name, values in batch.items() if name not in (*COLUMNS, BYTES, ARRAY)}
+        return kept | {name: _column(name, rows) for name in COLUMNS}
+
+    def _of_arrays(self, batch: Mapping[str, Any], column: str | None) -> list[Row]:
+        if RATE not in batch:
+            raise UsageError(f"a column {ARRAY} needs a column {RATE}, in Hz")
+        if self._predictor is None:
+            self._predictor = Predictor(self._model.here(), 1, track=False)
+        scored = [
+            self._predictor.score(np.asarray(samples), float(rate))
+            for samples, rate in zip(batch[ARRAY], batch[RATE], strict=True)
+        ]
+        names = batch[column] if column else [None] * len(scored)
+        return [cells(replace(scores, file=name)) for scores, name in zip(scored, names, strict=True)]
+
+    def _of_files(self, batch: Mapping[str, Any], column: str | None) -> list[Row]:
+        if column is None:
+            raise UsageError(f"no column of files or samples: name one {FILE_COLUMNS[0]}, or {ARRAY} with {RATE}")
+        names = [str(name) for name in batch[column]]
+        found = [Entry(parse(name).shown, name) for name in names]
+        with tempfile.TemporaryDirectory(prefix="mtqnet-") as folder:
+            if BYTES in batch:
+                paths = [Path(folder, f"{number}{parse(name).suffix}") for number, name in enumerate(names)]
+                for path, content in zip(paths, batch[BYTES], strict=True):
+                    path.write_bytes(content)
+                found = [Entry(name, str(path)) for name, path in zip(names, paths, strict=True)]
+            return [cells(self._files.score(item)) for item in recordings(found)]
+
+
+def _column(name: str, rows: list[Row]) -> Any:
+    """A column of scores of one type; missing numbers are NaN."""
+    values = [row[name] for row in rows]
+    if name in NUMBERS:
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(["" if value is None else value for value in values], dtype=object)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The shards of a run; each has a table."""
+
+    outcomes: tuple[Outcome, ...]
+    kept: frozenset[int]
+    """Shards that an earlier run scored"""
+
+    @property
+    def recordings(self) -> int:
+        return sum(one.recordings for one in self.outcomes)
+
+    @property
+    def failed(self) -> int:
+        """Recordings that have a reason instead of scores."""
+        return sum(one.failed for one in self.outcomes)
+
+
+def score_sources(
+    sources: Sequence[str],
+    out: str,
+    model: str = "base",
+    *,
+    workers: int = 0,
+    shard_size: int = SHARD_SIZE,
+    windows: bool = False,
+    again: bool = False,
+    advance: Callable[[Outcome, int], None] = lambda *_: None,
+) -> Result:
+    """Score folders, files, lists, addresses and .tar archives into a folder of Parquet tables.
+
+    Completed shards are not scored again. Uses the cluster that Ray is connected to, or the one at RAY_ADDRESS, or
+    starts one on this machine.
+
+    Args:
+        sources: What is scored; docs/scale.md lists the kinds.
+        out: Folder or address of the tables.
+        model: A shipped model, or a path.
+        workers: Number of workers; 0: one per processor of the cluster.
+        shard_size: Recordings per table.
+        windows: Whether tables have a row per window.
+        again: Whether shards are scored again in which some recordings could not be scored.
+        advance: Called with each shard that is done, and the number of shards.
+
+    Raises:
+        MtqnetError: The cluster failed, or some shards have no table.
+        UsageError: The folder contains something else, or a source contains no recordings.
     """
     need_ray()
-    options = options or ScaleOptions()
-    record = models.find(options.model)
-    record.weights()  # what does not load should not cost a cluster
-    folder = Folder.of(out)
-    request = Request(tuple(sources), record.sha256, __version__, options.windows, options.shard_size)
-    plan = shards.plan_for(folder, request, entries(sources))
-    kept = _kept(plan, options.again)
-    for one in kept:
+    record = models.find(model)
+    files = ModelFiles.of(model)
+    record.weights()  # a model that does not load is reported before a cluster is started
+    request = {
+        "sources": list(sources), "model_sha256": record.sha256, "version": __version__, "windows": windows,
+        "shard_size": shard_size,
+    }  # fmt: skip
+    plan = shards.plan_for(Folder.of(out), request, entries(sources))
+    outcomes = {one.shard: one for one in _kept(plan) if not (again and one.failed)}
+    kept = frozenset(outcomes)
+    for one in list(outcomes.values()):
         advance(one, plan.shards)
-    outcomes = {one.shard: one for one in kept}
-    left = [shard for shard in range(plan.shards) if shard not in outcomes]
+    left = [shard for shard in range(plan.shards) if shard not in kept]
     if left:
-        again = frozenset(left) if options.again else frozenset()
-        job = Job(plan, model_files(options.model), options.threads, round(options.memory_gb * GIGA), again)
-        with connected(options.address) as ray, cluster_errors(ray):
-            workers = options.workers or max(1, processors(ray) // options.threads)
-            for one in _rounds(job, left, workers):
+        with connected() as ray, cluster_errors(ray):
+            workers = workers or int(ray.cluster_resources().get("CPU", 1))
+            scorer = (plan, files, frozenset(left) if again else frozenset())
+            for one in _rounds(scorer, left, workers):
                 outcomes[one.shard] = one
                 advance(one, plan.shards)
-    result = Result(
-        plan, tuple(outcomes[shard] for shard in sorted(outcomes)), frozenset(one.shard for one in kept)
-    )
-    _settle(result)
+    result = Result(tuple(outcomes[shard] for shard in sorted(outcomes)), kept)
+    _write_manifest(plan, result)
     return result
 
 
-def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
-    """Outcomes as they come. Shards that could not be done are tried again in the end.
+def _kept(plan: Plan) -> list[Outcome]:
+    """Outcomes of the shards that have a table."""
+    names = frozenset(plan.out.names())
+    with ThreadPoolExecutor(READERS) as threads:
+        done = [shard for shard in range(plan.shards) if part(shard) in names]
+        return list(threads.map(partial(shards.read_outcome, plan.out), done))
 
-    Raises MtqnetError if some are left then.
+
+def _rounds(scorer: tuple[Any, ...], left: Sequence[int], workers: int) -> Iterator[Outcome]:
+    """Score shards with several workers; yield outcomes as they come. `scorer`: the arguments of ShardScorer.
+
+    Raises MtqnetError if some shards have no table in the end.
     """
     problems: dict[int, str] = {}
     for _ in range(ROUNDS):
-        left, problems = sorted(problems) or shards, {}
-        for report in _run(job, left, min(workers, len(left))):
-            if report.outcome is None:
-                problems[report.shard] = report.problem
+        left, problems = sorted(problems) or left, {}
+        for row in score_shards(scorer, left, min(workers, len(left))):
+            if row["outcome"]:
+                yield Outcome(**json.loads(row["outcome"]))
             else:
-                yield report.outcome
+                problems[row["shard"]] = row["problem"]
         if not problems:
             return
     shard, problem = min(problems.items())
@@ -257,54 +294,31 @@ def _rounds(job: Job, shards: Sequence[int], workers: int) -> Iterator[Outcome]:
     )
 
 
-def _run(job: Job, shards: Sequence[int], workers: int) -> Iterator[ShardReport]:
+def score_shards(scorer: tuple[Any, ...], numbers: Sequence[int], workers: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ShardScorer."""
     data = quiet_data()
-    blocks = min(len(shards), MOST_BLOCKS)
-    scored = data.from_items([{"shard": shard} for shard in shards], override_num_blocks=blocks).map_batches(
-        Scorer,
-        fn_constructor_args=(job,),
+    blocks = min(len(numbers), MOST_BLOCKS)
+    in_flight = 2 if blocks >= MANY * workers else 1
+    scored = data.from_items([{"shard": shard} for shard in numbers], override_num_blocks=blocks).map_batches(
+        ShardScorer,
+        fn_constructor_args=scorer,
         batch_size=1,
-        num_cpus=job.threads,
-        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_in_flight(blocks, workers)),
+        num_cpus=1,
+        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=in_flight),
     )
-    for row in scored.iter_rows():
-        yield ShardReport.parse(row)
+    yield from scored.iter_rows()
 
 
-def _in_flight(blocks: int, workers: int) -> int:
-    """Shards that a worker has and waits for. Ray takes 0.1 s to bring the next one, so another should be there;
-    but of few shards it would wait in one worker's queue while another worker is idle."""
-    return 2 if blocks >= MANY * workers else 1
-
-
-def _kept(plan: Plan, again: bool) -> list[Outcome]:
-    """Outcomes of the shards that have a table."""
-    names = frozenset(plan.out.names())
-    there = [shard for shard in range(plan.shards) if part(shard) in names]
-    with ThreadPoolExecutor(READERS) as threads:
-        outcomes: Iterable[Outcome] = threads.map(partial(shards.read_outcome, plan.out), there)
-        return [one for one in outcomes if not (again and one.failed)]
-
-
-def _settle(result: Result) -> None:
+def _write_manifest(plan: Plan, result: Result) -> None:
     """Check that all shards have tables and write the manifest. Raises MtqnetError."""
-    plan, names = result.plan, frozenset(result.plan.out.names())
+    names = frozenset(plan.out.names())
     missing = [shard for shard in range(plan.shards) if part(shard) not in names]
-    if missing or len(result.outcomes) != plan.shards:
+    if missing:
         raise MtqnetError(f"{len(missing)} of {plan.shards} shards have no table: run the command again to resume")
-    totals: dict[str, Any] = {"recordings": result.recordings, "failed": result.failed}
-    record = {
-        "request": asdict(plan.request),
-        **totals,
+    manifest = {
+        "request": plan.request,
+        "recordings": result.recordings,
+        "failed": result.failed,
         "shards": [{"file": part(one.shard), **asdict(one)} for one in result.outcomes],
     }
-    plan.out.write(MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
-    plan.out.remove(shards.ATTEMPTS)
-
-
-def model_files(model: str) -> ModelFiles:
-    """A model as it goes to other machines. Raises ModelError."""
-    record = models.find(model)
-    if record.path.parent == models.WEIGHTS:
-        return ModelFiles(record.path.stem)
-    return ModelFiles(record.path.name, record.weights(), record.path.with_suffix(".json").read_bytes())
+    plan.out.write(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())

@@ -1,47 +1,40 @@
-"""Shards of a run on a cluster: which recordings are scored together, what was done, and which files killed workers.
+"""Shards: recordings that are scored together on a cluster, and the actor of Ray Data that scores them.
 
-OUT/_plan/plan.json             the request and the number of shards; written last
-OUT/_plan/shards-00000.parquet  SHARDS_A_FILE shards, one row group each: the entries of the shard
-OUT/part-000000.parquet         the rows of a shard, and its outcome in the metadata of the table
-OUT/_attempts/                  marks of attempts, removed at the end of a run
+OUT/_plan.parquet       the entries of all shards, and in its metadata what the run was asked for
+OUT/part-000000.parquet the rows of a shard, and in its metadata the outcome of the shard
+OUT/_manifest.json      the outcomes of all shards, written at the end
 
-The plan is written once, so that a rerun uses the same shards. It is written and read piece by piece: memory does not
-grow with the number of recordings. An archive is a shard of its own.
-
-A recording that kills the process that reads it is handled by its worker (sandbox.py). If a recording takes the whole
-worker with it (for example by the out-of-memory killer), no error can be recorded for it, and Ray starts another
-worker that meets the same file. Therefore each attempt at a shard leaves a mark in the output folder, and from the
-second attempt on each file leaves one before it is scored. A file with two such marks is not tried again.
+The plan is written once, so that a rerun uses the same shards. The table of a shard is written atomically under the
+number of the shard: a shard that is scored twice has one table. An archive is a shard of its own.
 """
 
 from __future__ import annotations
 
 import json
-import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import islice
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
-from mtqnet.errors import UsageError
-from mtqnet.integrations.ray.sources import Entry
-from mtqnet.integrations.ray.store import Folder
-from mtqnet.scoring import tables
-from mtqnet.scoring.tables import Layout, Row
+from mtqnet.errors import MtqnetError, UsageError, first_line
+from mtqnet.integrations.ray.sources import Entry, Folder, Item, recordings
+from mtqnet.scoring import models, tables
+from mtqnet.scoring.batch import Job
+from mtqnet.scoring.predictor import failed
+from mtqnet.scoring.scores import Scores
+from mtqnet.scoring.workers import Setting, Workers
 
-SHARDS_A_FILE = 1000
-PLAN = "_plan/plan.json"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a run's rows depend on: a rerun has to ask the same."""
-
-    sources: tuple[str, ...]
-    model_sha256: str
-    version: str
-    windows: bool
-    shard_size: int
+PLAN = "_plan.parquet"
+ROW_GROUP = 4096
+"""Entries of the plan that a worker reads to find those of its shard"""
+METADATA_KEY = b"mtqnet"
+NODE_DIGITS = 12
+"""Digits of the id of a node in outcomes"""
 
 
 @dataclass(frozen=True)
@@ -49,197 +42,220 @@ class Plan:
     """The shards of a run."""
 
     out: Folder
-    request: Request
+    request: dict[str, Any]
+    """What the rows depend on: a rerun must have the same request"""
     shards: int
-    files: int
-    """Entries: recordings, and archives of recordings"""
 
     def entries(self, shard: int) -> list[Entry]:
         """The entries of one shard."""
         import pyarrow.parquet as pq
 
-        number, group = divmod(shard, SHARDS_A_FILE)
-        with self.out.open(_plan_file(number)) as stream:
-            rows = pq.ParquetFile(stream).read_row_group(group).to_pylist()
-        return [Entry(**row) for row in rows]
+        with self.out.open(PLAN) as stream:
+            table = pq.read_table(stream, columns=["file", "address"], filters=[("shard", "==", shard)])
+        return [Entry(**row) for row in table.to_pylist()]
 
 
 def part(shard: int) -> str:
-    """The name of a shard's table."""
+    """File name of the table of a shard."""
     return f"part-{shard:06d}.parquet"
 
 
-def plan_for(out: Folder, request: Request, found: Iterable[Entry]) -> Plan:
-    """The plan of a run: the stored plan, or a new one from `found`.
+def plan_for(out: Folder, request: dict[str, Any], found: Iterable[Entry]) -> Plan:
+    """Return the plan that is stored in the folder, or store a new one from `found`.
 
-    Raises UsageError where `out` contains a run with another request.
+    Args:
+        out: Folder of the run.
+        request: What the rows depend on, values of JSON. `shard_size` is the number of recordings per shard.
+        found: The entries.
+
+    Raises:
+        UsageError: The folder contains a run with another request, or other files.
     """
-    stored = stored_plan(out)
-    if stored is None:
-        return _new(out, request, found)
-    before, now = asdict(stored.request), asdict(request)
-    if before != now:
-        differ = ", ".join(name for name in now if before[name] != now[name])
+    names = out.names()
+    if PLAN not in names:
+        if names:
+            raise UsageError(f"{out.address.shown} contains other files: choose an empty folder")
+        _write_plan(out, request, found)
+    stored = _stored_plan(out)
+    if stored.request != request:
+        differ = ", ".join(name for name in request if stored.request.get(name) != request[name])
         raise UsageError(
             f"{out.address.shown} contains a run with another {differ}: choose another folder, or remove this one"
         )
     return stored
 
 
-def stored_plan(out: Folder) -> Plan | None:
-    """The plan in a folder, if it was written to its end."""
-    if "plan.json" not in out.names("_plan"):
-        return None
-    record = json.loads(out.read(PLAN))
-    request = Request(**{**record["request"], "sources": tuple(record["request"]["sources"])})
-    return Plan(out, request, record["shards"], record["files"])
+def _stored_plan(out: Folder) -> Plan:
+    import pyarrow.parquet as pq
+
+    with out.open(PLAN) as stream:
+        file = pq.ParquetFile(stream)
+        request = json.loads(file.schema_arrow.metadata[METADATA_KEY])
+        groups = file.metadata.num_row_groups
+        shards = file.metadata.row_group(groups - 1).column(0).statistics.max + 1 if groups else 0
+    return Plan(out, request, shards)
 
 
-def _new(out: Folder, request: Request, found: Iterable[Entry]) -> Plan:
-    if out.names():
-        raise UsageError(f"{out.address.shown} contains other files: choose an empty folder")
-    shards = files = 0
-    cut = _cut(found, request.shard_size)
-    while group := list(islice(cut, SHARDS_A_FILE)):
-        out.write(_plan_file(shards // SHARDS_A_FILE), _plan_table(group))
-        shards += len(group)
-        files += sum(map(len, group))
-    plan = Plan(out, request, shards, files)
-    record = {"request": asdict(request), "shards": shards, "files": files}
-    out.write(PLAN, (json.dumps(record, indent=1) + "\n").encode())
-    return plan
-
-
-def _cut(found: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
-    """Yield shards in the order of the entries; no shard mixes recordings and an archive."""
-    waiting: list[Entry] = []
-    for entry in found:
-        if waiting and (entry.is_archive or len(waiting) == size):
-            yield waiting
-            waiting = []
-        if entry.is_archive:
-            yield [entry]
-        else:
-            waiting.append(entry)
-    if waiting:
-        yield waiting
-
-
-def _plan_table(shards: list[list[Entry]]) -> bytes:
+def _write_plan(out: Folder, request: dict[str, Any], found: Iterable[Entry]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([("file", pa.string()), ("address", pa.string()), ("size", pa.int64())])
+    schema = pa.schema(
+        [("shard", pa.int64()), ("file", pa.string()), ("address", pa.string())],
+        {METADATA_KEY: json.dumps(request).encode()},
+    )
+    rows = _numbered(found, request["shard_size"])
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for shard in shards:
-            writer.write_table(pa.Table.from_pylist([asdict(entry) for entry in shard], schema=schema))
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    out.write(PLAN, sink.getvalue().to_pybytes())
 
 
-def _plan_file(number: int) -> str:
-    return f"_plan/shards-{number:05d}.parquet"
-
-
-METADATA_KEY = b"mtqnet"
-"""Of the metadata of a shard's table"""
+def _numbered(found: Iterable[Entry], size: int) -> Iterator[dict[str, Any]]:
+    """Yield the entries with the numbers of their shards; no shard mixes recordings and an archive."""
+    shard, count = 0, 0
+    for entry in found:
+        if count and (entry.is_archive or count == size):
+            shard, count = shard + 1, 0
+        yield {"shard": shard, **asdict(entry)}
+        count = size if entry.is_archive else count + 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A shard that is done."""
+    """A shard that has a table."""
 
     shard: int
     recordings: int
     failed: int
-    codes: tuple[int, ...]
-    """Exit codes of what kept recordings from being scored, each once"""
     audio_s: float
-    size: int
-    """Bytes that were read"""
-    fetch_s: float
-    """Seconds of copying over the network, summed over recordings, which are fetched concurrently"""
     score_s: float
     """Seconds of reading and scoring"""
     took_s: float
     """Seconds from begin to end, without writing"""
-    restarts: int
-    """Processes that recordings killed"""
-    attempts: int
     node: str
-
-    @classmethod
-    def parse(cls, text: str | bytes) -> Outcome:
-        record = json.loads(text)
-        return cls(**{**record, "codes": tuple(record["codes"])})
-
-    def as_json(self) -> str:
-        return json.dumps(asdict(self))
+    """Name of the machine, and the first NODE_DIGITS digits of Ray's id of the node"""
 
 
-def write_table(out: Folder, layout: Layout, rows: Sequence[Row], outcome: Outcome) -> None:
-    """The table of a shard, whole or not at all. Writing it again puts the same rows in the same place."""
+def write_table(out: Folder, layout: tables.Layout, scored: Iterable[Scores], outcome: Outcome) -> None:
+    """Write the table of a shard."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = tables.parquet_schema(layout).with_metadata({METADATA_KEY: outcome.as_json().encode()})
+    schema = tables.parquet_schema(layout).with_metadata({METADATA_KEY: json.dumps(asdict(outcome)).encode()})
+    rows = [row for scores in scored for row in layout.rows(scores)]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
     out.write(part(outcome.shard), sink.getvalue().to_pybytes())
 
 
 def read_outcome(out: Folder, shard: int) -> Outcome:
-    """The outcome of a shard that is done."""
+    """The outcome of a shard that has a table."""
     import pyarrow.parquet as pq
 
     with out.open(part(shard)) as stream:
-        return Outcome.parse(pq.read_schema(stream).metadata[METADATA_KEY])
+        return Outcome(**json.loads(pq.read_schema(stream).metadata[METADATA_KEY]))
 
 
-ATTEMPTS = "_attempts"
-CAREFUL_FROM = 1
-"""Attempts that ended without rows before each file leaves a mark, which costs a fifth of the time to score it"""
-MARKS = 2
-"""Marks of a file after which it is assumed to kill workers"""
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model for other machines: the name of a shipped model, or the files of another one."""
+
+    name: str
+    graph: bytes = b""
+    record: bytes = b""
+
+    @classmethod
+    def of(cls, model: str) -> ModelFiles:
+        """Raises ModelError."""
+        found = models.find(model)
+        if found.path.parent == models.WEIGHTS:
+            return cls(found.path.stem)
+        return cls(found.path.name, found.weights(), found.path.with_suffix(".json").read_bytes())
+
+    def here(self) -> str:
+        """The name or path of the model on this machine."""
+        if not self.graph:
+            return self.name
+        path = Path(mkdtemp(prefix="mtqnet-model-")) / self.name
+        path.with_suffix(".json").write_bytes(self.record)
+        path.write_bytes(self.graph)
+        return str(path)
 
 
-@dataclass
-class Attempt:
-    """One attempt at a shard."""
+class FileScorer:
+    """Scores files in a separate process, which is replaced if a file makes it crash."""
 
-    out: Folder
-    shard: int
-    before: int = 0
-    """Attempts that went before it"""
-    refused: tuple[int, ...] = ()
-    """Places of files that killed workers"""
+    def __init__(self, model: ModelFiles) -> None:
+        self._model = model.here()
+        self._workers = Workers(Setting(self._model))
 
-    @property
-    def careful(self) -> bool:
-        return self.before >= CAREFUL_FROM
-
-    def mark(self, place: int) -> None:
-        """Record that this file is next, if an earlier attempt failed."""
-        if self.careful:
-            self.out.write(f"{_attempts_folder(self.shard)}/file-{place}-{uuid.uuid4().hex}", b"")
-
-    def scored_safely(self, place: int) -> None:
-        """Record that this file was scored, so that it is not assumed to kill workers."""
-        if self.careful:
-            self.out.write(f"{_attempts_folder(self.shard)}/scored-{place}-{uuid.uuid4().hex}", b"")
+    def score(self, item: Item) -> Scores:
+        """Score a recording; the result has the name of the recording in tables."""
+        if item.problem is not None:
+            return failed(models.find(self._model), item.problem, item.file)
+        (scores,) = self._workers.score(Job(item.path))
+        return replace(scores, file=item.file)
 
 
-def begin_attempt(out: Folder, shard: int) -> Attempt:
-    """Begin an attempt, and leave a mark of it."""
-    names = [name.split("-") for name in out.names(_attempts_folder(shard))]
-    out.write(f"{_attempts_folder(shard)}/attempt-{uuid.uuid4().hex}", b"")
-    kinds = Counter(name[0] for name in names)
-    marked = Counter(int(name[1]) for name in names if name[0] == "file")
-    scored = {int(name[1]) for name in names if name[0] == "scored"}
-    killers = sorted(place for place, marks in marked.items() if marks >= MARKS and place not in scored)
-    return Attempt(out, shard, kinds["attempt"], tuple(killers))
+class ShardScorer:
+    """Actor of Ray Data: scores shards into tables.
+
+    Args:
+        plan: The shards.
+        model: The model.
+        again: Shards that are scored although they have a table.
+    """
+
+    def __init__(self, plan: Plan, model: ModelFiles, again: frozenset[int]) -> None:
+        self._plan, self._model, self._again = plan, model, again
+
+    def __call__(self, numbers: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Score the shards of the column `shard`; an error of a shard becomes its `problem`."""
+        shards = [int(number) for number in numbers["shard"]]
+        outcomes, problems = [], []
+        for shard in shards:
+            outcome = problem = ""
+            try:
+                outcome = json.dumps(asdict(self._outcome(shard)))
+            except Exception as error:  # Ray Data would end the run because of one request to a store that failed
+                problem = ("" if isinstance(error, MtqnetError) else f"{type(error).__name__}: ") + first_line(
+                    error
+                )
+            outcomes.append(outcome)
+            problems.append(problem)
+        return {"shard": shards, "outcome": outcomes, "problem": problems}
+
+    def _outcome(self, shard: int) -> Outcome:
+        """Score a shard, unless it has a table: another worker, which Ray Data took for dead, may have written it."""
+        out = self._plan.out
+        if shard not in self._again and out.contains(part(shard)):
+            return read_outcome(out, shard)
+        began, score_s, scored = time.monotonic(), 0.0, []
+        for item in recordings(self._plan.entries(shard)):
+            started = time.monotonic()
+            scored.append(self._scorer.score(item))
+            score_s += time.monotonic() - started
+        outcome = Outcome(
+            shard=shard,
+            recordings=len(scored),
+            failed=sum(scores.error is not None for scores in scored),
+            audio_s=round(sum(scores.duration_s or 0.0 for scores in scored), 3),
+            score_s=round(score_s, 3),
+            took_s=round(time.monotonic() - began, 3),
+            node=_node(),
+        )
+        layout = tables.WINDOWS if self._plan.request["windows"] else tables.RECORDINGS
+        write_table(out, layout, scored, outcome)
+        return outcome
+
+    @cached_property
+    def _scorer(self) -> FileScorer:
+        return FileScorer(self._model)
 
 
-def _attempts_folder(shard: int) -> str:
-    return f"{ATTEMPTS}/{shard:06d}"
+def _node() -> str:
+    import ray
+
+    return f"{platform.node()} {ray.get_runtime_context().get_node_id()[:NODE_DIGITS]}"

@@ -1,1 +1,0 @@
-"""What was scored, and when: SQLite by default, PostgreSQL by its URL."""
