@@ -15,10 +15,10 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 TITLES = {
     "clips": (
         "Time per second of audio",
-        "Milliseconds of processing per second of audio, without loading the model; medians over several rounds. "
-        "*decode + log-mel*: reading the file and computing log-mel features, without a model. DNSMOS scores windows of "
-        "9.01 s, one per second of audio, and repeats a shorter clip until it is longer than a window. Therefore it scores "
-        "three windows for a clip of 6 s, seven for 8 s, but one for 10 s.",
+        "Milliseconds of processing per second of audio, without loading the model; medians over several "
+        "rounds. *decode + log-mel*: reading the file and computing log-mel features, without a model. DNSMOS "
+        "scores windows of 9.01 s, one per second of audio, and repeats a shorter clip until it is longer "
+        "than a window. Therefore it scores three windows for a clip of 6 s, seven for 8 s, but one for 10 s.",
     ),
     "memory": (
         "Peak memory",
@@ -46,9 +46,10 @@ TITLES = {
 }
 LARGER_IS_BETTER = {"folder"}
 LIMITS = (
-    "Limits that the project set itself, and whether this run meets them. Speeds for clips of 6 to 10 s are those on "
-    "one core, over the clips of 6, 8 and 10 s together: the sum of their processing times, divided by the sum of "
-    "their durations. Most other figures are ratios of values in the tables below; *speechmos* is the package with DNSMOS."
+    "Limits that the project set itself, and whether this run meets them. Speeds for clips of 6 to 10 s are "
+    "those on one core, over the clips of 6, 8 and 10 s together: the sum of their processing times, divided "
+    "by the sum of their durations. Most other figures are ratios of values in the tables below; *speechmos* "
+    "is the package with DNSMOS."
 )
 
 

@@ -22,16 +22,60 @@ PARTS = (
 )
 HEAD = """# Reliability
 
-Written by `python -m research.robustness.page` from results of the commands that are named in each section. Every
-result was measured with the models that were shipped on its day.
+Written by `python -m research.robustness.page` from the results of the commands that each section names. Every result
+was measured with the models that the package contained on the day of the measurement.
 
 What is guaranteed: every recording becomes exactly one row (or one row per channel, window or second, if requested),
 with scores or with a reason. A recording that cannot be scored does not end a run. Memory does not grow with the
-length of a recording. An interrupted run is continued by `--resume`. Scoring opens no network connection.
+length of a recording. With `--resume`, an interrupted run continues. Scoring opens no network connection. Scores on
+different machines are equal only with the same versions of the dependencies and similar processors (see [golden
+scores](#golden-scores)): to compare scores of several machines, install the versions in `constraints.txt` of the
+repository.
 
 What is not detected: changed samples in formats without checksums (PCM), and the end of a truncated file in formats
 that do not state a length (see [valid input](input.md)).
 """
+INTRODUCTIONS = {
+    "Hostile audio files": (
+        "Audio files are damaged in the ways of the first column and scored. None of them may crash the "
+        "command or take much time or memory; each must get scores or a reason."
+    ),
+    "Kills of `mtqnet score`": (
+        "The command is ended from outside at random moments, as by a power failure (SIGKILL), the system "
+        "(SIGTERM), Ctrl-C (SIGINT) or a closed terminal (SIGHUP), and then continued with `--resume`."
+    ),
+    "Kills of corpus building, training and fine-tuning": (
+        "The same for `mtqnet corpus build`, `mtqnet train` and `mtqnet finetune`. *Tracebacks* counts runs "
+        "that ended with a Python error message."
+    ),
+    "Kills of the service": (
+        "`mtqnet serve` or one of its processes is ended by SIGKILL while clients send recordings. A score is "
+        "acknowledged if the client has received it; it must then be in the history."
+    ),
+    "Soak test of the service": (
+        "The service runs for a long time with clients that send valid and invalid requests. In the second "
+        "table, the number after the kind of request is the HTTP status code. 422 (a recording without sound "
+        "or that cannot be decoded) and 404 (an entry that was already deleted) are expected."
+    ),
+    "64 clients for two minutes": (
+        "The same with more requests than the service can process at once. 429 (too many requests) is then "
+        "expected."
+    ),
+    "Fuzzing": (
+        "A fuzzer changes inputs at random and prefers changes that reach new branches of the code. A failure "
+        "is an exception other than those of the package, a crash, or an input that takes more than 20 s."
+    ),
+    "Golden scores": (
+        "Scores of the same recordings with other versions of the dependencies, and on processors without "
+        "some instruction sets. *Pinned* are the versions in `constraints.txt` of the repository. Scores of "
+        "two machines can be compared without such differences only if both correspond to rows in which all "
+        "values are equal."
+    ),
+    "Mutation testing": (
+        "This measures the tests: how often they detect an error that is inserted into the code."
+    ),
+}
+"""What is tested, in a sentence or two, by section"""
 
 
 def body(name: str) -> str:
@@ -83,11 +127,12 @@ def main() -> None:
         if (RESULTS / name).exists():
             if name == "kills_score.md":
                 parts.append(f"## Kills\n\n{kills()}\n")
-            parts.append(f"## {title}\n\n{body(name)}\n")
+            parts.append(f"## {title}\n\n{INTRODUCTIONS[title]}\n\n{body(name)}\n")
     parts.append(
-        "## The same inputs with other predictors\n\n`python -m research.robustness.same_inputs`. *No result*: the "
-        "process did not return. Exceptions are those of the predictor or of the file reader that its documentation "
-        f"suggests.\n\n{same_inputs()}\n"
+        "## The same inputs with other predictors\n\nScores of unusual inputs by mtqnet, DNSMOS and Distill-MOS, "
+        "written by `python -m research.robustness.same_inputs`. A word after a score of mtqnet is a flag. *No "
+        "result*: the process did not return. Exceptions are those of the predictor or of the file reader that its "
+        f"documentation suggests.\n\n{same_inputs()}\n"
     )
     PAGE.write_text("\n".join(parts))
 
