@@ -75,8 +75,8 @@ def _of_model(recording: reading.Recording, seconds: float, repeats: int) -> Ite
     pieces = [recording.samples[cut.start : cut.stop] for cut in windows.cut(len(recording.samples))]
     stages: dict[str, Callable[[], object]] = {
         "checks": heard,
-        "features": lambda: [_inputs(record, [piece]) for piece in pieces],
-        "all of the model": lambda: [runtime.run([piece]) for piece in pieces],
+        "features": lambda: [_inputs(record, piece) for piece in pieces],
+        "all of the model": lambda: [runtime.run(piece) for piece in pieces],
     }
     spent = {name: _least(repeats, stage) for name, stage in stages.items()}
     spent["network"] = spent.pop("all of the model") - spent["features"]
