@@ -142,7 +142,7 @@ def test_a_small_network_is_distilled_from_the_model(weight: float, folder: Path
         distill=DistillConfig(str(folder / "run/model/tiny.onnx"), 0.5, weight),
     )  # fmt: skip
     out = folder / f"mini {weight:g}"
-    made = distill.distill(config, RunPaths(folder, out, folder / "run/corpus"), NOBODY)
+    made = distill.learn(config, RunPaths(folder, out, folder / "run/corpus"), NOBODY)()
     record = json.loads(made.exported.record.read_text())
     assert record["teacher"]["name"] == "tiny"
     assert record["features"] == ["logmel"]
