@@ -15,29 +15,53 @@ from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mtqnet import __version__
 from mtqnet.audio import containers
 from mtqnet.audio.reading import Channels
+from mtqnet.causes import clock
 from mtqnet.cli import INTERRUPTED
-from mtqnet.cli.terminal import error_console, stages, tell
+from mtqnet.cli.terminal import error_console, output_console, stages, tell
+from mtqnet.cli.terminal import grid as new_grid
 from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
 from mtqnet.scoring import batch, models, tables
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.progress import Advance, Meter
 from mtqnet.scoring.resume import SourceLog, Wanted, reopen, state
-from mtqnet.scoring.scores import Scores, sort_key
+from mtqnet.scoring.scores import Results, Scores, WindowScores, digits, sort_key, spoken
 from mtqnet.scoring.stream import ENCODINGS, Stream
 from mtqnet.scoring.tables import Layout, Table
+from mtqnet.targets import TARGETS, Target
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
+    from rich.text import Text
 
 STDIN = "-"
 """Path of standard input, also in the column `file`"""
 READ_BYTES = 1 << 16
 RAW_SAMPLE = ENCODINGS["s16le"]
+TABLE_WIDTH = 200
+"""Characters of a line of the table in a file or a pipe"""
+INTERVALS_WIDTH = 100
+"""Columns of the terminal from which scores are printed with their intervals"""
+FILE_WIDTH = 16
+"""Columns that the names of files have at least"""
+NO_CAUSE = "no kind of degradation was found."
+MAX_NAME = 40
+"""Characters of a file name; of a longer one the end is shown"""
+POOR_GOOD = {target.key: (2.5, 3.5) for target in TARGETS} | {
+    "pesq_est": (2.0, 3.0),
+    "stoi_est": (0.75, 0.9),
+    "sdi_est": (0.3, 0.05),
+}
+"""Scores below the first value are red, from the second value on green. They have no other effect."""
+
+Valued = Scores | WindowScores
 
 
 @dataclass(frozen=True)
@@ -172,8 +196,6 @@ def open_table(options: ScoreOptions, live: bool = False) -> Table:
     if sys.stdout is None:  # closed by the program that started this one
         raise UsageError("standard output is closed: write the table to a file with --output")
     if sys.stdout.isatty():
-        from mtqnet.cli.score_table import LiveLines, TerminalTable
-
         return LiveLines() if live else TerminalTable(options.windows, options.causes)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the same bytes on every system
@@ -249,91 +271,60 @@ def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -
     if options.sort is not None:
         raise UsageError("--sort applies to files: omit it for standard input")
     _check(options)
-    source = _Beginning(sys.stdin.buffer)
-    if not source.head and not sys.stdin.isatty():
+    stdin = sys.stdin.buffer
+    head = b"" if sys.stdin.isatty() else stdin.read(containers.HEAD_BYTES)
+    if not head and not sys.stdin.isatty():
         raise EmptyAudioError(
             "standard input is empty (0 bytes): pipe an audio file or raw samples into this command"
         )
-    container = containers.container_of(source.head)
-    content = containers.content_of(source.head)
-    if container is None and content is not None:
+    raw, content = containers.container_of(head) is None, containers.content_of(head)
+    if raw and content is not None:
         raise UsageError(f"standard input is {content}, not audio: pass an audio file, or raw samples with --rate")
-    if container is None and rate is None:
+    if raw and rate is None:
         raise UsageError(
             "standard input is not in a known audio format, so it is taken as raw samples: give their sample rate "
             "with --rate"
         )
-    if container is None and options.channels == "each":
+    if raw and options.channels == "each":
         raise UsageError("--channels each applies to audio files: for raw samples give the number of channels")
     predictor = Predictor(options.model, options.jobs, track=False)
     tally = Tally()
     with tables.lock(options.path) if options.path is not None else nullcontext():
-        if container is not None or rate is None:
-            rows: Iterable[Scores] = predictor.score_rows(io.BytesIO(source.read()), channels=options.channels)
-            table = open_table(options)
-        else:
+        if raw and rate is not None:
             channels = options.channels if isinstance(options.channels, int) else 1
-            rows = _raw_rows(source, Stream(predictor, rate, channels=channels), channels)
+            pieces = itertools.chain([head], iter(lambda: stdin.read1(READ_BYTES), b""))  # type: ignore[attr-defined]
+            rows: Iterable[Scores] = _raw_rows(pieces, Stream(predictor, rate, channels=channels), channels)
             table = open_table(replace(options, windows=True), live=True)
+        else:
+            rows = predictor.score_rows(io.BytesIO(head + stdin.read()), channels=options.channels)
+            table = open_table(options)
         with table:
             for scores in rows:
                 table.write(replace(scores, file=STDIN))
                 tally.add(scores)
     if not tally.scored + tally.failed:
         raise EmptyAudioError("there were no samples on standard input")
-    return DONE if tally.scored and container is None else tally.exit_code
+    return DONE if raw and tally.scored else tally.exit_code
 
 
-def _raw_rows(source: _Beginning, stream: Stream, channels: int) -> Iterator[Scores]:
+def _raw_rows(pieces: Iterable[bytes], stream: Stream, channels: int) -> Iterator[Scores]:
     """Score raw samples as they arrive; bytes of an incomplete sample wait for the rest."""
     frame, rest = RAW_SAMPLE.itemsize * channels, b""
-    while data := source.read1(READ_BYTES):
-        data = rest + data
+    for piece in pieces:
+        data = rest + piece
         complete = len(data) // frame * frame
         rest = data[complete:]
         yield from stream.feed(np.frombuffer(data[:complete], RAW_SAMPLE).reshape(-1, channels))
     yield from stream.finish()
 
 
-class _Beginning:
-    """A stream whose first bytes were read in advance."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.head = self._rest = stream.read(containers.HEAD_BYTES) if not os.isatty(stream.fileno()) else b""
-
-    def read1(self, size: int) -> bytes:
-        """Return the next bytes, at most `size`; none at the end."""
-        if self._rest:
-            data, self._rest = self._rest[:size], self._rest[size:]
-            return data
-        return self._stream.read1(size)  # type: ignore[attr-defined,no-any-return]
-
-    def read(self) -> bytes:
-        """Return all remaining bytes."""
-        data, self._rest = self._rest + self._stream.read(), b""
-        return data
-
-
 def score_on_cluster(
     sources: Sequence[str], output: str | None, model: str, workers: int, windows: bool, again: bool, quiet: bool
 ) -> int:
-    """Score sources on a Ray cluster into a folder of Parquet tables.
+    """Score sources on a Ray cluster into a folder of Parquet tables, and return the exit code.
 
-    Args:
-        sources: Recordings, folders, lists, archives or URLs.
-        output: Folder or URL of the tables.
-        model: Name or path of the model.
-        workers: Number of scoring processes; 0: as many as the cluster has processors for.
-        windows: Whether a row is written for each window.
-        again: Whether shards with recordings that were not scored are scored again.
-        quiet: Whether nothing is printed.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        MtqnetError: The options or the cluster do not allow scoring.
+    `workers`: scoring processes, 0: as many as the cluster has processors for. `again`: whether shards with recordings
+    that were not scored are scored again. Raises MtqnetError if the options or the cluster do not allow scoring.
     """
     if output is None or output.lower().endswith((".csv", ".jsonl")):
         raise UsageError("--engine ray writes a folder of Parquet tables: name it with --output")
@@ -356,3 +347,115 @@ def score_on_cluster(
     if not quiet:
         tally.tell(output)
     return tally.exit_code
+
+
+class TerminalTable(Table):
+    """A table that is printed at the end, followed by the reasons of recordings that were not scored.
+
+    Args:
+        windows: Whether there is a row for each window.
+        causes: Whether a sentence per recording describes the causes of low quality.
+    """
+
+    def __init__(self, windows: bool, causes: bool = False) -> None:
+        self._rows: list[Scores] = []
+        self._windows, self._causes = windows, causes
+
+    def write(self, scores: Scores) -> None:
+        """Keep a row until the end."""
+        self._rows.append(scores)
+
+    def close(self, complete: bool) -> None:  # noqa: ARG002 the rows are printed in either case
+        """Print the table."""
+        from rich.text import Text
+
+        console = output_console(TABLE_WIDTH)
+        scored = [row for row in self._rows if row.error is None]
+        if scored:
+            console.print(_grid(scored, self._windows, console.encoding, console.width >= INTERVALS_WIDTH))
+        for row in (*(scored if self._causes else ()), *(row for row in self._rows if row.error is not None)):
+            text = Text("" if row.error is None else "not scored ", style="bold red")
+            text.append(
+                printable(f"{_name(row, row.file or '')}: {row.error or row.cause or NO_CAUSE}"),
+                "not bold default",
+            )
+            console.print(text, highlight=False, soft_wrap=True)
+
+
+class LiveLines(Table):
+    """One line per second on a terminal."""
+
+    def write(self, scores: Scores) -> None:
+        """Print the scores of the last window."""
+        (window,) = scores.windows
+        values = ((target, scores.value(target.key)) for target in TARGETS)
+        text = "  ".join(spoken(target, value) for target, value in values if value is not None)
+        flags = f"  ({', '.join(scores.flags)})" if scores.flags else ""
+        print(f"{clock(window.end_s):>9}  {scores.error or text + flags}", flush=True)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a terminal would obey, by escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _grid(rows: Sequence[Scores], windows: bool, encoding: str, intervals: bool) -> Grid:
+    """A row per recording or window, and the mean of several recordings."""
+    from rich.markup import escape
+    from rich.text import Text
+
+    folder = _common_folder([row.file or "" for row in rows])
+    shown = [target for target in TARGETS if any(row.value(target.key) is not None for row in rows)]
+    flagged = any(row.flags for row in rows)
+    plus_minus = "" if not intervals else "±" if encoding.lower().startswith("utf") else "+-"
+    grid = new_grid(())
+    grid.add_column(
+        f"file, in {escape(printable(folder))}" if folder else "file", overflow="fold", min_width=FILE_WIDTH
+    )
+    for target in shown:
+        grid.add_column(target.name.split()[0], justify="right", no_wrap=True)
+    if flagged:
+        grid.add_column("flags", style="yellow")
+    lines: list[tuple[Scores, Valued]] = [
+        (row, one) for row in rows for one in (row.windows if windows else (row,))
+    ]
+    for row, scored in lines:
+        file = printable(_name(row, os.path.relpath(row.file or "", folder) if folder else row.file or ""))
+        name = Text(file if len(file) <= MAX_NAME else "..." + file[3 - MAX_NAME :])
+        if isinstance(scored, WindowScores):
+            name.append(f"  {clock(scored.start_s)} to {clock(scored.end_s)}", style="dim")
+        values = (_cell(target, scored, plus_minus) for target in shown)
+        grid.add_row(name, *values, *([" ".join(row.flags)] if flagged else []))
+    if len(rows) > 1 and not windows:
+        grid.add_section()
+        means = Results(tuple(rows)).mean()
+        values = (Text(digits(target, means[target.key]), style="bold") for target in shown)
+        grid.add_row(Text(f"mean of {len(rows)}", style="bold"), *values)
+    return grid
+
+
+def _name(row: Scores, file: str) -> str:
+    return file if row.channel is None else f"{file} channel {row.channel}"
+
+
+def _cell(target: Target, row: Valued, plus_minus: str) -> Text:
+    from rich.text import Text
+
+    value = row.value(target.key)
+    if value is None:
+        return Text("-", style="dim")
+    poor, good = (end if target.higher_is_better else -end for end in POOR_GOOD[target.key])
+    height = value if target.higher_is_better else -value
+    colour = "green" if height >= good else "red" if height < poor else "yellow"
+    cell = Text(digits(target, value), style=colour)
+    interval = row.intervals.get(target.key)
+    if plus_minus and interval is not None and not target.log:  # on a logarithmic scale it is not symmetric
+        cell.append(f" {plus_minus}{digits(target, (interval.high - interval.low) / 2)}", style="dim")
+    return cell
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    """The folder that all files share, if naming it once makes the table narrower; else an empty text."""
+    if len(files) < 2 or len({Path(file).is_absolute() for file in files}) > 1:
+        return ""
+    return os.path.commonpath([Path(file).parent for file in files])
