@@ -40,9 +40,7 @@ COMPARE_HELP = (
 def compare(
     sets: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="A B [C ...]", help="Folders of recordings, or tables of scores.", show_default=False
-        ),
+        typer.Argument(metavar="A B [C ...]", help="Folders of recordings, or tables of scores."),
     ],
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Compare sets of different recordings.")] = False,
     by: By = "",
@@ -146,7 +144,7 @@ LIMIT = "SCORE=VALUE or SCORE.STATISTIC=VALUE: {}; may be repeated."
 def gate(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Recordings, folders, or one table of scores.", show_default=False),
+        typer.Argument(metavar="PATH", help="Recordings, folders, or one table of scores."),
     ],
     minimum: Annotated[Limits, typer.Option("--min", help=LIMIT.format("lowest allowed value"))] = None,
     maximum: Annotated[Limits, typer.Option("--max", help=LIMIT.format("highest allowed value"))] = None,
@@ -156,12 +154,10 @@ def gate(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(
-            help="Baseline of --max-drop: a folder of recordings or a table of scores.", show_default=False
-        ),
+        typer.Option(help="Baseline of --max-drop: a folder of recordings or a table of scores."),
     ] = None,
-    rules: Annotated[Path | None, typer.Option(help="TOML file with limits.", show_default=False)] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", show_default=False)] = None,
+    rules: Annotated[Path | None, typer.Option(help="TOML file with limits.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     as_json: AsJson = False,
     model: Model = "base",
 ) -> None:
@@ -232,13 +228,12 @@ EVALUATE_HELP = (
 
 
 def evaluate(
-    ratings: Annotated[Path, typer.Argument(help="Table of ratings.", metavar="RATINGS", show_default=False)],
+    ratings: Annotated[Path, typer.Argument(help="Table of ratings.", metavar="RATINGS")],
     scores: Annotated[
         Path | None,
         typer.Argument(
             help="Table of scores that `mtqnet score -o` wrote; without it the recordings are scored now.",
             metavar="[SCORES]",
-            show_default=False,
         ),
     ] = None,
     audio: Audio = None,
@@ -252,7 +247,7 @@ def evaluate(
     ] = "",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Also write the result: .csv, .json or .md.", show_default=False),
+        typer.Option("--output", "-o", help="Also write the result: .csv, .json or .md."),
     ] = None,
     picture: Picture = None,
     model: Model = "base",

@@ -12,7 +12,7 @@ from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
 Paths = Annotated[
     list[str],
-    typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.", show_default=False),
+    typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input."),
 ]
 Output = Annotated[
     str | None,
@@ -20,7 +20,6 @@ Output = Annotated[
         "--output",
         "-o",
         help="Write the table to this file: .csv, .jsonl or .parquet. With --engine ray: a folder or URL.",
-        show_default=False,
     ),
 ]
 Channels = Annotated[
@@ -55,7 +54,6 @@ Sort = Annotated[
     typer.Option(
         "--sort",
         help="Sort by a score, worst first, for example g_mos; or by file. Not with --output.",
-        show_default=False,
     ),
 ]
 Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster (mtqnet\\[ray]).")]
@@ -75,7 +73,6 @@ Rate = Annotated[
         "--rate",
         min=1,
         help="Standard input is raw samples (16-bit integers, little-endian) at this rate in Hz.",
-        show_default=False,
     ),
 ]
 
@@ -160,7 +157,7 @@ PLOT_HELP = (
 
 
 def plot(
-    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A recording.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png or .svg.")],
     model: Model = "base",
 ) -> None:
@@ -194,9 +191,7 @@ REPORT_HELP = (
 def report(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="A folder of recordings, or a table that `mtqnet score -o` wrote.", show_default=False
-        ),
+        typer.Argument(help="A folder of recordings, or a table that `mtqnet score -o` wrote."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     by: By = "",

@@ -43,16 +43,13 @@ def serve(
     ] = None,
     keys: Annotated[
         Path | None,
-        typer.Option(
-            help="File of API keys (bearer tokens); requests without a valid key are refused.", show_default=False
-        ),
+        typer.Option(help="File of API keys (bearer tokens); requests without a valid key are refused."),
     ] = None,
     new_key: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Add a key with this name to the file --keys, print it, and exit.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -51,15 +51,11 @@ Model = Annotated[
         help="Name of a shipped model (base, small or mosa-net), or path of an .onnx file or its folder.",
     ),
 ]
-Picture = Annotated[
-    Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.", show_default=False)
-]
-By = Annotated[str, typer.Option(help="Grouping column, for example the room or the codec.", show_default=False)]
+Picture = Annotated[Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.")]
+By = Annotated[str, typer.Option(help="Grouping column, for example the room or the codec.")]
 GroupTable = Annotated[
     Path | None,
-    typer.Option(
-        "--table", help="CSV file with a column of file names and the grouping column --by.", show_default=False
-    ),
+    typer.Option("--table", help="CSV file with a column of file names and the grouping column --by."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Column = Annotated[

@@ -65,7 +65,6 @@ Labels = Annotated[
     typer.Option(
         help="Table of your recordings with S-, N- or G-MOS, in the format of `mtqnet evaluate`, in addition to the "
         "tables in the section \\[ratings] of CONFIG; may be repeated.",
-        show_default=False,
     ),
 ]
 By = Annotated[
@@ -73,12 +72,11 @@ By = Annotated[
     typer.Option(
         help="Grouping column of the tables, for example the speaker: a group is never split between training and "
         "test data.",
-        show_default=False,
     ),
 ]
 Unlabelled = Annotated[
     list[Path] | None,
-    typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated.", show_default=False),
+    typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated."),
 ]
 Teacher = Annotated[
     str,
@@ -255,7 +253,7 @@ FINETUNE_HELP = (
 
 
 def finetune(
-    labels: Annotated[Path, typer.Argument(help="Table of ratings.", metavar="RATINGS", show_default=False)],
+    labels: Annotated[Path, typer.Argument(help="Table of ratings.", metavar="RATINGS")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the fine-tuned model; the model gets the folder's name.")
     ],
@@ -267,7 +265,6 @@ def finetune(
         str,
         typer.Option(
             help="Grouping column, for example the speaker: a group is never split between training and held-out data.",
-            show_default=False,
         ),
     ] = "",
     hold_out: Annotated[
@@ -280,9 +277,7 @@ def finetune(
     ] = None,
     unlabelled: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of recordings for the regularisation of targets without ratings.", show_default=False
-        ),
+        typer.Option(help="Folder of recordings for the regularisation of targets without ratings."),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs.")] = 30,
     column: Column = None,
