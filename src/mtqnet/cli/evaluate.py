@@ -39,8 +39,7 @@ COMPARE_HELP = (
 
 def compare(
     sets: Annotated[
-        list[Path],
-        typer.Argument(metavar="A B [C ...]", help="Folders of recordings, or tables of scores."),
+        list[Path], typer.Argument(metavar="A B [C ...]", help="Folders of recordings, or tables of scores.")
     ],
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Compare sets of different recordings.")] = False,
     by: By = "",
@@ -143,8 +142,7 @@ LIMIT = "SCORE=VALUE or SCORE.STATISTIC=VALUE: {}; may be repeated."
 
 def gate(
     paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH", help="Recordings, folders, or one table of scores."),
+        list[Path], typer.Argument(metavar="PATH", help="Recordings, folders, or one table of scores.")
     ],
     minimum: Annotated[Limits, typer.Option("--min", help=LIMIT.format("lowest allowed value"))] = None,
     maximum: Annotated[Limits, typer.Option("--max", help=LIMIT.format("highest allowed value"))] = None,
@@ -153,8 +151,7 @@ def gate(
         typer.Option("--max-drop", help=LIMIT.format("largest allowed loss against the baseline --against")),
     ] = None,
     against: Annotated[
-        Path | None,
-        typer.Option(help="Baseline of --max-drop: a folder of recordings or a table of scores."),
+        Path | None, typer.Option(help="Baseline of --max-drop: a folder of recordings or a table of scores.")
     ] = None,
     rules: Annotated[Path | None, typer.Option(help="TOML file with limits.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
@@ -246,8 +243,7 @@ def evaluate(
         ),
     ] = "",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Also write the result: .csv, .json or .md."),
+        Path | None, typer.Option("--output", "-o", help="Also write the result: .csv, .json or .md.")
     ] = None,
     picture: Picture = None,
     model: Model = "base",

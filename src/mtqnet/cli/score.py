@@ -10,10 +10,7 @@ import typer
 from mtqnet.cli.terminal import By, GroupTable, Model
 from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
-Paths = Annotated[
-    list[str],
-    typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input."),
-]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.")]
 Output = Annotated[
     str | None,
     typer.Option(
@@ -51,10 +48,7 @@ Resume = Annotated[
 ]
 Sort = Annotated[
     str | None,
-    typer.Option(
-        "--sort",
-        help="Sort by a score, worst first, for example g_mos; or by file. Not with --output.",
-    ),
+    typer.Option("--sort", help="Sort by a score, worst first, for example g_mos; or by file. Not with --output."),
 ]
 Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster (mtqnet\\[ray]).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")]
@@ -70,9 +64,7 @@ Jobs = Annotated[
 Rate = Annotated[
     int | None,
     typer.Option(
-        "--rate",
-        min=1,
-        help="Standard input is raw samples (16-bit integers, little-endian) at this rate in Hz.",
+        "--rate", min=1, help="Standard input is raw samples (16-bit integers, little-endian) at this rate in Hz."
     ),
 ]
 
@@ -190,8 +182,7 @@ REPORT_HELP = (
 
 def report(
     source: Annotated[
-        Path,
-        typer.Argument(help="A folder of recordings, or a table that `mtqnet score -o` wrote."),
+        Path, typer.Argument(help="A folder of recordings, or a table that `mtqnet score -o` wrote.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     by: By = "",

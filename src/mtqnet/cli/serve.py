@@ -47,10 +47,7 @@ def serve(
     ] = None,
     new_key: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Add a key with this name to the file --keys, print it, and exit.",
-        ),
+        typer.Option(metavar="NAME", help="Add a key with this name to the file --keys, print it, and exit."),
     ] = None,
 ) -> None:
     """Serve scores."""

@@ -54,8 +54,7 @@ Model = Annotated[
 Picture = Annotated[Path | None, typer.Option("--picture", "-p", help="Also draw the result: .png or .svg.")]
 By = Annotated[str, typer.Option(help="Grouping column, for example the room or the codec.")]
 GroupTable = Annotated[
-    Path | None,
-    typer.Option("--table", help="CSV file with a column of file names and the grouping column --by."),
+    Path | None, typer.Option("--table", help="CSV file with a column of file names and the grouping column --by.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Column = Annotated[

@@ -64,19 +64,18 @@ Labels = Annotated[
     list[Path] | None,
     typer.Option(
         help="Table of your recordings with S-, N- or G-MOS, in the format of `mtqnet evaluate`, in addition to the "
-        "tables in the section \\[ratings] of CONFIG; may be repeated.",
+        "tables in the section \\[ratings] of CONFIG; may be repeated."
     ),
 ]
 By = Annotated[
     str,
     typer.Option(
         help="Grouping column of the tables, for example the speaker: a group is never split between training and "
-        "test data.",
+        "test data."
     ),
 ]
 Unlabelled = Annotated[
-    list[Path] | None,
-    typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated."),
+    list[Path] | None, typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated.")
 ]
 Teacher = Annotated[
     str,
@@ -264,7 +263,7 @@ def finetune(
     by: Annotated[
         str,
         typer.Option(
-            help="Grouping column, for example the speaker: a group is never split between training and held-out data.",
+            help="Grouping column, for example the speaker: a group is never split between training and held-out data."
         ),
     ] = "",
     hold_out: Annotated[
@@ -276,8 +275,7 @@ def finetune(
         ),
     ] = None,
     unlabelled: Annotated[
-        Path | None,
-        typer.Option(help="Folder of recordings for the regularisation of targets without ratings."),
+        Path | None, typer.Option(help="Folder of recordings for the regularisation of targets without ratings.")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs.")] = 30,
     column: Column = None,
