@@ -168,12 +168,6 @@ def test_rating_of_a_whole_condition_keeps_its_own_interval(shared_data: Path, t
     assert grouped.pairs.half[place] == 0.1422
 
 
-def test_only_the_figures_of_the_table_are_explained() -> None:
-    assert "RMSE*" not in evaluate.small_print(("lcc", "rmse", "rmse_mapped"))
-    assert "Mapped" not in evaluate.small_print(("lcc", "rmse", "rmse_star"))
-    assert "RMSE*" in evaluate.small_print(("rmse_star_mapped",))
-
-
 def test_nothing_in_common_is_reported(small: tuple[Path, Path], tmp_path: Path, write: Write) -> None:
     other = write(tmp_path / "other.csv", [{"file": "z.wav", "g_mos": 3.0}])
     with pytest.raises(UsageError, match=r"no rating in .* belongs to a score"):

@@ -16,12 +16,9 @@ from mtqnet.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mtqnet.corpus.build import Built
     from mtqnet.corpus.sources import Split
     from mtqnet.labels.three_signal import LabelledSet
 
-LISTED_STEPS = 14
-"""Rows of the table of times; the last one is the sum of the others"""
 PIPE_WIDTH = 100
 """Characters of a line of a table that is written into a file or a pipe"""
 PAGE_CLIPS, PAGE_SEED = 20, 1
@@ -102,7 +99,6 @@ def build(
     begun = time.monotonic()
     with stages(console) as stage:
         built = corpora.build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
-    console.print(times(built))
     minutes = (time.monotonic() - begun) / 60
     console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)
     print(built.table)
@@ -134,21 +130,6 @@ def split_counts(texts: Sequence[str]) -> dict[Split, int]:
     if not any(found.values()):
         raise UsageError("--clips 0: a corpus has at least one clip; give a number such as --clips 1000")
     return found
-
-
-def times(built: Built) -> Table:
-    """Return a table of the time that each step took in all processes."""
-    from rich.table import Table
-
-    table = Table("what", "seconds", "share", title="Time of all processes")
-    lines = list(built.seconds.items())
-    total = sum(spent for _, spent in lines) or 1.0
-    if len(lines) > LISTED_STEPS:
-        rest = lines[LISTED_STEPS - 1 :]
-        lines = [*lines[: LISTED_STEPS - 1], ("all others", sum(spent for _, spent in rest))]
-    for name, spent in lines:
-        table.add_row(name, f"{spent:.0f}", f"{spent / total:.0%}")
-    return table
 
 
 KINDS_HELP = (

@@ -276,7 +276,7 @@ def evaluate(
     result = evaluation.evaluate(table, found, by or table.condition)
     screen = output_console()
     screen.print(agreement_table(result))
-    screen.print(evaluation.small_print(evaluation.figures_of(result)), style="dim", markup=False, highlight=False)
+    screen.print(evaluation.SMALL_PRINT, style="dim", markup=False, highlight=False)
     tell_notes(result.notes)
     tell_unscored(result.unscored, result.recordings)
     if output is not None:

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,9 +36,12 @@ DECIMALS = 4
 """Of a figure on disk"""
 SHOWN = 3
 """Decimals in a table for people: two runs of the same listening test agree in fewer"""
-BRACKETS = "Brackets: 95 % bootstrap interval over recordings or conditions."
-RMSE_STAR = "RMSE*: an error within a rating's own 95 % interval counts as zero (ITU-T P.1401)."
-MAPPED = "Mapped: after a monotonic third-order mapping; the degrees of freedom are reduced by four."
+SMALL_PRINT = (
+    "Brackets: 95 % bootstrap interval over recordings or conditions. RMSE*: an error within a rating's own 95 % "
+    "interval counts as zero (ITU-T P.1401). Mapped: after a monotonic third-order mapping; the degrees of freedom are "
+    "reduced by four."
+)
+"""Explanation of the table"""
 
 Array = NDArray[np.float64]
 Record = dict[str, str | int | float | bool | None]
@@ -209,14 +212,7 @@ def as_markdown(evaluation: Evaluation) -> str:
         lines.append(f"| {' | '.join([*cells, *(cell(one.figures[name]) for name in FIGURES)])} |")
     missing = f"{len(evaluation.unscored)} of {evaluation.recordings} recordings have no score."
     notes = [f"{note[0].upper()}{note[1:]}." for note in evaluation.notes]
-    return "\n".join([*lines, "", missing, *notes, small_print(FIGURES), ""])
-
-
-def small_print(shown: Sequence[str]) -> str:
-    """The explanation of a table with these figures."""
-    star = any(name.startswith("rmse_star") for name in shown)
-    mapped = any(name.endswith("_mapped") for name in shown)
-    return " ".join([BRACKETS, *([RMSE_STAR] if star else []), *([MAPPED] if mapped else [])])
+    return "\n".join([*lines, "", missing, *notes, SMALL_PRINT, ""])
 
 
 def figures_of(evaluation: Evaluation) -> tuple[str, ...]:

@@ -20,12 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mtqnet.evaluation.statistics import LEVEL, RESAMPLES, SEED
 from mtqnet.targets import Target
-
-RESAMPLES = 1000
-"""Of the test clips, with replacement"""
-RESAMPLE_SEED = 20
-LEVEL = 0.95
 
 Array = NDArray[np.float64]
 
@@ -118,15 +114,14 @@ def weighted_lcc(counts: Array, y: Array, x: Array) -> Array:
     """Compute Pearson correlations (draws,); `counts` (draws, clips) is how often each clip was drawn."""
     y, x = y - y.mean(), x - x.mean()
     total = counts.sum(axis=1)
-    means = [counts @ term / total for term in (y, x, y * y, x * x, y * x)]
-    my, mx, myy, mxx, myx = means
+    my, mx, myy, mxx, myx = (counts @ term / total for term in (y, x, y * y, x * x, y * x))
     lcc: Array = (myx - my * mx) / np.sqrt(np.maximum((myy - my**2) * (mxx - mx**2), 1e-30))
     return lcc
 
 
 def interval(figure: Resampled) -> Interval:
     """Return mean and interval of one method."""
-    mean, half, _, _ = _spread(figure.by_seed, figure.by_draw)
+    mean, half, _ = _spread(figure.by_seed, figure.by_draw)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -135,26 +130,25 @@ def difference(one: Resampled, other: Resampled) -> Difference:
 
     Both have the same clips and the same seeds in the same order, or one of them has a single run.
     """
-    seeds, draws = one.by_seed - other.by_seed, one.by_draw - other.by_draw
-    mean, half, error, freedom = _spread(seeds, draws)
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float("nan")
+    mean, half, p = _spread(one.by_seed - other.by_seed, one.by_draw - other.by_draw)
     return Difference(mean, mean - half, mean + half, p)
 
 
-def _spread(seeds: Array, draws: Array) -> tuple[float, float, float, float]:
-    """Return mean, half the interval, standard error and degrees of freedom."""
+def _spread(seeds: Array, draws: Array) -> tuple[float, float, float]:
+    """Return mean, half the interval, and the two-sided p of no difference."""
+    mean = float(np.mean(seeds))
     of_seeds = float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
     of_clips = float(np.var(draws, ddof=1))
     total = of_seeds + of_clips
     if total == 0:
-        return float(np.mean(seeds)), 0.0, 0.0, np.inf
+        return mean, 0.0, float("nan")
     terms = of_clips**2 / (len(draws) - 1) + (of_seeds**2 / (len(seeds) - 1) if len(seeds) > 1 else 0.0)
-    freedom = total**2 / terms
-    error = float(np.sqrt(total))
-    return float(np.mean(seeds)), float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error, error, freedom
+    freedom, error = total**2 / terms, float(np.sqrt(total))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return mean, half, float(2 * stats.t.sf(abs(mean) / error, freedom))
 
 
 def _draws(clips: int) -> Array:
     """Return (RESAMPLES, clips): the same draws for every method, so that differences are paired."""
-    rng = np.random.default_rng([RESAMPLE_SEED, clips])
+    rng = np.random.default_rng([SEED, clips])
     return rng.multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES).astype(np.float64)
