@@ -27,7 +27,6 @@ DEFAULT_CLIPS, TRAIN_SHARE = 1000, 0.8
 """Total number of clips, and the share of the training split"""
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run in it is resumed.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")]
 Folders = Annotated[list[Path], typer.Option(help="Folder of audio files; may be repeated.")]
 Where = Annotated[
     list[str] | None,
@@ -76,7 +75,7 @@ def build(
             "be repeated."
         ),
     ] = None,
-    jobs: Jobs = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Number of processes; 0: one per core.")] = 0,
 ) -> None:
     """Build a corpus."""
     from mtqnet.cli.terminal import error_console, stages

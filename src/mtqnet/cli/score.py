@@ -10,64 +10,6 @@ import typer
 from mtqnet.cli.terminal import By, GroupTable, Model
 from mtqnet.errors import SOME_NOT_SCORED, UsageError
 
-Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.")]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="Write the table to this file: .csv, .jsonl or .parquet. With --engine ray: a folder or URL.",
-    ),
-]
-Channels = Annotated[
-    str,
-    typer.Option(
-        "--channels",
-        help="mix: score the mean of the channels. each: one row per channel. N: score channel N, counted from 1. "
-        "For raw samples: the number of interleaved channels.",
-    ),
-]
-Windows = Annotated[
-    bool, typer.Option("--windows", help="Write one row per window of up to 10 s, with start_s and end_s.")
-]
-Causes = Annotated[
-    bool,
-    typer.Option(
-        "--causes",
-        help="Add the probabilities of seven kinds of degradation (noise, reverberation, clipping, band limitation, "
-        "coding, packet loss, noise suppression), and on a terminal a sentence per recording.",
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        help="Keep the rows of the existing table --output if model, mtqnet version and file are unchanged; score "
-        "the other recordings.",
-    ),
-]
-Sort = Annotated[
-    str | None,
-    typer.Option("--sort", help="Sort by a score, worst first, for example g_mos; or by file. Not with --output."),
-]
-Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster (mtqnet\\[ray]).")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")]
-Jobs = Annotated[
-    int,
-    typer.Option(
-        "--jobs",
-        "-j",
-        min=0,
-        help="Number of processor cores to use; 0: all. Many recordings are scored by one process per core.",
-    ),
-]
-Rate = Annotated[
-    int | None,
-    typer.Option(
-        "--rate", min=1, help="Standard input is raw samples (16-bit integers, little-endian) at this rate in Hz."
-    ),
-]
-
 SCORE_HELP = (
     "Predict S-MOS, N-MOS and G-MOS and estimate PESQ, STOI and SDI of recordings.\n\n"
     "On a terminal, the result is a formatted table; in a pipe or file, it is CSV. A recording that cannot be "
@@ -99,18 +41,72 @@ SCORE_HELP = (
 
 
 def score(
-    paths: Paths,
-    output: Output = None,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Recordings, folders, or - for standard input.")
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write the table to this file: .csv, .jsonl or .parquet. With --engine ray: a folder or URL.",
+        ),
+    ] = None,
     model: Model = "base",
-    channels: Channels = "mix",
-    windows: Windows = False,
-    causes: Causes = False,
-    resume: Resume = False,
-    sort: Sort = None,
-    quiet: Quiet = False,
-    jobs: Jobs = 0,
-    rate: Rate = None,
-    engine: Engine = "local",
+    channels: Annotated[
+        str,
+        typer.Option(
+            "--channels",
+            help="mix: score the mean of the channels. each: one row per channel. N: score channel N, counted from 1. "
+            "For raw samples: the number of interleaved channels.",
+        ),
+    ] = "mix",
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Write one row per window of up to 10 s, with start_s and end_s.")
+    ] = False,
+    causes: Annotated[
+        bool,
+        typer.Option(
+            "--causes",
+            help="Add the probabilities of seven kinds of degradation (noise, reverberation, clipping, band "
+            "limitation, coding, packet loss, noise suppression), and on a terminal a sentence per recording.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep the rows of the existing table --output if model, mtqnet version and file are unchanged; score "
+            "the other recordings.",
+        ),
+    ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort", help="Sort by a score, worst first, for example g_mos; or by file. Not with --output."
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar and no summary.")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=0,
+            help="Number of processor cores to use; 0: all. Many recordings are scored by one process per core.",
+        ),
+    ] = 0,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            "--rate",
+            min=1,
+            help="Standard input is raw samples (16-bit integers, little-endian) at this rate in Hz.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: this machine; ray: a Ray cluster (mtqnet\\[ray]).")
+    ] = "local",
 ) -> None:
     """Score files and folders into a table."""
     from mtqnet.cli import score_run as run

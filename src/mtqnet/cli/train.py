@@ -31,17 +31,6 @@ if TYPE_CHECKING:
     from mtqnet.training.pipeline import FinishedRun, Listener
     from mtqnet.training.trainer import Epoch
 
-Data = Annotated[
-    Path,
-    typer.Option("--data", help="Folder to which the paths of speech, noise and rooms in CONFIG are relative."),
-]
-SharedCorpus = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of a corpus that runs with the same configuration share; it is built if it is missing."
-    ),
-]
-
 
 class Method(StrEnum):
     """The same as training.config.Method, whose module would load torch for a help text."""
@@ -51,48 +40,6 @@ class Method(StrEnum):
     TRANSFER = "transfer"
 
 
-TrainingMethod = Annotated[
-    Method | None,
-    typer.Option(
-        help="mpl: multi-task pseudo-label learning. scratch: S-, N- and G-MOS labels alone. transfer: like scratch, "
-        "but initialised with the weights of MOSA-Net.",
-        show_default="the configuration's",
-    ),
-]
-
-Labels = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="Table of your recordings with S-, N- or G-MOS, in the format of `mtqnet evaluate`, in addition to the "
-        "tables in the section \\[ratings] of CONFIG; may be repeated."
-    ),
-]
-By = Annotated[
-    str,
-    typer.Option(
-        help="Grouping column of the tables, for example the speaker: a group is never split between training and "
-        "test data."
-    ),
-]
-Unlabelled = Annotated[
-    list[Path] | None, typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated.")
-]
-Teacher = Annotated[
-    str,
-    typer.Option(
-        help="Pretrained MOSA-Net that predicts the pseudo labels: the name of a shipped model, or a path.",
-        show_default="mosa-net; with a corpus, MOSA-Net is trained on it",
-    ),
-]
-Compare = Annotated[
-    bool,
-    typer.Option(
-        "--compare",
-        help="Compare the methods on --labels instead of writing a model: train by each of them, and fine-tune the "
-        "model base, with each group held out once and five seeds. The table of LCC, SRCC and MSE is written "
-        "to OUT/comparison.",
-    ),
-]
 SEEDS = 5
 """Of a comparison of methods"""
 EACH = "each"
@@ -118,15 +65,60 @@ TRAIN_HELP = (
 
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file, such as configs/base.toml.")],
-    data: Data = Path(),
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Folder to which the paths of speech, noise and rooms in CONFIG are relative."
+        ),
+    ] = Path(),
     out: Out = Path("runs/model"),
-    corpus: SharedCorpus = None,
-    method: TrainingMethod = None,
-    labels: Labels = None,
-    by: By = "",
-    unlabelled: Unlabelled = None,
-    teacher: Teacher = "",
-    compare: Compare = False,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a corpus that runs with the same configuration share; it is built if it is missing."
+        ),
+    ] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option(
+            help="mpl: multi-task pseudo-label learning. scratch: S-, N- and G-MOS labels alone. transfer: like "
+            "scratch, but initialised with the weights of MOSA-Net.",
+            show_default="the configuration's",
+        ),
+    ] = None,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Table of your recordings with S-, N- or G-MOS, in the format of `mtqnet evaluate`, in addition to "
+            "the tables in the section \\[ratings] of CONFIG; may be repeated."
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Grouping column of the tables, for example the speaker: a group is never split between training and "
+            "test data."
+        ),
+    ] = "",
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option(help="Folder of recordings that get pseudo labels only; may be repeated.")
+    ] = None,
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="Pretrained MOSA-Net that predicts the pseudo labels: the name of a shipped model, or a path.",
+            show_default="mosa-net; with a corpus, MOSA-Net is trained on it",
+        ),
+    ] = "",
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare the methods on --labels instead of writing a model: train by each of them, and fine-tune the "
+            "model base, with each group held out once and five seeds. The table of LCC, SRCC and MSE is written "
+            "to OUT/comparison.",
+        ),
+    ] = False,
 ) -> None:
     """Run all stages of training, or of distillation."""
     from dataclasses import replace
