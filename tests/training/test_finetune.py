@@ -31,6 +31,7 @@ Samples = NDArray[np.float32]
 Write = Callable[[Path, Sequence[Mapping[str, object]]], Path]
 
 TUNE = TuneConfig(epochs=24, frozen_epochs=6, batch=4, head_rate=3e-2, rate=1e-2)
+QUICK = replace(TUNE, epochs=1, frozen_epochs=1)
 INTERVALS = Intervals(0.9, {key: Band((0.0,) * 28, 0.0, 0.0, 0.5) for key in KEYS})
 
 
@@ -121,11 +122,11 @@ def test_simultaneous_calls_may_share_a_work_folder(
     def meanwhile(network: Any, encoder: Any, name: str, *rest: Any) -> object:
         made = export(network, encoder, name, *rest)
         if name == "first":
-            run(options(labels, parent, tmp_path / "second"))
+            run(options(labels, parent, tmp_path / "second", tuning=QUICK, force=True))
         return made
 
     monkeypatch.setattr("mtqnet.training.finetune.export", meanwhile)
-    run(options(labels, parent, tmp_path / "first"))
+    run(options(labels, parent, tmp_path / "first", tuning=QUICK, force=True))
     for name in ("first", "second"):
         assert models.find(tmp_path / name).name == name
     assert not list((tmp_path / "work").glob("model*"))
@@ -200,7 +201,7 @@ def test_damaged_existing_model_is_an_error_and_replaced_with_force(
 
     with pytest.raises(ModelError, match="--force replaces it"):
         finetune(options(labels, parent, out), never)
-    assert run(options(labels, parent, out, force=True)).reason == ""
+    assert run(options(labels, parent, out, tuning=QUICK, force=True)).reason == ""
     assert models.find(out).name == "mine"
 
 
@@ -280,7 +281,7 @@ def test_model_with_causes_and_distance_keeps_both(labels: Path, tmp_path: Path)
     """The intervals of the shipped models depend on the distance, which fine-tuning must compute, too."""
     bands = {key: Band((*(0.0,) * 28, 0.5), -1.0, 1.0, 0.5) for key in KEYS}
     parent = tiny_model.write(tmp_path / "parent", "causes", intervals=Intervals(0.9, bands))
-    run(options(labels, parent, tmp_path / "mine", force=True))
+    run(options(labels, parent, tmp_path / "mine", tuning=QUICK, force=True))
     before, after = (Predictor(folder).score(labels.parent / "20.flac") for folder in (parent, tmp_path / "mine"))
     assert after.distance is not None and before.causes.keys() == after.causes.keys() != set()
     assert after.intervals.keys() == set(KEYS)

@@ -104,7 +104,9 @@ def train_student(
     loss = losses.supervised(KEYS, config.loss)
     if TEACHER_FEATURES in train.clips[0].features:
         targets = [clip.features[TEACHER_FEATURES] for clip in train.clips]
-        trained = FeatureDistillation(network, targets[0].shape[1], variance(targets))
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)  # the linear layer begins with the same weights in every call
+            trained = FeatureDistillation(network, targets[0].shape[1], variance(targets))
         loss = replace(loss, feature_weight=config.distill.feature_distillation)
     history = trainer.fit(
         trained, train, validation, loss, config.student, config.seed, folder / "small.safetensors",

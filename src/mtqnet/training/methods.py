@@ -148,11 +148,7 @@ def compare(
 
 
 def folds(groups: Sequence[str], names: Sequence[str]) -> tuple[Fold, ...]:
-    """Divide recordings: every group is tested once, and other groups choose the epoch.
-
-    Raises:
-        UsageError: If there is only one group.
-    """
+    """Divide recordings: every group is tested once, and other groups choose the epoch."""
     everything, found = np.arange(len(groups)), []
     for test in divided(everything, groups, MOST_FOLDS):
         rest = np.setdiff1d(everything, test)
