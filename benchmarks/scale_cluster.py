@@ -18,7 +18,7 @@ import clips
 import local_cluster
 import poison
 from figures import Figure
-from mtqnet.integrations.ray.engine import SHARD_SIZE
+from mtqnet.integrations.ray import SHARD_SIZE
 
 KILL_AT = 0.4
 """Share of the shards that are done when a node is killed"""
@@ -64,7 +64,7 @@ def demonstration(work: Path, count: int, model: str) -> Iterator[Figure]:
 
 
 def _with_a_loss(options: str, cluster: Any, nodes: list[Any], model: str, count: int) -> list[Any]:
-    from mtqnet.integrations.ray import engine
+    from mtqnet.integrations import ray as engine
     from mtqnet.integrations.ray.shards import NODE_DIGITS
 
     done: list[Any] = []
@@ -128,7 +128,7 @@ def missed(figures: Sequence[Figure]) -> list[str]:
 
 def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tuple[float, list[Any]]:
     """Seconds that so many take, and the outcomes of the shards."""
-    from mtqnet.integrations.ray import engine
+    from mtqnet.integrations import ray as engine
 
     size = _shard_size(len(files))
     with local_cluster.cluster(workers), tempfile.TemporaryDirectory(dir=work) as out:
@@ -139,7 +139,8 @@ def _of_workers(workers: int, work: Path, files: list[Path], model: str) -> tupl
 
 def _hand_out_s(work: Path, files: list[Path], model: str) -> float:
     """Of a shard's way through the driver and Ray Data: shards that are done already, many against few."""
-    from mtqnet.integrations.ray import engine, shards
+    from mtqnet.integrations import ray as engine
+    from mtqnet.integrations.ray import shards
     from mtqnet.integrations.ray.sources import Folder
 
     with local_cluster.cluster(2), tempfile.TemporaryDirectory(dir=work) as out:

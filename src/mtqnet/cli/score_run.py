@@ -330,11 +330,11 @@ def score_on_cluster(
         raise UsageError("--engine ray writes a folder of Parquet tables: name it with --output")
     if STDIN in sources:
         raise UsageError("standard input cannot be scored by a cluster: omit --engine ray")
-    from mtqnet.integrations.ray import engine
+    from mtqnet.integrations.ray import score_sources
 
     with stages(error_console(quiet)) as stage:
         done = itertools.count(1)
-        result = engine.score_sources(
+        result = score_sources(
             sources, output, model, workers=workers, windows=windows, again=again,
             advance=lambda _, shards: stage("shards", next(done), shards),
         )  # fmt: skip

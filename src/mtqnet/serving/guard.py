@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtqnet.errors import UsageError
 from mtqnet.serving import MB
-from mtqnet.serving.problems import ProblemError, busy, response, too_large
+from mtqnet.serving.problems import ProblemError, busy, response
 
 POLICY = "; ".join(
     (
@@ -152,7 +152,8 @@ class Guard:
         return counted
 
     def _too_large(self) -> ProblemError:
-        return too_large("the body is too large", f"{self._max_body / MB:g} MB")
+        detail = f"the body is too large: this server takes {self._max_body / MB:g} MB"
+        return ProblemError(413, "too_large", detail)
 
     def _too_slow(self, allowed_s: float) -> ProblemError:
         detail = (

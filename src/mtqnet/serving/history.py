@@ -10,28 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    event,
-    exists,
-    insert,
-    select,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -57,40 +36,42 @@ SQLITE = (
 )
 
 Row = dict[str, Any]
-metadata = MetaData()
-Id = BigInteger().with_variant(Integer, "sqlite")
+metadata = sa.MetaData()
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """SQLite generates ids for INTEGER columns only"""
 
-scores = Table(
+scores = sa.Table(
     "scores",
     metadata,
-    Column("id", Id, primary_key=True, autoincrement=True),
-    Column("time_ms", BigInteger, nullable=False, index=True),  # since 1970, UTC
-    Column("kind", String(8), nullable=False),  # file or stream
-    Column("file", String(NAME), nullable=False),
-    Column("source", String(LABEL), nullable=False),
-    Column("level", String(8), nullable=False),
-    *(Column(key, Float, nullable=True) for key in KEYS),
-    Column("flags", String(255), nullable=False),  # between blanks, one before and one after each
-    Column("error", Text, nullable=True),
-    Column("duration_s", Float, nullable=True),
-    Column("model", String(100), nullable=False),
-    Column("model_sha256", String(64), nullable=False),
-    Column("version", String(32), nullable=False),
-    *(Index(f"ix_scores_{name}_id", name, "id") for name in ("source", "level", "model", "kind")),
+    sa.Column("id", Id, primary_key=True, autoincrement=True),
+    sa.Column("time_ms", sa.BigInteger, nullable=False, index=True),  # since 1970, UTC
+    sa.Column("kind", sa.String(8), nullable=False),  # file or stream
+    sa.Column("file", sa.String(NAME), nullable=False),
+    sa.Column("source", sa.String(LABEL), nullable=False),
+    sa.Column("level", sa.String(8), nullable=False),
+    *(sa.Column(key, sa.Float, nullable=True) for key in KEYS),
+    sa.Column("flags", sa.String(255), nullable=False),  # between blanks, one before and one after each
+    sa.Column("error", sa.Text, nullable=True),
+    sa.Column("duration_s", sa.Float, nullable=True),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("model_sha256", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(32), nullable=False),
+    *(sa.Index(f"ix_scores_{name}_id", name, "id") for name in ("source", "level", "model", "kind")),
     sqlite_autoincrement=True,  # the id of a deleted row is never used again
 )
 
-recordings = Table(
+recordings = sa.Table(
     "recordings",
     metadata,
-    Column("score_id", Id, ForeignKey("scores.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("content", LargeBinary, nullable=False),
+    sa.Column(
+        "score_id", Id, sa.ForeignKey("scores.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 """The bytes of a recording, stored if the request asks for it and the service allows it."""
 
 
-def opened(url: str) -> Engine:
+def opened(url: str) -> sa.Engine:
     """Connect to a database and create the tables. Raises UsageError, or MissingExtraError for a driver."""
     try:
         engine = _engine(url)
@@ -111,14 +92,14 @@ def opened(url: str) -> Engine:
     return engine
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str) -> sa.Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+        return sa.create_engine(parsed, pool_pre_ping=True)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed)
-    event.listen(engine, "connect", _prepare_sqlite)
+    engine = sa.create_engine(parsed)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
 
@@ -132,7 +113,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 class History:
     """Safe to use from several threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         """`engine` as returned by `opened`."""
         self._engine = engine
 
@@ -145,9 +126,9 @@ class History:
             "level": row.level, "flags": "".join(f" {flag} " for flag in row.flags),
         }  # fmt: skip
         with self._engine.begin() as connection:
-            made: int = connection.execute(insert(scores).values(values).returning(scores.c.id)).scalar_one()
+            made: int = connection.execute(sa.insert(scores).values(values).returning(scores.c.id)).scalar_one()
             if audio is not None:
-                connection.execute(insert(recordings).values(score_id=made, content=audio))
+                connection.execute(sa.insert(recordings).values(score_id=made, content=audio))
         return made
 
     def page(self, limit: int, **filters: Any) -> list[Row]:
@@ -158,16 +139,16 @@ class History:
             filters: All must match. `kind`, `source`, `model`, `level`; `flag`; `file`: a part of the name, in any
                 case; `since` and `until` (exclusive): datetime; `before`: an id; `min_KEY` and `max_KEY` of a score.
         """
-        kept = exists().where(recordings.c.score_id == scores.c.id).label("has_audio")
+        kept = sa.exists().where(recordings.c.score_id == scores.c.id).label("has_audio")
         conditions = [_condition(name, value) for name, value in filters.items()]
-        query = select(scores, kept).where(*conditions).order_by(scores.c.id.desc()).limit(limit)
+        query = sa.select(scores, kept).where(*conditions).order_by(scores.c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_row(dict(row)) for row in connection.execute(query).mappings()]
 
     def audio(self, row_id: int) -> bytes | None:
         """Return the recording of a row, if it was stored."""
         with self._engine.connect() as connection:
-            query = select(recordings.c.content).where(recordings.c.score_id == row_id)
+            query = sa.select(recordings.c.content).where(recordings.c.score_id == row_id)
             found: bytes | None = connection.execute(query).scalar_one_or_none()
         return found
 
@@ -182,14 +163,14 @@ class History:
     def check(self) -> None:
         """Raise where the database does not answer."""
         with self._engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            connection.execute(sa.text("SELECT 1"))
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def _delete(self, condition: ColumnElement[bool]) -> int:
+    def _delete(self, condition: sa.ColumnElement[bool]) -> int:
         with self._engine.begin() as connection:
-            return int(connection.execute(delete(scores).where(condition)).rowcount)
+            return int(connection.execute(sa.delete(scores).where(condition)).rowcount)
 
 
 def now_ms() -> int:
@@ -197,10 +178,10 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _condition(name: str, value: Any) -> ColumnElement[bool]:
+def _condition(name: str, value: Any) -> sa.ColumnElement[bool]:
     """`name` is that of a column, min_ or max_ with a column, or one of the names that `page` describes."""
     column: Any = scores.c.get(name.removeprefix("min_").removeprefix("max_"))
-    condition: ColumnElement[bool]
+    condition: sa.ColumnElement[bool]
     match name.split("_")[0]:
         case "since":
             condition = scores.c.time_ms >= _ms(value)

@@ -60,10 +60,6 @@ def not_scored(scores: Scores, row_id: int | None) -> ProblemError:
     )  # fmt: skip
 
 
-def too_large(what: str, limit: str) -> ProblemError:
-    return ProblemError(413, "too_large", f"{what}: this server takes {limit}")
-
-
 def busy(what: str, retry_s: int) -> ProblemError:
     return ProblemError(429, "busy", f"{what}: try again in {retry_s} s", {"Retry-After": str(retry_s)})
 
@@ -74,49 +70,38 @@ def response(problem: ProblemError) -> JSONResponse:
 
 def add_handlers(app: FastAPI) -> None:
     """Answer every exception of the application with a problem document, unexpected ones too."""
-    app.add_exception_handler(ProblemError, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(SQLAlchemyError, _no_database)
-    app.add_exception_handler(Exception, _unforeseen)
+    for kind in (
+        ProblemError, RequestValidationError, HTTPException, ClientDisconnect, SQLAlchemyError, Exception
+    ):  # fmt: skip
+        app.add_exception_handler(kind, _answer)
 
 
-async def _problem(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ProblemError)
-    request.state.refusal = error.kind
-    return response(error)
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    problem = as_problem(error, request.url.path)
+    request.state.refusal = problem.kind
+    return response(problem)
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    wrong = [{"where": ".".join(map(str, one["loc"])), "what": str(one["msg"])} for one in error.errors()]
-    told = "; ".join(f"{one['where']}: {one['what']}" for one in wrong)
-    return await _problem(request, ProblemError(422, "invalid", told, errors=wrong))
-
-
-async def _http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return await _problem(request, ProblemError(error.status_code, kind, str(error.detail), error.headers))
-
-
-async def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 the client is gone; counted only
-    return await _problem(
-        request, ProblemError(400, "gone", "the client disconnected before the body was complete")
-    )
-
-
-async def _no_database(request: Request, error: Exception) -> JSONResponse:
-    log.error("the history does not answer at %s: %s", request.url.path, error)
-    detail = f"The database of the history is locked or unreachable. Try again in {DATABASE_RETRY_S} s."
-    headers = {"Retry-After": str(DATABASE_RETRY_S)}
-    return await _problem(request, ProblemError(503, "history_unavailable", detail, headers))
-
-
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.error("unforeseen error at %s", request.url.path, exc_info=error)
-    return await _problem(request, ProblemError(500, "unforeseen", "internal error; see the log of the server"))
+def as_problem(error: Exception, path: str) -> ProblemError:
+    """Return the problem of an exception that was raised at this path; unexpected ones are written to the log."""
+    match error:
+        case ProblemError():
+            return error
+        case RequestValidationError():
+            wrong = [{"where": ".".join(map(str, one["loc"])), "what": str(one["msg"])} for one in error.errors()]
+            detail = "; ".join(f"{one['where']}: {one['what']}" for one in wrong)
+            return ProblemError(422, "invalid", detail, errors=wrong)
+        case HTTPException():
+            kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+            return ProblemError(error.status_code, kind, str(error.detail), error.headers)
+        case ClientDisconnect():  # only counted
+            return ProblemError(400, "gone", "the client disconnected before the body was complete")
+        case SQLAlchemyError():
+            log.error("the history does not answer at %s: %s", path, error)
+            detail = f"The database of the history is locked or unreachable. Try again in {DATABASE_RETRY_S} s."
+            return ProblemError(503, "history_unavailable", detail, {"Retry-After": str(DATABASE_RETRY_S)})
+    log.error("unforeseen error at %s", path, exc_info=error)
+    return ProblemError(500, "unforeseen", "internal error; see the log of the server")
 
 
 WHY = {

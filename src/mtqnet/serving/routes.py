@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -21,14 +22,12 @@ from starlette.types import Receive, Scope, Send
 
 from mtqnet import __version__
 from mtqnet.audio.flags import FLAGS
-from mtqnet.evaluation.plots import Stretch
 from mtqnet.scoring.batch import parse_channels
 from mtqnet.scoring.scores import Scores, Track
 from mtqnet.serving import schemas, uploads, worker
-from mtqnet.serving.problems import BINARY, BODY, ProblemError, log, not_scored, problems, upload
+from mtqnet.serving.problems import BINARY, BODY, ProblemError, as_problem, not_scored, problems, upload
 from mtqnet.serving.schemas import Label
 from mtqnet.serving.state import NeedKey, Service, ServiceOf
-from mtqnet.serving.uploads import Desk
 from mtqnet.serving.worker import Upload
 from mtqnet.targets import TARGETS
 
@@ -88,9 +87,9 @@ async def score(request: Request, service: ServiceOf, query: Annotated[ScoreQuer
     if query.keep_audio and not (service.settings.keep_audio and service.history):
         raise ProblemError(422, "keeps_no_audio", "this server does not store recordings: omit keep_audio")
     with ExitStack() as stack:
-        desk = stack.enter_context(Desk(service.folder))
-        sent = await uploads.one(request, desk, query.name)
-        part = desk.file()
+        folder = stack.enter_context(TemporaryDirectory(dir=service.folder))
+        sent = await uploads.one(request, folder, query.name)
+        part = Path(folder, "progress")
         answer = _scored(service, query, sent, str(record.path), part)
         if not query.progress:
             return await answer
@@ -133,12 +132,8 @@ class ProgressLines(StreamingResponse):
             await asyncio.wait([self._task], timeout=LINE_S)
         try:
             yield _line("result", result=self._task.result())
-        except ProblemError as problem:
-            yield _line("problem", problem=problem.as_json())
-        except Exception:
-            log.exception("unforeseen error while a recording was scored")
-            unforeseen = ProblemError(500, "unforeseen", "internal error; see the log of the server")
-            yield _line("problem", problem=unforeseen.as_json())
+        except Exception as error:
+            yield _line("problem", problem=as_problem(error, "/v1/score").as_json())
 
 
 def _line(kind: str, **members: Any) -> str:
@@ -150,14 +145,9 @@ async def _scored(service: Service, query: ScoreQuery, sent: Upload, model: str,
     channels = parse_channels(query.channels)
     try:
         rows = await service.files.run(
-            worker.score,
-            sent,
-            model,
-            service.settings.max_duration_s,
-            query.track,
-            channels,
+            worker.score, sent, model, service.settings.max_duration_s, query.track, channels,
             part if query.progress else None,
-        )
+        )  # fmt: skip
     except worker.NoChannelError as error:
         raise ProblemError(422, "no_channel", str(error)) from error
     audio = await run_in_threadpool(sent.path.read_bytes) if query.keep_audio else None
@@ -188,8 +178,8 @@ async def compare(
 ) -> dict[str, Any]:
     """Compare two recordings or two sets of recordings: a form with files as `a` and `b`."""
     record = service.model(model)
-    with Desk(service.folder) as desk:
-        sent = await uploads.forms(request, desk, ["a", "b"], MAX_FILES)
+    with TemporaryDirectory(dir=service.folder) as folder:
+        sent = await uploads.forms(request, folder, ["a", "b"], MAX_FILES)
         first, second, result = await service.files.run(
             worker.compare, sent["a"], sent["b"], str(record.path), service.settings.max_duration_s, paired
         )
@@ -213,12 +203,11 @@ async def compare(
 async def picture(request: Request, service: ServiceOf, query: Annotated[PictureQuery, Query()]) -> Response:
     """Plot a recording: waveform, spectrogram, scores over time, worst segment."""
     record = service.model(query.model)
-    with Desk(service.folder) as desk:
-        sent = await uploads.one(request, desk, query.name)
-        drawn = desk.file(f".{query.format}")
-        scores = await service.files.run(
-            worker.draw, sent, drawn, str(record.path), service.settings.max_duration_s
-        )
+    with TemporaryDirectory(dir=service.folder) as folder:
+        sent = await uploads.one(request, folder, query.name)
+        drawn = Path(folder, f"picture.{query.format}")
+        max_duration_s = service.settings.max_duration_s
+        scores = await service.files.run(worker.draw, sent, drawn, str(record.path), max_duration_s)
         if scores.error is not None:
             raise not_scored(scores, None)
         return Response(await run_in_threadpool(drawn.read_bytes), media_type=PICTURES[query.format])
@@ -232,9 +221,9 @@ async def picture(request: Request, service: ServiceOf, query: Annotated[Picture
 )
 async def playable(request: Request, service: ServiceOf, query: Annotated[RecordingQuery, Query()]) -> Response:
     """Convert a recording to mono FLAC at 16 kHz, which every browser plays."""
-    with Desk(service.folder) as desk:
-        sent = await uploads.one(request, desk, query.name)
-        flac = desk.file(".flac")
+    with TemporaryDirectory(dir=service.folder) as folder:
+        sent = await uploads.one(request, folder, query.name)
+        flac = Path(folder, "playable.flac")
         reason = await service.files.run(worker.make_playable, sent, flac, service.settings.max_duration_s)
         if reason is not None:
             raise ProblemError(422, "unreadable", reason)
@@ -260,13 +249,11 @@ def _answer(scored: worker.Scored, row_id: int | None, query: ScoreQuery) -> dic
         "model_sha256": scores.model_sha256, "version": scores.version, "flags": list(scores.flags),
         "level": scores.level, "cause": scores.cause, "windows": windows,
         "causes": {key: round(part, 4) for key, part in scores.causes.items()},
-        "track": scores.track and _track(scores.track), "worst": worst and _stretch(worst),
-        "error": scores.error,
+        "track": scores.track and _track(scores.track), "error": scores.error,
+        "worst": worst and {
+            "start_s": round(worst.start_s, 3), "end_s": round(worst.stop_s, 3), "g_mos": round(worst.value, 4),
+        },
     }  # fmt: skip
-
-
-def _stretch(worst: Stretch) -> dict[str, float]:
-    return {"start_s": round(worst.start_s, 3), "end_s": round(worst.stop_s, 3), "g_mos": round(worst.value, 4)}
 
 
 def _track(track: Track) -> dict[str, Any]:

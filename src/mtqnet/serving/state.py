@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -24,7 +25,7 @@ from mtqnet.serving.history import History
 from mtqnet.serving.pool import Pool
 from mtqnet.serving.problems import ProblemError, log
 from mtqnet.serving.settings import Settings
-from mtqnet.targets import TARGETS, Target
+from mtqnet.targets import BY_KEY, Target
 
 T = TypeVar("T")
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -37,41 +38,31 @@ class Metrics:
     """Counts what the service does. Each service has a registry of its own: two in one process do not mix."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        self.requests = Counter(
-            "mtqnet_requests", "Requests answered", ["route", "method", "status"], registry=registry
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self.requests = counter("mtqnet_requests", "Requests answered", ["route", "method", "status"])
+        self.latency = histogram("mtqnet_request_seconds", "Time to the answer", ["route"], buckets=SECONDS)
+        self.audio_seconds = counter("mtqnet_audio_seconds", "Seconds of audio taken", ["kind"])
+        self.flags = counter("mtqnet_flags", "Flags raised on recordings", ["flag"])
+        self.refusals = counter("mtqnet_refusals", "Requests and recordings refused, by reason", ["reason"])
+        self.jobs = gauge("mtqnet_jobs", "Jobs that run or wait")
+        self.restarts = gauge(
+            "mtqnet_process_restarts", "Replacements of scoring processes that were killed while idle"
         )
-        self.latency = Histogram(
-            "mtqnet_request_seconds", "Time to the answer", ["route"], buckets=SECONDS, registry=registry
-        )
-        self.audio_seconds = Counter("mtqnet_audio_seconds", "Seconds of audio taken", ["kind"], registry=registry)
-        self.flags = Counter("mtqnet_flags", "Flags raised on recordings", ["flag"], registry=registry)
-        self.refusals = Counter(
-            "mtqnet_refusals", "Requests and recordings refused, by reason", ["reason"], registry=registry
-        )
-        self.jobs = Gauge("mtqnet_jobs", "Jobs that run or wait", registry=registry)
-        self.restarts = Gauge(
-            "mtqnet_process_restarts",
-            "Replacements of scoring processes that were killed while idle",
-            registry=registry,
-        )
-        self.streams = Gauge("mtqnet_streams", "Live streams open", registry=registry)
-        self.behind = Histogram(
-            "mtqnet_stream_behind_seconds", "Audio that had come beyond the end of a row when it was ready",
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
-        self.history_failures = Counter(
-            "mtqnet_history_failures", "Rows that the history could not take", registry=registry
-        )
+        self.streams = gauge("mtqnet_streams", "Live streams open")
+        behind = "Audio that had come beyond the end of a row when it was ready"
+        self.behind = histogram("mtqnet_stream_behind_seconds", behind, buckets=SECONDS)
+        self.history_failures = counter("mtqnet_history_failures", "Rows that the history could not take")
         self._scores = {
-            target.key: Histogram(
-                f"mtqnet_{target.key}", f"{target.name}: {target.says}", ["kind", "model"],
-                buckets=_buckets(target), registry=registry,
+            key: histogram(
+                f"mtqnet_{key}", f"{target.name}: {target.says}", ["kind", "model"], buckets=_buckets(target)
             )
-            for target in TARGETS
-        }  # fmt: skip
+            for key, target in BY_KEY.items()
+        }
 
     def scored(self, scores: Scores, kind: str) -> None:
         """Count a row; `kind` is file or stream."""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -50,25 +49,6 @@ def _remove_unused(folder: Path) -> None:
         return
 
 
-class Desk:
-    """A folder for the files of one request, removed when the request ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = TemporaryDirectory(dir=folder)
-        self._files = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
-
-    def file(self, suffix: str = "") -> Path:
-        """A path that is free."""
-        self._files += 1
-        return Path(self._folder.name) / f"{self._files}{suffix}"
-
-
 def label(name: str | None) -> str:
     """Return a client's file name as text for tables: the last part, without control characters."""
     last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
@@ -76,23 +56,23 @@ def label(name: str | None) -> str:
     return clean[:NAME] or "recording"
 
 
-async def one(request: Request, desk: Desk, name: str) -> Upload:
-    """The recording of a request: the part `file` of a form, or the whole body, called `name`.
+async def one(request: Request, folder: str, name: str) -> Upload:
+    """Store the recording of a request: the part `file` of a form, or the whole body, called `name`.
 
     Raises ProblemError.
     """
     if _is_form(request):
-        (upload,) = (await forms(request, desk, ["file"], 1))["file"]
+        (upload,) = (await forms(request, folder, ["file"], 1))["file"]
         return upload
-    path = desk.file()
+    path = Path(folder, "body")
     with path.open("wb") as file:
         async for chunk in request.stream():
             file.write(chunk)
     return Upload(path, label(name))
 
 
-async def forms(request: Request, desk: Desk, fields: Sequence[str], most: int) -> dict[str, list[Upload]]:
-    """One to `most` files for each field of a form. Raises ProblemError."""
+async def forms(request: Request, folder: str, fields: Sequence[str], most: int) -> dict[str, list[Upload]]:
+    """Store one to `most` files for each field of a form. Raises ProblemError."""
     if not _is_form(request):
         raise ProblemError(415, "no_form", f"send {FORM} with files as {' and '.join(fields)}")
     uploads: dict[str, list[Upload]] = {}
@@ -102,7 +82,10 @@ async def forms(request: Request, desk: Desk, fields: Sequence[str], most: int) 
             if not 1 <= len(files) <= most:
                 count = "one file" if most == 1 else f"1 to {most} files"
                 raise ProblemError(422, "no_file", f"the form has {len(files)} files as `{field}`: send {count}")
-            uploads[field] = [await run_in_threadpool(_stored, file, desk.file()) for file in files]
+            uploads[field] = [
+                await run_in_threadpool(_stored, file, Path(folder, f"{field}-{number}"))
+                for number, file in enumerate(files)
+            ]
     return uploads
 
 

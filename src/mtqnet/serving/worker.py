@@ -140,7 +140,9 @@ def _reporter(progress: Path | None) -> Progress:
         nonlocal last
         if progress is not None and time.monotonic() - last > PROGRESS_S:
             last = time.monotonic()
-            progress.write_text(f"{part:.4f}")
+            written = progress.with_suffix(".new")
+            written.write_text(f"{part:.4f}")
+            written.replace(progress)
 
     return write
 
@@ -149,7 +151,7 @@ def read_progress(path: Path) -> float:
     """Return the fraction that is done; 0 before the first report."""
     try:
         return float(path.read_text())
-    except (OSError, ValueError):  # not written yet, or being written
+    except FileNotFoundError:
         return 0.0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mtqnet.errors import MtqnetError, UsageError
-from mtqnet.integrations.ray import engine
+from mtqnet.integrations import ray as engine
 from mtqnet.integrations.ray.shards import Outcome
 
 
