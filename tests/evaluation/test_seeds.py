@@ -8,6 +8,7 @@ from scipy import stats
 
 from mtqnet.evaluation import seeds as figures
 from mtqnet.evaluation.seeds import Resampled
+from mtqnet.evaluation.statistics import RESAMPLES
 from mtqnet.targets import G_MOS, QUEST, S_MOS, SDI, Target
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -62,7 +63,7 @@ def test_interval_of_one_run_is_near_that_of_fisher() -> None:
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
-    still = np.full(figures.RESAMPLES, 0.9) + 0.001 * np.random.default_rng(1).standard_normal(figures.RESAMPLES)
+    still = np.full(RESAMPLES, 0.9) + 0.001 * np.random.default_rng(1).standard_normal(RESAMPLES)
     same = figures.interval(Resampled(np.full(5, 0.9), still))
     unlike = figures.interval(Resampled(np.array([0.88, 0.89, 0.9, 0.91, 0.92]), still))
     assert unlike.half > 5 * same.half

@@ -292,7 +292,7 @@ def score_stdin(rate: int | None, options: ScoreOptions, paths: Sequence[str]) -
     with tables.lock(options.path) if options.path is not None else nullcontext():
         if raw and rate is not None:
             channels = options.channels if isinstance(options.channels, int) else 1
-            pieces = itertools.chain([head], iter(lambda: stdin.read1(READ_BYTES), b""))  # type: ignore[attr-defined]
+            pieces = itertools.chain([head], iter(lambda: stdin.read1(READ_BYTES), b""))  # type: ignore[union-attr]
             rows: Iterable[Scores] = _raw_rows(pieces, Stream(predictor, rate, channels=channels), channels)
             table = open_table(replace(options, windows=True), live=True)
         else:
