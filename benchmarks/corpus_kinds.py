@@ -23,7 +23,7 @@ from mtqnet.corpus.degradations import STEPS, generative
 from mtqnet.corpus.degradations.noise import ColouredNoise
 from mtqnet.corpus.degradations.step import start
 from mtqnet.corpus.describe import kinds
-from mtqnet.corpus.pool import Pool, Sources, load, pools
+from mtqnet.corpus.sources import Pool, Sources, load, pools
 
 SECONDS = 4.0
 """Length of a clip"""
@@ -39,7 +39,7 @@ def cpu_s() -> float:
 def _decoder_s() -> float:
     if not generative._decoder.cache_info().currsize:
         return 0.0
-    fields = Path(f"/proc/{generative._decoder()._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    fields = Path(f"/proc/{generative._decoder().pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 

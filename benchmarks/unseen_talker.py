@@ -27,6 +27,7 @@ from mtqnet import __version__
 from mtqnet.audio import reading
 from mtqnet.evaluation import ratings
 from mtqnet.labels import intrusive
+from mtqnet.labels.pairing import align
 from mtqnet.scoring import models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, SDI
 from mtqnet.training.evaluation import Figure
@@ -80,7 +81,7 @@ def table_with_truth(folder: Path, target: Path) -> Path:
         rows = list(csv.DictReader(file))
     for row in rows:
         clean, heard = (reading.read(folder / row[name]).samples for name in ("clean_ref", "file"))
-        pair = intrusive.align(clean, heard)
+        pair = align(clean, heard)
         row["pesq"], row["stoi"] = f"{intrusive.pesq_wb(*pair):.4f}", f"{intrusive.stoi(*pair):.4f}"
         row["sdi"] = f"{sdi_made(row['snr_db'], row['mnru_q_db']):.6f}"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio import reading, resampling
 from mtqnet.audio.level import active_level
-from mtqnet.corpus.degradations import device, distortion, network, noise, reducer, room
+from mtqnet.corpus.degradations import device, network, noise, room, suppressors
 from mtqnet.corpus.degradations.step import Step, Tracks, start
 
 SENTENCE = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background."
@@ -65,14 +65,14 @@ CHAINS: dict[str, list[Step | Crowd]] = {
     "1_clean": [],
     "2_office_noise": [noise.ColouredNoise(6.0, 15.0, 1)],
     "3_crowd": [Crowd(5.0)],
-    "4_crowd_noise_reducer": [Crowd(5.0), reducer.SpectralGain(3.0, -25.0, 1.5)],
+    "4_crowd_noise_reducer": [Crowd(5.0), suppressors.SpectralGain(3.0, -25.0, 1.5)],
     "5_telephone": [
         noise.WhiteNoise(25.0, 2),
         device.BandLimit(300.0, 3400.0, 12),
-        distortion.Mnru(18.0, True, 3),
+        device.Mnru(18.0, True, 3),
     ],
     "6_lost_packets": [network.FrameLoss(0.15, 2.0, 20, 4)],
-    "7_hall_overdriven": [room.DecayRoom(0.9, 0.0, 5), distortion.Clipping(15.0, False)],
+    "7_hall_overdriven": [room.DecayRoom(0.9, 0.0, 5), device.Clipping(15.0, False)],
 }
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.reading import Excerpt
-from mtqnet.corpus import peers
-from mtqnet.labels.ensemble import KINDS, SOURCES, SUPPRESSION, Columns, Label, Mix, combine, labels
+from mtqnet.corpus import ensemble
+from mtqnet.corpus.degradations import KINDS, SUPPRESSION
+from mtqnet.corpus.ensemble import SOURCES, Columns, Label, Mix, combine, labels
 from research import fit_ensemble, witnesses
 from research.fit_ensemble import UNCHANGED, Pool, Rated
 
@@ -74,10 +75,10 @@ def _equal(target: str) -> dict[str, float]:
     }
 
 
-def row(ensemble: Mapping[str, Label], tested: Tested) -> list[float]:
+def row(mixes: Mapping[str, Label], tested: Tested) -> list[float]:
     """The figures of one line of the table."""
     kinds = [witnesses.kinds(case) for case in tested.cases]
-    made = {target: combine(target, tested.sources, kinds, label).values for target, label in ensemble.items()}
+    made = {target: combine(target, tested.sources, kinds, label).values for target, label in mixes.items()}
     found = {
         predictor: witnesses.agreement(
             "", target, predictor, tested.cases, made[target], tested.sources[predictor]
@@ -88,8 +89,8 @@ def row(ensemble: Mapping[str, Label], tested: Tested) -> list[float]:
     suppressed = [found["dnsmos_sig"].lcc_middle, bak.lcc, bak.slope]
     suppressed += [found[key].lcc for key in ("dnsmos_ovrl", "dnsmos_p808", "distillmos")]
     mos = next(one for one in tested.sets if one.talkers)
-    errors = [left_out_error(mos, target, label) for target, label in ensemble.items()]
-    return [*suppressed, *errors, *(rank(one, ensemble["g_mos"]) for one in tested.sets[2:])]
+    errors = [left_out_error(mos, target, label) for target, label in mixes.items()]
+    return [*suppressed, *errors, *(rank(one, mixes["g_mos"]) for one in tested.sets[2:])]
 
 
 def left_out_error(one: Rated, target: str, label: Label) -> float:
@@ -129,8 +130,8 @@ others. MUSHRA and Opus: rank correlation of G over conditions. Rule and weights
 def write(found: Mapping[str, Mapping[str, Label]], tested: Tested, path: Path) -> None:
     """Write the page."""
     lines = []
-    for name, ensemble in found.items():
-        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row(ensemble, tested)) + " |")
+    for name, mixes in found.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row(mixes, tested)) + " |")
     path.write_text(HEAD.format(clips=len({case.number for case in tested.cases})) + "\n".join(lines) + "\n")
     print(path)
 
@@ -142,7 +143,7 @@ def main() -> None:
     cases = [case for case in witnesses.cases(options.data, options.work / "test") if case.number < CLIPS]
     witnesses.build(cases)
     clips = [Excerpt(case.processed) for case in cases]
-    scores = peers.score(
+    scores = ensemble.score(
         options.peers, clips, options.work / "peers", "alternatives", options.jobs, lambda *_: None
     )
     sources = {**witnesses.labelled(cases, witnesses.labels_now), **scores}

@@ -1,4 +1,4 @@
-"""Fit the label ensemble (src/mtqnet/labels/ensemble.py) and write ensemble.json.
+"""Fit the label ensemble (src/mtqnet/corpus/ensemble.py) and write ensemble.json.
 
     python -m research.fit_ensemble --data DATA --peers PYTHON [--corpus CORPUS]
 
@@ -35,23 +35,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.reading import Excerpt, read
-from mtqnet.corpus import peers
-from mtqnet.corpus.peers import STORE
+from mtqnet.corpus import ensemble
+from mtqnet.corpus.degradations import CODEC, KINDS, MODULATED, NOISE, SUPPRESSION, VOCODER, kinds_of
+from mtqnet.corpus.ensemble import PREDICTORS, SOURCES, STORE, WEIGHTS, Columns, Line
 from mtqnet.corpus.table import excerpt, read_rows
-from mtqnet.labels.ensemble import (
-    CODEC,
-    ENSEMBLE,
-    KINDS,
-    MODULATED,
-    NOISE,
-    PREDICTORS,
-    SOURCES,
-    SUPPRESSION,
-    VOCODER,
-    Columns,
-    Line,
-    kinds_of,
-)
 from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label, label_two
 from mtqnet.targets import QUEST
@@ -458,7 +445,7 @@ def collected(options: argparse.Namespace) -> tuple[list[Rated], Pool]:
     """The rated sets, and all clips with the scores of all sources."""
 
     def score(name: str, clips: Sequence[Excerpt]) -> Columns:
-        return peers.score(options.peers, clips, options.work / "peers", name, options.jobs, lambda *_: None)
+        return ensemble.score(options.peers, clips, options.work / "peers", name, options.jobs, lambda *_: None)
 
     data: Path = options.data
     sets = [
@@ -474,7 +461,7 @@ def collected(options: argparse.Namespace) -> tuple[list[Rated], Pool]:
         rows = [row for row in read_rows(options.corpus) if row["split"] == "validation"][: options.clips]
         labels = {t.key: np.array([row[t.key] for row in rows], dtype=np.float64) for t in QUEST}
         clips = [excerpt(options.corpus, row) for row in rows]
-        scores = peers.score(
+        scores = ensemble.score(
             options.peers, clips, options.corpus / STORE, "validation", options.jobs, lambda *_: None
         )
         pools.append(({**labels, **scores}, [kinds_of(row["steps"]) for row in rows]))
@@ -511,10 +498,10 @@ def command_line() -> argparse.Namespace:
     parser.add_argument(
         "--pairs", type=int, default=4, help="pairs of speech and noise of each suppressor condition"
     )
-    parser.add_argument("--peers", type=Path, default=peers.PYTHON, help="Python with the predictors")
+    parser.add_argument("--peers", type=Path, default=ensemble.PYTHON, help="Python with the predictors")
     parser.add_argument("--work", type=Path, default=Path("runs/labels"), help="folder for scores that are kept")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--output", type=Path, default=ENSEMBLE)
+    parser.add_argument("--output", type=Path, default=WEIGHTS)
     return parser.parse_args()
 
 

@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
 from mtqnet.corpus import recipe as recipes
+from mtqnet.corpus.ensemble import PREDICTORS
 from mtqnet.corpus.recipe import Recipe
 from mtqnet.corpus.table import read_rows
 from mtqnet.errors import LabelError
 from mtqnet.labels import intrusive
-from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import QUEST
@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = read_rows(options.corpus)
     if set(PREDICTORS) <= set(rows[0]):
-        rows = peers.as_labels(rows)
+        rows = ensemble.as_labels(rows)
     for split in ("test", "unseen", "unseen2"):
         part = [row for row in rows if row["split"] == split]
         scores = predict(models.find(options.model).path, part, options.corpus).scores

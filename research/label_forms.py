@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import NOMINAL_DBOV
 from mtqnet.audio.reading import Excerpt, read
-from mtqnet.corpus import peers
-from mtqnet.labels import ensemble
+from mtqnet.corpus import ensemble
 from mtqnet.labels.background import MAX_SNR_DB, PAUSE_WEIGHT, background, pause_levels
-from mtqnet.labels.intrusive import align, pesq_wb
+from mtqnet.labels.intrusive import pesq_wb
+from mtqnet.labels.pairing import align
 from mtqnet.labels.speech import MISSING_WEIGHT, Curves, Looks, coherence, curves, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import noise_mos, speech_mos
 from mtqnet.targets import BY_KEY
@@ -176,7 +176,7 @@ ENSEMBLE_TEXT = """
 ## The label ensemble
 
 Each source has a straight line to the scale of the label and a weight, for each label and kind of processing
-(`labels/ensemble.py`). The label of a clip is the weighted mean of the sources, averaged over the kinds of the clip;
+(`corpus/ensemble.py`). The label of a clip is the weighted mean of the sources, averaged over the kinds of the clip;
 where a suppressor is in the chain, the kind "background noise" is omitted. The standard deviation of the sources
 is the disagreement, a column of the corpus. A clip with the disagreement d has the weight 1 / (1 + (d /
 {tolerance} MOS)^2) in the loss.
@@ -256,7 +256,7 @@ def noise_table(
 
 def ensemble_section() -> str:
     """Rule, weights and agreement of the label ensemble that ships with the package."""
-    record = json.loads(ensemble.ENSEMBLE.read_text(encoding="utf-8"))
+    record = json.loads(ensemble.WEIGHTS.read_text(encoding="utf-8"))
     parts = [
         ENSEMBLE_TEXT.format(
             tolerance=ensemble.TOLERANCE_MOS, **{k: record[k] for k in ("clips", "seed", "date", "command")}
@@ -293,7 +293,7 @@ def main() -> None:
     ]
     witnesses.build(cases)
     files = [Excerpt(case.processed) for case in cases]
-    predicted = peers.score(options.peers, files, work / "peers", "forms", 1, lambda *_: None)
+    predicted = ensemble.score(options.peers, files, work / "peers", "forms", 1, lambda *_: None)
     csp = kept_rows(work / "csp.json", lambda: [measured(c.clean, c.speech, c.noise) for c in rated.heard])
     tracks = (case.tracks() for case in cases)
     suppressed = kept_rows(
@@ -312,7 +312,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the rated sets, speech and noise")
     parser.add_argument("--work", type=Path, default=Path("runs/forms"), help="folder for clips and measures")
-    parser.add_argument("--peers", type=Path, default=peers.PYTHON, help="Python with the predictors")
+    parser.add_argument("--peers", type=Path, default=ensemble.PYTHON, help="Python with the predictors")
     parser.add_argument("--pairs", type=int, default=4, help="pairs of speech and noise of each condition")
     parser.add_argument("--output", type=Path, default=Path("docs/results/label_forms.md"))
     return parser.parse_args()

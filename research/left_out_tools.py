@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.corpus.degradations import CODEC, KIND_OF, SUPPRESSION
 from mtqnet.corpus.table import read_rows
-from mtqnet.labels.ensemble import CODEC, KIND_OF, SUPPRESSION
 from mtqnet.targets import KEYS, named
 from mtqnet.training import config as configs
 from mtqnet.training import losses, mpl, trainer

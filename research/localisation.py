@@ -23,10 +23,9 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import recipe as recipes
 from mtqnet.corpus.build import make_clip
-from mtqnet.corpus.chain import HELD_OUT
 from mtqnet.corpus.degradations.network import Splice
-from mtqnet.corpus.pool import Pool, Sources, pools
-from mtqnet.corpus.sources import Split
+from mtqnet.corpus.recipe import HELD_OUT
+from mtqnet.corpus.sources import Pool, Sources, Split, pools
 from mtqnet.errors import CorpusError, LabelError
 from mtqnet.evaluation.plots import worst_stretch
 from mtqnet.labels.three_signal import label

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from mtqnet.audio.level import nominal_gain
 from mtqnet.audio.reading import Excerpt, read
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import peers
-from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus import ensemble
+from mtqnet.corpus.degradations import STEPS, kinds_of
 from mtqnet.corpus.degradations.noise import RecordedNoise
 from mtqnet.corpus.degradations.step import Tracks, start
+from mtqnet.corpus.ensemble import ensemble_labels
 from mtqnet.corpus.sources import Item, Split, of_split, scan
 from mtqnet.labels.background import background
-from mtqnet.labels.ensemble import ensemble_labels, kinds_of
 from mtqnet.labels.intrusive import pesq_wb
 from mtqnet.labels.speech import Curves, Looks, coherence, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import Quest, label, quest
@@ -326,7 +326,7 @@ def main() -> None:
     wanted = [case for case in cases(options.data, options.work / "clips") if case.number < options.clips]
     build(wanted)
     files = [Excerpt(case.processed) for case in wanted]
-    predicted = peers.score(
+    predicted = ensemble.score(
         options.peers, files, options.work / "peers", "witnesses", options.jobs, lambda *_: None
     )
     systems = {"before": labelled(wanted, labels_before), "labels": labelled(wanted, labels_now)}
@@ -352,7 +352,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the speech and noise sets")
     parser.add_argument("--work", type=Path, default=Path("runs/witnesses"), help="folder for clips and scores")
-    parser.add_argument("--peers", type=Path, default=peers.PYTHON, help="Python with the predictors")
+    parser.add_argument("--peers", type=Path, default=ensemble.PYTHON, help="Python with the predictors")
     parser.add_argument("--clips", type=int, default=CLIPS, help="clips of each condition")
     parser.add_argument("--jobs", type=int, default=0, help="processes of the predictors; 0 is one per core")
     parser.add_argument("--output", type=Path, default=Path("docs/results"))

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations import STEPS, missing
-from mtqnet.corpus.pool import Pool, Sources, pools
-from mtqnet.corpus.sources import SHARES, Split, split_of
+from mtqnet.corpus.sources import SHARES, Pool, Sources, Split, pools, split_of
 
 if TYPE_CHECKING:
     import subprocess

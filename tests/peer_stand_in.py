@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
 
 PROGRAM = """
 import csv, sys
-predictor, listing, target, core = sys.argv[1:]
+predictor, listing, target = sys.argv[1:]
 columns = {{"dnsmos": ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"], "distillmos": ["distillmos"]}}
 rows = list(csv.DictReader(open(listing)))
 with open(target, "w") as stream:
     stream.write(",".join(columns[predictor]) + "\\n")
     for number, row in enumerate(rows):
         stream.write(",".join([{first}, "2", "3", "4"][: len(columns[predictor])]) + "\\n")
-print(len(rows), core, file=open(target + ".called", "a"))
+print(len(rows), file=open(target + ".called", "a"))
 """
 BY_START = 'row["start"]'
 """First score of a clip: where it starts"""
@@ -30,4 +30,4 @@ def put_in(folder: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     *.called."""
     script = folder / "worker.py"
     script.write_text(PROGRAM.format(first=first))
-    monkeypatch.setattr(peers, "WORKER", script)
+    monkeypatch.setattr(ensemble, "WORKER", script)

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtqnet.cli.terminal import Stage
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
 from mtqnet.errors import UsageError
 from mtqnet.targets import KEYS, QUEST, named
 from mtqnet.training import encoder as encoders
@@ -70,7 +70,7 @@ class Lab:
         return self.out / "teachers" / self._digest(facts) / str(config.seed)
 
     def peers_said(
-        self, config: Config, split: str, python: Path = peers.PYTHON, jobs: int = 0, stage: Stage | None = None
+        self, config: Config, split: str, python: Path = ensemble.PYTHON, jobs: int = 0, stage: Stage | None = None
     ) -> Labels:
         """Scores of a split by the peers that are teachers of an arm; schedule.py computes them before any arm runs."""
         if not config.existing_models.heads:  # most arms: nothing of the corpus is read for them
@@ -78,9 +78,9 @@ class Lab:
         clips = self.material.test(split).clips
         scored = clips[: config.existing_models.clips or None] if split == "train" else clips
         keys, tell = config.existing_models.heads, stage or (lambda *_: None)
-        scores = peers.score(
+        scores = ensemble.score(
             python, scored, self.out / "peers", split, jobs, partial(tell, f"existing models, {split}"),
-            peers.predictors_of(keys),
+            ensemble.predictors_of(keys),
         )  # fmt: skip
         return padded({key: scores[key] for key in keys}, len(clips))
 

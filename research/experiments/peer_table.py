@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
 from mtqnet.corpus.peer_worker import COLUMNS
 from mtqnet.errors import UsageError
 from research.experiments.material import RATED, Material
@@ -34,7 +34,7 @@ class PeerTable:
     """Digest of the corpus whose clips `test` and `unseen` are"""
     rows: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
 
-    def said(self, test: str, clips: Sequence[str]) -> peers.Scores | None:
+    def said(self, test: str, clips: Sequence[str]) -> ensemble.Scores | None:
         """(clips,) by score, in this order; None unless every clip is known."""
         found = [self.rows.get((test, clip)) for clip in clips]
         known = [row for row in found if row is not None]

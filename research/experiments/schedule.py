@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
 from mtqnet.errors import UsageError
 from mtqnet.training.batches import Labels
 from research.experiments import arms, peer_table
@@ -50,7 +50,7 @@ class Run:
 
 
 def run_all(
-    lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told, python: Path = peers.PYTHON
+    lab: Lab, study: Study, seeds: int, jobs: int, stage: Stage, told: Told, python: Path = ensemble.PYTHON
 ) -> None:
     """Make every result that these tables need; `python` runs the peers that some arm learns from."""
     wanted = [Run(table.name, name, arm, seed) for table, name, arm in _arms(study)
@@ -68,7 +68,7 @@ class PeersAt:
     """Python of the peers, and the folder of their scores."""
 
     python: Path
-    """Interpreter of their environment (corpus/peers.py)"""
+    """Interpreter of their environment (corpus/ensemble.py)"""
     table: Path
     """peer_table.py"""
 
@@ -82,7 +82,7 @@ def score_peers(lab: Lab, study: Study, at: PeersAt, jobs: int, stage: Stage) ->
         clips = peer_table.names(lab.material, test, PEER_CLIPS)
         if table.said(test, clips) is None:
             asked = lab.material.test(test).clips[:PEER_CLIPS]
-            said = peers.score(
+            said = ensemble.score(
                 at.python, asked, lab.out / "peers", test, jobs,
                 lambda done, total, test=test: stage(f"peers, {test}", done, total),  # type: ignore[misc]
             )  # fmt: skip

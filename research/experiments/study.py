@@ -24,7 +24,7 @@ PEERS: Mapping[Kind, Mapping[str, str]] = {
     "dnsmos_p808": {"g_mos": "dnsmos_p808"},
     "distillmos": {"g_mos": "distillmos"},
 }
-"""Existing predictors, and which of their scores (corpus/peers.py) is compared with which target. They are not
+"""Existing predictors, and which of their scores (corpus/ensemble.py) is compared with which target. They are not
 trained, so one run counts for all seeds"""
 
 

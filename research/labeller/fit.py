@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio import reading, resampling
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import background
 from mtqnet.labels.speech import NARROW_RATE, Curves, Looks, brought_back, equivalent_q, look, narrowed

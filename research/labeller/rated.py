@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio import reading
 from mtqnet.audio.level import active_level
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import mnru
 from mtqnet.errors import CorpusError
 from mtqnet.labels.background import MAX_SNR_DB
 

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from mtqnet.audio import reading
 from mtqnet.audio.level import a_weighted_power, active_level, rms_level, to_db
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import mnru
 from mtqnet.errors import CorpusError, MissingExtraError
 from mtqnet.labels.background import MAX_SNR_DB, background, equivalent_snr, own_snr, pause_frames
-from mtqnet.labels.intrusive import align, pesq_wb, stoi
+from mtqnet.labels.intrusive import pesq_wb, stoi
+from mtqnet.labels.pairing import align
 from mtqnet.labels.speech import PESQ_WEIGHT, Curves, Looks, coherence, curves, envelope_distance, equivalent_q
 from mtqnet.labels.three_signal import label_three, label_two, noise_mos, quest, speech_mos
 from research.labeller import fit

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degradations import generative, vocoder
-from mtqnet.corpus.degradations.vocoder import HOP
-from mtqnet.corpus.pool import Sources, load, pools
-from mtqnet.corpus.sources import Split
+from mtqnet.corpus.degradations import generative
+from mtqnet.corpus.degradations.generative import HOP
+from mtqnet.corpus.sources import Sources, Split, load, pools
 from research.neural.layers import SAMPLE_RATE
 
 Array = NDArray[np.float32]
@@ -65,7 +64,7 @@ def _pitch(recordings: list[NDArray[np.int16]], cache: Path) -> dict[int, tuple[
     names = [hashlib.sha256(recording.tobytes()).hexdigest()[:16] for recording in recordings]
     missing = {name: recording for name, recording in zip(names, recordings, strict=True) if name not in known}
     for name, recording in missing.items():
-        known[name] = np.stack(vocoder.pitch(as_float(recording))).astype(np.float32)
+        known[name] = np.stack(generative.pitch(as_float(recording))).astype(np.float32)
     if missing:
         unfinished = cache.with_suffix(".unfinished.npz")
         np.savez(unfinished, **known)  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import pool as pools
-from mtqnet.corpus.degradations.neural import QUALITIES, NeuralEnhancer
+from mtqnet.corpus import sources as pools
+from mtqnet.corpus.degradations.neural_suppressors import QUALITIES, NeuralEnhancer
 from research.neural.data import low_passed
 
 EDGE_HZ = 3500.0

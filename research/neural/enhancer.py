@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtqnet.corpus.degradations.neural import HOP, POWER, WINDOW
+from mtqnet.corpus.degradations.neural_suppressors import HOP, POWER, WINDOW
 from research.neural.layers import Backbone, Spectra, magnitude
 from research.neural.vocoder import Output, spectral_loss
 

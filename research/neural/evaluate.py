@@ -25,11 +25,10 @@ from mtqnet import load
 from mtqnet.audio.level import active_level
 from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import pool as pools
-from mtqnet.corpus.degradations import generative, neural
-from mtqnet.corpus.degradations.generative import NeuralVocoder
-from mtqnet.corpus.degradations.neural import NeuralEnhancer
-from mtqnet.corpus.degradations.vocoder import Resynthesis
+from mtqnet.corpus import sources as pools
+from mtqnet.corpus.degradations import generative, neural_suppressors
+from mtqnet.corpus.degradations.generative import NeuralVocoder, Resynthesis
+from mtqnet.corpus.degradations.neural_suppressors import NeuralEnhancer
 from mtqnet.corpus.sources import Item
 from mtqnet.labels.intrusive import objective
 
@@ -86,7 +85,7 @@ def main() -> None:
         row.update({name: getattr(predicted, name) for name in BASE})
         rows.append(row)
     if options.peers:
-        from mtqnet.corpus.peers import score
+        from mtqnet.corpus.ensemble import score
 
         excerpts = [Excerpt(path) for path in paths]
         columns = score(options.peers, excerpts, options.out / "peers", "clips", 1, lambda *_: None)
@@ -117,7 +116,7 @@ def _clips(source: pools.Pool, count: int, only: str | None) -> Iterator[Clip]:
             for snr in SNRS_DB:
                 noisy = clean + _noise(source, speaker, len(clean), LEVEL_DBOV - snr)
                 yield Clip("enhancer", str(snr), "input", speaker, clean, noisy)
-                for quality in neural.QUALITIES:
+                for quality in neural_suppressors.QUALITIES:
                     made = NeuralEnhancer(quality, 1.0, 1).process(noisy)
                     yield Clip("enhancer", str(snr), quality, speaker, clean, made)
 

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtqnet.corpus.degradations.generative import BANDS, FLOOR, WINDOW, mel_filters
-from mtqnet.corpus.degradations.vocoder import HOP
+from mtqnet.corpus.degradations.generative import BANDS, FLOOR, HOP, WINDOW, mel_filters
 from research.neural.layers import EPSILON, Backbone, Spectra, magnitude
 
 BINS = WINDOW // 2 + 1

@@ -37,9 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/mtqnet"
 MODULES = {
     "labels/background.py": "tests/labels/test_three_signal.py",
-    "labels/composite.py": "tests/labels/test_composite.py",
-    "labels/ensemble.py": "tests/labels/test_ensemble.py",
-    "labels/intrusive.py": "tests/labels/test_intrusive.py",
+    "corpus/ensemble.py": "tests/corpus/test_ensemble.py",
+    "labels/intrusive.py": "tests/labels/test_intrusive.py tests/labels/test_composite.py",
     "labels/pairing.py": "tests/labels/test_pairing.py",
     "labels/speech.py": "tests/labels/test_speech.py tests/labels/test_band.py tests/labels/test_three_signal.py",
     "labels/three_signal.py": "tests/labels/test_three_signal.py tests/labels/test_label_set.py",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degradations.distortion import mnru, mnru_gain
+from mtqnet.corpus.degradations.device import mnru, mnru_gain
 
 Samples = NDArray[np.float32]
 

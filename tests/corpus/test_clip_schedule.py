@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mtqnet.corpus import recipe
-from mtqnet.corpus.pool import USUAL_LIMIT, Pool, Quota, noise_weights, resolve, speech_weights
-from mtqnet.corpus.sources import Item
+from mtqnet.corpus.sources import USUAL_LIMIT, Item, Pool, Schedule, noise_weights, resolve
+from mtqnet.corpus.table import flat
 from mtqnet.errors import CorpusError
 
 
@@ -27,7 +27,7 @@ def drawn(count: int, pool: Pool = POOL, attempt: int = 0) -> list[recipe.Recipe
 
 
 def noise_of(clip: recipe.Recipe) -> list[str]:
-    return [step["file"] for step in recipe.flat(recipe_steps(clip)) if step["step"] in recipe.NOISE_STEPS]
+    return [step["file"] for step in flat(recipe_steps(clip)) if step["step"] in recipe.NOISE_STEPS]
 
 
 def recipe_steps(clip: recipe.Recipe) -> list[dict[str, object]]:
@@ -67,9 +67,9 @@ def test_clips_do_not_depend_on_how_many_follow_or_on_the_order_of_drawing() -> 
 
 
 def test_speakers_take_turns_and_a_group_of_many_people_counts_as_many() -> None:
-    many = (*items("a", 1, 100), *(replace(item, speakers=9) for item in items("b", 1, 100)))
-    quota = Quota(many, speech_weights(many), None, np.random.default_rng(0))
-    share = np.mean([quota.next().group == "b0" for _ in range(1000)])
+    speech = (*items("a", 1, 100), *(replace(item, speakers=9) for item in items("b", 1, 100)))
+    schedule = Schedule(Pool(speech, items("n", 1, 1), ()), lambda _: 0, [0])
+    share = np.mean([schedule.clip(number)[0].group == "b0" for number in range(1000)])
     assert 0.86 < share < 0.94
 
 

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.corpus.degradations import STEPS, missing
-from mtqnet.corpus.degradations.device import BandLimit, Playback
-from mtqnet.corpus.degradations.distortion import Clipping, Mnru
+from mtqnet.corpus.degradations.device import BandLimit, Clipping, Mnru, Playback
 from mtqnet.corpus.degradations.network import FrameLoss
 from mtqnet.corpus.degradations.noise import Babble, ColouredNoise, RecordedNoise, WhiteNoise
-from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom, MeasuredRoom
 from mtqnet.corpus.degradations.step import Step, Tracks, start
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.degradations.suppressors import SpectralGain
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 
 Samples = NDArray[np.float32]
 

@@ -20,17 +20,16 @@ from mtqnet.corpus.degradations.device import (
     MIN_LEVEL_DBOV,
     PEAK_LIMIT,
     QUIET_DBOV,
-    RAMP,
     DcOffset,
-    Dropouts,
     Equaliser,
     Playback,
     TelephoneBand,
 )
+from mtqnet.corpus.degradations.network import FADE, Dropouts
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.step import Step, Tracks, start
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]
@@ -119,7 +118,7 @@ def test_gaps_are_where_and_as_long_as_asked(hard: bool) -> None:
     assert edges == pytest.approx([7999, 8319, 31_679], abs=2)
     assert gain[-1] == pytest.approx(0.0, abs=1e-6), "the second gap goes on to the end of the clip"
     steepest = np.abs(np.diff(gain)).max()
-    assert steepest == (1.0 if hard else pytest.approx(1 / RAMP, rel=1e-3))
+    assert steepest == (1.0 if hard else pytest.approx(1 / FADE, rel=1e-3))
     assert gain.min() == pytest.approx(0.0, abs=1e-6) and gain[0] == pytest.approx(1.0, abs=1e-6)
 
 

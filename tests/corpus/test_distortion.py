@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import rms_level
-from mtqnet.corpus.degradations.distortion import (
-    FULL_SCALE,
+from mtqnet.corpus.degradations.device import (
     MAX_Q_DB,
     MIN_Q_DB,
     Clipping,
@@ -20,8 +19,8 @@ from mtqnet.corpus.degradations.distortion import (
 )
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.step import Step, Tracks, start
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]
@@ -38,7 +37,7 @@ def noisy(talker: Callable[..., Samples]) -> Tracks:
 def test_overdrive_cuts_at_full_scale_what_the_gain_lifts_beyond(gain_db: float, noisy: Tracks) -> None:
     made = Overdrive(gain_db)(noisy)
     lifted = noisy.mixture / np.abs(noisy.mixture).max() * 10 ** (gain_db / 20)
-    np.testing.assert_allclose(made.mixture, np.clip(lifted, -FULL_SCALE, FULL_SCALE), atol=1e-6)
+    np.testing.assert_allclose(made.mixture, np.clip(lifted, -1.0, 1.0), atol=1e-6)
     assert np.count_nonzero(np.abs(lifted) > 1) > 0
 
 

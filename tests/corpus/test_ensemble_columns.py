@@ -11,10 +11,10 @@ import pytest
 import soundfile as sf
 
 import peer_stand_in
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
+from mtqnet.corpus.ensemble import PREDICTORS
 from mtqnet.corpus.table import COLUMNS, ENSEMBLE_COLUMNS, TABLE, read_rows, write_rows
 from mtqnet.errors import CorpusError
-from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.training.data import weights_of
 
 STEPS: tuple[list[str], ...] = (["WhiteNoise", "Playback"], ["Opus"], ["RecordedNoise", "Dtln"], [])
@@ -40,7 +40,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_table_gets_the_scores_the_ensemble_and_the_disagreement(corpus: Path) -> None:
     before = read_rows(corpus)
-    peers.add_ensemble(corpus, Path(sys.executable), 1)
+    ensemble.add_ensemble(corpus, Path(sys.executable), 1)
     after = read_rows(corpus)
     assert list(after[0]) == [*COLUMNS, *ENSEMBLE_COLUMNS]
     assert [{name: one[name] for name in COLUMNS} for one in after] == before
@@ -52,7 +52,7 @@ def test_the_table_gets_the_scores_the_ensemble_and_the_disagreement(corpus: Pat
 
 
 def test_clips_that_no_predictor_scored_keep_a_label_of_the_labeller(corpus: Path) -> None:
-    peers.add_ensemble(corpus, Path(sys.executable), 1, train=2)
+    ensemble.add_ensemble(corpus, Path(sys.executable), 1, train=2)
     train = [one for one in read_rows(corpus) if one["split"] == "train"]
     assert [one["distillmos"] is None for one in train] == [False] * 2 + [True] * 4
     assert all(one["n_mos_ensemble"] is not None for one in train)
@@ -61,10 +61,10 @@ def test_clips_that_no_predictor_scored_keep_a_label_of_the_labeller(corpus: Pat
 
 def test_training_takes_the_ensemble_as_labels_and_weights_from_the_disagreement(corpus: Path) -> None:
     with pytest.raises(CorpusError, match="corpus ensemble"):
-        peers.as_labels(read_rows(corpus))
+        ensemble.as_labels(read_rows(corpus))
     assert weights_of(read_rows(corpus)) == {}
-    peers.add_ensemble(corpus, Path(sys.executable), 1)
-    rows = peers.as_labels(read_rows(corpus))
+    ensemble.add_ensemble(corpus, Path(sys.executable), 1)
+    rows = ensemble.as_labels(read_rows(corpus))
     assert [one["s_mos"] for one in rows] == [one["s_mos_ensemble"] for one in rows]
     weights = weights_of(rows)
     assert set(weights) == {"s_mos", "n_mos", "g_mos"}
@@ -74,7 +74,7 @@ def test_training_takes_the_ensemble_as_labels_and_weights_from_the_disagreement
 
 
 def test_the_columns_stay_when_the_corpus_is_scored_again(corpus: Path) -> None:
-    peers.add_ensemble(corpus, Path(sys.executable), 1)
+    ensemble.add_ensemble(corpus, Path(sys.executable), 1)
     first = read_rows(corpus)
-    peers.add_ensemble(corpus, Path("no such python"), 1)
+    ensemble.add_ensemble(corpus, Path("no such python"), 1)
     assert read_rows(corpus) == first

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.events import (
+from mtqnet.corpus.degradations.noise import (
     CLICK_SPREAD_DB,
     MAINS_HZ,
     RAGGED_DB,
@@ -19,12 +19,12 @@ from mtqnet.corpus.degradations.events import (
     Clicks,
     MainsHum,
     NoiseSwing,
+    WhiteNoise,
     WindBursts,
 )
-from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.step import Step, Tracks, start
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.corpus.degradations.generative import HOP, pitch, pulses
 from mtqnet.corpus.degradations.step import hann, samples_of, spectra
-from mtqnet.corpus.degradations.vocoder import HOP, pitch, pulses
 
 Samples = NDArray[np.float32]
 

@@ -7,12 +7,13 @@ import json
 import pytest
 
 from mtqnet.cli import corpus
-from mtqnet.corpus import chain
+from mtqnet.corpus import degradations
+from mtqnet.corpus import recipe as chain
 from mtqnet.corpus.build import Order, prepared
-from mtqnet.corpus.degradations import STEPS, packages
-from mtqnet.corpus.degradations.packages import Need
+from mtqnet.corpus.degradations import STEPS, step
+from mtqnet.corpus.degradations.step import Need
 from mtqnet.corpus.describe import group, kinds, summary
-from mtqnet.corpus.pool import Sources
+from mtqnet.corpus.sources import Sources
 from mtqnet.errors import MissingExtraError, UsageError
 
 
@@ -59,7 +60,7 @@ def test_list_shows_the_counts(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_kinds_without_their_tool_are_left_out_by_name(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "has_library", lambda name: name != "libgsm.so.1")
+    monkeypatch.setattr(step, "has_library", lambda name: name != "libgsm.so.1")
     order, made = prepared(Order(sources, {"train": 3}, 1, without=("missing", "Siren")))
     assert {"GsmFr", "Siren"} <= set(order.without) and "missing" not in order.without
     assert all(pool.without == order.without for pool in made.values())
@@ -68,7 +69,9 @@ def test_kinds_without_their_tool_are_left_out_by_name(sources: Sources, monkeyp
 def test_tools_are_asked_for_only_by_splits_that_are_built(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages, "missing", lambda kind: [Need("x", "get x", bool)] if kind == "AmrWb" else [])
+    monkeypatch.setattr(
+        degradations, "missing", lambda kind: [Need("x", "get x", bool)] if kind == "AmrWb" else []
+    )
     prepared(Order(sources, {"train": 3, "unseen": 2, "unseen2": 0}, 1))
     with pytest.raises(MissingExtraError, match=r"get x.*--without AmrWb"):
         prepared(Order(sources, {"unseen2": 2}, 1))

@@ -21,13 +21,22 @@ from scipy import signal
 from mtqnet.audio.level import rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations import STEPS, missing
-from mtqnet.corpus.degradations.coding import TAIL, Coding
 from mtqnet.corpus.degradations.generative import LyraV2, OpusNeural
-from mtqnet.corpus.degradations.native_codecs import G729, AmrWb, GsmFr, Lpc10, Speex, amr_wb_encoded
-from mtqnet.corpus.degradations.native_codecs import KBPS as AMR_WB_KBPS
 from mtqnet.corpus.degradations.noise import WhiteNoise
-from mtqnet.corpus.degradations.speech_codecs import Codec2, Cvsd, Lc3, Silk, Siren
-from mtqnet.corpus.degradations.step import Tracks, as_int16, start
+from mtqnet.corpus.degradations.speech_codecs import (
+    AMR_WB_KBPS,
+    G729,
+    AmrWb,
+    Codec2,
+    Cvsd,
+    GsmFr,
+    Lc3,
+    Lpc10,
+    Silk,
+    Siren,
+    Speex,
+)
+from mtqnet.corpus.degradations.step import TAIL, Coding, Tracks, as_int16, start
 from mtqnet.labels.intrusive import pesq_wb, stoi
 
 Samples = NDArray[np.float32]
@@ -177,7 +186,7 @@ def test_silence_makes_no_sound(step: Coding) -> None:
 def test_amr_wb_frames_have_the_size_of_their_mode(mode: int, size: int, tracks: Tracks) -> None:
     """3GPP TS 26.201: 132 to 477 bits, and the octet with the mode."""
     need(AmrWb(AMR_WB_KBPS[mode]))
-    packets = amr_wb_encoded(as_int16(tracks.mixture), mode)
+    packets = AmrWb(AMR_WB_KBPS[mode]).encoded(as_int16(tracks.mixture))
     assert {len(packet) for packet in packets} == {size}
     assert size == 1 + -(-round(20 * AMR_WB_KBPS[mode]) // 8)
 

@@ -14,16 +14,21 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level, rms_level
-from mtqnet.corpus import chain
+from mtqnet.corpus import recipe as chain
 from mtqnet.corpus.degradations import STEPS, missing
-from mtqnet.corpus.degradations.coding import TAIL
-from mtqnet.corpus.degradations.neural import NO_LIMIT, ConvTasNet, DeepFilterNet, Hush, UlUnas
+from mtqnet.corpus.degradations.neural_suppressors import (
+    NO_LIMIT,
+    ConvTasNet,
+    DeepFilterNet,
+    Hush,
+    UlUnas,
+    at_input_level,
+)
 from mtqnet.corpus.degradations.noise import ColouredNoise
-from mtqnet.corpus.degradations.step import Tracks, start
-from mtqnet.corpus.degradations.tools import at_input_level
+from mtqnet.corpus.degradations.step import TAIL, Tracks, start
 from mtqnet.corpus.describe import is_ordinary
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

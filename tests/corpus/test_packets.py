@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mtqnet.corpus.degradations.network import GONE_MS, JOIN, MS, FrameLoss, Jitter
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.step import Step, Tracks, start
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

@@ -12,7 +12,7 @@ import soundfile as sf
 
 import peer_stand_in
 from mtqnet.audio.reading import Excerpt
-from mtqnet.corpus import peers
+from mtqnet.corpus import ensemble
 from mtqnet.corpus.peer_worker import COLUMNS, RATE, read
 from mtqnet.errors import UsageError
 
@@ -20,13 +20,13 @@ from mtqnet.errors import UsageError
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     peer_stand_in.put_in(tmp_path, monkeypatch, peer_stand_in.BY_START)
-    monkeypatch.setattr(peers, "CHUNK", 4)
+    monkeypatch.setattr(ensemble, "CHUNK", 4)
     return tmp_path / "store"
 
 
 def score(
     store: Path, clips: int = 10, python: str = sys.executable, predictors: tuple[str, ...] = tuple(COLUMNS)
-) -> peers.Scores:
+) -> ensemble.Scores:
     shard = store.parent / "shard.flac"
     if not shard.exists():
         shard.touch()
@@ -36,7 +36,7 @@ def score(
     def progress(done: int, total: int) -> None:
         told.append((done, total))
 
-    scores = peers.score(Path(python), excerpts, store, "test", 2, progress, predictors)
+    scores = ensemble.score(Path(python), excerpts, store, "test", 2, progress, predictors)
     assert told[-1] == (clips * len(predictors), clips * len(predictors))
     return scores
 
@@ -59,8 +59,8 @@ def test_what_is_stored_is_not_scored_again(stand_in: Path) -> None:
 
 
 def test_only_the_predictors_that_are_asked_for_are_run(stand_in: Path) -> None:
-    assert peers.predictors_of(["distillmos"]) == ("distillmos",)
-    assert peers.predictors_of(["dnsmos_p808", "distillmos", "dnsmos_sig"]) == ("dnsmos", "distillmos")
+    assert ensemble.predictors_of(["distillmos"]) == ("distillmos",)
+    assert ensemble.predictors_of(["dnsmos_p808", "distillmos", "dnsmos_sig"]) == ("dnsmos", "distillmos")
     assert set(score(stand_in, predictors=("distillmos",))) == {"distillmos"}
     assert sum(1 for _ in stand_in.glob("*.called")) == 3
 
@@ -75,7 +75,7 @@ def test_failing_peer_states_why_and_leaves_no_half_result(
 ) -> None:
     broken = stand_in.parent / "broken.py"
     broken.write_text("raise ImportError('No module named speechmos')")
-    monkeypatch.setattr(peers, "WORKER", broken)
+    monkeypatch.setattr(ensemble, "WORKER", broken)
     with pytest.raises(UsageError, match="No module named speechmos"):
         score(stand_in)
     assert not list(stand_in.glob("*.csv"))

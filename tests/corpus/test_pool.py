@@ -13,8 +13,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.pool import Pool, Sources, load, looped, pick, pools
-from mtqnet.corpus.sources import SHARES, Item, Split
+from mtqnet.corpus.sources import SHARES, Item, Pool, Sources, Split, load, looped, pick, pools
 from mtqnet.errors import CorpusError
 
 Samples = NDArray[np.float32]

@@ -6,9 +6,8 @@ import hashlib
 import json
 from importlib import metadata
 
-from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import PACKAGES, RECIPE_VERSION, draw, provenance, scenes_record
-from mtqnet.corpus.sources import SPLITS, Item
+from mtqnet.corpus.sources import SPLITS, Item, Pool
 
 PINNED = (5, "abb49427c0a3b980")
 """Recipe version, and the digest of the draws that belongs to it"""

@@ -12,13 +12,12 @@ import pytest
 
 from mtqnet.audio.level import NOMINAL_DBOV, active_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import chain
+from mtqnet.corpus import recipe as chain
 from mtqnet.corpus.degradations import STEPS
 from mtqnet.corpus.degradations.noise import Babble
 from mtqnet.corpus.describe import group, is_ordinary
-from mtqnet.corpus.pool import Pool
 from mtqnet.corpus.recipe import Recipe, draw, kinds, render
-from mtqnet.corpus.sources import SPLITS
+from mtqnet.corpus.sources import SPLITS, Pool
 from mtqnet.errors import CorpusError, LabelError
 
 RENDER = """

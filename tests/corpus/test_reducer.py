@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from mtqnet.audio.features import stft
 from mtqnet.audio.level import rms_level
 from mtqnet.corpus.degradations.noise import ColouredNoise
-from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
 from mtqnet.corpus.degradations.step import Tracks, start
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay
+from mtqnet.corpus.degradations.suppressors import LogMmse, SpectralGain, SpectralSubtraction
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]
@@ -69,7 +69,7 @@ def test_one_gain_from_the_mixture_is_applied_to_both_tracks(step: Reducer, nois
 
 @pytest.mark.parametrize("step", ALL, ids=str)
 def test_gain_lies_between_zero_and_one(step: Reducer, noisy: Tracks) -> None:
-    gain = step._gain(np.abs(stft(noisy.mixture)) ** 2)
+    gain = step.gain(np.abs(stft(noisy.mixture)) ** 2)
     assert gain.min() >= 0 and 0.9 < gain.max() <= 1
 
 
@@ -101,13 +101,13 @@ def test_drawn_parameters_survive_json(kind: type[Reducer], full_pool: Pool, noi
 @pytest.mark.parametrize("over", [1.0, 4.0])
 def test_powers_are_subtracted(over: float) -> None:
     """Berouti et al. 1979: |S|^2 = |Y|^2 - alpha |N|^2."""
-    gain = SpectralSubtraction(over, -40.0, 2)._gain(steady_noise_with(10.0))
+    gain = SpectralSubtraction(over, -40.0, 2).gain(steady_noise_with(10.0))
     np.testing.assert_allclose(gain[LOUD] ** 2 * 10, 10 - over)
 
 
 def test_magnitudes_are_subtracted() -> None:
     """Boll 1979: |S| = |Y| - |N|."""
-    gain = SpectralSubtraction(1.0, -40.0, 1)._gain(steady_noise_with(16.0))
+    gain = SpectralSubtraction(1.0, -40.0, 1).gain(steady_noise_with(16.0))
     np.testing.assert_allclose(gain[LOUD] * 4, 4 - 1)
 
 
@@ -115,7 +115,7 @@ def test_magnitudes_are_subtracted() -> None:
 def test_what_is_left_of_the_noise_is_the_floor(exponent: int) -> None:
     """20 dB below the noise, however loud the frame was."""
     for power in (1.0, 2.0):
-        gain = SpectralSubtraction(8.0, -20.0, exponent)._gain(steady_noise_with(power))
+        gain = SpectralSubtraction(8.0, -20.0, exponent).gain(steady_noise_with(power))
         np.testing.assert_allclose(gain[LOUD] * power**0.5, 0.1)
 
 
@@ -132,7 +132,7 @@ def test_low_floor_leaves_musical_noise() -> None:
 
 def test_log_mmse_gain_is_that_of_the_paper() -> None:
     """A-priori SNR 1, a-posteriori SNR 2: v = 1, E1(1) = 0.2194, gain 0.5 exp(0.1097)."""
-    gain = LogMmse(1.0, -60.0, 0.0)._gain(steady_noise_with(2.0))
+    gain = LogMmse(1.0, -60.0, 0.0).gain(steady_noise_with(2.0))
     np.testing.assert_allclose(gain[LOUD], 0.558, atol=5e-4)
 
 

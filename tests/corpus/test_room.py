@@ -17,9 +17,9 @@ from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.room import DIRECT_S, MAX_RESPONSE_S, SimulatedRoom
 from mtqnet.corpus.degradations.step import Tracks, start
-from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.sources import Pool
 from mtqnet.errors import CorpusError
-from mtqnet.labels.intrusive import delay
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

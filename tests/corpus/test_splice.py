@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.distortion import Clipping
+from mtqnet.corpus.degradations.device import Clipping
 from mtqnet.corpus.degradations.network import SPLICE_FADE, Splice
 from mtqnet.corpus.degradations.noise import WhiteNoise
 from mtqnet.corpus.degradations.step import Tracks, start
@@ -42,8 +42,16 @@ def test_the_part_and_the_rest_are_exactly_before_and_after_the_steps(kind: str,
     np.testing.assert_array_equal(made.clean, tracks.clean)
 
 
+class Silenced:
+    """A step that leaves nothing."""
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        return tracks.gained(0.0)
+
+
 def test_ends_of_the_part_are_faded() -> None:
-    weight = Splice(1.0, 2.0, "degraded", ())._inside(3 * SAMPLE_RATE)
+    ones = np.ones(3 * SAMPLE_RATE, np.float32)
+    weight = Splice(1.0, 2.0, "degraded", (Silenced(),))(start(ones)).speech
     assert weight.min() == 0 and weight.max() == 1
     assert np.abs(np.diff(weight)).max() == pytest.approx(1 / SPLICE_FADE, rel=0.01)
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from mtqnet.audio.features import stft
 from mtqnet.audio.level import active_level, rms_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.device import PEAK_LIMIT, BandLimit, Playback
-from mtqnet.corpus.degradations.distortion import Clipping, Mnru
-from mtqnet.corpus.degradations.network import NETWORK_FADE, FrameLoss
+from mtqnet.corpus.degradations.device import PEAK_LIMIT, BandLimit, Clipping, Mnru, Playback
+from mtqnet.corpus.degradations.network import FADE, FrameLoss
 from mtqnet.corpus.degradations.noise import ColouredNoise, WhiteNoise
-from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom
 from mtqnet.corpus.degradations.step import Step, Tracks, start
+from mtqnet.corpus.degradations.suppressors import SpectralGain
 from mtqnet.labels.three_signal import Quest, label
 
 Samples = NDArray[np.float32]
@@ -83,7 +82,7 @@ def test_reducer_raises_the_equivalent_snr(talker: Callable[..., Samples]) -> No
 def test_reducer_is_one_gain_between_floor_and_one_for_both_tracks(talker: Callable[..., Samples]) -> None:
     step = SpectralGain(1.5, -12.0, 1.0)
     noisy = WhiteNoise(5.0, 3)(start(talker()))
-    gain = step._gain(np.abs(stft(noisy.mixture)) ** 2)
+    gain = step.gain(np.abs(stft(noisy.mixture)) ** 2)
     assert gain.min() >= 10 ** (-12 / 20) - 1e-9
     assert gain.max() <= 1.0
     reduced = step(noisy)
@@ -143,7 +142,7 @@ def test_gaps_are_silent_and_fade_in_and_out() -> None:
     ones = np.ones(SAMPLE_RATE, np.float32)
     gain = FrameLoss(0.2, 1.5, 20, 3)(Tracks(ones, ones, ones)).speech
     assert gain.min() == pytest.approx(0.0, abs=1e-6) and gain.max() == pytest.approx(1.0, abs=1e-6)
-    assert np.abs(np.diff(gain)).max() <= 1 / NETWORK_FADE + 1e-6
+    assert np.abs(np.diff(gain)).max() <= 1 / FADE + 1e-6
 
 
 @pytest.mark.parametrize("slope_db", [-3.0, 0.0, 3.0, 9.0])

@@ -11,7 +11,6 @@ import pytest
 import soundfile as sf
 
 from mtqnet.audio.reading import Excerpt
-from mtqnet.corpus.recipe import Stopwatch, added
 from mtqnet.corpus.table import COLUMNS, TABLE, excerpt, read_clip, read_rows, write_rows
 from mtqnet.errors import CorpusError, MissingFileError, UnreadableError
 
@@ -60,12 +59,3 @@ def test_shard_that_is_cut_or_gone_is_reported(tmp_path: Path) -> None:
         read_clip(tmp_path, {"shard": "shard.flac", "start": 500, "samples": 1_000})
     with pytest.raises(MissingFileError, match="no such file"):
         read_clip(tmp_path, {"shard": "other.flac", "start": 500, "samples": 1_000})
-
-
-def test_seconds_add_up_by_name_the_most_first() -> None:
-    watch = Stopwatch()
-    for _ in range(3):
-        with watch.timed("step: Opus"):
-            sum(range(20_000))
-    assert set(watch.record()) == {"step: Opus"} and watch.seconds["step: Opus"] > 0
-    assert list(added([{"a": 1.0, "b": 5.0}, {"a": 1.5}]).items()) == [("b", 5.0), ("a", 2.5)]

@@ -20,7 +20,7 @@ from mtqnet.corpus.degradations.noise import (
     WhiteNoise,
 )
 from mtqnet.corpus.degradations.step import Tracks, start
-from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.sources import Pool
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

@@ -13,14 +13,20 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.features import istft, stft
 from mtqnet.audio.level import active_level
-from mtqnet.corpus.degradations.coding import TAIL, through
 from mtqnet.corpus.degradations.noise import ColouredNoise
-from mtqnet.corpus.degradations.reducer import LogMmse, SpectralGain, SpectralSubtraction
-from mtqnet.corpus.degradations.step import Tracks, start
-from mtqnet.corpus.degradations.tools import NoiseReduce, SpeexDsp, WebRtc, reduced
-from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.degradations.step import TAIL, Tracks, start, through
+from mtqnet.corpus.degradations.suppressors import (
+    LogMmse,
+    NoiseReduce,
+    SpectralGain,
+    SpectralSubtraction,
+    SpeexDsp,
+    WebRtc,
+    reduced,
+)
+from mtqnet.corpus.sources import Pool
 from mtqnet.errors import MissingExtraError
-from mtqnet.labels.intrusive import delay
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import Quest, label
 
 Samples = NDArray[np.float32]
@@ -140,7 +146,7 @@ def from_outside(gain: Gain, noisy: Tracks) -> Tracks:
 
     def tool(given: Samples) -> Samples:
         spectra = stft(given[:-TAIL])  # silence behind the clip would count as noise floor
-        return istft(gain._gain(np.abs(spectra) ** 2) * spectra, len(given) - TAIL)
+        return istft(gain.gain(np.abs(spectra) ** 2) * spectra, len(given) - TAIL)
 
     return through(noisy, tool, 0)
 

@@ -63,6 +63,5 @@ def test_nothing_changes_the_reference() -> None:
         tracks.gained(2.0),
         tracks.filtered(np.zeros(151)),
         tracks.with_noise(noise(300, 4)),
-        tracks.with_speech(noise(300, 5)),
     ):
         np.testing.assert_array_equal(other.clean, noise(300, 0))

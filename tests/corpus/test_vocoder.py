@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import active_level
+from mtqnet.corpus.degradations.generative import Resynthesis
 from mtqnet.corpus.degradations.step import Tracks, start
-from mtqnet.corpus.degradations.vocoder import Resynthesis
-from mtqnet.corpus.pool import Pool
-from mtqnet.labels.intrusive import delay, pesq_wb
+from mtqnet.corpus.sources import Pool
+from mtqnet.labels.intrusive import pesq_wb
+from mtqnet.labels.pairing import delay
 from mtqnet.labels.three_signal import label
 
 Samples = NDArray[np.float32]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mtqnet.corpus.where import parse, select
+from mtqnet.corpus.table import select
 from mtqnet.errors import CorpusError, UsageError
 
 Row = dict[str, Any]
@@ -62,69 +62,57 @@ ROWS = [
         ("Opus.application=voip", [0]),
         ("Clipping.drive_db>10", [3]),
         ("Clipping.soft=true", [2]),
-        ("Clipping.soft=no", [3]),
+        ("Clipping.soft=false", [3]),
         ("Dropouts.lengths_ms>50", [3]),
         ("RecordedNoise.file=cafe.wav", [3]),
         ("RecordedNoise.snr_db<-3", [3]),
     ],
 )
 def test_condition_lets_these_clips_through(text: str, fitting: list[int]) -> None:
-    condition = parse(text)
-    assert [number for number, row in enumerate(ROWS) if condition(row)] == fitting
+    assert select(ROWS, [text]) == [ROWS[number] for number in fitting]
 
 
 def test_numbers_of_a_csv_are_text_and_compared_as_numbers() -> None:
-    assert parse("s_mos<10")({"s_mos": "9.5"})
+    assert select([{"s_mos": "9.5"}, {"s_mos": "10"}], ["s_mos<10"]) == [{"s_mos": "9.5"}]
 
 
 def test_all_conditions_must_hold() -> None:
-    assert select(ROWS, [parse("split=train"), parse("Opus.kbps>9")]) == [ROWS[1]]
+    assert select(ROWS, ["split=train", "Opus.kbps>9"]) == [ROWS[1]]
     assert select(ROWS, []) == ROWS
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("s_moss<2", r"no column 's_moss'.*\bs_mos, n_mos, g_mos, pesq\b"),
-        ("Opus=12", r"no column 'Opus'; .*steps=Opus"),
-        ("recipe=x", r"no column 'recipe'"),
-        ("steps=Opuss", r"no 'Opuss'.*\bOpus\b"),
-        ("Opuss.kbps<12", r"no step 'Opuss'.*\bOpus\b"),
-        ("Opus.bitrate<12", r"no parameter 'bitrate'.*\bkbps\b"),
-        ("split=tset", r"no 'tset'.*train, validation, test, unseen"),
-        ("scene=cave", r"no 'cave'.*clean, reference"),
-        ("s_mos<low", r"'low' is not a number"),
-        ("s_mos<nan", r"'nan' is not a number"),
-        ("split<test", r"takes = and != only"),
-        ("Opus.application>voip", r"takes = and != only"),
-        ("Clipping.soft=perhaps", r"neither true nor false"),
-        ("s_mos", r"is no condition.*quotes"),
-        ("s_mos<", r"is no condition"),
-        ("__import__('os').getcwd()=1", r"is no condition"),
-        ("", r"is no condition"),
-    ],
-)
-def test_what_is_not_known_is_reported_with_what_is(text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        parse(text)
+@pytest.mark.parametrize("text", ["s_mos", "s_mos<", "__import__('os').getcwd()=1", ""])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no condition.*quotes"):
+        select(ROWS, [text])
+
+
+@pytest.mark.parametrize("text", ["split<test", "Opus.application>voip", "s_mos<low"])
+def test_words_have_no_order(text: str) -> None:
+    with pytest.raises(UsageError, match="words take = and != only"):
+        select(ROWS, [text])
 
 
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        (["s_mos<1.2"], r"no clip of 4 matches s_mos<1.2.*s_mos goes from 1.5 to 4.5"),
-        (["steps=Opus", "s_mos>4"], r"steps=Opus and s_mos>4.*steps=Opus fits 2.*s_mos>4 fits 1"),
+        (["s_moss<2"], r"no clip has s_moss. Columns are .*\bs_mos, n_mos\b"),
+        (["recipe=x"], r"no clip has recipe"),
+        (["Opus.bitrate<12"], r"no clip has Opus.bitrate"),
+        (["split=tset"], r"matches split=tset: split is train, test"),
+        (["s_mos<1.2"], r"no clip of 4 matches s_mos<1.2: s_mos goes from 1.5 to 4.5"),
+        (["steps=Opus", "s_mos>4"], r"no clip of 2 matches s_mos>4: s_mos goes from 1.5 to 2"),
         (["speaker=7"], r"speaker is 19, 190, p2"),
         (["Opus.kbps>30"], r"Opus.kbps goes from 8 to 24"),
-        (["steps=Babble"], r"fits none \(steps is .*Opus"),
+        (["steps=Babble"], r"steps is .*Opus"),
         (["Babble.snr_db<3"], r"no clip has Babble.snr_db"),
     ],
 )
-def test_nothing_left_states_what_would_fit(texts: list[str], says: str) -> None:
+def test_nothing_left_states_what_there_is(texts: list[str], says: str) -> None:
     with pytest.raises(CorpusError, match=says):
-        select(ROWS, [parse(text) for text in texts])
+        select(ROWS, texts)
 
 
 def test_empty_corpus_is_named_as_such() -> None:
     with pytest.raises(CorpusError, match="has no clips"):
-        select([], [parse("s_mos<2")])
+        select([], ["s_mos<2"])

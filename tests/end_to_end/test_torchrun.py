@@ -13,7 +13,7 @@ import pytest
 from safetensors import safe_open
 
 from command_line import call
-from mtqnet.corpus.pool import Sources
+from mtqnet.corpus.sources import Sources
 
 CONFIG = """
 name = "tiny"

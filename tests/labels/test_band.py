@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
 from mtqnet.audio.resampling import resample
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import mnru
 from mtqnet.labels.speech import curves, equivalent_q, is_narrow, look, narrowed, q_in_its_band
 from mtqnet.labels.three_signal import label, label_two
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import LabelError, MissingExtraError
-from mtqnet.labels.intrusive import align, delay, objective, pesq_wb, sdi, stoi
+from mtqnet.labels.intrusive import objective, pesq_wb, sdi, stoi
+from mtqnet.labels.pairing import align, delay
 from mtqnet.targets import PESQ, SDI
 
 Samples = NDArray[np.float32]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
 from mtqnet.corpus.degradations.noise import ColouredNoise
-from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.step import start
+from mtqnet.corpus.degradations.suppressors import SpectralGain
 from mtqnet.errors import LabelError, MissingFileError
 from mtqnet.labels.three_signal import label, label_files
 

@@ -9,8 +9,8 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
+from mtqnet.corpus.degradations.generative import Resynthesis
 from mtqnet.corpus.degradations.step import start
-from mtqnet.corpus.degradations.vocoder import Resynthesis
 from mtqnet.errors import LabelError
 from mtqnet.labels import pairing
 from mtqnet.labels.pairing import (

@@ -12,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.features import istft, stft
-from mtqnet.corpus.degradations.device import BandLimit
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import BandLimit, mnru
 from mtqnet.corpus.degradations.step import start
 from mtqnet.labels.speech import (
     KEPT,

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import a_weighted_power, active_level
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import mnru
 from mtqnet.corpus.degradations.network import FrameLoss
-from mtqnet.corpus.degradations.reducer import SpectralGain
 from mtqnet.corpus.degradations.room import DecayRoom
 from mtqnet.corpus.degradations.step import Tracks
+from mtqnet.corpus.degradations.suppressors import SpectralGain
 from mtqnet.errors import LabelError
 from mtqnet.labels.background import (
     MAX_SNR_DB,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtqnet.labels.ensemble import KINDS, MODULATED, NOISE, Line
+from mtqnet.corpus.degradations import KINDS, MODULATED, NOISE
+from mtqnet.corpus.ensemble import Line
 from research import fit_ensemble
 from research.fit_ensemble import UNCHANGED, Pool, Rated
 

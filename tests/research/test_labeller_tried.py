@@ -10,7 +10,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mtqnet.corpus.degradations.distortion import mnru
+from mtqnet.corpus.degradations.device import mnru
 from mtqnet.errors import CorpusError
 from research.labeller import rated, tried
 from research.labeller.__main__ import tried_page

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus.degradations import KIND_OF, STEPS, SUPPRESSION
 from mtqnet.corpus.sources import Item
-from mtqnet.labels.ensemble import KIND_OF, SUPPRESSION
 from research import witnesses
 from research.witnesses import Case, agreement, build, compare, labels_before, labels_now, page
 

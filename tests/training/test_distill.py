@@ -13,8 +13,8 @@ import tiny
 
 from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
+from mtqnet.corpus.ensemble import PREDICTORS
 from mtqnet.errors import ModelError, UsageError
-from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.scoring import models
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS, TARGETS

@@ -12,8 +12,8 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
+from mtqnet.corpus import ensemble
 from mtqnet.errors import UsageError
-from mtqnet.labels import ensemble
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST
 from mtqnet.training import mpl
 from mtqnet.training.batches import Dataset, Labels

@@ -80,7 +80,7 @@ def build(
     """Build a corpus."""
     from mtqnet.cli.terminal import error_console, stages
     from mtqnet.corpus import build as corpora
-    from mtqnet.corpus.pool import Sources
+    from mtqnet.corpus.sources import Sources
     from mtqnet.corpus.table import TABLE, read_rows
 
     counts = split_counts(clips or [])
@@ -97,10 +97,10 @@ def build(
     console = error_console()
     begun = time.monotonic()
     with stages(console) as stage:
-        built = corpora.build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
+        table = corpora.build(order, out, jobs=jobs, progress=lambda done, total: stage("corpus", done, total))
     minutes = (time.monotonic() - begun) / 60
     console.print(f"{sum(order.clips.values())} clips, this call {minutes:.1f} minutes", highlight=False)
-    print(built.table)
+    print(table)
 
 
 def split_counts(texts: Sequence[str]) -> dict[Split, int]:
@@ -172,12 +172,10 @@ def describe(corpus: Corpus, where: Where = None) -> None:
     """Print what is in a corpus."""
     from mtqnet.cli.terminal import output_console
     from mtqnet.corpus.describe import describe as described
-    from mtqnet.corpus.describe import summary, tables
-    from mtqnet.corpus.recordings import read_recordings
-    from mtqnet.corpus.table import read_rows
-    from mtqnet.corpus.where import parse, select
+    from mtqnet.corpus.describe import read_recordings, summary, tables
+    from mtqnet.corpus.table import read_rows, select
 
-    rows = select(read_rows(corpus), [parse(text) for text in where or []])
+    rows = select(read_rows(corpus), where or [])
     console = output_console(PIPE_WIDTH)
     for table in tables(described(rows, read_recordings(corpus))):
         console.print(table)
@@ -198,10 +196,9 @@ def listen(
 ) -> None:
     """Write a page with players."""
     from mtqnet.corpus.listen import page
-    from mtqnet.corpus.table import read_rows
-    from mtqnet.corpus.where import parse, select
+    from mtqnet.corpus.table import read_rows, select
 
-    rows = select(read_rows(corpus), [parse(text) for text in where or []])
+    rows = select(read_rows(corpus), where or [])
     page(corpus, rows, output, PAGE_CLIPS, PAGE_SEED, " and ".join(where or ()) or "a sample of all clips")
     print(output)
 
@@ -222,7 +219,7 @@ ENSEMBLE_HELP = (
 def ensemble(corpus: Corpus) -> None:
     """Add the label ensemble to a corpus."""
     from mtqnet.cli.terminal import error_console, stages
-    from mtqnet.corpus.peers import PYTHON, add_ensemble
+    from mtqnet.corpus.ensemble import PYTHON, add_ensemble
 
     with stages(error_console()) as stage:
         python = Path(os.environ.get("MTQNET_PEERS", PYTHON))

@@ -1,14 +1,15 @@
 """Clips, labels, one table: on all cores, resumed where it stopped.
 
 DIR/corpus.json                 what was asked for and found; a resumed build must ask the same, clips aside
+DIR/recordings.csv              the recordings that the clips of each split may use
 DIR/audio/SPLIT/FROM-TO.flac    a shard: the clips of one chunk one after the other, 16 kHz, 24 bit
 DIR/parts/SPLIT-FROM-TO.jsonl   rows of that chunk, written when its shard is whole
-DIR/parts/SPLIT-FROM-TO.time    seconds of that chunk by what was done
 DIR/labels.parquet              all rows, in order (table.py)
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import multiprocessing
@@ -20,20 +21,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile as sf
-from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus import chain, degradations
+from mtqnet.corpus import degradations
 from mtqnet.corpus import recipe as recipes
-from mtqnet.corpus.pool import Pool, Sources, pools, resolve
-from mtqnet.corpus.recipe import Stopwatch, added, provenance
-from mtqnet.corpus.recordings import write_recordings
-from mtqnet.corpus.sources import SPLITS, Split
-from mtqnet.corpus.table import TABLE, write_rows
+from mtqnet.corpus.degradations.step import Samples
+from mtqnet.corpus.recipe import provenance
+from mtqnet.corpus.sources import SHARES, Pool, Sources, Split, pools, resolve
+from mtqnet.corpus.table import RECORDINGS, TABLE, write_rows
 from mtqnet.errors import CorpusError, LabelError, UsageError
-from mtqnet.labels import intrusive
+from mtqnet.labels.intrusive import objective
 from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label
 from mtqnet.scoring.worker_process import exit_with_parent
@@ -44,10 +42,10 @@ MAX_ATTEMPTS = 20
 """Redraws of a clip that has no label (a stretch without speech) before the build gives up."""
 MISSING = "missing"
 """In Order.without: all kinds of processing whose tools are not installed"""
+LABELS = ("s_mos", "n_mos", "g_mos", "pesq", "stoi", "sdi", "equivalent_q_db", "equivalent_snr_db")
 DECIMALS = 5
 """Of labels in the table"""
 
-Samples = NDArray[np.float32]
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 """Called with clips done and clips in all."""
@@ -70,17 +68,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Built:
-    """What a build left."""
-
-    table: Path
-    seconds: dict[str, float]
-    """Of all processes and all calls, by what was done, the most first"""
-
-
-@dataclass(frozen=True)
 class Chunk:
-    """Clips that are built, stored and counted together."""
+    """Clips that are built and stored together."""
 
     split: Split
     first: int
@@ -99,8 +88,8 @@ class Chunk:
         return out / "parts" / f"{self.split}-{self.name}.jsonl"
 
 
-def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None = None) -> Built:
-    """Build what is missing of a corpus.
+def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress = lambda _done, _total: None) -> Path:
+    """Build what is missing of a corpus and return the path of its table.
 
     `jobs` processes (0: one a core). Raises CorpusError if `out` holds another corpus or a pool is too small, and
     MissingExtraError if a tool that a clip may go through is not installed.
@@ -116,22 +105,21 @@ def build(order: Order, out: Path, *, jobs: int = 0, progress: Progress | None =
     total = sum(order.clips.values())
     missing = [chunk for chunk in chunks if not chunk.part(out).exists()]
     done = total - sum(chunk.stop - chunk.first for chunk in missing)
-    if progress:
-        progress(done, total)
+    progress(done, total)
     with _workers(jobs) as workers:
         tasks = {workers.submit(_build_chunk, made[c.split], order.seed, c, out): c for c in missing}
         try:
             for task in as_completed(tasks):
                 task.result()
                 done += tasks[task].stop - tasks[task].first
-                if progress:
-                    progress(done, total)
+                progress(done, total)
         except BaseException:  # the others in the queue would be waited for
             workers.shutdown(wait=True, cancel_futures=True)
             raise
-    built = _merge(chunks, out)
+    rows = [json.loads(line) for chunk in chunks for line in chunk.part(out).read_text().splitlines()]
+    write_rows(rows, out / TABLE)
     _drop_outgrown(chunks, out)
-    return built
+    return out / TABLE
 
 
 def prepared(order: Order) -> tuple[Order, dict[Split, Pool]]:
@@ -149,13 +137,13 @@ def prepared(order: Order) -> tuple[Order, dict[Split, Pool]]:
     if unknown := set(order.without) - set(degradations.STEPS):
         raise UsageError(f"there is no kind of processing {', '.join(sorted(unknown))}: see `mtqnet corpus kinds`")
     for split in splits:
-        held_out = chain.HELD_OUT.get(split)
+        held_out = recipes.HELD_OUT.get(split)
         if held_out and held_out <= set(order.without):
             raise UsageError(
                 f"the split {split} needs one of {', '.join(sorted(held_out))}: install it, or build no such clips"
             )
     made = pools(order.sources, order.split_seed, splits)
-    degradations.require(chain.names(*splits) - set(order.without))
+    degradations.require(recipes.names(*splits) - set(order.without))
     made = {split: replace(pool, without=order.without) for split, pool in made.items()}
     return order, made | {
         split: _limited(made[split], split, order.clips[split], order) for split in splits if split in made
@@ -175,86 +163,53 @@ def _limited(pool: Pool, split: Split, clips: int, order: Order) -> Pool:
     return replace(pool, clips_per_noise=resolve(order.clips_per_noise, mixed, len(pool.noise), f"noise {what}"))
 
 
-def make_clip(
-    pool: Pool, split: Split, clip: int, seed: int, watch: Stopwatch | None = None
-) -> tuple[Row, Samples]:
+def make_clip(pool: Pool, split: Split, clip: int, seed: int) -> tuple[Row, Samples]:
     """Draw, render and label one clip: its row of the table without its place in a shard, and its samples.
 
     Raises CorpusError where no draw has a label.
     """
-    watch, reason = watch or Stopwatch(), ""
+    reason = ""
     for attempt in range(MAX_ATTEMPTS):
         drawn = recipes.draw(pool, split, clip, seed, attempt)
         try:
-            tracks = recipes.render(drawn, watch)
-            labels = _labels(tracks.clean, tracks.speech, tracks.noise, watch)
+            tracks = recipes.render(drawn)
+            mixture = tracks.mixture
+            labels = vars(objective(tracks.clean, mixture)) | vars(
+                label(tracks.clean, tracks.speech, tracks.noise)
+            )
         except LabelError as error:  # a stretch of silence, or speech that a gap swallowed: draw again
             reason = str(error)
             continue
-        samples = len(tracks.mixture)  # a recording may end a little before its index says
         row = {
             "id": f"{split}/{clip:06d}",
-            "samples": samples,
-            "seconds": round(samples / SAMPLE_RATE, 3),
+            "samples": len(mixture),  # a recording may end a little before its index says
+            "seconds": round(len(mixture) / SAMPLE_RATE, 3),
             "split": split,
             "speaker": drawn.speaker,
             "scene": drawn.scene,
             "steps": recipes.kinds(drawn.steps),
-            **{name: round(value, DECIMALS) for name, value in labels.items()},
+            **{name: round(labels[name], DECIMALS) for name in LABELS},
             "recipe": drawn.to_json(),
         }
-        return row, tracks.mixture
+        return row, mixture
     raise CorpusError(
         f"no label for {split} clip {clip} in {MAX_ATTEMPTS} draws ({reason}): is the speech silent?"
     )
 
 
-def _labels(clean: Samples, speech: Samples, noise: Samples, watch: Stopwatch) -> dict[str, float]:
-    mixture = speech + noise
-    with watch.timed("label: PESQ"):
-        pesq = intrusive.pesq_wb(clean, mixture)
-    with watch.timed("label: STOI"):
-        stoi = intrusive.stoi(clean, mixture)
-    with watch.timed("label: SDI"):
-        sdi = intrusive.sdi(clean, mixture)
-    with watch.timed("label: S, N, G"):
-        quest = label(clean, speech, noise)
-    return {
-        "s_mos": quest.s_mos,
-        "n_mos": quest.n_mos,
-        "g_mos": quest.g_mos,
-        "pesq": pesq,
-        "stoi": stoi,
-        "sdi": sdi,
-        "equivalent_q_db": quest.equivalent_q_db,
-        "equivalent_snr_db": quest.equivalent_snr_db,
-    }
-
-
 def _build_chunk(pool: Pool, seed: int, chunk: Chunk, out: Path) -> None:
-    watch = Stopwatch()
     shard = out / chunk.shard
     shard.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(shard)
     lines, start = [], 0
     with sf.SoundFile(partial, "w", SAMPLE_RATE, 1, "PCM_24", format="FLAC") as stream:
         for clip in range(chunk.first, chunk.stop):
-            row, samples = make_clip(pool, chunk.split, clip, seed, watch)
-            with watch.timed("store"):
-                stream.write(samples)
+            row, samples = make_clip(pool, chunk.split, clip, seed)
+            stream.write(samples)
             lines.append(json.dumps({"shard": chunk.shard, "start": start, **row}))
             start += len(samples)
     partial.replace(shard)
-    part = chunk.part(out)
-    _write_whole(part.with_suffix(".time"), json.dumps(watch.record()))
-    _write_whole(part, "\n".join(lines) + "\n")
-
-
-def _merge(chunks: list[Chunk], out: Path) -> Built:
-    parts = [chunk.part(out) for chunk in chunks]
-    rows: list[Mapping[str, Any]] = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
-    write_rows(rows, out / TABLE)
-    return Built(out / TABLE, added([json.loads(part.with_suffix(".time").read_text()) for part in parts]))
+    _write_whole(chunk.part(out), "\n".join(lines) + "\n")
 
 
 def _drop_outgrown(chunks: list[Chunk], out: Path) -> None:
@@ -262,8 +217,7 @@ def _drop_outgrown(chunks: list[Chunk], out: Path) -> None:
     for chunk in chunks:
         for shard in (out / chunk.shard).parent.glob(f"{chunk.first:06d}-*.flac"):
             if shard.stem < chunk.name:
-                for suffix in (".jsonl", ".time"):
-                    (out / "parts" / f"{chunk.split}-{shard.stem}{suffix}").unlink(missing_ok=True)
+                (out / "parts" / f"{chunk.split}-{shard.stem}.jsonl").unlink(missing_ok=True)
                 shard.unlink()
 
 
@@ -291,6 +245,21 @@ def _claim(order: Order, made: dict[Split, Pool], out: Path) -> None:
         )
     _write_whole(record, asked)
     write_recordings(made, out)
+
+
+def write_recordings(pools: Mapping[Split, Pool], out: Path) -> None:
+    """Write the recordings of all splits; `unseen` and `unseen2` have those of `test`."""
+    partial = _beside(out / RECORDINGS)
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("kind", "split", "file", "group", "language", "speakers", "seconds"))
+        for split in SHARES:
+            pool = pools[split]
+            for kind, items in (("speech", pool.speech), ("noise", pool.noise), ("room", pool.rooms)):
+                for item in items:
+                    seconds = round(item.seconds, 3)
+                    writer.writerow((kind, split, item.path, item.group, item.language, item.speakers, seconds))
+    partial.replace(out / RECORDINGS)
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -326,6 +295,3 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-__all__ = ["CHUNK", "SPLITS", "TABLE", "Built", "Order", "build", "make_clip"]

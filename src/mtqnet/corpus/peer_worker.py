@@ -1,13 +1,11 @@
-"""Score recordings with another predictor, by its own code: python peer_worker.py NAME LIST.csv SCORES.csv CORE
+"""Score recordings with another predictor, by its own code: python peer_worker.py NAME LIST.csv SCORES.csv
 
-Run by the interpreter of an environment that has `speechmos` and `distillmos` (make peers); mtqnet is not
-imported. NAME is a key of COLUMNS. LIST.csv: columns path, start, samples (empty: the whole file). Distill-MOS
-imports torchaudio, which it needs for its command line alone; an empty module takes its place, as none fits this
-torch.
+Run by the interpreter of an environment that has `speechmos` and `distillmos` (make peers); mtqnet is not imported.
+NAME is a key of COLUMNS. LIST.csv: columns path, start, samples (empty: the whole file). Distill-MOS imports
+torchaudio, which it needs for its command line alone; an empty module takes its place, as none fits this torch.
 """
 
 import csv
-import os
 import sys
 import types
 from pathlib import Path
@@ -75,10 +73,7 @@ def distillmos() -> Any:
     return score
 
 
-def main(predictor: str, listing: str, target: str, core: str) -> None:
-    if hasattr(os, "sched_setaffinity"):  # one core each: their thread pools would wait for one another
-        usable = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {usable[int(core) % len(usable)]})
+def main(predictor: str, listing: str, target: str) -> None:
     score = {"dnsmos": dnsmos, "distillmos": distillmos}[predictor]()
     with Path(listing).open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,4 +1,4 @@
-"""Check that the signals of a set belong together before they are labelled.
+"""Align the signals of a set, and check that they belong together before they are labelled.
 
 A label compares signals, so it is meaningless for signals of different recordings, and wrong where the delay
 between them is outside the search range or changes within the recording. Two measures tell whether two signals
@@ -22,9 +22,10 @@ from mtqnet.audio.features import MEL_BANDS, MEL_HOP, log_mel
 from mtqnet.audio.level import fast_length
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.errors import LabelError
-from mtqnet.labels.intrusive import MAX_DELAY_S
 from mtqnet.labels.speech import coherence
 
+MAX_DELAY_S = 0.5
+"""Seconds. Longer delays are not searched for: they are other recordings."""
 LEAST_COHERENCE = 0.25
 """Coherence above which the waveform of the speech is present. Unrelated speech has at most 0.11."""
 LEAST_SIMILARITY = 0.5
@@ -64,14 +65,6 @@ LEAST_DRIFT = 0.8
 
 AUDIBLE_COHERENCE = 0.4
 """Coherence of clean and unprocessed below which noise may hide the speech in the processed signal as well"""
-HIDDEN = (
-    "noise hides the speech in the unprocessed and in the processed signal: it cannot be verified that the "
-    "recordings belong together"
-)
-JUMP = (
-    "the delay of the {} signal changes by {:.0f} ms within the recording, as after a jitter buffer: the labels "
-    "may be too low"
-)
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -87,6 +80,31 @@ class Drift:
     """Change of the delay over the recording"""
     error: float
     """Standard error of `ppm`"""
+
+
+def delay(clean: Samples, processed: Samples) -> int:
+    """Samples by which `processed` lags `clean` (negative: leads), from the peak of the cross-correlation."""
+    size = 1 << int(np.ceil(np.log2(len(clean) + len(processed))))
+    spectrum = np.fft.rfft(processed, size) * np.conj(np.fft.rfft(clean, size))
+    correlation = np.abs(np.fft.irfft(spectrum, size))
+    reach = min(round(MAX_DELAY_S * SAMPLE_RATE), size // 2 - 1)
+    lags = np.concatenate([correlation[: reach + 1], correlation[-reach:]])
+    best = int(np.argmax(lags))
+    return best if best <= reach else best - len(lags)
+
+
+def align(clean: Samples, *others: Samples) -> tuple[Samples, ...]:
+    """Recordings of one utterance -> the stretch that all cover, equally long and without delay; clean first.
+
+    Raises LabelError if no sample remains.
+    """
+    lags = [0, *(delay(clean, other) for other in others)]
+    start = max(-lag for lag in lags)
+    cut = [signal[start + lag :] for signal, lag in zip((clean, *others), lags, strict=True)]
+    length = min(map(len, cut))
+    if length == 0:
+        raise LabelError("the recordings do not overlap: are they of one utterance?")
+    return tuple(signal[:length] for signal in cut)
 
 
 def check_pair(clean: Samples, other: Samples, name: str) -> None:
@@ -113,10 +131,12 @@ def check_processed(clean: Samples, unprocessed: Samples, processed: Samples) ->
     try:
         check_pair(clean, processed, "processed")
     except LabelError:
-        hidden = coherence(clean, unprocessed) < AUDIBLE_COHERENCE
-        if hidden and belong(unprocessed, processed):
-            return HIDDEN
-        raise
+        if coherence(clean, unprocessed) >= AUDIBLE_COHERENCE or not belong(unprocessed, processed):
+            raise
+        return (
+            "noise hides the speech in the unprocessed and in the processed signal: it cannot be verified that the "
+            "recordings belong together"
+        )
     return ""
 
 
@@ -128,8 +148,9 @@ def check_delay(clean: Samples, other: Samples, name: str) -> str:
     places, lags = segment_delays(clean, other)
     found = drift(places, lags)
     if found is None:
-        jump = delay_jump(lags)
-        return JUMP.format(name, 1000 * jump / SAMPLE_RATE) if jump else ""
+        jump = 1000 * delay_jump(lags) / SAMPLE_RATE
+        text = f"the delay of the {name} signal changes by {jump:.0f} ms within the recording, as after a jitter buffer"
+        return f"{text}: the labels may be too low" if jump else ""
     if abs(found.ppm) < max(DRIFT_PPM, SIGNIFICANT * found.error) or abs(found.samples) < LEAST_DRIFT:
         return ""
     text = (
@@ -149,8 +170,9 @@ def belong(one: Samples, other: Samples) -> bool:
 def similarity(one: Samples, other: Samples) -> float:
     """Correlation of the band envelopes of two aligned signals, -1 to 1; 0 for silence."""
     x, y = _envelopes(one), _envelopes(other)
-    frames = min(len(x), len(y))
-    return _correlation(x[:frames], y[:frames])
+    x, y = x[: len(y)], y[: len(x)]
+    energy = float(np.sum(x**2)) * float(np.sum(y**2))
+    return float(np.sum(x * y)) / np.sqrt(energy) if energy > 0 else 0.0
 
 
 def best_delay(clean: Samples, other: Samples) -> tuple[float, float]:
@@ -231,8 +253,3 @@ def _envelopes(samples: Samples) -> Array:
     floor = np.quantile(bands, 0.99) - ENVELOPE_DEPTH_DB
     bands = np.maximum(bands, floor)
     return np.asarray(bands - bands.mean(axis=0))
-
-
-def _correlation(x: Array, y: Array) -> float:
-    energy = float(np.sum(x**2)) * float(np.sum(y**2))
-    return float(np.sum(x * y)) / np.sqrt(energy) if energy > 0 else 0.0

@@ -10,11 +10,10 @@ there PESQ ranks such codecs backwards, and the slow spectrum decides. Where the
 else was tried, and the figures: docs/labeller.md.
 
 Narrowband recordings are compared with clean speech of the same band. Listeners of a narrowband test rate undistorted
-telephone speech nearly as high as listeners of a wideband test rate undistorted wideband speech: SIG 4.3 at SNR 40
-and Q 40 dB in the rated narrowband conditions (NOIZEUS at 8 kHz), 4.2 to 4.9 in the wide ones (CSP835). Intrusive
-measures have a narrowband mode with a narrowband reference for this reason (P.862 in addition to P.862.2; EG 202
-396-3 as well). A missing upper half is no distortion if that half is empty, and distortion if a filter removed only a
-part of it.
+telephone speech nearly as high as listeners of a wideband test rate undistorted wideband speech: SIG 4.3 at SNR 40 and
+Q 40 dB in the rated narrowband conditions (NOIZEUS at 8 kHz), 4.2 to 4.9 in the wide ones (CSP835). Intrusive measures
+have a narrowband mode with a narrowband reference for this reason (P.862 in addition to P.862.2; EG 202 396-3 as well).
+A missing upper half is no distortion if that half is empty, and distortion if a filter removed only a part of it.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ class Curves:
     envelope_at_q: tuple[float, ...]
     """... and their mean envelope distance in dB, falling (`envelope_distance`)."""
     narrow_q_at_q: tuple[float, ...]
-    """dB, rising: the equivalent Q that these two give narrowband speakers with narrowband MNRU of each Q
-    (`q_of_narrow`)."""
+    """dB, rising: the equivalent Q that these two give narrowband speakers with narrowband MNRU of each Q."""
     speech: tuple[float, ...]
     """Parameters of three_signal.speech_mos."""
     noise: tuple[float, ...]
@@ -199,22 +197,15 @@ def brought_back(narrow: Samples, samples: int) -> Samples:
     return np.pad(back, (0, samples - len(back)))
 
 
-def q_of_narrow(clean: Samples, speech: Samples, fitted: Curves) -> float:
-    """Equivalent Q in dB of a narrowband speech component, (samples,) at 16 kHz: of narrowband MNRU.
-
-    Half of the spectrum being empty on both sides, each look of labels/speech.py finds less damage. So their Q is
-    read against what it is for narrowband talkers with narrowband MNRU. Raises LabelError as `look`.
-    """
-    seen = equivalent_q(look(narrowed(clean), speech), fitted)
-    return float(np.interp(seen, fitted.narrow_q_at_q, fitted.q_db))
-
-
 def q_in_its_band(clean: Samples, speech: Samples, fitted: Curves, heard: Samples | None = None) -> float:
     """Equivalent Q in dB of a speech component, compared with clean speech of the same band.
 
     Aligned (samples,) at 16 kHz each; `heard` is the component with its noise, None without noise. Both the
     component and the whole have to be narrow, or noise in low bands would hide the upper half of wideband speech.
+    Half of a narrow spectrum is empty on both sides, so that each look finds less damage: their Q is read against
+    what it is for narrowband speakers with narrowband MNRU. Raises LabelError as `look`.
     """
-    if (heard is None or is_narrow(heard)) and is_narrow(speech):
-        return q_of_narrow(clean, speech, fitted)
+    if is_narrow(speech) and (heard is None or is_narrow(heard)):
+        seen = equivalent_q(look(narrowed(clean), speech), fitted)
+        return float(np.interp(seen, fitted.narrow_q_at_q, fitted.q_db))
     return equivalent_q(look(clean, speech), fitted)

@@ -26,9 +26,8 @@ from mtqnet.audio.features import istft, stft
 from mtqnet.audio.level import nominal_gain
 from mtqnet.errors import AudioError, LabelError, with_file
 from mtqnet.labels.background import background, own_snr, pause_frames
-from mtqnet.labels.composite import Composite, composite
-from mtqnet.labels.intrusive import Objective, align, objective
-from mtqnet.labels.pairing import check_delay, check_pair, check_processed
+from mtqnet.labels.intrusive import Composite, Objective, composite, objective
+from mtqnet.labels.pairing import align, check_delay, check_pair, check_processed
 from mtqnet.labels.speech import Curves, curves, q_in_its_band
 from mtqnet.targets import G_MOS, N_MOS, S_MOS
 
@@ -55,11 +54,11 @@ LEAST_LIKENESS = 0.05
 """Normalised correlation of clean and unprocessed: at -20 dB SNR it is 0.1, of unlike recordings about 0.01"""
 PAUSES_LOUDER_DB = 10.0
 """dB by which the pauses may be louder without a caution: of 64 coded recordings one exceeds it, by 17 dB"""
-CAUTIONS = "; "
-"""Between several cautions"""
-BACKGROUND_UNSEEN = (
-    "the pauses are {:.0f} dB louder than in the clean speech. Without the unprocessed signal background cannot "
-    "be distinguished from distortion: it lowers S-MOS, and N-MOS does not include it"
+FAINTEST = 1e-4
+"""Largest sample of a clean recording that is not silent; full scale is 1"""
+WITHOUT_UNPROCESSED = (
+    "without --unprocessed, every difference from the clean speech counts as distortion of the speech, and N-MOS is "
+    "the clean recording's own background: suitable for codecs, concealment and rooms, not for noise suppression"
 )
 
 
@@ -82,7 +81,9 @@ def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted
     LabelError where the clean speech is not found in the unprocessed or the processed signal, where their clocks
     differ by more than 30 ppm, or where PESQ is not defined; `caution` reports smaller changes of the delay.
     """
-    clean, unprocessed, processed = (_nominal(signal) for signal in align(clean, unprocessed, processed))
+    clean, unprocessed, processed = (
+        signal * np.float32(nominal_gain(signal)) for signal in align(clean, unprocessed, processed)
+    )
     if abs(_likeness(clean, unprocessed)) < LEAST_LIKENESS:
         raise LabelError(
             "the unprocessed signal does not contain the clean speech: do the files belong together, "
@@ -97,7 +98,7 @@ def label_three(clean: Samples, unprocessed: Samples, processed: Samples, fitted
     gain = float(clean.astype(np.float64) @ unprocessed) / float(clean.astype(np.float64) @ clean)
     speech, noise = components(clean * np.float32(gain), unprocessed, processed)
     made = label(clean, speech, noise, fitted)
-    return replace(made, caution=CAUTIONS.join(filter(None, cautions)))
+    return replace(made, caution="; ".join(filter(None, cautions)))
 
 
 def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) -> Quest:
@@ -115,14 +116,13 @@ def label_two(clean: Samples, processed: Samples, fitted: Curves | None = None) 
     drifted = check_delay(clean, processed, "processed")
     pauses = pause_frames(clean)
     before, after = own_snr(clean, pauses), own_snr(processed, pauses)
+    unseen = (
+        f"the pauses are {before - after:.0f} dB louder than in the clean speech. Without the unprocessed signal "
+        "background cannot be distinguished from distortion: it lowers S-MOS, and N-MOS does not include it"
+    )
+    cautions = (drifted, unseen if before - after > PAUSES_LOUDER_DB else "")
     made = quest(q_in_its_band(clean, processed, fitted), before, fitted)
-    louder = before - after
-    unseen = BACKGROUND_UNSEEN.format(louder) if louder > PAUSES_LOUDER_DB else ""
-    return replace(made, caution=CAUTIONS.join(filter(None, (drifted, unseen))))
-
-
-def _nominal(signal: Samples) -> Samples:
-    return signal * np.float32(nominal_gain(signal))
+    return replace(made, caution="; ".join(filter(None, cautions)))
 
 
 def _upright(clean: Samples, signal: Samples) -> Samples:
@@ -245,14 +245,6 @@ def _mean(values: Array, window: tuple[int, int]) -> Array:
     return np.asarray(correlate1d(by_frame, over_bins, axis=1, mode="nearest"))
 
 
-FAINTEST = 1e-4
-"""Largest sample of a clean recording that is not silent; full scale is 1"""
-WITHOUT_UNPROCESSED = (
-    "without --unprocessed, every difference from the clean speech counts as distortion of the speech, and N-MOS is "
-    "the clean recording's own background: suitable for codecs, concealment and rooms, not for noise suppression"
-)
-
-
 @dataclass(frozen=True)
 class LabelledSet:
     """All labels of one set."""
@@ -267,10 +259,11 @@ class LabelledSet:
 
     def record(self) -> dict[str, float | list[str]]:
         """All numbers flat, by name."""
-        quest = {name: value for name, value in asdict(self.quest).items() if name != "caution"}
-        measures = asdict(self.objective) | {k: getattr(self.composite, k) for k in ("csig", "cbak", "covl")}
-        rounded = {name: round(float(value), 4) for name, value in (quest | measures).items()}
-        return {**rounded, "cautions": list(self.cautions)}
+        numbers = asdict(self.quest) | asdict(self.objective) | asdict(self.composite)
+        del numbers["caution"]
+        return {name: round(float(value), 4) for name, value in numbers.items()} | {
+            "cautions": list(self.cautions)
+        }
 
 
 def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> LabelledSet:
@@ -295,4 +288,5 @@ def label_files(clean: Path, unprocessed: Path | None, processed: Path) -> Label
     cautions += [] if between else [WITHOUT_UNPROCESSED]
     cautions += [quest.caution] if quest.caution else []
     begun, given = align(reference, heard)
-    return LabelledSet(quest, objective(begun, given), composite(begun, given), tuple(cautions))
+    measures = objective(begun, given)
+    return LabelledSet(quest, measures, composite(begun, given, measures.pesq), tuple(cautions))

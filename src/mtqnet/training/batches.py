@@ -91,7 +91,7 @@ class Dataset:
     parts: Parts | None = None
     """Causes of the clips, and their parts of other quality; None if unknown"""
     kinds: Sequence[tuple[str, ...]] = ()
-    """Kinds of processing of each clip (labels/ensemble.py); empty if unknown"""
+    """Kinds of processing of each clip (corpus/ensemble.py); empty if unknown"""
     speech: Indices | None = None
     """(clips,): number of the recording of speech that each clip was made from; None if unknown"""
 

@@ -212,7 +212,7 @@ class ExistingModelsConfig:
     heads: tuple[str, ...] = ()
     """Keys of `targets.PEERS` that both networks are trained on; the exported model does not contain them"""
     ensemble: bool = False
-    """Whether S-, N- and G-MOS labels are the label ensemble (labels/ensemble.py), with loss weights that depend on
+    """Whether S-, N- and G-MOS labels are the label ensemble (corpus/ensemble.py), with loss weights that depend on
     the disagreement of its sources. All predictors score the first `clips` training clips and all clips of the other
     splits; MOSA-Net predicts those of `heads` for the other training clips"""
     clips: int = 0

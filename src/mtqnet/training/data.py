@@ -17,11 +17,11 @@ from mtqnet.audio.reading import Excerpt, read_excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.causes import CAUSE_KEYS
 from mtqnet.corpus import build as corpus
-from mtqnet.corpus import peers
-from mtqnet.corpus.pool import Sources
-from mtqnet.corpus.sources import SPLITS
+from mtqnet.corpus import ensemble
+from mtqnet.corpus.degradations import CODEC, KIND_OF, LOSS, NOISE, ROOM, SUPPRESSION, kinds_of
+from mtqnet.corpus.ensemble import loss_weights
+from mtqnet.corpus.sources import SPLITS, Sources
 from mtqnet.corpus.table import DISAGREEMENT, TABLE, excerpt, read_rows
-from mtqnet.labels.ensemble import CODEC, KIND_OF, LOSS, NOISE, ROOM, SUPPRESSION, kinds_of, loss_weights
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.targets import KEYS, PEERS, QUEST, named
@@ -81,13 +81,13 @@ def corpus_rows(config: Config, paths: RunPaths, stage: Stage) -> list[Row]:
     table = build_corpus(config.corpus, paths, stage)
     existing = config.existing_models
     if (existing.heads or existing.ensemble) and trainer.process().first:
-        peers.add_ensemble(
-            paths.corpus, peers.PYTHON, paths.jobs, existing.clips, partial(stage, "existing models")
+        ensemble.add_ensemble(
+            paths.corpus, ensemble.PYTHON, paths.jobs, existing.clips, partial(stage, "existing models")
         )
     rows = read_rows(table)
     if existing.ensemble:  # of the training clips MPL computes it, with the predicted scores
         train = [row for row in rows if row["split"] == "train"]
-        rows = train + peers.as_labels([row for row in rows if row["split"] != "train"])
+        rows = train + ensemble.as_labels([row for row in rows if row["split"] != "train"])
     numbers = itertools.count()
     return [
         {**row, "split": CALIBRATION} if row["split"] == "validation" and next(numbers) % 2 else row
@@ -108,7 +108,7 @@ def build_corpus(config: CorpusConfig, paths: RunPaths, stage: Stage) -> Path:
     folders = (tuple(paths.data / name for name in names) for names in (config.speech, config.noise, config.rooms))
     clips = {split: getattr(config, split) for split in SPLITS}
     order = corpus.Order(Sources(*folders), clips, config.seed, without=config.without)
-    return corpus.build(order, paths.corpus, jobs=paths.jobs, progress=partial(stage, "corpus")).table
+    return corpus.build(order, paths.corpus, jobs=paths.jobs, progress=partial(stage, "corpus"))
 
 
 def dataset(
@@ -141,7 +141,7 @@ def labels_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Labels:
 
 
 def weights_of(rows: Sequence[Mapping[str, Any]]) -> Labels:
-    """Convert the disagreement columns of a corpus into loss weights (labels/ensemble.py); empty without them."""
+    """Convert the disagreement columns of a corpus into loss weights (corpus/ensemble.py); empty without them."""
     keys = [target.key for target in QUEST if rows and target.key + DISAGREEMENT in rows[0]]
     return {key: loss_weights(np.array([_number(row[key + DISAGREEMENT]) for row in rows])) for key in keys}
 

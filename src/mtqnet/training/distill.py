@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from mtqnet.audio.features import MEL_HOP
 from mtqnet.audio.reading import Excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
+from mtqnet.corpus.ensemble import PREDICTORS
 from mtqnet.errors import ModelError, UsageError
-from mtqnet.labels.ensemble import PREDICTORS
 from mtqnet.scoring import models
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import KEYS, named

@@ -43,8 +43,8 @@ import torch
 from torch import Tensor, nn
 
 from mtqnet.audio.reading import Excerpt
+from mtqnet.corpus import ensemble
 from mtqnet.errors import ModelError, UsageError
-from mtqnet.labels import ensemble
 from mtqnet.scoring.models import ModelRecord
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, PEERS, QUEST, named
 from mtqnet.training import export, losses, trainer

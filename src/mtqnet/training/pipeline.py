@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from mtqnet import __version__
 from mtqnet.causes import CAUSE_KEYS
+from mtqnet.corpus.degradations import CODEC, SUPPRESSION, VOCODER, kinds_of
 from mtqnet.errors import UsageError
-from mtqnet.labels.ensemble import CODEC, SUPPRESSION, VOCODER, kinds_of
 from mtqnet.scoring.intervals import as_json
 from mtqnet.targets import BY_KEY, OBJECTIVE
 from mtqnet.training import data, evaluation, mpl, tables, trainer

@@ -26,6 +26,7 @@ from mtqnet.audio.reading import Excerpt, read_excerpt
 from mtqnet.errors import AudioError, LabelError, UsageError
 from mtqnet.evaluation.ratings import read as read_table
 from mtqnet.labels import intrusive
+from mtqnet.labels.pairing import align
 from mtqnet.scoring import batch, models
 from mtqnet.targets import BY_KEY, KEYS, OBJECTIVE, QUEST, named
 from mtqnet.training import evaluation, features, mpl
@@ -374,7 +375,7 @@ def _true_values(references: Mapping[str, str], path: Path, clips: Sequence[Exce
     for row, clip in zip(found, clips, strict=True):
         with suppress(AudioError, LabelError):
             reference = read_excerpt(Excerpt(Path(references[str(clip.path)])))
-            pair = intrusive.align(reference, read_excerpt(clip))
+            pair = align(reference, read_excerpt(clip))
             for column, measure in enumerate((intrusive.pesq_wb, intrusive.stoi, intrusive.sdi)):
                 with suppress(LabelError):
                     row[column] = measure(*pair)

@@ -1,19 +1,28 @@
-"""What a device does to the whole signal: band limits, tilted response, gaps, offset, level, and gain control.
+"""What a device does to the whole signal: responses, clipping, quantisation, gaps, offset, level and gain control.
 
-Also the frequency responses in dB of telephone handsets and tone controls.
+Also modulated noise, the reference of ITU-T P.810 for distortion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import FLOOR_DB, active_level
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import Tracks, uniform
-from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.degradations.step import (
+    Drawn,
+    Samples,
+    Tracks,
+    a_seed,
+    between,
+    either,
+    uniform,
+    whole,
+)
+from mtqnet.corpus.sources import Pool
 
 Numbers = float | NDArray[np.float64]
 
@@ -87,7 +96,7 @@ class AutomaticGain:
     release_ms: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> AutomaticGain:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> AutomaticGain:
         attack, release = (round(low * ratio ** float(rng.random()), 3) for low, ratio in ((2, 50), (50, 40)))
         return cls(uniform(rng, -32, -16), uniform(rng, 6, 30), attack, release)
 
@@ -121,8 +130,6 @@ EXTREME_CHANCE = 0.07
 """Chance of a recording that is too quiet, and of one that is too loud."""
 MAX_TILT_DB = 20.0
 """dB; an equaliser neither lifts nor lowers anything further."""
-RAMP = 32
-"""Samples, 2 ms: into and out of a soft gap."""
 MAX_OFFSET = 0.2
 """Largest direct current, relative to the signal's peak."""
 
@@ -136,7 +143,7 @@ class BandLimit:
     order: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> BandLimit:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> BandLimit:
         kind = rng.random()
         if kind < 0.25:  # an 8 kHz chain: no signal above its Nyquist frequency
             return cls(0.0, 3800.0, 64)
@@ -157,20 +164,16 @@ class BandLimit:
 
 
 @dataclass(frozen=True)
-class TelephoneBand:
+class TelephoneBand(Drawn):
     """A handset's response, in dB between the points of a table over log frequency, without phase.
 
     Sending end of the intermediate reference system, plain or `modified`; with its earpiece if `receiving`.
     """
 
-    modified: bool
-    receiving: bool
-    strength: float
+    modified: bool = either(0.5, True, False)
+    receiving: bool = either(0.4, True, False)
+    strength: float = between(0.6, 1.2)
     """What the curve's dB are multiplied by: handsets stray from the nominal one."""
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> TelephoneBand:  # noqa: ARG003
-        return cls(bool(rng.random() < 0.5), bool(rng.random() < 0.4), uniform(rng, 0.6, 1.2))
 
     def __call__(self, tracks: Tracks) -> Tracks:
         level = handset_db(_hertz(tracks), self.modified, self.receiving)
@@ -189,7 +192,7 @@ class Equaliser:
     """Middle frequency over width, as of a resonant circuit."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Equaliser:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Equaliser:
         resonance = uniform(rng, -18, 18) if rng.random() < 0.5 else 0.0
         centre = round(200 * 30 ** float(rng.random()), 1)  # 200 Hz to 6 kHz, equal chance for each octave
         return cls(uniform(rng, -9, 9), resonance, centre, uniform(rng, 0.7, 6))
@@ -201,43 +204,11 @@ class Equaliser:
 
 
 @dataclass(frozen=True)
-class Dropouts:
-    """Gaps of a device that could not keep up: at any place and of any length, not in a network's frames."""
-
-    places: tuple[float, ...]
-    """Beginning of each gap: share of the clip, 0 to 1."""
-    lengths_ms: tuple[float, ...]
-    hard: bool
-    """Cut within one sample (a click) or within 2 ms."""
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dropouts:  # noqa: ARG003
-        count = int(rng.integers(1, 7))
-        places = tuple(sorted(uniform(rng, 0, 0.97) for _ in range(count)))
-        return cls(places, tuple(uniform(rng, 5, 120) for _ in places), bool(rng.random() < 0.5))
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        length = len(tracks.clean)
-        kept = np.ones(length)
-        for place, span in zip(self.places, self.lengths_ms, strict=True):
-            begins = round(place * length)
-            kept[begins : begins + round(span / 1000 * SAMPLE_RATE)] = 0.0
-        if not self.hard:
-            held = np.pad(kept, (RAMP // 2, RAMP - RAMP // 2 - 1), mode="edge")  # the clip's ends are no gaps
-            kept = np.convolve(held, np.full(RAMP, 1 / RAMP), mode="valid")
-        return tracks.gained(kept.astype(np.float32))
-
-
-@dataclass(frozen=True)
-class DcOffset:
+class DcOffset(Drawn):
     """A constant added by a converter. It is inaudible and belongs to the noise track."""
 
-    share: float
+    share: float = between(-MAX_OFFSET, MAX_OFFSET)
     """Of the mixture's peak, with sign; reduced if the sum would exceed full scale."""
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> DcOffset:  # noqa: ARG003
-        return cls(uniform(rng, -MAX_OFFSET, MAX_OFFSET))
 
     def __call__(self, tracks: Tracks) -> Tracks:
         peak = float(np.abs(tracks.mixture).max(initial=0.0))
@@ -257,7 +228,7 @@ class Playback:
     level_dbov: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Playback:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Playback:
         kind = rng.random()
         if kind < EXTREME_CHANCE:
             return cls(uniform(rng, QUIET_DBOV, MIN_LEVEL_DBOV))
@@ -271,3 +242,112 @@ class Playback:
         if level <= FLOOR_DB:
             return tracks
         return tracks.gained(min(10 ** ((self.level_dbov - level) / 20), PEAK_LIMIT / peak))
+
+
+# Distortion of single samples
+
+
+def mnru_gain(samples: int, q_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(samples,): gain of the unit, y = x (1 + 10^(-Q/20) N) in P.810, N white Gaussian noise."""
+    noise = rng.standard_normal(samples, dtype=np.float32)
+    return np.float32(1.0) + np.float32(10 ** (-q_db / 20)) * noise
+
+
+def mnru(samples: NDArray[np.float32], q_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Add modulated noise at Q dB: (samples,) -> (samples,)."""
+    return samples * mnru_gain(len(samples), q_db, rng)
+
+
+NO_GAIN = 1e-9
+"""Full scale is 1; below this a sample has no gain to speak of."""
+MIN_Q_DB, MAX_Q_DB = 0.0, 50.0
+"""dB; P.810's useful range, from barely recognisable speech to inaudible distortion."""
+SHARE_FRAME = SAMPLE_RATE // 50
+"""Samples, 20 ms, over which the power of speech and noise is compared."""
+
+
+@dataclass(frozen=True)
+class Mnru(Drawn):
+    """Modulated noise, ITU-T P.810: on the speech before noise is added, or on the whole signal."""
+
+    q_db: float = between(MIN_Q_DB, MAX_Q_DB)
+    whole: bool = either(0.2, True, False)
+    seed: int = a_seed()
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        rng = np.random.default_rng(self.seed)
+        if self.whole:
+            return tracks.gained(mnru_gain(len(tracks.clean), self.q_db, rng))
+        return replace(tracks, speech=mnru(tracks.speech, self.q_db, rng))
+
+
+@dataclass(frozen=True)
+class Clipping(Drawn):
+    """The mixture cut (hard) or bent (soft: tanh) `drive_db` below its peak. Output over input: the gain."""
+
+    drive_db: float = between(1, 24)
+    soft: bool = either(0.4, True, False)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        mixture = tracks.mixture
+        limit = np.float32(np.abs(mixture).max() * 10 ** (-self.drive_db / 20))
+        if limit < NO_GAIN:
+            return tracks
+        return _bent(tracks, limit * np.tanh(mixture / limit) if self.soft else np.clip(mixture, -limit, limit))
+
+
+@dataclass(frozen=True)
+class Overdrive(Drawn):
+    """A gain set too high: the peak goes `gain_db` beyond full scale, where the converter cuts it.
+
+    The same degradation as hard clipping, but the signal remains at full scale.
+    """
+
+    gain_db: float = between(3, 20)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        peak = float(np.abs(tracks.mixture).max(initial=0.0))
+        if peak < NO_GAIN:
+            return tracks
+        driven = tracks.gained(1.0 / peak * 10 ** (self.gain_db / 20))
+        return _bent(driven, np.clip(driven.mixture, -1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Quantisation(Drawn):
+    """Linear PCM of few bits, rounded to the nearest step (ITU-T G.191 calls it "uniform PCM").
+
+    The peak of the mixture is `headroom_db` below full scale during quantisation; the level is restored afterwards.
+    The error is new sound: of each moment's error, speech and noise get shares as their powers there, as in
+    labels/three_signal.py.
+    """
+
+    bits: int = whole(4, 12)
+    headroom_db: float = between(0, 12)
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        mixture = tracks.mixture
+        peak = float(np.abs(mixture).max(initial=0.0))
+        if peak < NO_GAIN:
+            return tracks
+        step = np.float32(peak * 10 ** (self.headroom_db / 20) * 2.0 ** (1 - self.bits))
+        heard = step * np.round(mixture / step)
+        power, other = _local_power(tracks.speech), _local_power(tracks.noise)
+        share = (power + NO_GAIN**2) / (power + other + NO_GAIN**2)
+        speech = tracks.speech + share.astype(np.float32) * (heard - mixture)
+        return replace(tracks, speech=speech, noise=heard - speech)
+
+
+def _bent(tracks: Tracks, heard: Samples) -> Tracks:
+    """Multiply both tracks by the gain that turns their mixture into the output, sample by sample."""
+    mixture = tracks.mixture
+    some = np.abs(mixture) > NO_GAIN
+    gain = np.ones_like(mixture)
+    gain[some] = heard[some] / mixture[some]
+    return tracks.gained(gain)
+
+
+def _local_power(samples: Samples) -> NDArray[np.float64]:
+    """(samples,) -> (samples,): mean power of the SHARE_FRAME about each sample."""
+    total = np.cumsum(np.pad(np.square(samples, dtype=np.float64), (SHARE_FRAME // 2 + 1, SHARE_FRAME // 2)))
+    return np.asarray((total[SHARE_FRAME:] - total[:-SHARE_FRAME])[: len(samples)] / SHARE_FRAME)

@@ -1,27 +1,29 @@
-"""What a packet network does: frames that never arrive, and play-out that slides to and fro.
+"""Gaps and shifts in time: frames that a network loses, dropouts of a device, and play-out that slides to and fro.
 
 Splice applies steps to a part of a clip, or to everything but that part."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.degradations.step import Samples, Step, Tracks, draw_seed, uniform
-from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.sources import Pool
 
 Flags = NDArray[np.bool_]
 
 MS = SAMPLE_RATE // 1000
 """Samples a millisecond"""
-NETWORK_FADE = 32
+FADE = 32
 """Samples, 2 ms: a player's ramp into and out of a gap."""
 JOIN = 64
 """Samples, 4 ms: the cross-fade where a stretch is repeated or left out; 3.75 ms in ITU-T G.711 Appendix I."""
+RAMP = ((np.arange(JOIN) + 0.5) / JOIN).astype(np.float32)
+"""(JOIN,): from 0 up to 1"""
 HOLD_MS, GONE_MS = 10.0, 60.0
 """Concealment is as loud as speech for the first 10 ms and silent after 60 (ITU-T G.711 Appendix I)."""
 
@@ -47,7 +49,7 @@ class FrameLoss:
     """Chance of loss in the good state; below `rate`."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> FrameLoss:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> FrameLoss:
         rate, burst = uniform(rng, 0.01, 0.25), uniform(rng, 1, 3)
         frame, seed = int(rng.choice([10, 20, 40, 60])), draw_seed(rng)
         kinds: tuple[Literal["silence", "repeat", "fade"], ...] = ("silence", "repeat", "fade")
@@ -60,7 +62,7 @@ class FrameLoss:
         frame = self.frame_ms * MS
         lost = self.lost(-(-len(tracks.clean) // frame))
         if self.concealment == "silence":
-            return tracks.gained(_silence(lost, frame, len(tracks.clean)))
+            return tracks.gained(_ramped(np.repeat(~lost, frame)[: len(tracks.clean)].astype(np.float32)))
         gaps = _gaps(lost, frame, len(tracks.clean))
         fading = self.concealment == "fade"
         speech, noise = (_repeated(track, gaps, frame, fading) for track in (tracks.speech, tracks.noise))
@@ -80,13 +82,11 @@ class FrameLoss:
         return np.asarray(rng.random(count) < np.where(states, self.bad_loss, self.good_loss))
 
 
-def _silence(lost: Flags, frame: int, length: int) -> Samples:
-    """(length,): a gain of 0 in lost frames, with ramps."""
-    kept = np.repeat(~lost, frame)[:length].astype(np.float32)
-    held = np.pad(
-        kept, (NETWORK_FADE // 2, NETWORK_FADE - NETWORK_FADE // 2 - 1), mode="edge"
-    )  # the clip's ends are no gaps
-    return np.convolve(held, np.full(NETWORK_FADE, 1 / NETWORK_FADE), mode="valid").astype(np.float32)
+def _ramped(kept: NDArray[np.floating]) -> Samples:
+    """A gain of 0 and 1 with ramps into and out of the gaps: (samples,) -> (samples,)."""
+    sides = (FADE // 2, FADE - FADE // 2 - 1)
+    held = np.pad(kept, sides, mode="edge")  # the clip's ends are no gaps
+    return np.convolve(held, np.full(FADE, 1 / FADE), mode="valid").astype(np.float32)
 
 
 def _gaps(lost: Flags, frame: int, length: int) -> list[tuple[int, int]]:
@@ -106,31 +106,46 @@ def _repeated(track: Samples, gaps: list[tuple[int, int]], frame: int, fading: b
         length = lead + end - begin + JOIN
         filling = _cycled(track[begin - frame : begin], length) if lead else np.zeros(length, np.float32)
         if fading:
-            filling[lead:] *= _dying(length - lead)
+            elapsed = np.arange(length - lead) / MS
+            filling[lead:] *= np.clip((GONE_MS - elapsed) / (GONE_MS - HOLD_MS), 0, 1).astype(np.float32)
         inner = end - begin + lead
         heard[begin - lead : end] = filling[:inner]
         after = track[end : end + JOIN]
-        ramp = _ramp()[: len(after)]
+        ramp = RAMP[: len(after)]
         heard[end : end + JOIN] = after * ramp + filling[inner : inner + len(after)] * (1 - ramp)
     return heard
 
 
 def _cycled(frame: Samples, length: int) -> Samples:
     """A frame over and over from its last JOIN samples on, which fade into its first; (length,)."""
-    join = frame[-JOIN:] * (1 - _ramp()) + frame[:JOIN] * _ramp()
+    join = frame[-JOIN:] * (1 - RAMP) + frame[:JOIN] * RAMP
     period = np.concatenate([join, frame[JOIN:-JOIN]])
     return np.asarray(np.tile(period, -(-length // len(period)))[:length], dtype=np.float32)
 
 
-def _dying(length: int) -> Samples:
-    """(length,): 1 for HOLD_MS, then falling in a straight line to 0 at GONE_MS."""
-    elapsed = np.arange(length) / MS
-    return np.clip((GONE_MS - elapsed) / (GONE_MS - HOLD_MS), 0, 1).astype(np.float32)
+@dataclass(frozen=True)
+class Dropouts:
+    """Gaps of a device that could not keep up: at any place and of any length, not in a network's frames."""
 
+    places: tuple[float, ...]
+    """Beginning of each gap: share of the clip, 0 to 1."""
+    lengths_ms: tuple[float, ...]
+    hard: bool
+    """Cut within one sample (a click) or within 2 ms."""
 
-def _ramp() -> Samples:
-    """(JOIN,): from 0 up to 1."""
-    return ((np.arange(JOIN) + 0.5) / JOIN).astype(np.float32)
+    @classmethod
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Dropouts:
+        count = int(rng.integers(1, 7))
+        places = tuple(sorted(uniform(rng, 0, 0.97) for _ in range(count)))
+        return cls(places, tuple(uniform(rng, 5, 120) for _ in places), bool(rng.random() < 0.5))
+
+    def __call__(self, tracks: Tracks) -> Tracks:
+        length = len(tracks.clean)
+        kept = np.ones(length)
+        for place, span in zip(self.places, self.lengths_ms, strict=True):
+            begins = round(place * length)
+            kept[begins : begins + round(span / 1000 * SAMPLE_RATE)] = 0.0
+        return tracks.gained(kept.astype(np.float32) if self.hard else _ramped(kept))
 
 
 @dataclass(frozen=True)
@@ -148,14 +163,14 @@ class Jitter:
     """Milliseconds"""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Jitter:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Jitter:
         events = int(rng.integers(1, 5))
         slot = 0.8 * samples / events
         begins = 0.1 * samples + slot * np.arange(events)
         grow = begins + slot * rng.uniform(0.35, 0.6, events)  # late for less than half of the clip
         shrink = begins + slot * rng.uniform(0.7, 0.9, events)
         stretches = rng.integers(10, 41, events)
-        return cls(_whole(grow), _whole(shrink), _whole(stretches))
+        return cls(*(tuple(map(int, numbers)) for numbers in (grow, shrink, stretches)))
 
     def __call__(self, tracks: Tracks) -> Tracks:
         speech, noise = (self._played(track) for track in (tracks.speech, tracks.noise))
@@ -165,19 +180,10 @@ class Jitter:
         played = track.copy()
         for grow, shrink, stretch in zip(self.grow_at, self.shrink_at, self.stretch_ms, strict=True):
             late = np.concatenate([np.zeros(stretch * MS, np.float32), track])[: len(track)]
-            weight = _late_weight(grow, shrink, len(track))
+            places = (grow, grow + JOIN, shrink, shrink + JOIN)
+            weight = np.interp(np.arange(len(track)), places, (0.0, 1.0, 1.0, 0.0)).astype(np.float32)
             played += weight * (late - played)
         return played
-
-
-def _whole(numbers: NDArray[Any]) -> tuple[int, ...]:
-    return tuple(int(number) for number in numbers)
-
-
-def _late_weight(grow: int, shrink: int, length: int) -> Samples:
-    """(length,): 1 between two places, 0 elsewhere, with a ramp of JOIN samples from either place on."""
-    places = (grow, grow + JOIN, shrink, shrink + JOIN)
-    return np.interp(np.arange(length), places, (0.0, 1.0, 1.0, 0.0)).astype(np.float32)
 
 
 SHORTEST_S, LONGEST_S = 0.5, 4.0
@@ -216,15 +222,12 @@ class Splice:
         for step in self.steps:
             degraded = step(degraded)
         inside, outside = (tracks, degraded) if self.kind == "good" else (degraded, tracks)
-        weight = self._inside(len(tracks.clean))
+        begin, end = round(self.start_s * SAMPLE_RATE), round(self.end_s * SAMPLE_RATE)
+        places, weights = (begin, begin + SPLICE_FADE, end - SPLICE_FADE, end), (0.0, 1.0, 1.0, 0.0)
+        place = np.arange(len(tracks.clean))
+        weight = np.interp(place, places, weights, left=0.0, right=0.0).astype(np.float32)
         return replace(
             tracks,
             speech=weight * inside.speech + (1 - weight) * outside.speech,
             noise=weight * inside.noise + (1 - weight) * outside.noise,
         )
-
-    def _inside(self, length: int) -> Samples:
-        """(length,): 1 in the part, 0 outside it, with a ramp of SPLICE_FADE samples within either end."""
-        begin, end = round(self.start_s * SAMPLE_RATE), round(self.end_s * SAMPLE_RATE)
-        places, weights = (begin, begin + SPLICE_FADE, end - SPLICE_FADE, end), (0.0, 1.0, 1.0, 0.0)
-        return np.interp(np.arange(length), places, weights, left=0.0, right=0.0).astype(np.float32)

