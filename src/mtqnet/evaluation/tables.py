@@ -1,9 +1,8 @@
 """Read tables of other programs: CSV and other delimited text, JSON lines and Parquet.
 
-Rules for text: UTF-8, UTF-16 or UTF-32 with a byte order mark, UTF-16 without one, else Windows-1252. Fields are
-separated by comma, semicolon or tab: the one that is most frequent in the header line, or the one that a first
-line such as `sep=;` names. Blank lines are skipped. Columns without a name are dropped if all their cells are
-empty.
+Rules for text: UTF-8, or UTF-16 with a byte order mark, else Windows-1252. Fields are separated by comma, semicolon or
+tab: the one that is most frequent in the header line, or the one that a first line such as `sep=;` names. Blank lines
+are skipped. Columns without a name are dropped if all their cells are empty.
 
 Everything else is an error with its row: a cell of more than 131,072 characters, a quotation mark that is not
 closed, a NUL character, a row with more cells than the header, a last row that was cut off.
@@ -31,9 +30,6 @@ TITLE_LINES = 10
 """Lines above the header that are skipped, such as the title of a spreadsheet"""
 LONGEST_SHOWN = 60
 """Characters of a cell that an error message repeats"""
-ENCODINGS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
-             (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))  # fmt: skip
-"""Byte order mark -> encoding, the longest mark first"""
 
 Row = list[str]
 
@@ -128,18 +124,13 @@ def read_toml(path: Path, example: str) -> dict[str, Any]:
 def _decoded(path: Path, content: bytes) -> str:
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise UsageError(f"{path} is a spreadsheet or ZIP file, not text: save it as CSV")
-    encoding = next((name for mark, name in ENCODINGS if content.startswith(mark)), "")
-    if not encoding:
-        sample = content[:4096]
-        even, odd = sample[::2].count(0), sample[1::2].count(0)
-        half = len(sample) // 4
-        encoding = "utf-16-le" if odd > half and not even else "utf-16-be" if even > half and not odd else "utf-8"
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        if encoding != "utf-8":
+        if encoding == "utf-16":
             raise UsageError(
-                f"{path} is damaged: it is not valid {encoding} text ({error.reason}); save it as CSV again"
+                f"{path} is damaged: it is not valid UTF-16 text ({error.reason}); save it as CSV again"
             ) from error
         text = content.decode("cp1252", "replace")
     if "\x00" in text:
