@@ -28,8 +28,8 @@ def clips(count: int, seed: int) -> tuple[Values, Values]:
 def test_intervals_contain_nine_of_ten_labels_of_other_clips() -> None:
     made = evaluation.fit(*clips(1200, 1), KEYS)
     for found in evaluation.covered("test", made, *clips(4000, 2)):
-        assert found.share == pytest.approx(0.9, abs=0.025), found.target
-        assert found.clips == 4000
+        assert found["share"] == pytest.approx(0.9, abs=0.025), found["target"]
+        assert found["clips"] == 4000
 
 
 def test_intervals_are_wider_for_larger_errors() -> None:
@@ -39,7 +39,7 @@ def test_intervals_are_wider_for_larger_errors() -> None:
 
     def width(which: NDArray[np.bool_]) -> float:
         picked = [{key: said[which] for key, said in values.items()} for values in (scores, labels)]
-        return {c.target: c.width for c in evaluation.covered("x", made, *picked)}["g_mos"]
+        return {c["target"]: c["width"] for c in evaluation.covered("x", made, *picked)}["g_mos"]
 
     assert width(noisy) > 1.7 * width(~noisy)
 
@@ -49,9 +49,9 @@ def test_clips_without_a_label_are_ignored() -> None:
     holes = {key: np.where(np.arange(1000) % 2 == 0, np.nan, said) for key, said in labels.items()}
     made = evaluation.fit(scores, holes, KEYS)
     found = evaluation.covered("test", made, scores, holes)
-    assert {c.clips for c in found} == {500}
+    assert {c["clips"] for c in found} == {500}
     nothing = {**holes, "s_mos": np.full(1000, np.nan)}
-    assert [c.target for c in evaluation.covered("test", made, scores, nothing)] == list(KEYS[1:])
+    assert [c["target"] for c in evaluation.covered("test", made, scores, nothing)] == list(KEYS[1:])
 
 
 def test_clips_without_a_score_are_ignored() -> None:
@@ -62,7 +62,7 @@ def test_clips_without_a_score_are_ignored() -> None:
     assert not np.isnan([band.factor for band in made.bands.values()]).any()
     found = evaluation.covered("test", made, refused, labels)
     assert found == evaluation.covered("test", made, *(evaluation.selected(rest, v) for v in (scores, labels)))
-    assert {c.clips for c in found} == {999}
+    assert {c["clips"] for c in found} == {999}
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:

@@ -73,20 +73,6 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """Coverage of the intervals of one target on some clips."""
-
-    kind: str
-    """Which clips: a split, or a kind of processing in it"""
-    target: str
-    clips: int
-    share: float
-    """Fraction of the labels inside the interval"""
-    width: float
-    """Mean width in the target's unit; for SDI of log10"""
-
-
-@dataclass(frozen=True)
 class Predicted:
     """What a model says of clips; NaN for a refused clip: of 36,000 clips, one is too quiet."""
 
@@ -233,23 +219,27 @@ def fit(
     return Intervals(COVERAGE, bands)
 
 
-def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[Coverage]:
-    """Return the coverage by target on clips that were not used for calibration; NaN in either is ignored."""
+def covered(kind: str, intervals: Intervals, scores: Values, labels: Values) -> list[dict[str, Any]]:
+    """Return the coverage of the intervals on clips that were not used for calibration; NaN in either is ignored.
+
+    Returns:
+        By target: `kind`, which names the clips, number of clips, `share` of the labels inside the interval, and mean
+        width in the target's unit, for SDI of log10.
+    """
     low, high = intervals.ends(scores)
     rows = []
     for target in named(list(intervals.bands)):
-        truth = np.clip(labels[target.key], target.low, target.high)
-        known = ~np.isnan(truth) & ~np.isnan(scores[target.key])
+        key, truth = target.key, np.clip(labels[target.key], target.low, target.high)
+        known = ~np.isnan(truth) & ~np.isnan(scores[key])
         if known.any():
-            ends = low[target.key][known], high[target.key][known]
-            inside = (truth[known] >= ends[0]) & (truth[known] <= ends[1])
-            width = target.compress(ends[1]) - target.compress(ends[0])
-            means = round(float(inside.mean()), 4), round(float(width.mean()), 4)
-            rows.append(Coverage(kind, target.key, int(known.sum()), *means))
+            inside = ((truth >= low[key]) & (truth <= high[key]))[known]
+            width = (target.compress(high[key]) - target.compress(low[key]))[known]
+            share, mean = round(float(inside.mean()), 4), round(float(width.mean()), 4)
+            rows.append({"kind": kind, "target": key, "clips": int(known.sum()), "share": share, "width": mean})
     return rows
 
 
-def by_kind(intervals: Intervals, rows: Sequence[Row], scores: Values, labels: Values) -> list[Coverage]:
+def by_kind(intervals: Intervals, rows: Sequence[Row], scores: Values, labels: Values) -> list[dict[str, Any]]:
     """Return the coverage on each split, and on each kind of processing (column `steps`) with enough clips."""
     found = []
     for split in dict.fromkeys(row["split"] for row in rows):

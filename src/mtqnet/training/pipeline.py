@@ -218,7 +218,7 @@ def _tested(rows: list[Row], predicted: Predicted, new_tools: NewToolsConfig) ->
     )  # fmt: skip
     scores = selected(tests, predicted.with_distance)
     coverage = evaluation.by_kind(intervals, tested, scores, selected(tests, labels))
-    return {**found, "intervals": as_json(intervals), "coverage": [asdict(row) for row in coverage]}
+    return {**found, "intervals": as_json(intervals), "coverage": coverage}
 
 
 def _differences(rows: list[Row], predicted: Predicted) -> dict[str, object]:
