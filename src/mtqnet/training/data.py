@@ -199,19 +199,18 @@ def model_scores(
     model: ModelRecord, clips: Sequence[Excerpt], folder: Path, name: str, jobs: int, progress: features.Progress
 ) -> Labels:
     """Return the scores of a model, (clips,) by target, NaN for a refused clip; stored in `folder` as `name`."""
-    chunks = features.fill_chunks(
-        clips, folder, f"{name}-{model.sha256[:12]}", partial(_store_scores, str(model.path)), jobs, progress
-    )
-    rows = [clip["scores"][0] for chunk in chunks for clip in features.read_chunk(chunk)]
+    work = partial(_scores, str(model.path))
+    found = features.stored(clips, folder, f"{name}-{model.sha256[:12]}", work, jobs, progress)
+    rows = [clip["scores"][0] for clip in found]
     return dict(zip(model.targets, np.array(rows).reshape(-1, len(model.targets)).T, strict=True))
 
 
-def _store_scores(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
-    """Write the scores (1, targets) of each clip; NaN for a refused clip: of 36,000 clips, one is too quiet."""
+def _scores(model: str, clips: Sequence[Excerpt]) -> list[features.Views]:
+    """Return the scores (1, targets) of each clip; NaN for a refused clip: of 36,000 clips, one is too quiet."""
     predictor = _predictor(model)
     scored = [predictor.score(read_excerpt(clip), SAMPLE_RATE) for clip in clips]
     rows = [[scores.value(key) for key in predictor.record.targets] for scores in scored]
-    features.write_chunk(path, [{"scores": np.array([row], dtype=np.float64)} for row in rows])
+    return [{"scores": np.array([row], dtype=np.float64)} for row in rows]
 
 
 @lru_cache(maxsize=1)

@@ -37,7 +37,7 @@ from mtqnet.training.batches import TEACHER_FEATURES, Dataset, Labels
 from mtqnet.training.config import Config, NetworkConfig
 from mtqnet.training.data import Clock, RunPaths, corpus_rows, dataset, excerpts, model_scores
 from mtqnet.training.export import Opened, load_weights
-from mtqnet.training.features import FrontEnd, Progress, fill_chunks, read_chunk, write_chunk
+from mtqnet.training.features import FrontEnd, Progress
 from mtqnet.training.model import Network, Output, Trainable, masked_mean
 from mtqnet.training.pipeline import SILENT, FinishedRun, Listener, TrainedModel, best_epoch, finish, timed
 
@@ -224,12 +224,12 @@ def teacher_features(
 ) -> list[Frames]:
     """Return the input of the teacher's heads for each clip, by its 32-bit weights; stored in `folder`."""
     name = f"features-{teacher.sha256[:12]}"
-    chunks = fill_chunks(clips, folder, name, partial(_store_features, str(teacher.path)), jobs, progress)
-    return [clip["frames"] for chunk in chunks for clip in read_chunk(chunk)]
+    work = partial(_features, str(teacher.path))
+    return [clip["frames"] for clip in features.stored(clips, folder, name, work, jobs, progress)]
 
 
-def _store_features(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
-    teacher, found = _opened(model), []
+def _features(model: str, clips: Sequence[Excerpt]) -> list[features.Views]:
+    teacher, found = _opened(model), list[features.Views]()
     for clip in clips:
         own = features.of_clip(teacher.front_end, clip, teacher.encoder)
         inputs = {name: torch.from_numpy(view.astype(np.float32))[None] for name, view in own.features.items()}
@@ -238,7 +238,7 @@ def _store_features(model: str, path: Path, clips: Sequence[Excerpt]) -> None:
         with torch.inference_mode():
             x, counts = teacher.network.trunk(inputs, torch.tensor([own.samples]))
         found.append({"frames": x[0, : int(counts[0])].numpy().astype(np.float16)})
-    write_chunk(path, found)
+    return found
 
 
 @lru_cache(maxsize=1)

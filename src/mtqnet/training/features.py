@@ -95,27 +95,26 @@ def compute(
         progress: Called after each chunk.
         jobs: Number of processes; 0 is one per core.
     """
-    chunks = fill_chunks(clips, folder / front_end.key, name, partial(_store_chunk, front_end), jobs, progress)
-    views = [clip for chunk in chunks for clip in read_chunk(chunk)]
+    views = stored(clips, folder / front_end.key, name, partial(_features, front_end), jobs, progress)
     return [Clip(int(view.pop("samples")[0]), view) for view in views]
 
 
-def fill_chunks(
-    clips: Sequence[Excerpt], folder: Path, name: str, work: Callable[[Path, Sequence[Excerpt]], None], jobs: int = 0,
-    progress: Progress = lambda *_: None,
-) -> list[Path]:  # fmt: skip
+def stored(
+    clips: Sequence[Excerpt], folder: Path, name: str, work: Callable[[Sequence[Excerpt]], list[Views]],
+    jobs: int = 0, progress: Progress = lambda *_: None,
+) -> list[dict[str, NDArray[Any]]]:  # fmt: skip
     """Process clips in chunks, each of which is stored under its own name, so that an interrupted run resumes.
 
     Args:
         clips: All clips.
         folder: Where the results are stored.
         name: First part of the chunks' names.
-        work: Writes the result for some clips to a path; can be pickled.
+        work: Computes the arrays (rows, columns) of some clips, by clip and name; can be pickled.
         jobs: Number of processes; 0 is one per core.
         progress: Called after each chunk.
 
     Returns:
-        The paths of all chunks, in order.
+        The arrays of all clips, in order; they are memory-mapped and read-only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
@@ -124,17 +123,17 @@ def fill_chunks(
     done = len(clips) - sum(len(part) for _, part in missing)
     progress(done, len(clips))
     if len(missing) == 1:  # starting a process would take longer
-        work(*missing[0])
+        _store(work, *missing[0])
         progress(len(clips), len(clips))
     elif missing:
         context, count = multiprocessing.get_context("spawn"), jobs or os.cpu_count() or 1
         with ProcessPoolExecutor(count, mp_context=context, initializer=_worker) as workers:
-            tasks = {workers.submit(work, path, part): len(part) for path, part in missing}
+            tasks = {workers.submit(_store, work, path, part): len(part) for path, part in missing}
             for task in as_completed(tasks):
                 task.result()
                 done += tasks[task]
                 progress(done, len(clips))
-    return paths
+    return [clip for path in paths for clip in read_chunk(path)]
 
 
 def write_chunk(path: Path, clips: Sequence[Views]) -> None:
@@ -201,10 +200,14 @@ def _worker() -> None:
     torch.set_num_threads(1)
 
 
-def _store_chunk(front_end: FrontEnd, path: Path, clips: Sequence[Excerpt]) -> None:
+def _store(work: Callable[[Sequence[Excerpt]], list[Views]], path: Path, clips: Sequence[Excerpt]) -> None:
+    write_chunk(path, work(clips))
+
+
+def _features(front_end: FrontEnd, clips: Sequence[Excerpt]) -> list[Views]:
     encoder = _loaded(front_end.encoder) if front_end.encoder else None
     computed = [of_clip(front_end, clip, encoder) for clip in clips]
-    write_chunk(path, [{"samples": np.array([clip.samples]), **clip.features} for clip in computed])
+    return [{"samples": np.array([clip.samples]), **clip.features} for clip in computed]
 
 
 @lru_cache(maxsize=1)

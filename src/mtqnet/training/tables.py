@@ -352,12 +352,12 @@ def _with_true_values(rated: Rated, run: RunPaths, stage: Stage, notes: list[str
     """Add true PESQ, STOI and SDI where the table has none and names a reference."""
     chosen = [index for index, reference in enumerate(rated.references) if reference]
     pairs = {str(rated.paths[index]): rated.references[index] for index in chosen}
-    chunks = features.fill_chunks(
+    found = features.stored(
         [Excerpt(rated.paths[index]) for index in chosen], run.out / "true", "true", partial(_true_values, pairs),
         run.jobs, partial(stage, "true PESQ, STOI and SDI"),
     )  # fmt: skip
     computed = np.full((len(rated.paths), len(OBJECTIVE)), np.nan)
-    computed[chosen] = [clip["values"][0] for chunk in chunks for clip in features.read_chunk(chunk)]
+    computed[chosen] = [clip["values"][0] for clip in found]
     if failed := int(np.isnan(computed[chosen]).all(axis=1).sum()):
         notes.append(
             f"{failed} of {len(chosen)} clean references cannot be used: PESQ, STOI and SDI stay unknown there"
@@ -369,8 +369,8 @@ def _with_true_values(rated: Rated, run: RunPaths, stage: Stage, notes: list[str
     return replace(rated, labels={**rated.labels, **known})
 
 
-def _true_values(references: Mapping[str, str], path: Path, clips: Sequence[Excerpt]) -> None:
-    """Store PESQ, STOI and SDI of some recordings; NaN where they cannot be computed."""
+def _true_values(references: Mapping[str, str], clips: Sequence[Excerpt]) -> list[features.Views]:
+    """Return PESQ, STOI and SDI of some recordings; NaN where they cannot be computed."""
     found = np.full((len(clips), len(OBJECTIVE)), np.nan)
     for row, clip in zip(found, clips, strict=True):
         with suppress(AudioError, LabelError):
@@ -379,4 +379,4 @@ def _true_values(references: Mapping[str, str], path: Path, clips: Sequence[Exce
             for column, measure in enumerate((intrusive.pesq_wb, intrusive.stoi, intrusive.sdi)):
                 with suppress(LabelError):
                     row[column] = measure(*pair)
-    features.write_chunk(path, [{"values": row[None]} for row in found])
+    return [{"values": row[None]} for row in found]
