@@ -307,9 +307,9 @@ def mixed(batch: Batch, probability: float, rng: np.random.Generator) -> Batch:
     """
     if probability <= 0:
         return batch
-    views = {name: view for name, view in batch.inputs.items() if name != f"{TEACHER_FEATURES}_counts"}
-    if batch.parts is None or set(views) - {"logmel", TEACHER_FEATURES}:
-        raise UsageError("mix works for clips of a corpus whose only view is 'logmel': set mix = 0")
+    views = {name: view for name, view in batch.inputs.items() if not name.endswith("_counts")}
+    if batch.parts is None or set(views) - {"logmel", "encoder", TEACHER_FEATURES}:
+        raise UsageError("mix works for clips of a corpus whose views are 'logmel' and 'encoder': set mix = 0")
     views, labels, parts = with_pieces(views, batch.samples, batch.labels, batch.parts, probability, rng)
     return replace(batch, inputs={**batch.inputs, **views}, labels=labels, parts=parts)
 
