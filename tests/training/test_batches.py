@@ -149,7 +149,8 @@ def test_processes_divide_every_batch_and_none_is_idle(world: int) -> None:
     data, fit = tiny.dataset(tiny.CHANNEL, 12), FitConfig(batch=5, level_db=0.0)
     whole = list(training_batches(data, KEYS, fit, np.random.default_rng(1)))
     parts = [
-        list(training_batches(data, KEYS, fit, np.random.default_rng(1), rank, world)) for rank in range(world)
+        list(training_batches(data, KEYS, fit, np.random.default_rng(1), False, rank, world))
+        for rank in range(world)
     ]
     for number, batch in enumerate(whole):
         own = [part[number].samples.tolist() for part in parts]
@@ -162,9 +163,9 @@ def test_processes_divide_every_batch_and_none_is_idle(world: int) -> None:
 def test_clips_of_the_same_recording_come_in_pairs_and_every_clip_once() -> None:
     data = tiny.dataset(tiny.CHANNEL, 24)
     speech = np.array([n // 3 for n in range(24)], dtype=np.int64)  # eight recordings, three clips each
-    fit = FitConfig(batch=4, level_db=0.0, pairs=True)
+    fit = FitConfig(batch=4, level_db=0.0)
     together = 0
-    batches = list(training_batches(replace(data, speech=speech), KEYS, fit, np.random.default_rng(2)))
+    batches = list(training_batches(replace(data, speech=speech), KEYS, fit, np.random.default_rng(2), pairs=True))
     for batch in batches:
         assert batch.speech is not None
         numbers = batch.speech.tolist()

@@ -176,15 +176,17 @@ class Batch:
 
 
 def training_batches(
-    data: Dataset, targets: Sequence[str], fit: FitConfig, rng: np.random.Generator, rank: int = 0, world: int = 1
-) -> Iterator[Batch]:
+    data: Dataset, targets: Sequence[str], fit: FitConfig, rng: np.random.Generator, pairs: bool = False,
+    rank: int = 0, world: int = 1,
+) -> Iterator[Batch]:  # fmt: skip
     """Yield the batches of one epoch: random, of clips of similar length, with random level and augmentation.
 
     Every clip occurs once. With `fit.steps`, that many batches are drawn and each clip occurs equally often. With
-    `fit.unlabelled_batch`, that many clips without S/N/G labels are added to each batch of labelled clips. The
-    process `rank` of `world` processes yields its part of every batch.
+    `fit.unlabelled_batch`, that many clips without S/N/G labels are added to each batch of labelled clips. With
+    `pairs`, two clips of the same recording of speech are in the same batch where possible. The process `rank` of
+    `world` processes yields its part of every batch.
     """
-    for indices in _drawn(data, fit, rng):
+    for indices in _drawn(data, fit, rng, pairs):
         own = indices[rank::world]
         batch = collate(data, own if len(own) else indices[:1], targets)
         yield mixed(varied(batch, fit.level_db, fit.augment, rng), fit.mix, rng)
@@ -232,13 +234,13 @@ def _parts(data: Dataset, indices: Indices, labels: Tensor, inputs: Mapping[str,
     return PartLabels(span, frames, frames, outside, inside, inputs["logmel"].shape[1] * MEL_HOP / SAMPLE_RATE)
 
 
-def _drawn(data: Dataset, fit: FitConfig, rng: np.random.Generator) -> list[Indices]:
+def _drawn(data: Dataset, fit: FitConfig, rng: np.random.Generator, pairs: bool) -> list[Indices]:
     """Draw the clip indices of each batch of an epoch."""
     lengths = np.array([clip.samples for clip in data.clips])
     everything, labelled = np.arange(len(lengths)), np.flatnonzero(data.labelled)
     others = np.setdiff1d(everything, labelled)
     if not fit.unlabelled_batch or not len(labelled) or not len(others):
-        return _by_length(everything, lengths, fit.batch, fit.steps, rng, data.speech if fit.pairs else None)
+        return _by_length(everything, lengths, fit.batch, fit.steps, rng, data.speech if pairs else None)
     first = _by_length(labelled, lengths, fit.batch, fit.steps, rng)
     second = _by_length(others, lengths, fit.unlabelled_batch, fit.steps, rng)
     for batches in (first, second):  # combine batches of similar length

@@ -156,7 +156,7 @@ class LossConfig:
     pseudo_fade: bool = False
     """Whether gamma decreases to 0 over the run along a cosine"""
     rank_weight: float = 0.0
-    """Weight of the differences between clips of the same recording of speech; the stage needs `pairs = true`"""
+    """Weight of the differences between clips of the same recording of speech, which are drawn in pairs then"""
 
     def gamma(self, progress: float) -> float:
         """Return the weight of the semi-supervised loss at this fraction (0 to 1) of all steps."""
@@ -186,8 +186,6 @@ class FitConfig:
     whose input is log-mel alone: `tune`, and `student` of a network without other front ends"""
     mix: float = 0.0
     """Fraction of the clips of which a piece is replaced by a piece of another clip; only for log-mel"""
-    pairs: bool = False
-    """Whether two clips of the same recording of speech are put into the same batch, for `rank_weight`"""
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the weights, which is validated and kept; 0: no average"""
 

@@ -38,6 +38,7 @@ from mtqnet.errors import UsageError
 from mtqnet.targets import QUEST, named
 from mtqnet.training.batches import Batch, Dataset, collate, evaluation_indices, steps_of, training_batches
 from mtqnet.training.config import FitConfig, MachineConfig
+from mtqnet.training.losses import MultiTaskLoss
 from mtqnet.training.model import Output, Trainable
 
 WARM_UP = 0.1
@@ -53,8 +54,6 @@ TIMEOUT = timedelta(days=7)
 PLAIN = MachineConfig()
 
 Weights = dict[str, Tensor]
-Loss = Callable[..., Tensor]
-"""A loss such as losses.MultiTaskLoss, with the same arguments; its `repr` identifies it"""
 
 
 class Process(NamedTuple):
@@ -144,7 +143,7 @@ class Loop:
     """One network in training. `run` is the loop of every training: MPL, distillation and fine-tuning."""
 
     network: Trainable
-    loss: Loss
+    loss: MultiTaskLoss
     batches: Callable[[int], Iterable[Batch]]
     """Epoch, from 0 -> its batches"""
     optimiser: AdamW
@@ -206,7 +205,7 @@ class Loop:
 
 
 def fit(
-    network: Trainable, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int,
+    network: Trainable, train: Dataset, validation: Dataset, loss: MultiTaskLoss, config: FitConfig, seed: int,
     checkpoint: Path, report: EpochReport | None = None, machine: MachineConfig = PLAIN,
 ) -> list[Epoch]:  # fmt: skip
     """Train a network in place and leave it with the weights of its best epoch.
@@ -242,7 +241,8 @@ def fit(
     history = restore(checkpoint, identity, state)
 
     def batches(epoch: int) -> Iterable[Batch]:
-        return training_batches(train, network.targets, config, np.random.default_rng([seed, epoch]), *own)
+        rng, pairs = np.random.default_rng([seed, epoch]), loss.config.rank_weight > 0
+        return training_batches(train, network.targets, config, rng, pairs, *own)
 
     def after_epoch(epoch: int, train_loss: float) -> bool:
         history.append(Epoch(epoch, train_loss, *validate(state.validated, validation)))
@@ -410,7 +410,7 @@ def moving_average(network: Trainable, decay: float) -> AveragedModel | None:
 
 
 def _identity(
-    network: Trainable, train: Dataset, validation: Dataset, loss: Loss, config: FitConfig, seed: int
+    network: Trainable, train: Dataset, validation: Dataset, loss: MultiTaskLoss, config: FitConfig, seed: int
 ) -> str:
     """Return a digest of everything that a run's steps depend on: dimensions, options, loss, clips and labels.
 
