@@ -45,8 +45,6 @@ PACKAGES = (
 """Packages whose code or weights shape clips and labels"""
 MIN_CLIP_S, MAX_CLIP_S = 3.0, 7.0
 """Seconds; a shorter recording is taken whole. The scores of a window must be valid for any length near it."""
-PADDING = 0.05
-"""Share of a clip that may be missing where a recording ends early."""
 QUIET_OVER = 2.0
 """How much background is assumed beyond what is estimated: enough that its rests do not warble"""
 QUIET_SHARE, QUIET_DB = 0.4, (8.0, 30.0)
@@ -297,7 +295,8 @@ def render(recipe: Recipe) -> Tracks:
     Raises LabelError for a silent stretch, CorpusError for a recording that is gone or cannot be read.
     """
     clean = load(recipe.speech)[recipe.start : recipe.start + recipe.samples]
-    if len(clean) < (1 - PADDING) * recipe.samples or active_level(clean) <= FLOOR_DB:
+    # a recording may end a little early
+    if len(clean) < (1 - 0.05) * recipe.samples or active_level(clean) <= FLOOR_DB:
         raise LabelError(f"{recipe.speech} is silent or ends before sample {recipe.start + recipe.samples}")
     if recipe.quiet_db > 0:
         clean = SpectralGain(QUIET_OVER, -recipe.quiet_db, 1.0)(start(clean)).speech

@@ -141,12 +141,8 @@ BANDWIDTHS_HZ = (
     153.823, 168.154, 183.457, 199.776, 217.153, 235.631, 255.255, 276.072, 298.126, 321.465, 346.136,
 )  # fmt: skip
 """Hz"""
-BAND_SHAPE = 11.0
-"""Exponent of the Gaussian bands: exp(-11) one bandwidth from the centre"""
 BAND_FLOOR = float(np.exp(-30 / (2 * 2.303)))
 """Weights of a band below this are zero ("-30 dB")."""
-ENERGY_FLOOR = 1e-10
-"""-100 dB: smallest energy of a band"""
 K_MAX, K_LOCAL = 20.0, 1.0
 """dB: how fast the weight of a band falls below the spectrum's and the nearest peak (Klatt, ICASSP 1982)"""
 
@@ -274,9 +270,9 @@ def _band_levels(frames: Array) -> Array:
     middles = np.floor(np.array(CENTRES_HZ) / hertz_a_bin)[:, None]
     widths = np.array(BANDWIDTHS_HZ)[:, None]
     distance = (np.arange(spectra.shape[1]) - middles) * hertz_a_bin / widths
-    weights = np.exp(-BAND_SHAPE * distance**2) * BANDWIDTHS_HZ[0] / widths
+    weights = np.exp(-11.0 * distance**2) * BANDWIDTHS_HZ[0] / widths
     energies = spectra @ np.where(weights > BAND_FLOOR, weights, 0.0).T
-    return np.asarray(10 * np.log10(np.maximum(energies, ENERGY_FLOOR)))
+    return np.asarray(10 * np.log10(np.maximum(energies, 1e-10)))
 
 
 def _slope_weights(levels: Array) -> Array:

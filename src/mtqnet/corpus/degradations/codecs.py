@@ -37,16 +37,8 @@ G722_BITS = {48: 6, 56: 7, 64: 8}
 """kb/s -> bits of each octet that the decoder uses: modes 3, 2 and 1 of ITU-T G.722"""
 G726_BITS = {16: 2, 24: 3, 32: 4, 40: 5}
 """kb/s -> bits a sample (ITU-T G.726)"""
-OPUS_WIDEBAND_KBPS = 9
-"""kb/s from which libopus codes a 16 kHz input in wideband, not in narrowband (its threshold table)"""
-OPUS_SILK_KBPS = 18
-"""kb/s from which libopus with application "audio" codes an 8 kHz input by CELT instead of SILK"""
 MPEG2_KBPS = (8, 16, 24, 32, 40, 48)
 """kb/s: low rates of MPEG-2 audio, layers II and III (ISO/IEC 13818-3)"""
-QUALITY_TO_LAMBDA = 118
-"""FFmpeg's FF_QP2LAMBDA: its `global_quality` per unit of quality"""
-WMA_FRAME = 512
-"""Samples, which the decoder drops"""
 ADPCM_FORMATS = {"ima_qt": "s16p", "ms": "s16", "yamaha": "s16", "swf": "s16", "adx": "s16"}
 """Variant of ADPCM by FFmpeg's name -> sample format"""
 
@@ -121,8 +113,8 @@ class Opus(FfmpegCoding):
 
     @property
     def coder(self) -> Coder:
-        narrow = self.rate_hz == NARROWBAND or self.kbps < OPUS_WIDEBAND_KBPS
-        by_silk = self.application == "voip" or self.kbps < OPUS_SILK_KBPS
+        narrow = self.rate_hz == NARROWBAND or self.kbps < 9  # the threshold table of libopus
+        by_silk = self.application == "voip" or self.kbps < 18  # else by CELT
         late = (1 if by_silk else 0) if narrow else -1  # beyond the pre-skip, which the decoder takes off
         options = (("application", self.application), ("frame_duration", str(self.frame_ms)))
         # FFmpeg's own decoder returns different samples at every second call for one clip in a hundred
@@ -219,7 +211,7 @@ class Vorbis(FfmpegCoding):
 
     @property
     def coder(self) -> Coder:
-        quality = str(round(self.quality * QUALITY_TO_LAMBDA))
+        quality = str(round(self.quality * 118))  # FF_QP2LAMBDA
         options = (("flags", "+bitexact+qscale"), ("global_quality", quality))
         return Coder("vorbis", 0, sample_format="fltp", layout="stereo", encoder_options=options)
 
@@ -282,7 +274,8 @@ class Wma(FfmpegCoding):
     @property
     def coder(self) -> Coder:
         name = f"wmav{self.version}"
-        return Coder(name, 0, sample_format="fltp", kbps=self.kbps, container="asf", lead=WMA_FRAME)
+        # the decoder drops the first frame
+        return Coder(name, 0, sample_format="fltp", kbps=self.kbps, container="asf", lead=512)
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,6 @@ INSTALL_NODE_PACKAGE = f"npm install --no-save {NODE_PACKAGE}@0.0.3"
 MODULES = "MTQNET_NODE_MODULES"
 """Variable with the folder node_modules; without it, ./node_modules and the global folders of npm are searched."""
 GLOBAL_MODULES = ("/usr/local/lib/node_modules", "/usr/lib/node_modules")
-VOIP = 2048
-"""OPUS_APPLICATION_VOIP"""
 SETTINGS = ((4004, 1103), (4008, 1103), (4006, 1), (4010, 10), (4024, 3001))
 """opus_encoder_ctl: widest bandwidth and bandwidth (1103: wideband), variable rate, complexity, signal (voice)"""
 SET_BITRATE = 4002
@@ -154,7 +152,7 @@ def encoded(samples: Pcm, kbps: int) -> list[bytes]:
     opus.opus_encoder_create.restype = c_void_p
     opus.opus_encode.argtypes = (c_void_p, c_void_p, c_int, c_char_p, c_int32)
     opus.opus_encoder_destroy.argtypes = (c_void_p,)
-    encoder = c_void_p(opus.opus_encoder_create(SAMPLE_RATE, 1, VOIP, byref(c_int())))
+    encoder = c_void_p(opus.opus_encoder_create(SAMPLE_RATE, 1, 2048, byref(c_int())))  # OPUS_APPLICATION_VOIP
     packet, packets = create_string_buffer(LARGEST), []
     try:
         for request, value in ((SET_BITRATE, 1000 * kbps), *SETTINGS):
@@ -256,13 +254,10 @@ WINDOW, HOP = 512, 128
 BANDS = 80
 FLOOR = 1e-5
 """Least magnitude of a mel band under the logarithm"""
-REFERENCE_HZ = 120.0
-"""The network's pitch is in octaves above it."""
 LEVEL_DB = -26.0
 """Level of the signal at the network, RMS relative to full scale; the step restores the level of its input."""
 QUALITIES = ("early", "middle", "late")
 """Checkpoints, from the fewest to the most training steps"""
-TO_DECIBEL = 20 / np.log(10)
 
 
 @dataclass(frozen=True)
@@ -290,7 +285,7 @@ class NeuralVocoder(Drawn):
         given = np.pad(samples * gain, (0, -length % HOP))
         mel = log_mel(spectra(given, hann(WINDOW), HOP))
         if self.step_db:
-            step = self.step_db / TO_DECIBEL
+            step = self.step_db / (20 / np.log(10))
             mel = np.maximum(np.round(mel / step) * step, np.log(FLOOR))
         octaves, pulsed, noise = inputs(*pitch(given), len(given), np.random.default_rng(self.seed))
         given_to = {
@@ -325,7 +320,7 @@ def inputs(
     frequency: Array, voicing: Array, length: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], Samples, Samples]:
     """The network's pitch (2, frames), its pulses (length,) and its noise (length,)."""
-    octaves = np.stack([np.log2(frequency / REFERENCE_HZ), voicing]).astype(np.float32)
+    octaves = np.stack([np.log2(frequency / 120.0), voicing]).astype(np.float32)
     return octaves, pulses(frequency, voicing, length), rng.standard_normal(length, dtype=np.float32)
 
 
@@ -343,8 +338,6 @@ JUMP_COST, WIDEST_JUMP = 0.012, 6
 """Cost of a change of one step from frame to frame, and the most steps"""
 VOICED_FROM, VOICED_FULLY = 0.3, 0.6
 """Autocorrelation at the period, relative to lag zero, between which the pulses fade in"""
-SILENT_DB = -40.0
-"""Level of a frame relative to the loudest, below which a frame is unvoiced"""
 HIGHEST_HARMONIC_HZ = 7800.0
 
 
@@ -374,7 +367,7 @@ def pitch(samples: Samples) -> tuple[Array, Array]:
     values = relative[:, below] * (1 - part) + relative[:, below + 1] * part
     path = _best_path(values + OCTAVE_COST * np.arange(count) / STEPS_PER_OCTAVE)
     strength = values[np.arange(frames), path]
-    loud = power > power.max(initial=0.0) * 10 ** (SILENT_DB / 20)
+    loud = power > power.max(initial=0.0) * 10 ** (-40.0 / 20)  # 40 dB below the loudest frame is unvoiced
     return grid[path], np.clip((strength - VOICED_FROM) / (VOICED_FULLY - VOICED_FROM), 0, 1) * loud
 
 

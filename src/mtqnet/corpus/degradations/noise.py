@@ -46,8 +46,6 @@ MAINS_HZ = (50, 60)
 """Hz; the two mains frequencies of the world (IEC 60196)."""
 RAGGED_DB = 6.0
 """dB; harmonics of hum stray this far from an even fall (transformers: odd ones, rectifiers: even)."""
-WIND_LOW_HZ = 20.0
-"""Hz; lower frequencies are neither transmitted by microphones nor audible."""
 WIND_ORDER = 3
 """Order of the fall of wind noise beyond its corner: 18 dB an octave. Wind noise in microphones is mostly below 500
 Hz and falls with frequency (Nelke and Vary, IWAENC 2014); with the corners drawn here it is below 300 Hz."""
@@ -55,8 +53,6 @@ MIN_WIND_SNR_DB, MAX_WIND_SNR_DB = -15.0, 25.0
 """dB. The ear (A-weighting: -19 dB at 100 Hz) takes wind for far softer than its power, so it is drawn louder."""
 CLICK_SPREAD_DB = 12.0
 """dB; clicks are up to so much softer than the loudest."""
-STEP_S = 0.005
-"""Seconds; the shortest change of the noise's level, so that the change itself does not click."""
 SWINGS = ("rise", "fall", "lull")
 
 
@@ -264,7 +260,7 @@ class WindBursts:
         rng, length = np.random.default_rng(self.seed), len(tracks.clean)
         hertz = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 1.0)
         shape = 1 / np.sqrt(1 + (hertz / self.corner_hz) ** (2 * WIND_ORDER))
-        shape /= np.sqrt(1 + (WIND_LOW_HZ / hertz) ** 4)
+        shape /= np.sqrt(1 + (20.0 / hertz) ** 4)  # microphones transmit no lower frequencies
         rumble = np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) * shape, length)
         return add_at(tracks, rumble * fluctuation(length, self.depth_db, self.gust_hz, rng), self.snr_db)
 
@@ -325,7 +321,8 @@ class NoiseSwing:
     @classmethod
     def draw(cls, rng: np.random.Generator, pool: Pool, samples: int) -> NoiseSwing:
         shape = SWINGS[int(rng.integers(len(SWINGS)))]
-        seconds = STEP_S if shape != "lull" and rng.random() < 0.4 else uniform(rng, 0.1, 2)
+        # 5 ms is the shortest change that does not click
+        seconds = 0.005 if shape != "lull" and rng.random() < 0.4 else uniform(rng, 0.1, 2)
         return cls(shape, uniform(rng, 6, 25), uniform(rng, 0.2, 0.8), seconds)
 
     def __call__(self, tracks: Tracks) -> Tracks:

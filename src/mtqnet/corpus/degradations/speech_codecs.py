@@ -134,8 +134,6 @@ class Lpc10(NarrowbandCoding):
 
 SET_ENHANCEMENT, SET_QUALITY, SET_COMPLEXITY = 0, 4, 16
 """Requests of speex_encoder_ctl and speex_decoder_ctl (speex.h)"""
-COMPLEXITY = 3
-"""speexenc's default"""
 BITS, LARGEST = 64, 256
 """Bytes for the structure SpeexBits, which has 40, and for a packet"""
 MODES = {NARROWBAND: 0, SAMPLE_RATE: 1}
@@ -182,7 +180,7 @@ class Speex(PcmCoding):
         encoder, decoder = speex.speex_encoder_init(mode), speex.speex_decoder_init(mode)
         speex.speex_bits_init(bits)
         try:
-            for request, value in ((SET_QUALITY, self.quality), (SET_COMPLEXITY, COMPLEXITY)):
+            for request, value in ((SET_QUALITY, self.quality), (SET_COMPLEXITY, 3)):
                 speex.speex_encoder_ctl(encoder, request, ctypes.byref(c_int(value)))
             speex.speex_decoder_ctl(decoder, SET_ENHANCEMENT, ctypes.byref(c_int(1)))
             for source, target in zip(frames, out, strict=True):
@@ -248,9 +246,7 @@ class Lc3(PcmCoding):
     """LC3 at 16 kHz."""
 
     kbps: int = one_of(16, 20, 24, 32, 48, 64)
-    """16 to 64"""
     frame_ms: float = either(0.4, 7.5, 10.0)
-    """7.5 or 10"""
 
     NEEDS = (package("lc3"),)
 
@@ -267,8 +263,6 @@ class Lc3(PcmCoding):
         return np.frombuffer(b"".join(bytes(decoder.decode(p, bit_depth=16)) for p in packets), np.int16)
 
 
-SILK_LEAD = 640
-"""Samples of silence in front: the decoder loses the first frame."""
 SILK_DELAYS = ((14, 80), (10, 90), (0, 88))
 """Least kbit/s -> delay in samples at 16 kHz: SILK codes 16, 12 or 8 kHz inside, depending on the bit rate."""
 
@@ -278,7 +272,6 @@ class Silk(PcmCoding):
     """SILK at 16 kHz."""
 
     kbps: int = whole(6, 24)
-    """6 to 24"""
 
     NEEDS = (package("pysilk"),)
 
@@ -288,7 +281,8 @@ class Silk(PcmCoding):
 
     def transcode_pcm(self, pcm: Pcm) -> Pcm:
         silk = module("pysilk")
-        packets = silk.encode(np.pad(pcm, (SILK_LEAD, 0)).tobytes(), 1000 * self.kbps, sample_rate=SAMPLE_RATE)
+        given = np.pad(pcm, (640, 0)).tobytes()  # the decoder loses the first frame
+        packets = silk.encode(given, 1000 * self.kbps, sample_rate=SAMPLE_RATE)
         return np.frombuffer(silk.decode(packets, sample_rate=SAMPLE_RATE), np.int16)
 
 
@@ -313,10 +307,6 @@ def samples_from(output: bytes) -> Pcm:
     return np.frombuffer(output[: len(output) // 2 * 2], np.int16)
 
 
-CODEC2_FRAME = 320
-"""Samples of the longest frame; c2enc drops a last frame that is not whole"""
-
-
 @dataclass(frozen=True)
 class Codec2(NarrowbandCoding):
     """Codec 2: a sinusoidal vocoder of digital radio.
@@ -337,7 +327,7 @@ class Codec2(NarrowbandCoding):
 
     def transcode_pcm(self, pcm: Pcm) -> Pcm:
         mode = "700C" if self.bps == 700 else str(self.bps)
-        whole = np.pad(pcm, (0, -len(pcm) % CODEC2_FRAME))
+        whole = np.pad(pcm, (0, -len(pcm) % 320))  # c2enc drops a last frame that is not whole
         bits = run_program(("c2enc", mode, "-", "-"), whole.tobytes(), INSTALL_CODEC2)
         return samples_from(run_program(("c2dec", mode, "-", "-"), bits, INSTALL_CODEC2))
 

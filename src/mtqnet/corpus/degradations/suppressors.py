@@ -175,14 +175,11 @@ def _noise_power(power: Power) -> Gain:
 
 FRAME = 160
 """Samples, 10 ms: what WebRTC takes at a time; SpeexDSP takes any number."""
-SPEEX_SET_NOISE_SUPPRESS = 18
-"""Request of speex_preprocess_ctl: an int in dB (speex_preprocess.h)."""
-SECOND_PASS_CHANCE = 0.2
-"""How often a tool runs twice, as when both ends of a call reduce noise"""
 
 
 def draw_passes(rng: np.random.Generator) -> int:
-    return 2 if rng.random() < SECOND_PASS_CHANCE else 1
+    """How often a tool runs; twice as when both ends of a call reduce noise."""
+    return 2 if rng.random() < 0.2 else 1
 
 
 def reduced(tracks: Tracks, tool: Callable[[Samples], Samples], delay: int, wet: float, passes: int) -> Tracks:
@@ -281,7 +278,7 @@ class SpeexDsp(BlackBox):
         state = speex.speex_preprocess_state_init(FRAME, SAMPLE_RATE)
         try:
             most = ctypes.c_int(self.suppress_db)
-            speex.speex_preprocess_ctl(state, SPEEX_SET_NOISE_SUPPRESS, ctypes.byref(most))
+            speex.speex_preprocess_ctl(state, 18, ctypes.byref(most))  # SPEEX_PREPROCESS_SET_NOISE_SUPPRESS
             for frame in frames:  # in place
                 speex.speex_preprocess_run(state, frame.ctypes.data)
         finally:
