@@ -243,9 +243,9 @@ class LibsndfileSource:
     def _judge(self, decoded: int, failure: Exception | None, messages: list[str]) -> None:
         """Compare what was decoded with what the header stated."""
         hint = f" (decoder: {messages[0]})" if messages else ""
-        if not decoded and failure is not None:
-            raise UnreadableError(f"the audio data cannot be decoded ({_reason(failure)}){hint}")
         advice = f"{hint}; copy or export the file again"
+        if not decoded and failure is not None:
+            raise UnreadableError(f"the audio data cannot be decoded ({_reason(failure)}){advice}")
         expected_s = self.declared_s
         decoded_s = decoded / self.rate
         if self.problem is not None:

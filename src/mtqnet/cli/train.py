@@ -129,9 +129,10 @@ def train(
     paths = RunPaths(data, out, corpus)
     settings = configs.load(config)
     if "distill" in tomllib.loads(config.read_text(encoding="utf-8")):
-        if labels or compare or teacher:
+        if labels or compare or teacher or by or unlabelled or method:
             raise UsageError(
-                "--labels, --teacher and --compare cannot be used with a configuration that has a [distill] section"
+                f"{config} has a [distill] section: of the options only --data, --out and --corpus apply to it; omit "
+                "the others"
             )
         from mtqnet.training import distill
 
@@ -151,6 +152,8 @@ def train(
         raise UsageError("--by and --unlabelled belong to a table of ratings: name it with --labels")
     settings = replace(settings, ratings=ratings, pretrained=teacher or settings.pretrained)
     if compare:
+        if method is not None:
+            raise UsageError("--compare trains by all methods: omit --method")
         compare_methods(settings, paths)
         return
     from mtqnet.training import pipeline
