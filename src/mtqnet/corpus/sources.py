@@ -144,7 +144,7 @@ def of_split(items: Iterable[Item], split: Split, seed: int) -> list[Item]:
 
 def _scan_one(folder: Path, by_speaker: bool) -> Iterable[Item]:
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is not a folder")
+        raise CorpusError(f"{folder} is not a folder: check the paths of speech, noise and rooms")
     indices = [folder / "index.csv"] if (folder / "index.csv").exists() else sorted(folder.glob("*/index.csv"))
     for index in indices:
         yield from _from_index(index, by_speaker)
