@@ -73,7 +73,7 @@ def _on_terminal(*arguments: str) -> str:
             while piece := os.read(leader, 1 << 16):
                 shown += piece
     os.close(leader)
-    return shown.decode()
+    return shown.decode().replace("\r\n", "\n")
 
 
 def _store(png: bytes, name: str) -> None:
