@@ -42,7 +42,6 @@ SURE_SIMILARITY = 0.7
 
 SEGMENT = SAMPLE_RATE // 2
 """Samples of a segment in which the delay is measured"""
-SEGMENT_HOP = SAMPLE_RATE // 4
 REACH = SAMPLE_RATE // 50
 """Samples, 20 ms: largest change of the delay that is searched for"""
 LOW_HZ = 1000.0
@@ -220,7 +219,7 @@ def segment_delays(clean: Samples, other: Samples) -> tuple[Array, Array]:
     """Centres of energy of the segments with a reliable delay, and their delays, in samples."""
     places, lags = [], []
     first, second = _low_passed(clean), _low_passed(other)
-    for start in range(REACH, len(clean) - SEGMENT - REACH + 1, SEGMENT_HOP):
+    for start in range(REACH, len(clean) - SEGMENT - REACH + 1, SEGMENT // 2):
         part = first[start : start + SEGMENT]
         around = second[start - REACH : start + SEGMENT + REACH]
         size = 1 << int(np.ceil(np.log2(len(around) + len(part))))

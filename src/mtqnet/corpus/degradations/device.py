@@ -75,8 +75,6 @@ def tone_db(
 
 HOP = SAMPLE_RATE // 200
 """Samples, 5 ms between two values of the gain; between them it is a straight line."""
-TINY = 1e-10
-"""Power, -100 dBov: what the detector takes for the softest."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class AutomaticGain:
         """(samples,) -> (samples,), by which the mixture is multiplied."""
         frames = -(-len(mixture) // HOP)
         power = np.square(np.pad(mixture, (0, frames * HOP - len(mixture))), dtype=np.float64)
-        level_db = 10 * np.log10(power.reshape(frames, HOP).mean(axis=1) + TINY)
+        level_db = 10 * np.log10(power.reshape(frames, HOP).mean(axis=1) + 1e-10)  # -100 dBov is the softest
         wanted = np.clip(self.target_dbov - level_db, -self.max_gain_db, self.max_gain_db)
         down, up = (float(np.exp(-1000 * HOP / SAMPLE_RATE / ms)) for ms in (self.attack_ms, self.release_ms))
         gain_db = np.empty(frames)

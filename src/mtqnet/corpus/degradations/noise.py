@@ -29,9 +29,6 @@ MIN_SNR_DB, MAX_SNR_DB = -10.0, 50.0
 """dB; from speech that drowns to noise that only a quiet room shows."""
 USUAL_SNR_DB = (-5.0, 40.0)
 """dB; where opinions of the background move, from "very intrusive" to "not noticeable" (P.835's scale)."""
-USUAL_SHARE = 0.8
-"""Chance that an SNR is drawn from the usual range. Beyond it opinions hardly differ any more: a few clips there
-teach the ends of the scale."""
 MODULATION_WIDTH = 0.35
 """Width of the band of level modulation, relative to its middle: gusts and syllables come at no fixed pace."""
 MIN_TALKERS, MAX_TALKERS = 2, 8
@@ -66,7 +63,8 @@ def add_at(tracks: Tracks, noise: NDArray[np.floating], snr_db: float) -> Tracks
 
 
 def draw_snr(rng: np.random.Generator) -> float:
-    low, high = USUAL_SNR_DB if rng.random() < USUAL_SHARE else (MIN_SNR_DB, MAX_SNR_DB)
+    """Mostly of the usual range: beyond it opinions hardly differ, and a few clips teach the ends of the scale."""
+    low, high = USUAL_SNR_DB if rng.random() < 0.8 else (MIN_SNR_DB, MAX_SNR_DB)
     return uniform(rng, low, high)
 
 

@@ -136,8 +136,6 @@ SET_ENHANCEMENT, SET_QUALITY, SET_COMPLEXITY = 0, 4, 16
 """Requests of speex_encoder_ctl and speex_decoder_ctl (speex.h)"""
 BITS, LARGEST = 64, 256
 """Bytes for the structure SpeexBits, which has 40, and for a packet"""
-MODES = {NARROWBAND: 0, SAMPLE_RATE: 1}
-"""Sample rate in Hz -> number of the mode for speex_lib_get_mode"""
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class Speex(PcmCoding):
         speex.speex_encode_int.argtypes = (c_void_p, c_void_p, c_void_p)
         speex.speex_decode_int.argtypes = (c_void_p, c_void_p, c_void_p)
         speex.speex_encoder_destroy.argtypes = speex.speex_decoder_destroy.argtypes = (c_void_p,)
-        mode = speex.speex_lib_get_mode(MODES[self.rate_hz])
+        mode = speex.speex_lib_get_mode(0 if self.rate_hz == NARROWBAND else 1)
         bits, packet = create_string_buffer(BITS), create_string_buffer(LARGEST)
         frames = np.ascontiguousarray(in_frames(pcm, self.rate_hz // 50))
         out = np.zeros_like(frames)
@@ -263,10 +261,6 @@ class Lc3(PcmCoding):
         return np.frombuffer(b"".join(bytes(decoder.decode(p, bit_depth=16)) for p in packets), np.int16)
 
 
-SILK_DELAYS = ((14, 80), (10, 90), (0, 88))
-"""Least kbit/s -> delay in samples at 16 kHz: SILK codes 16, 12 or 8 kHz inside, depending on the bit rate."""
-
-
 @dataclass(frozen=True)
 class Silk(PcmCoding):
     """SILK at 16 kHz."""
@@ -277,7 +271,8 @@ class Silk(PcmCoding):
 
     @property
     def delay(self) -> int:
-        return next(late for least, late in SILK_DELAYS if self.kbps >= least)
+        """SILK codes 16, 12 or 8 kHz inside, depending on the bit rate."""
+        return 80 if self.kbps >= 14 else 90 if self.kbps >= 10 else 88
 
     def transcode_pcm(self, pcm: Pcm) -> Pcm:
         silk = module("pysilk")

@@ -49,10 +49,6 @@ POWER_SMOOTHING = 0.85
 """Weight of the past in the power whose minimum is the noise."""
 MINIMUM_FRAMES = 60
 """Frames of 16 ms, about one second: the reach of the minimum, before and after."""
-MINIMUM_BIAS = 2.0
-"""The minimum of a smoothed power is below its mean (Martin 2001)."""
-EDGE_FRAMES = 4
-"""Frames at each end that the transform's padding touches."""
 MINIMUM_PRIOR = 10**-2.5
 """-25 dB, the least a-priori SNR of LogMmse: below it residual noise turns musical (Cappe 1994)."""
 TINY = 1e-12
@@ -163,12 +159,12 @@ def _noise_power(power: Power) -> Gain:
     for frame, row in enumerate(power):
         state = POWER_SMOOTHING * state + (1 - POWER_SMOOTHING) * row
         smooth[frame] = state
-    # The padding of the transform is silence, which is not noise: the minimum leaves the edges out.
-    edge = min(EDGE_FRAMES, len(smooth) // 4)
+    edge = min(4, len(smooth) // 4)  # frames that the transform's padding touches: silence, which is not noise
     inner = smooth[edge : len(smooth) - edge]
     padded = np.pad(inner, ((MINIMUM_FRAMES, MINIMUM_FRAMES), (0, 0)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * MINIMUM_FRAMES + 1, axis=0)
-    return np.pad(MINIMUM_BIAS * windows.min(axis=-1), ((edge, edge), (0, 0)), mode="edge")
+    # The minimum of a smoothed power is about half of its mean
+    return np.pad(2.0 * windows.min(axis=-1), ((edge, edge), (0, 0)), mode="edge")
 
 
 # Black boxes
