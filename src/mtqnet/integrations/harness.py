@@ -21,18 +21,17 @@ from mtqnet.scoring.predictor import Predictor
 class Harness:
     """A function of samples and their rate in Hz that returns a dictionary of scores; NaN for a missing score."""
 
-    def __init__(self, model: str | os.PathLike[str] = "base", prefix: str = "mtqnet_", threads: int = 0) -> None:
+    def __init__(self, model: str | os.PathLike[str] = "base", prefix: str = "mtqnet_") -> None:
         """Load a model.
 
         Args:
             model: Name of a shipped model, or path of your own.
             prefix: Beginning of the keys of the dictionary.
-            threads: Threads of the model; 0 means one per core.
 
         Raises:
             ModelError: The model is missing, damaged or incompatible.
         """
-        self._predictor = Predictor(model, threads, track=False)
+        self._predictor = Predictor(model, track=False)
         self.names = {key: f"{prefix}{key}" for key in self._predictor.record.targets}
         """Key of each score in the dictionary, by target"""
 
