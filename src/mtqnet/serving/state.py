@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import numpy as np
-from fastapi import Depends, Request
+from fastapi import Depends
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -143,13 +143,9 @@ def need_key(connection: HTTPConnection, key: str | None = None) -> None:
         raise ProblemError(401, "no_key", detail, {"WWW-Authenticate": "Bearer"})
 
 
-def _of_request(request: Request) -> Service:
-    return of(request)
+def _need_key(connection: HTTPConnection) -> None:
+    need_key(connection)
 
 
-def _need_key(request: Request) -> None:
-    need_key(request)
-
-
-ServiceOf = Annotated[Service, Depends(_of_request)]
+ServiceOf = Annotated[Service, Depends(of)]
 NeedKey = Depends(_need_key)
