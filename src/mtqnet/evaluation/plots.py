@@ -56,7 +56,7 @@ LEAST_ODDS = 1e-3
 """Probabilities of causes are limited to this and to 1 minus this"""
 MOST_FRAMES = 600
 """More frames are averaged in groups before the worst stretch is looked for"""
-STANDS_OUT, STANDS_OUT_WITH_CAUSES = 0.2, 0.8
+STANDS_OUT, STANDS_OUT_WITH_CAUSES = 0.2, 1.0
 """MOS by which the worst stretch must be below the rest to be marked, without and with the causes"""
 
 SHADE = "#D55E00"
