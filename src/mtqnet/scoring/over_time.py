@@ -1,8 +1,8 @@
-"""Scores over time: those of a short stretch around each moment of a recording.
+"""Scores over time, to find out where a recording is bad.
 
 The frame scores of a model with `local` in its record follow the quality within a window; this module averages them.
-Those of another model are trained to agree with the score of the whole window and hardly change within it: to find
-out where a recording is bad, this module scores stretches of it.
+Those of another model are trained to agree with the score of the whole window and hardly change within it: for such a
+model, this module scores a stretch of 3 s around each point in time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_VALUES = 600
 
 
 def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Predictor = "base") -> Track:
-    """Score a recording over time: each value covers the 3 s around its time.
+    """Score a recording over time.
 
     Args:
         audio: As for `Predictor.score`.
@@ -39,8 +39,10 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
         model: A model as for `Predictor`, or a Predictor.
 
     Returns:
-        Scores of overlapping segments of 3 s. `times_s` contains their centres. Segments at the ends of the recording
-        are shorter, and segments that cannot be scored, such as pauses, are omitted.
+        Means of the frame scores over 0.5 s, or over longer pieces of a recording of more than 5 minutes. For a model whose
+        frame scores do not follow the signal (no `local` in its record): scores of overlapping segments of 3 s, which are
+        shorter at the ends of the recording; segments that cannot be scored, such as pauses, are omitted. `times_s`
+        contains the centres.
 
     Raises:
         TooShortError: The recording is not longer than 3 s.
