@@ -39,10 +39,10 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
         model: A model as for `Predictor`, or a Predictor.
 
     Returns:
-        Means of the frame scores over 0.5 s, or over longer pieces of a recording of more than 5 minutes. For a model whose
-        frame scores do not follow the signal (no `local` in its record): scores of overlapping segments of 3 s, which are
-        shorter at the ends of the recording; segments that cannot be scored, such as pauses, are omitted. `times_s`
-        contains the centres.
+        Means of the frame scores over 0.5 s, or over longer pieces of a recording of more than 5 minutes. For a model
+        whose frame scores do not follow the signal (no `local` in its record): scores of overlapping segments of 3 s,
+        which are shorter at the ends of the recording; segments that cannot be scored, such as pauses, are omitted.
+        `times_s` contains the centres.
 
     Raises:
         TooShortError: The recording is not longer than 3 s.
@@ -102,7 +102,8 @@ def values(seconds: float) -> int:
 
 
 def averaged(track: Track, seconds: float) -> Track:
-    """Average a track over HOP_S, or over longer pieces of a long recording, so that it has at most MAX_VALUES values.
+    """Average a track over HOP_S, or over longer pieces of a long recording, so that it has at most MAX_VALUES
+    values.
 
     Args:
         track: Frame scores.
