@@ -39,7 +39,7 @@ def test_intervals_are_wider_for_larger_errors() -> None:
 
     def width(which: NDArray[np.bool_]) -> float:
         picked = [{key: said[which] for key, said in values.items()} for values in (scores, labels)]
-        return {c["target"]: c["width"] for c in evaluation.covered("x", made, *picked)}["g_mos"]
+        return float({c["target"]: c["width"] for c in evaluation.covered("x", made, *picked)}["g_mos"])
 
     assert width(noisy) > 1.7 * width(~noisy)
 

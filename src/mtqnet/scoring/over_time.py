@@ -102,8 +102,7 @@ def values(seconds: float) -> int:
 
 
 def averaged(track: Track, seconds: float) -> Track:
-    """Average a track over HOP_S, or over longer pieces of a long recording, so that it has at most MAX_VALUES
-    values.
+    """Average a track over HOP_S; over longer pieces if there were more than MAX_VALUES.
 
     Args:
         track: Frame scores.
