@@ -49,6 +49,16 @@ PREDICTORS = {
     "distillmos": "Distill-MOS",
 }
 """Column of witnesses.csv -> its name on the card"""
+STAGES = {
+    "features, train": "features of the training clips",
+    "features, validation": "features of the validation clips",
+    "teacher": "scores of the teacher",
+    "features of the teacher": "intermediate features of the teacher",
+    "encoder and network": "joint training of encoder and network",
+    "network": "training of the network behind the encoder",
+    "small": "training of the network",
+}
+"""Stage in the record of a model -> its name on the card"""
 POOR_COVERAGE = 0.85
 """Kinds of processing whose intervals cover less are named"""
 
@@ -80,20 +90,35 @@ class Carded:
         if "parent" in self.record:
             return f"MPL, fine-tuned from `{self.record['parent']['name']}`"
         if not self.record["teacher"]:
-            return "MPL, then joint training of encoder and network" if self.record.get("tuned_encoder") else "MPL"
+            stages = ["MPL"]
+            if self.record.get("tuned_encoder"):
+                stages.append("then joint training of encoder and network")
+            if self.network_last:
+                stages.append("then training of the network alone")
+            return ", ".join(stages)
         return "distilled from `{name}` (sha256 {sha256:.8})".format(**self.record["teacher"])
 
     @property
+    def network_last(self) -> bool:
+        """Whether the network behind the encoder was trained further after the joint training"""
+        return bool(self.record.get("tuned_encoder")) and "network" in self.record["minutes"]
+
+    @property
     def took(self) -> str:
-        """Minutes in all and by stage"""
+        """Total duration in minutes, and duration by stage"""
         minutes: dict[str, float] = self.record["minutes"]
-        stages = ", ".join(f"{stage} {spent:g}" for stage, spent in minutes.items())
+        stages = "; ".join(f"{STAGES.get(stage, stage)} {spent:g}" for stage, spent in minutes.items())
         return f"{sum(minutes.values()):.0f} ({stages})"
 
     @property
-    def folders(self) -> str:
+    def data(self) -> str:
+        """Number of clips, folders and kinds of degradation of the training"""
         corpus = self.record["config"]["corpus"]
-        return ", ".join(f"`{folder}`" for kind in ("speech", "noise", "rooms") for folder in corpus[kind])
+        folders = ", ".join(f"`{folder}`" for kind in ("speech", "noise", "rooms") for folder in corpus[kind])
+        words = f"{corpus['train']:,} clips of 3 to 7 s, drawn from {folders}"
+        if kinds := self.record["kinds"]:
+            words += f", through {len(kinds)} kinds of degradation: {', '.join(kinds)}"
+        return words
 
 
 def text(models: Sequence[ModelRecord], results: Path) -> str:
@@ -120,6 +145,7 @@ def text(models: Sequence[ModelRecord], results: Path) -> str:
         share=shares[0] if shares else 0.0, poor=poor,
         invariance=_invariance(moved), recordings=moved[0].invariance[0]["recordings"] if moved else 0,
         failures=[_failure(one, row) for one in carded for row in one.record.get("failures", [])],
+        data=_data(carded),
     )  # fmt: skip
     return words
 
@@ -163,6 +189,14 @@ def _since(carded: Sequence[Carded]) -> list[tuple[str, str]]:
     here = {one.name: one.model.sha256 for one in carded}
     taught = [(one.record["teacher"], one.name) for one in carded if one.record["teacher"]]
     return [(t["name"], pupil) for t, pupil in taught if here.get(t["name"], t["sha256"]) != t["sha256"]]
+
+
+def _data(carded: Sequence[Carded]) -> list[tuple[str, str]]:
+    """Return names of models and their training data; models with the same data share an entry."""
+    names: dict[str, list[str]] = {}
+    for one in carded:
+        names.setdefault(one.data, []).append(f"`{one.name}`")
+    return [(" and ".join(those), words) for words, those in names.items()]
 
 
 def _rows(path: Path) -> list[Row]:

@@ -74,7 +74,7 @@ def write(make_model: Callable[..., Path], tmp_path: Path) -> Callable[..., str]
 
 def test_a_bare_record_gives_a_card_without_what_nobody_measured(write: Callable[..., str]) -> None:
     text = write()
-    assert "533,804" in text and "50 (corpus 20, MTQ-Net 30.5)" in text
+    assert "533,804" in text and "50 (corpus 20; MTQ-Net 30.5)" in text
     assert "| test | S-MOS | 800 | 0.912 / 0.901 / 0.346 |" in text
     for title in ("Agreement with listeners", "Intervals", "Invariance", "Known failures"):
         assert f"## {title}" not in text
