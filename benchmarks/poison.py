@@ -17,7 +17,7 @@ CRASH = b"POISON crash"
 
 READER = """
 import sys
-if "mtqnet.scoring.worker_process" in sys.orig_argv:
+if "mtqnet.scoring.workers" in sys.orig_argv:
     import os, signal, time
     from mtqnet.audio import decoding
     plain = decoding.open_source

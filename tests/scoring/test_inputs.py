@@ -135,7 +135,7 @@ def test_processes_and_progress_change_nothing(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mtqnet.scoring.progress.LINE_S", 0.0)  # a line after each recording
+    monkeypatch.setattr("mtqnet.scoring.batch.LINE_S", 0.0)  # a line after each recording
     paths = [good_file, bad_files["text"]]
     assert list(predictor.score_files(paths, jobs=2, progress=True)) == list(predictor.score_files(paths, jobs=1))
     assert "scored 2 of 2" in "".join(capfd.readouterr())

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from mtqnet.cli import terminal
 from mtqnet.cli.train import with_total
-from mtqnet.scoring import worker_process
-from mtqnet.scoring.batch import Job
+from mtqnet.scoring import workers
+from mtqnet.scoring.batch import Job, Meter, duration
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.scoring.progress import Meter, duration
 from mtqnet.scoring.workers import Setting, score_jobs
 
 
@@ -45,9 +44,9 @@ def test_processes_report_progress_within_a_file(
     list(score_jobs(Setting(str(toy_model)), 1, [Job(long_file)] * 2, advance=parts.append))
     assert sum(parts) == pytest.approx(2)
     sent: list[Any] = []
-    monkeypatch.setattr(worker_process, "REPORT_S", 0.0)
-    monkeypatch.setattr(worker_process, "_send", lambda _, answer: sent.append(answer))
-    report = worker_process._reporter(sys.stdout.buffer)
+    monkeypatch.setattr(workers, "REPORT_S", 0.0)
+    monkeypatch.setattr(workers, "_send", lambda _, answer: sent.append(answer))
+    report = workers._reporter(sys.stdout.buffer)
     Predictor(toy_model).score_job(Job(long_file), progress=report)
     assert sent == pytest.approx([0.25, 0.5, 0.75, 1.0])
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 
 from mtqnet.errors import KilledError, ModelError, NoAudioFoundError
-from mtqnet.scoring import worker_process, workers
+from mtqnet.scoring import workers
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.predictor import Predictor
 from mtqnet.scoring.scores import Scores
@@ -66,7 +66,7 @@ def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """Make worker processes do this when they score a file named killer.wav."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
-        "if 'mtqnet.scoring.worker_process' in sys.orig_argv:\n"
+        "if 'mtqnet.scoring.workers' in sys.orig_argv:\n"
         "    from mtqnet.audio import decoding\n"
         "    before = decoding.open_source\n"
         "    def open_source(path):\n"
@@ -151,7 +151,7 @@ def test_rows_that_are_not_requested_leave_no_process(toy_model: Path, good_file
     rows.close()
     if sys.platform == "linux":
         commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children(os.getpid())]
-        assert not [command for command in commands if "worker_process" in command]
+        assert not [command for command in commands if "scoring.workers" in command]
 
 
 class PickyError(Exception):
@@ -162,7 +162,7 @@ class PickyError(Exception):
 
 
 def test_an_exception_that_cannot_be_copied_becomes_its_text() -> None:
-    sent = worker_process._portable(Scores(error="PickyError: ab", exception=PickyError("a", "b")))
+    sent = workers._portable(Scores(error="PickyError: ab", exception=PickyError("a", "b")))
     assert str(pickle.loads(pickle.dumps(sent)).exception) == "PickyError: ab"
 
 
@@ -238,8 +238,8 @@ def test_a_copy_that_dies_is_replaced_by_a_new_interpreter(
 
 WAITS = """
 import os, sys, threading
-from mtqnet.scoring import worker_process, workers
-worker_process.Predictor = lambda *_, **__: os._exit(7)
+from mtqnet.scoring import workers
+workers.Predictor = lambda *_, **__: os._exit(7)
 codes, copy = [], workers._Copy(workers.Setting(sys.argv[1]))
 threads = [threading.Thread(target=lambda: codes.append(copy.wait(30))) for _ in range(4)]
 [thread.start() for thread in threads]

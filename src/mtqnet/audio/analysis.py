@@ -188,22 +188,27 @@ class Analyser:
             TooShortError: There is less than MIN_DURATION_S of sound.
             SilentError: No frame reaches SILENT_DBOV.
         """
-        _check_length(self._samples / SAMPLE_RATE)
+        duration_s = self._samples / SAMPLE_RATE
+        if duration_s < MIN_DURATION_S:
+            raise TooShortError(f"{duration_s:.2f} s long: at least {MIN_DURATION_S:g} s are needed")
         waiting = self._collected()
         end = (len(waiting) // FRAME - 1) * FRAME
         self._take(waiting[:end])
         self._measure(waiting[end:])
         self._trimmed.add(waiting[end:])
-        _check_audible(self._loudest)
-        assert self._first is not None
+        loudest = to_db(self._loudest)
+        if loudest < SILENT_DBOV or self._first is None:
+            raise SilentError(
+                f"silent: its loudest 20 ms have {loudest:.0f} dBov, at least {SILENT_DBOV:.0f} are needed"
+            )
         start, stop = _trimmed(self._first, self._last, self._samples)
         active = self._trimmed.activity if stop == self._samples else self._to_last
         whole, sound = self._all.activity.settled, self._detector.finish()
         trimmed_s = (stop - start) / SAMPLE_RATE
         measurements = Measurements(
-            duration_s=self._samples / SAMPLE_RATE,
+            duration_s=duration_s,
             peak=self._peak,
-            loudest_dbov=to_db(self._loudest),
+            loudest_dbov=loudest,
             active_dbov=whole.level,
             clipped_fraction=self._ceilings.count() / self._samples,
             trimmed_s=trimmed_s,
@@ -294,33 +299,11 @@ class FlatTop:
         return int(bins[max(0, first - 1) :].sum())
 
 
-def _check_length(duration_s: float) -> None:
-    if duration_s < MIN_DURATION_S:
-        raise TooShortError(f"{duration_s:.2f} s long: at least {MIN_DURATION_S:g} s are needed")
-
-
-def _check_audible(power: float) -> None:
-    """Raise SilentError where the loudest frame has less power than SILENT_DBOV."""
-    loudest = to_db(power)
-    if loudest < SILENT_DBOV:
-        raise SilentError(
-            f"silent: its loudest 20 ms have {loudest:.0f} dBov, at least {SILENT_DBOV:.0f} are needed"
-        )
-
-
 def _trimmed(first: int, last: int, samples: int) -> tuple[int, int]:
     """Start and end of the part that is scored.
 
-    Silence of TRIM_S or more at either end is removed: a file padded with zeros is not a recording with a quieter
-    background.
-
-    Args:
-        first: Index of the first audible frame.
-        last: Index of the last audible frame.
-        samples: Length of the recording.
-
-    Raises:
-        TooShortError: Less than MIN_DURATION_S remain.
+    Silence of TRIM_S or more before the frame `first` or after the frame `last` is removed: a file padded with zeros is
+    not a recording with a quieter background.
     """
     start, stop = first * FRAME, (last + 1) * FRAME
     start = start if start >= TRIM_S * SAMPLE_RATE else 0
@@ -334,11 +317,9 @@ def _trimmed(first: int, last: int, samples: int) -> tuple[int, int]:
 
 def _frame_variances(frames: Samples) -> NDArray[np.float64]:
     """Power of each frame without its mean: (frames, FRAME) -> (frames,). The offset of a recording may drift."""
-    starts = range(0, len(frames), CACHED_FRAMES)
-    return np.concatenate([_variances(frames[start : start + CACHED_FRAMES]) for start in starts])
-
-
-def _variances(frames: Samples) -> NDArray[np.float64]:
-    centred = frames.astype(np.float64)
-    centred -= np.add.reduce(centred, axis=1, keepdims=True) / FRAME
-    return np.asarray(np.einsum("ij,ij->i", centred, centred)) / FRAME
+    powers = np.empty(len(frames))
+    for start in range(0, len(frames), CACHED_FRAMES):
+        centred = frames[start : start + CACHED_FRAMES].astype(np.float64)
+        centred -= np.add.reduce(centred, axis=1, keepdims=True) / FRAME
+        powers[start : start + CACHED_FRAMES] = np.einsum("ij,ij->i", centred, centred) / FRAME
+    return powers

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-LIBSNDFILE_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
-    | {".w64", ".rf64", ".wve", ".sph", ".nist", ".voc", ".avr"}
-)
+LIBSNDFILE_SUFFIXES = frozenset({
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+    ".w64", ".rf64", ".wve", ".sph", ".nist", ".voc", ".avr",
+})  # fmt: skip
 """Suffixes of files that are read without extras"""
 G711_SUFFIXES = {".ul": "ULAW", ".ulaw": "ULAW", ".mulaw": "ULAW", ".al": "ALAW", ".alaw": "ALAW"}
 """Suffixes of G.711 samples without a header, and libsndfile's name of their encoding. Mono at HEADERLESS_RATE."""
@@ -19,26 +20,11 @@ GSM_SUFFIX, GSM_SUBTYPE, GSM_FRAME = ".gsm", "GSM610", 33
 """GSM full rate (ETSI EN 300 961) without a header: frames of 33 bytes that begin with the bits 1101"""
 HEADERLESS_RATE = 8_000
 """Hz, of G.711 and GSM"""
-FORMATS_SUFFIXES = frozenset(
-    {".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".3g2", ".aac", ".adts", ".amr", ".awb", ".webm", ".weba", ".mka"}
-    | {
-        ".mkv",
-        ".wma",
-        ".asf",
-        ".wmv",
-        ".avi",
-        ".flv",
-        ".mp2",
-        ".ac3",
-        ".eac3",
-        ".wv",
-        ".tta",
-        ".ape",
-        ".mpg",
-        ".mpeg",
-    }
-    | {".mts", ".m2ts", ".vob"}
-)
+FORMATS_SUFFIXES = frozenset({
+    ".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".3g2", ".aac", ".adts", ".amr", ".awb", ".webm", ".weba",
+    ".mka", ".mkv", ".wma", ".asf", ".wmv", ".avi", ".flv", ".mp2", ".ac3", ".eac3", ".wv", ".tta", ".ape",
+    ".mpg", ".mpeg", ".mts", ".m2ts", ".vob",
+})  # fmt: skip
 """Suffixes of audio and video files that need the extra `[formats]`"""
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | frozenset(G711_SUFFIXES) | FORMATS_SUFFIXES
 """Suffixes that a search in a folder treats as recordings. Every one becomes a row, read or with its reason."""
@@ -102,9 +88,9 @@ def container_of(data: bytes) -> str | None:
             0x47
         }:
             return "mpegts"
-    if _frames_follow(data, _mp3_frame_bytes):
+    if _frames(data, _mp3_frame_bytes)[0] == 2:
         return "mp3"
-    return "aac" if _frames_follow(data, _aac_frame_bytes) else None
+    return "aac" if _frames(data, _aac_frame_bytes)[0] == 2 else None
 
 
 _SIGNATURES = (
@@ -181,19 +167,12 @@ def headerless_subtype(data: bytes, suffix: str) -> str | None:
 
 def _joined_stream(data: bytes) -> bool:
     """Whether several MPEG or AAC frames follow each other, from any position."""
-    for frame_bytes, count in ((_mp3_frame_bytes, MP3_IN_A_ROW), (_aac_frame_bytes, AAC_IN_A_ROW)):
-        start = data.find(b"\xff")
-        while 0 <= start < len(data) - 7:
-            at = start
-            for _ in range(count):
-                length = frame_bytes(data[at : at + 7])
-                at += length
-                if not length:
-                    break
-            else:
-                return True
-            start = data.find(b"\xff", start + 1)
-    return False
+    starts = [match.start() for match in re.finditer(b"\xff", data)]
+    return any(
+        _frames(data, frame_bytes, start, count)[0] == count
+        for frame_bytes, count in ((_mp3_frame_bytes, MP3_IN_A_ROW), (_aac_frame_bytes, AAC_IN_A_ROW))
+        for start in starts
+    )
 
 
 def _is_text(data: bytes) -> bool:
@@ -245,10 +224,12 @@ def _aac_frame_bytes(data: bytes) -> int:
     return (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
 
 
-def _frames_follow(data: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
-    """Whether the data begin with two frames in a row."""
-    length = frame_bytes(data[:7])
-    return length > 0 and frame_bytes(data[length : length + 7]) > 0
+def _frames(data: bytes, frame_bytes: Callable[[bytes], int], at: int = 0, most: int = 2) -> tuple[int, int]:
+    """Number of frames in a row from a position, at most `most`, and the position after them."""
+    count = 0
+    while count < most and (length := frame_bytes(data[at : at + 7])):
+        at, count = at + length, count + 1
+    return count, at
 
 
 @dataclass(frozen=True)
@@ -273,19 +254,89 @@ def inspect(file: BinaryIO, container: str | None) -> Inspection:
     Returns:
         What was found. Containers without sizes or checks give an empty Inspection.
     """
-    inspector = _INSPECTORS.get(container or "")
-    return Inspection() if inspector is None else inspector(file)
+    if container in _INSPECTORS:
+        return _INSPECTORS[container](file)
+    end_of, exact = _ENDS.get(container or "", (lambda _: 0, False))
+    end = end_of(file)
+    return _inspect_sized(file, end, exact=exact) if 0 < end < 1 << 62 else Inspection()
 
 
 def _size(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def _inspect_w64(file: BinaryIO) -> Inspection:
+def _w64_end(file: BinaryIO) -> int:
+    """W64: the size of the file."""
     file.seek(16)
-    field = file.read(8)
-    expected = struct.unpack("<Q", field)[0] if len(field) == 8 else 0
-    return _inspect_sized(file, expected, exact=True) if 0 < expected < 1 << 62 else Inspection()
+    return int.from_bytes(file.read(8), "little")
+
+
+def _au_end(file: BinaryIO) -> int:
+    """AU: position and size of the samples; both byte orders."""
+    file.seek(0)
+    head = file.read(12).ljust(12, b"\0")
+    offset, length = struct.unpack(">II" if head[:4] == b".snd" else "<II", head[4:])
+    return 0 if length in (0, 0xFFFFFFFF) else offset + length
+
+
+def _nist_end(file: BinaryIO) -> int:
+    """NIST SPHERE: lines of text in a header whose second line is its length in bytes."""
+    file.seek(0)
+    words = file.read(1024).decode("ascii", "replace").split()
+    try:
+        samples, channels, width = (
+            int(words[words.index(name) + 2]) for name in ("sample_count", "channel_count", "sample_n_bytes")
+        )
+        return int(words[1]) + samples * channels * width if samples > 0 else 0
+    except (ValueError, IndexError):
+        return 0
+
+
+def _avr_end(file: BinaryIO) -> int:
+    """AVR: a header of 128 bytes with channels, bits and number of samples per channel."""
+    file.seek(12)
+    channels, bits, _, frames = struct.unpack(">HH10sI", file.read(18).ljust(18, b"\0"))
+    return 128 + frames * (2 if channels else 1) * (bits // 8)
+
+
+def _avi_end(file: BinaryIO) -> int:
+    """AVI: the size of its RIFF chunk; further chunks of this kind may follow."""
+    file.seek(4)
+    length = int.from_bytes(file.read(4), "little")
+    return 0 if length >= UNKNOWN_SIZE else 8 + length
+
+
+def _matroska_end(file: BinaryIO) -> int:
+    """Matroska: the size of its segment, the element that follows the EBML header; live recordings state none."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    at = 4
+    for segment in (False, True):
+        if segment and head[at : at + 4] != b"\x18\x53\x80\x67":
+            return 0
+        at += 4 if segment else 0
+        width = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
+        length = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
+        at += width
+        if at > len(head) or width > 8 or length == (1 << 7 * width) - 1:
+            return 0
+        at += 0 if segment else length
+    return at + length
+
+
+def _asf_end(file: BinaryIO) -> int:
+    """ASF: the size of the file in the object of file properties; a live recording states 0."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    at = head.find(_ASF_PROPERTIES)
+    return int.from_bytes(head[at + 40 : at + 48], "little") if 0 <= at <= len(head) - 48 else 0
+
+
+_ENDS: dict[str, tuple[Callable[[BinaryIO], int], bool]] = {
+    "w64": (_w64_end, True), "au": (_au_end, True), "nist": (_nist_end, True), "avr": (_avr_end, True),
+    "avi": (_avi_end, False), "matroska": (_matroska_end, False), "asf": (_asf_end, False),
+}  # fmt: skip
+"""Where the recording ends by its header, 0 if it states nothing; and whether nothing but zeros may follow"""
 
 
 def _inspect_caf(file: BinaryIO) -> Inspection:
@@ -305,30 +356,6 @@ def _inspect_caf(file: BinaryIO) -> Inspection:
             return Inspection()
         at += 12 + length
     return Inspection()
-
-
-def _inspect_nist(file: BinaryIO) -> Inspection:
-    """NIST SPHERE: lines of text in a header whose second line is its length in bytes."""
-    file.seek(0)
-    words = file.read(1024).decode("ascii", "replace").split()
-    try:
-        counts = [int(words[words.index(f"{name}_count") + 2]) for name in ("sample", "channel")]
-        expected = counts[0] * counts[1] * int(words[words.index("sample_n_bytes") + 2])
-        begin = int(words[1])
-    except (ValueError, IndexError):
-        return Inspection()
-    return _inspect_sized(file, begin + expected, exact=True) if 0 < expected < 1 << 48 else Inspection()
-
-
-def _inspect_avr(file: BinaryIO) -> Inspection:
-    """AVR: a header of 128 bytes with channels, bits and number of samples per channel."""
-    file.seek(12)
-    fields = file.read(18)
-    if len(fields) < 18:
-        return Inspection()
-    channels, bits = struct.unpack(">HH", fields[:4])
-    frames = struct.unpack(">I", fields[14:])[0]
-    return _inspect_sized(file, 128 + frames * (2 if channels else 1) * (bits // 8), exact=True)
 
 
 def _inspect_voc(file: BinaryIO) -> Inspection:
@@ -382,13 +409,6 @@ _FLAC_HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 """Signature of FLAC and the beginning of its first metadata block, which has 34 bytes and may be the only one"""
 
 
-def _inspect_avi(file: BinaryIO) -> Inspection:
-    """AVI: the size of its RIFF chunk; further chunks of this kind may follow."""
-    file.seek(0)
-    length = struct.unpack("<I", file.read(8)[4:].ljust(4, b"\0"))[0]
-    return Inspection() if length >= UNKNOWN_SIZE else _inspect_sized(file, 8 + length)
-
-
 def _inspect_mp4(file: BinaryIO) -> Inspection:
     """MP4: boxes with a size of 4 or 8 bytes and a name of four characters; size 0 is the rest of the file."""
     size, at, movie = _size(file), 0, False
@@ -407,33 +427,6 @@ def _inspect_mp4(file: BinaryIO) -> Inspection:
         movie = movie or name == b"moov"
         at += length
     return Inspection(_missing(at - size, at) if size < at < 1 << 62 else None)
-
-
-def _inspect_matroska(file: BinaryIO) -> Inspection:
-    """Matroska: the size of its segment, the element that follows the EBML header; live recordings state none."""
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    at = 4
-    for segment in (False, True):
-        if segment and head[at : at + 4] != b"\x18\x53\x80\x67":
-            return Inspection()
-        at += 4 if segment else 0
-        width = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
-        length = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
-        at += width
-        if at > len(head) or width > 8 or length == (1 << 7 * width) - 1:
-            return Inspection()
-        at += 0 if segment else length
-    return _inspect_sized(file, at + length)
-
-
-def _inspect_asf(file: BinaryIO) -> Inspection:
-    """ASF: the size of the file in the object of file properties; a live recording states 0."""
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    at = head.find(_ASF_PROPERTIES)
-    length = struct.unpack("<Q", head[at + 40 : at + 48])[0] if 0 <= at <= len(head) - 48 else 0
-    return _inspect_sized(file, length) if length < 1 << 62 else Inspection()
 
 
 def _inspect_flv(file: BinaryIO) -> Inspection:
@@ -513,48 +506,27 @@ def _chunks_follow(file: BinaryIO, at: int, size: int, order: str) -> bool:
     return True
 
 
-def _inspect_au(file: BinaryIO) -> Inspection:
-    size = _size(file)
-    file.seek(0)
-    head = file.read(12)
-    if len(head) < 12:
-        return Inspection()
-    offset, length = struct.unpack(">II" if head[:4] == b".snd" else "<II", head[4:])
-    if length == 0xFFFFFFFF or not length:
-        return Inspection()
-    if offset + length > size:
-        return Inspection(_missing(offset + length - size, length))
-    return _inspect_sized(file, offset + length, exact=True)
-
-
-def _ogg_problem(file: BinaryIO) -> str | None:
-    """Ogg pages are numbered, and the last one of a stream is marked (RFC 3533)."""
+def _inspect_ogg(file: BinaryIO) -> Inspection:
+    """Ogg: pages are numbered, and the last one of a stream is marked (RFC 3533). Bytes between pages end the check."""
+    size, at = _size(file), 0
     last: dict[int, int] = {}
     ended: set[int] = set()
-    for serial, number, flags in _ogg_pages(file):
-        if serial in last and number != last[serial] + 1:
-            return f"damaged: Ogg page {last[serial] + 1} is missing"
-        last[serial] = number
-        if flags & 4:
-            ended.add(serial)
-        elif serial in ended:
-            return "damaged: Ogg pages follow the end of their stream"
-    return None if set(last) == ended else "incomplete: the last page of its Ogg stream is missing"
-
-
-def _ogg_pages(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Serial number, page number and flags of each page. Bytes between pages end the iteration."""
     file.seek(0)
     while len(head := file.read(27)) == 27 and head[:4] == b"OggS":
         serial, number = struct.unpack("<II", head[14:22])
-        flags, segments = head[5], head[26]
-        lengths = file.read(segments)
-        body = sum(lengths)
-        at = file.tell()
-        if len(lengths) < segments or file.seek(0, os.SEEK_END) < at + body:
-            return  # the page is cut off
-        yield serial, number, flags
-        file.seek(at + body)
+        lengths = file.read(head[26])
+        at += 27 + head[26] + sum(lengths)
+        if len(lengths) < head[26] or at > size:
+            break  # the page is cut off
+        if serial in last and number != last[serial] + 1:
+            return Inspection(f"damaged: Ogg page {last[serial] + 1} is missing")
+        last[serial] = number
+        if head[5] & 4:
+            ended.add(serial)
+        elif serial in ended:
+            return Inspection("damaged: Ogg pages follow the end of their stream")
+        file.seek(at)
+    return Inspection(None if set(last) == ended else "incomplete: the last page of its Ogg stream is missing")
 
 
 def _inspect_mp3(file: BinaryIO) -> Inspection:
@@ -564,7 +536,7 @@ def _inspect_mp3(file: BinaryIO) -> Inspection:
     at = _id3_bytes(head) if head[:3] == b"ID3" else 0
     file.seek(at)
     data = file.read(HEAD_BYTES)
-    start = next((place for place in range(len(data) - 4) if _frames_follow(data[place:], _mp3_frame_bytes)), None)
+    start = next((place for place in range(len(data) - 4) if _frames(data, _mp3_frame_bytes, place)[0] == 2), None)
     cut = Inspection("incomplete: its last frame is cut off" if _last_frame_is_cut(file) else None)
     if start is None:
         return cut
@@ -586,34 +558,21 @@ def _mpeg_follows(file: BinaryIO, at: int) -> bool:
     if (head := file.read(10))[:3] == b"ID3":
         at += _id3_bytes(head)
     file.seek(at)
-    data = file.read(MP3_IN_A_ROW * HEAD_BYTES)
-    place = 0
-    for _ in range(MP3_IN_A_ROW):
-        if not (length := _mp3_frame_bytes(data[place : place + 4])):
-            return False
-        place += length
-    return True
+    return _frames(file.read(MP3_IN_A_ROW * HEAD_BYTES), _mp3_frame_bytes, 0, MP3_IN_A_ROW)[0] == MP3_IN_A_ROW
 
 
 def _last_frame_is_cut(file: BinaryIO) -> bool:
     """Whether the file ends within an MPEG frame that follows several others."""
     file.seek(max(0, _size(file) - 4 * HEAD_BYTES))
     data = file.read()
-    start = data.find(b"\xff")
-    while 0 <= start < len(data) - 4:
-        at, count = start, 0
-        while length := _mp3_frame_bytes(data[at : at + 4]):
-            at, count = at + length, count + 1
+    for match in re.finditer(b"\xff", data[:-4]):
+        count, end = _frames(data, _mp3_frame_bytes, match.start(), len(data))
         if count >= MP3_IN_A_ROW:
-            return at > len(data)
-        start = data.find(b"\xff", start + 1)
+            return end > len(data)
     return False
 
 
 _INSPECTORS: dict[str, Callable[[BinaryIO], Inspection]] = {
-    "wav": _inspect_chunks, "rf64": _inspect_chunks, "aiff": _inspect_chunks, "w64": _inspect_w64, "au": _inspect_au,
-    "caf": _inspect_caf, "nist": _inspect_nist, "avi": _inspect_avi, "mp4": _inspect_mp4, "flv": _inspect_flv,
-    "matroska": _inspect_matroska, "asf": _inspect_asf,
-    "flac": _inspect_flac, "avr": _inspect_avr, "voc": _inspect_voc, "mp3": _inspect_mp3,
-    "ogg": lambda file: Inspection(_ogg_problem(file)),
+    "wav": _inspect_chunks, "rf64": _inspect_chunks, "aiff": _inspect_chunks, "caf": _inspect_caf, "mp4": _inspect_mp4,
+    "flv": _inspect_flv, "flac": _inspect_flac, "voc": _inspect_voc, "mp3": _inspect_mp3, "ogg": _inspect_ogg,
 }  # fmt: skip

@@ -222,14 +222,14 @@ class LibsndfileSource:
         """See AudioSource."""
         size = max(1, BLOCK_VALUES // self.channels)
         decoded, failure = 0, None
-        messages = _Messages(capture=self._container in MAYBE_MP3)
-        with messages, self._open() as file:
+        messages: list[str] = []
+        with self._open() as file:
             while failure is None:
                 # A decoder that fails leaves the samples before the damaged place in the buffer.
                 expected = min(size, max(self._frames - decoded, END_FRAMES))
                 buffer = np.full((expected, self.channels), np.nan, dtype=np.float32)
                 try:
-                    with messages.captured():
+                    with _messages(messages if self._container in MAYBE_MP3 else None):
                         block = file.read(dtype="float32", out=buffer)
                 except (sf.LibsndfileError, RuntimeError) as error:
                     failure = error
@@ -238,7 +238,7 @@ class LibsndfileSource:
                     break
                 decoded += len(block)
                 yield block
-        self._judge(decoded, failure, messages.lines)
+        self._judge(decoded, failure, messages)
 
     def _judge(self, decoded: int, failure: Exception | None, messages: list[str]) -> None:
         """Compare what was decoded with what the header stated."""
@@ -263,17 +263,22 @@ class LibsndfileSource:
     def _open(self) -> Iterator[sf.SoundFile]:
         raw: dict[str, Any] = {}
         if self._raw_subtype is not None:
-            raw = {
-                "format": "RAW", "subtype": self._raw_subtype, "samplerate": containers.HEADERLESS_RATE, "channels": 1
-            }  # fmt: skip
+            rate = containers.HEADERLESS_RATE
+            raw = {"format": "RAW", "subtype": self._raw_subtype, "samplerate": rate, "channels": 1}
         with self._file() as name:
             try:
-                with _quiet(self._container in MAYBE_MP3):
+                with _messages([] if self._container in MAYBE_MP3 else None):
                     file = sf.SoundFile(name, **raw)
             except TypeError as error:  # soundfile expects a rate for a suffix of raw samples
                 raise UnreadableError("the file has no header: convert it to WAV") from error
             except (sf.LibsndfileError, OSError, RuntimeError) as error:
-                raise UnreadableError(self._refusal(error)) from error
+                if self._container is None:
+                    raise UnreadableError(
+                        "not an audio file: its first bytes are those of no known audio format; check the file, or "
+                        "convert it to WAV or FLAC"
+                    ) from error
+                title = containers.TITLES[self._container]
+                raise UnreadableError(f"this {title} file cannot be decoded ({_reason(error)})") from error
             with file:
                 yield file
 
@@ -290,14 +295,6 @@ class LibsndfileSource:
             return
         with self._source.open() as file:
             yield _File(file, self._inspection.size_field)
-
-    def _refusal(self, error: Exception) -> str:
-        if self._container is None:
-            return (
-                "not an audio file: its first bytes are those of no known audio format; check the file, or convert "
-                "it to WAV or FLAC"
-            )
-        return f"this {containers.TITLES[self._container]} file cannot be decoded ({_reason(error)})"
 
 
 class _File(io.RawIOBase):
@@ -344,7 +341,15 @@ class PyAVSource:
     def __init__(self, source: _Bytes, container: str, inspection: Inspection) -> None:
         self._source, self._container = source, container
         self.problem = inspection.problem
-        self._av = _pyav(container)
+        try:
+            import av
+            import av.error
+        except ImportError as error:
+            raise UnreadableError(
+                f"{containers.TITLES[container]} needs an optional decoder: run {install_command('formats')}, "
+                "or convert the file: ffmpeg -i FILE FILE.wav"
+            ) from error
+        self._av: Any = av
         self._errors = (self._av.error.FFmpegError, OSError, ValueError)
         with self._stream() as (_, stream):
             self.rate, self.channels = stream.codec_context.sample_rate, stream.codec_context.channels
@@ -446,18 +451,6 @@ def _stream_seconds(stream: Any, container: str) -> float | None:
     return float(stream.duration * stream.time_base) if stated and stream.duration else None
 
 
-def _pyav(container: str) -> Any:
-    try:
-        import av
-        import av.error
-    except ImportError as error:
-        raise UnreadableError(
-            f"{containers.TITLES[container]} needs an optional decoder: run {install_command('formats')}, "
-            "or convert the file: ffmpeg -i FILE FILE.wav"
-        ) from error
-    return av
-
-
 class ArraySource:
     """Samples in memory.
 
@@ -539,60 +532,35 @@ _DECODER_LINE = re.compile(rb"^(Note: |Warning: |\[src/|\[?libmpg123|mpg123|\s*$
 _STDERR = threading.RLock()
 
 
-class _Messages:
-    """Collects what libmpg123 writes to standard error. Other lines written meanwhile are passed on."""
+@contextmanager
+def _messages(lines: list[str] | None) -> Iterator[None]:
+    """Append what libmpg123 writes to standard error to `lines`, and pass other lines on. Threads take turns.
 
-    def __init__(self, capture: bool) -> None:
-        self.lines: list[str] = []
-        self._capture = capture
-        self._file: Any = None
-
-    def __enter__(self) -> _Messages:
-        if self._capture:
-            self._file = tempfile.TemporaryFile()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    @contextmanager
-    def captured(self) -> Iterator[None]:
-        """Redirect file descriptor 2 while the block runs. Threads take turns."""
-        if self._file is None:
+    Does nothing for None.
+    """
+    if lines is None:
+        yield
+        return
+    with _STDERR, tempfile.TemporaryFile() as file:
+        try:
+            original = os.dup(2)
+        except OSError:  # there is no standard error
             yield
             return
-        with _STDERR:
-            try:
-                original = os.dup(2)
-            except OSError:  # there is no standard error
-                yield
-                return
+        _flush()
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
             _flush()
-            os.dup2(self._file.fileno(), 2)
-            try:
-                yield
-            finally:
-                _flush()
-                os.dup2(original, 2)
-                os.close(original)
-                self._collect()
-
-    def _collect(self) -> None:
-        self._file.seek(0)
-        for line in self._file:
-            if not _DECODER_LINE.match(line):
-                os.write(2, line)
-            elif line.strip() and len(self.lines) < MAX_MESSAGES:
-                self.lines.append(line.decode(errors="replace").strip())
-        self._file.seek(0)
-        self._file.truncate()
-
-
-@contextmanager
-def _quiet(capture: bool) -> Iterator[None]:
-    with _Messages(capture) as messages, messages.captured():
-        yield
+            os.dup2(original, 2)
+            os.close(original)
+            file.seek(0)
+            for line in file:
+                if not _DECODER_LINE.match(line):
+                    os.write(2, line)
+                elif line.strip() and len(lines) < MAX_MESSAGES:
+                    lines.append(line.decode(errors="replace").strip())
 
 
 def _flush() -> None:

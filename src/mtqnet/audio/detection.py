@@ -174,14 +174,7 @@ def _centred(segment: Samples) -> tuple[float, Samples]:
 
 
 def bandwidth_hz(spectrum: NDArray[np.float64]) -> float:
-    """Measure the bandwidth of a mean power spectrum.
-
-    Args:
-        spectrum: Shape (257,), power of each bin.
-
-    Returns:
-        Upper end in Hz of the highest band of BAND_HZ with sound.
-    """
+    """Return the upper end in Hz of the highest band of BAND_HZ with sound in a mean power spectrum (257,)."""
     wide = round(BAND_HZ * SHORT_WINDOW / SAMPLE_RATE)
     bands = spectrum[:-1].reshape(-1, wide).sum(axis=1)
     loudest = bands[round(LOWEST_HZ / BAND_HZ) :].max()
@@ -189,14 +182,7 @@ def bandwidth_hz(spectrum: NDArray[np.float64]) -> float:
 
 
 def spectral_change(power: Matrix) -> float:
-    """Measure how the spectral envelope changes.
-
-    Args:
-        power: Shape (frames, 257), short power spectra of a segment.
-
-    Returns:
-        log10 of slow change over fast change.
-    """
+    """Return log10 of slow over fast change of the envelope of short power spectra (frames, 257) of a segment."""
     edges = _mel_edges()
     mel = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)
     active = _active(mel)
@@ -210,14 +196,7 @@ def spectral_change(power: Matrix) -> float:
 
 
 def tonal_persistence(segment: Samples) -> float:
-    """Measure how long tones last.
-
-    Args:
-        segment: Shape (SEGMENT,).
-
-    Returns:
-        Mean correlation of the fine spectrum with itself LAG frames later.
-    """
+    """Return the mean correlation of the fine spectrum of (SEGMENT,) with itself LAG frames later."""
     power = _powers(segment, LONG_WINDOW, LONG_HOP, bins=FINE.stop + AROUND)
     active = _active(power)
     log = _log(power)

@@ -134,28 +134,22 @@ class Flag:
 
 
 def _refused(
-    key: str,
-    error: type[AudioError],
-    summary: str,
-    advice: str,
-    *,
-    limit: tuple[float, str] | None = None,
-    reason: str = "There is nothing to score.",
-) -> Flag:
-    threshold, unit = limit or (None, "")
+    key: str, error: type[AudioError], summary: str, advice: str,
+    threshold: float | None = None, unit: str = "", reason: str = "There is nothing to score.",
+) -> Flag:  # fmt: skip
     return Flag(key, "refused", None, True, threshold, unit, summary, reason, advice, error)
 
 
 REFUSED: tuple[Flag, ...] = (
     _refused(
         "too_short", TooShortError, "too little sound for a score", "Record more.",
-        limit=(MIN_DURATION_S, "s"),
-        reason="Shorter recordings contain no complete word, and P.835 ratings exist for sentences only.",
+        MIN_DURATION_S, "s",
+        "Shorter recordings contain no complete word, and P.835 ratings exist for sentences only.",
     ),
     _refused(
         "silent", SilentError, "silence", "Check the source: is it muted or disconnected?",
-        limit=(SILENT_DBOV, "dBov"),
-        reason="Speech at this level is below the noise of any microphone; the dither of 16-bit PCM is at about "
+        SILENT_DBOV, "dBov",
+        "Speech at this level is below the noise of any microphone; the dither of 16-bit PCM is at about "
         "-95 dBov.",
     ),
     _refused(
@@ -290,15 +284,8 @@ def level_of(keys: tuple[str, ...]) -> Level:
     return max(levels, key=LEVELS.index, default="ok")
 
 
-def cells(flag: Flag) -> tuple[str, ...]:
-    """Return a row of the table of flags, in the order of HEADINGS."""
-    return flag.key, flag.level, flag.limit, flag.summary, flag.reason, flag.advice
-
-
-HEADINGS: tuple[str, ...] = ("flag", "level", "raised", "meaning", "reason for the threshold", "what to do")
-
-
 def markdown() -> str:
     """Return the table of flags for the documentation."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *(cells(flag) for flag in FLAGS)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    headings = ("flag", "level", "raised", "meaning", "reason for the threshold", "what to do")
+    cells = ((flag.key, flag.level, flag.limit, flag.summary, flag.reason, flag.advice) for flag in FLAGS)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (headings, ("---",) * len(headings), *cells))

@@ -55,11 +55,9 @@ def active_level(samples: NDArray[np.floating]) -> float:
 
 def activity(samples: NDArray[np.floating]) -> Activity:
     """Measure the activity of (samples,) at SAMPLE_RATE, ITU-T P.56."""
-    energy = _energy(samples)
-    steps = len(samples) // STEP
-    if energy <= 0 or steps == 0:
-        return Activity(len(samples), energy, np.zeros(len(THRESHOLDS), dtype=np.int64))
-    return Activity(len(samples), energy, _active_steps(_held_envelope(samples[: steps * STEP], steps)))
+    meter = ActivityMeter()
+    meter.add(samples)
+    return meter.activity
 
 
 @dataclass(frozen=True)
@@ -106,32 +104,27 @@ class ActivityMeter:
 
     def __init__(self) -> None:
         self.activity = Activity(0, 0.0, np.zeros(len(THRESHOLDS), dtype=np.int64))
-        self._rest = np.zeros(0, dtype=np.float32)  # less than a step
+        self._rest: NDArray[np.floating] = np.zeros(0, dtype=np.float32)  # less than a step
         self._magnitudes = np.zeros(len(_smoother()) - 1)  # the part that is inside the smoothing filter
         self._envelope = np.zeros(HANGOVER)  # the part within HANGOVER
 
-    def add(self, samples: NDArray[np.float32]) -> None:
+    def add(self, samples: NDArray[np.floating]) -> None:
         """Measure the next samples: (samples,) of any length."""
         waiting = np.concatenate([self._rest, samples])
         steps = len(waiting) // STEP
         self._rest = waiting[steps * STEP :]
-        self._count(samples, self._held(waiting[: steps * STEP], steps) if steps else np.zeros(0))
+        before, active = self.activity, self.activity.active
+        if steps:
+            active = active + _active_steps(self._held(waiting[: steps * STEP], steps))
+        self.activity = Activity(before.samples + len(samples), before.energy + _energy(samples), active)
 
-    def _held(self, samples: NDArray[np.float32], steps: int) -> NDArray[np.float64]:
-        """(steps * STEP,) -> (steps,): the envelope with hangover, continued from the block before."""
+    def _held(self, samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
+        """(steps * STEP,) -> (steps,): smoothed magnitude, extended by HANGOVER; continues the last block."""
         magnitudes = np.concatenate([self._magnitudes, _magnitudes(samples, steps)])
         envelope = np.concatenate([self._envelope, np.convolve(magnitudes, _smoother(), "valid")])
         self._magnitudes = magnitudes[len(magnitudes) - len(self._magnitudes) :]
         self._envelope = envelope[len(envelope) - HANGOVER :]
         return _sliding_maximum(envelope, HANGOVER + 1)
-
-    def _count(self, samples: NDArray[np.float32], held: NDArray[np.float64]) -> None:
-        before = self.activity
-        self.activity = Activity(
-            before.samples + len(samples),
-            before.energy + _energy(samples),
-            before.active + _active_steps(held),
-        )
 
 
 def nominal_gain(samples: NDArray[np.floating]) -> float:
@@ -150,12 +143,6 @@ def frames_above(samples: NDArray[np.floating], power: float) -> NDArray[np.bool
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
     powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME
     return np.asarray(powers >= power)
-
-
-def _held_envelope(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
-    """(steps * STEP,) -> (steps,): smoothed magnitude, each value extended by HANGOVER steps."""
-    envelope = np.convolve(_magnitudes(samples, steps), _smoother())[:steps]
-    return _sliding_maximum(np.concatenate([np.zeros(HANGOVER), envelope]), HANGOVER + 1)
 
 
 def _magnitudes(samples: NDArray[np.floating], steps: int) -> NDArray[np.float64]:

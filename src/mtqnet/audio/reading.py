@@ -41,7 +41,7 @@ MAX_DECODED_S = 7 * 24 * 3600.0
 
 on_progress: Callable[[], object] = lambda: None  # noqa: E731
 """Called after each decoded block and each scored window. A scoring process restarts its time limit
-(scoring/worker_process.py)."""
+(scoring/workers.py)."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,10 @@ def read_excerpt(excerpt: Excerpt) -> Samples:
     """
     if excerpt.start == 0 and excerpt.samples is None:
         return read(excerpt.path).samples
-    import soundfile as sf
-
     open_source(excerpt.path)  # raises where it cannot be read
     try:
-        samples, rate = sf.read(
-            os.fspath(excerpt.path),
-            frames=excerpt.samples or -1,
-            start=excerpt.start,
-            dtype="float32",
-            always_2d=True,
-        )
+        path, frames = os.fspath(excerpt.path), excerpt.samples or -1
+        samples, rate = sf.read(path, frames, excerpt.start, dtype="float32", always_2d=True)
     except (sf.LibsndfileError, OSError, RuntimeError) as error:
         raise UnreadableError(f"{excerpt.path} cannot be read ({error})") from error
     if excerpt.samples is not None and len(samples) < excerpt.samples:

@@ -28,9 +28,8 @@ from mtqnet.cli.terminal import error_console, output_console, stages, tell
 from mtqnet.cli.terminal import grid as new_grid
 from mtqnet.errors import DONE, SOME_NOT_SCORED, EmptyAudioError, UsageError
 from mtqnet.scoring import batch, models, tables
-from mtqnet.scoring.batch import Job
+from mtqnet.scoring.batch import Advance, Job, Meter
 from mtqnet.scoring.predictor import Predictor
-from mtqnet.scoring.progress import Advance, Meter
 from mtqnet.scoring.resume import SourceLog, Wanted, reopen, state
 from mtqnet.scoring.scores import Results, Scores, WindowScores, digits, sort_key, spoken
 from mtqnet.scoring.stream import ENCODINGS, Stream

@@ -172,7 +172,7 @@ def stages(console: Console) -> Iterator[Stage]:
     """Show a progress bar with the remaining time for each stage; in a pipe, a line every LINE_S and at its end."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    from mtqnet.scoring.progress import LINE_S, duration
+    from mtqnet.scoring.batch import LINE_S, duration
 
     began: dict[str, float] = {}
     printed: dict[str, float] = {}

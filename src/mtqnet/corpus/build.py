@@ -34,7 +34,7 @@ from mtqnet.errors import CorpusError, LabelError, UsageError
 from mtqnet.labels.intrusive import objective
 from mtqnet.labels.speech import curves
 from mtqnet.labels.three_signal import label
-from mtqnet.scoring.worker_process import exit_with_parent
+from mtqnet.scoring.workers import exit_with_parent
 
 CHUNK = 50
 """Clips a shard, and between two savings: about half a minute of work and 9 MB."""

@@ -125,23 +125,19 @@ def find(model: str | os.PathLike[str]) -> ModelRecord:
         return _record(WEIGHTS / f"{model}.onnx")
     path = Path(model)
     if os.path.isdir(path):  # noqa: PTH112 Path.is_dir raises for a name that is too long
-        return _record(_only_pair(path))
+        pairs = sorted(each for each in path.glob("*.onnx") if each.with_suffix(".json").is_file())
+        if len(pairs) != 1:
+            raise ModelError(
+                f"{path} contains {len(pairs)} models (an .onnx file with a .json file of the same name), expected "
+                "one: give the path of the .onnx file"
+            )
+        return _record(pairs[0])
     if path.suffix == ".onnx":
         return _record(path)
     names = ", ".join(shipped()) or "none (this installation has no weights: install mtqnet again)"
     raise ModelError(
         f"no model named {str(model)[:MAX_NAME]!r}: shipped models are {names}, or give the path of an .onnx file"
     )
-
-
-def _only_pair(folder: Path) -> Path:
-    pairs = sorted(path for path in folder.glob("*.onnx") if path.with_suffix(".json").is_file())
-    if len(pairs) != 1:
-        raise ModelError(
-            f"{folder} contains {len(pairs)} models (an .onnx file with a .json file of the same name), expected "
-            "one: give the path of the .onnx file"
-        )
-    return pairs[0]
 
 
 def _record(path: Path) -> ModelRecord:
@@ -189,6 +185,7 @@ def _read(path: Path, limit: int) -> bytes:
 
 
 def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
+    distance = _flag("distance", record.get("distance", False))
     return ModelRecord(
         path=path,
         name=_name(record["name"]),
@@ -198,9 +195,9 @@ def _parse(path: Path, record: Mapping[str, Any]) -> ModelRecord:
         frame_rate_hz=_within("frame_rate_hz", record["frame_rate_hz"], *FRAME_RATES),
         sha256=str(record["sha256"]).lower(),
         licence=str(record["licence"]),
-        intervals=_intervals(record),
+        intervals=parse(record["intervals"], record["targets"], distance) if "intervals" in record else None,
         track=_flag("track", record.get("track", True)),
-        distance=_flag("distance", record.get("distance", False)),
+        distance=distance,
         local=_flag("local", record.get("local", False)),
         causes=_causes(record.get("causes", {})),
         difference_error={
@@ -224,12 +221,6 @@ def _known(what: str, names: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"unknown {what}: {', '.join(unknown)} (known: {', '.join(known)})")
     return tuple(names)
-
-
-def _intervals(record: Mapping[str, Any]) -> Intervals | None:
-    if "intervals" not in record:
-        return None
-    return parse(record["intervals"], record["targets"], bool(record.get("distance", False)))
 
 
 def _causes(stored: Any) -> dict[str, Calibration]:

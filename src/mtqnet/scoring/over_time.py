@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtqnet.audio import reading
+from mtqnet.audio.decoding import ArraySource
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 from mtqnet.errors import AudioError, TooShortError, with_file
 from mtqnet.scoring.batch import PathLike
-from mtqnet.scoring.predictor import Audio, Predictor, Progress, as_samples, cached, check_is_recording
+from mtqnet.scoring.predictor import Audio, Predictor, Progress, cached, source_of
 from mtqnet.scoring.scores import Scores, Track
 
 STRETCH_S = 3.0
@@ -53,17 +53,14 @@ def over_time(audio: Audio, rate: float | None = None, *, model: PathLike | Pred
     >>> track.times_s[track.values[:, 2].argmin()]       # where G-MOS is lowest; doctest: +SKIP
     """
     predictor = model if isinstance(model, Predictor) else cached(model)
-    if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
-        reading.check_no_rate(rate)
-        try:
-            samples = reading.read(cast(Any, audio)).samples
-        except AudioError as error:
-            if not isinstance(audio, (str, os.PathLike)):
-                raise
-            raise with_file(error, os.fspath(audio)) from error
-    else:
-        check_is_recording(audio)
-        samples = reading.from_array(as_samples(audio), rate).samples
+    try:
+        source = source_of(audio, rate)
+        longest = math.inf if isinstance(source, ArraySource) else reading.MAX_HELD_S
+        samples = reading.hold(reading.MonoSignal(source), longest).samples
+    except AudioError as error:
+        if not isinstance(audio, (str, os.PathLike)):
+            raise
+        raise with_file(error, os.fspath(audio)) from error
     track = local_track(predictor, samples)
     if track is not None:
         return track

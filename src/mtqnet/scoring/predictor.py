@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, overload
 
@@ -27,9 +27,8 @@ from mtqnet.audio.windows import Window
 from mtqnet.causes import calibrated, describe
 from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
 from mtqnet.scoring import batch, models
-from mtqnet.scoring.batch import Job, PathLike, path_to_text
+from mtqnet.scoring.batch import Advance, Job, Meter, PathLike, increments, path_to_text
 from mtqnet.scoring.intervals import DISTANCE
-from mtqnet.scoring.progress import Advance, Meter, increments
 from mtqnet.scoring.runtime import Runtime
 from mtqnet.scoring.scores import Results, Scores, Track, WindowScores
 from mtqnet.targets import named
@@ -69,9 +68,10 @@ class Predictor:
     def __repr__(self) -> str:
         return f"Predictor({self.record.name!r})"
 
-    def __reduce__(self) -> tuple[Any, tuple[str, int, bool]]:
+    def __reduce__(self) -> tuple[Any, tuple[str, int]]:
         """Pickle the arguments; the model is loaded again."""
-        return _unpickled, self._arguments
+        model, threads, track = self._arguments
+        return partial(Predictor, track=track), (model, threads)
 
     @overload
     def score(
@@ -179,13 +179,13 @@ class Predictor:
             MemoryError: The memory is exhausted.
         """
         if job.problem is not None:
-            return [self.failed(job.problem, job.path)]
+            return [failed(self.record, job.problem, job.path)]
         try:
             return self.score_rows(job.path, channels=channels, progress=progress)
         except MemoryError:
             raise
         except Exception as error:
-            return [self.failed(error, job.path)]
+            return [failed(self.record, error, job.path)]
 
     def score_rows(
         self,
@@ -197,9 +197,9 @@ class Predictor:
         """Score one recording like `score`; return a list with one entry, or for "each" one per channel."""
         file = audio if isinstance(audio, (str, os.PathLike)) else None
         try:
-            source = _source(audio, rate)
+            source = source_of(audio, rate)
         except AudioError as error:
-            return [self.failed(error, file)]
+            return [failed(self.record, error, file)]
         chosen = signals(source, channels)
         share = 1 / len(chosen)
         return [
@@ -207,22 +207,12 @@ class Predictor:
             for number, signal in enumerate(chosen)
         ]
 
-    def failed(
-        self,
-        error: Exception,
-        file: PathLike | None = None,
-        duration_s: float | None = None,
-        channel: int | None = None,
-    ) -> Scores:
-        """Return the entry of a recording that was not scored because of `error`."""
-        return failed(self.record, error, file, duration_s, channel)
-
     def _score_signal(self, signal: MonoSignal, file: PathLike | None, progress: Progress | None) -> Scores:
         try:
             recording = analyse(signal)
             scored = list(self._score_windows(recording, progress))
         except AudioError as error:
-            return self.failed(error, file, signal.decoded_s, signal.channel)
+            return failed(self.record, error, file, signal.decoded_s, signal.channel)
         return self._combine(recording, scored, file, signal.channel)
 
     def _score_windows(self, recording: AnalysedSignal, progress: Progress | None) -> Iterator[_Window]:
@@ -266,10 +256,15 @@ class Predictor:
         fractions = (weights / weights.sum()).tolist()
         raw = np.concatenate([each.causes for each in scored])
         probabilities = calibrated(raw, self.record.causes) if self.record.causes else {}
+        cause_keys = tuple(self.record.causes)
         times, kinds = self._times(scored, analysis.start), self._calibrated(raw)
         distances = [each.distance for each in scored if each.distance is not None]
         distance = float(np.average(distances, weights=weights)) if distances else None
         intervals = self._intervals(values, distance)
+        track = None
+        if self._keep_track:
+            frames = np.concatenate([each.frames for each in scored])
+            track = Track(times, frames, keys, kinds if cause_keys else None, cause_keys)
         return Scores(
             **cast(Any, values),
             intervals=intervals,
@@ -282,7 +277,7 @@ class Predictor:
             flags=analysis.flags,
             distance=distance,
             causes=probabilities,
-            cause=describe(probabilities, times, kinds, tuple(self.record.causes)),
+            cause=describe(probabilities, times, kinds, cause_keys),
             windows=tuple(
                 WindowScores(
                     (analysis.start + each.window.start) / SAMPLE_RATE,
@@ -296,7 +291,7 @@ class Predictor:
                 )
                 for each, fraction in zip(scored, fractions, strict=True)
             ),
-            track=self._track(scored, times, kinds) if self._keep_track else None,
+            track=track,
         )
 
     def _intervals(self, values: Mapping[str, float], distance: float | None) -> Mapping[str, Any]:
@@ -319,10 +314,6 @@ class Predictor:
         columns = [each(causes[:, place]) for place, each in enumerate(self.record.causes.values())]
         return np.stack(columns, axis=1) if columns else causes
 
-    def _track(self, scored: list[_Window], times: Array, causes: Array) -> Track:
-        frames, keys = np.concatenate([each.frames for each in scored]), tuple(self.record.causes)
-        return Track(times, frames, self.record.targets, causes if keys else None, keys)
-
 
 @dataclass(frozen=True)
 class _Window:
@@ -342,21 +333,20 @@ class _Window:
     """From the training clips; None for a model that does not measure it"""
 
 
-def _source(audio: Audio, rate: float | None) -> AudioSource:
+def source_of(audio: Audio, rate: float | None) -> AudioSource:
+    """Open a file, or take samples. Raises UsageError for other objects, AudioError for files that cannot be read."""
     if isinstance(audio, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(audio, "read"):
         check_no_rate(rate)
         return decoding.open_source(cast(Any, audio))
-    check_is_recording(audio)
-    return ArraySource(as_samples(audio), None if rate is None else as_rate(rate))
-
-
-def check_is_recording(audio: Any) -> None:
-    """Raise UsageError for an empty list and for objects that are neither files nor samples."""
     if isinstance(audio, (list, tuple)) and not audio:
         raise UsageError("the list is empty: pass one or more files, or samples")
     if audio is None or isinstance(audio, (int, float, dict, set)):
         what = "None" if audio is None else f"an object of type {type(audio).__name__}"
         raise UsageError(f"{what} is not a recording: pass a path, the bytes of a file, a file object or samples")
+    array = as_array(audio)
+    if array.ndim == 2 and array.shape[0] == 1 < array.shape[1]:
+        array = array[0]
+    return ArraySource(array, None if rate is None else as_rate(rate))
 
 
 def section(progress: Progress | None, start: float, length: float) -> Progress | None:
@@ -386,18 +376,11 @@ def as_array(audio: Any) -> NDArray[Any]:
     try:
         if hasattr(audio, "detach") and hasattr(audio, "cpu"):
             audio = audio.detach().cpu()
-            audio = (
-                audio.float().numpy() if "float16" in str(audio.dtype) else audio.numpy()
-            )  # float16 and bfloat16
+            half = "float16" in str(audio.dtype)  # also bfloat16, which numpy does not have
+            audio = audio.float().numpy() if half else audio.numpy()
         return np.asarray(audio)
     except (TypeError, ValueError, RuntimeError) as error:  # nested lists of different lengths, sparse tensors
         raise UsageError(f"an object of type {type(audio).__name__} is no array ({error})") from None
-
-
-def as_samples(audio: Any) -> ArrayLike:
-    """Convert samples to an array, and (1, samples) to (samples,). Raises UsageError."""
-    array = as_array(audio)
-    return array[0] if array.ndim == 2 and array.shape[0] == 1 < array.shape[1] else array
 
 
 def failed(
@@ -493,15 +476,7 @@ def score(
     return cached(model).score(audio, rate, channels=channels)
 
 
+@lru_cache(maxsize=4)
 def cached(model: PathLike) -> Predictor:
     """Return a Predictor that stays loaded while it is among the last four."""
-    return _cached(os.fspath(model))
-
-
-@lru_cache(maxsize=4)
-def _cached(model: str) -> Predictor:
     return Predictor(model)
-
-
-def _unpickled(model: str, threads: int, track: bool) -> Predictor:
-    return Predictor(model, threads, track=track)

@@ -23,9 +23,9 @@ from mtqnet.evaluation.plots import Stretch, worst_stretch
 from mtqnet.evaluation.recordings import Recordings, Row
 from mtqnet.scoring.batch import Job
 from mtqnet.scoring.over_time import STRETCH_S, values, with_local_track
-from mtqnet.scoring.predictor import Predictor, Progress, section
+from mtqnet.scoring.predictor import Predictor, Progress, failed, section
 from mtqnet.scoring.scores import Scores, digits
-from mtqnet.scoring.worker_process import exit_with_parent, limit_memory
+from mtqnet.scoring.workers import exit_with_parent, limit_memory
 from mtqnet.serving import MB
 from mtqnet.targets import BY_KEY
 
@@ -173,7 +173,7 @@ def score_window(samples: Samples, model: str) -> Scores:
     try:
         scores = predictor(model).score(samples, SAMPLE_RATE)
     except MtqnetError as error:
-        scores = predictor(model).failed(error)
+        scores = failed(predictor(model).record, error)
     return replace(scores, exception=None, track=None)
 
 

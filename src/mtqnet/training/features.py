@@ -28,7 +28,7 @@ from mtqnet.audio.reading import Excerpt, read_excerpt
 from mtqnet.audio.resampling import SAMPLE_RATE
 from mtqnet.corpus.table import fingerprint
 from mtqnet.errors import UsageError
-from mtqnet.scoring.worker_process import exit_with_parent
+from mtqnet.scoring.workers import exit_with_parent
 from mtqnet.training import encoder as encoders
 from mtqnet.training.config import Config, EncoderConfig, NetworkConfig
 
