@@ -23,6 +23,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mtqnet.audio.features import hann
 from mtqnet.audio.level import FLOOR_DB, to_db
 from mtqnet.audio.resampling import SAMPLE_RATE, Samples
 
@@ -231,15 +232,10 @@ def _powers(samples: Samples, window: int, hop: int, bins: int | None = None) ->
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
     power = np.empty((len(frames), bins or window // 2 + 1), dtype=np.float32)
     for start in range(0, len(frames), CACHED_FRAMES):
-        spectra = np.fft.rfft(frames[start : start + CACHED_FRAMES] * _hann(window), axis=1)[:, :bins]
+        spectra = np.fft.rfft(frames[start : start + CACHED_FRAMES] * hann(window), axis=1)[:, :bins]
         np.square(spectra.real, out=power[start : start + CACHED_FRAMES], casting="same_kind")
         power[start : start + CACHED_FRAMES] += np.square(spectra.imag, dtype=np.float32)
     return power
-
-
-@lru_cache(maxsize=2)
-def _hann(length: int) -> Matrix:
-    return np.asarray(np.hanning(length + 1)[:-1], dtype=np.float32)
 
 
 @lru_cache(maxsize=1)

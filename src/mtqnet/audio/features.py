@@ -60,7 +60,7 @@ def log_mel(samples: NDArray[np.float32]) -> Matrix:
     frames = _frames(padded, MEL_WINDOW, MEL_HOP)[: len(samples) // MEL_HOP]
     mel = np.empty((len(frames), MEL_BANDS), dtype=np.float32)
     for start in range(0, len(frames), CACHED_FRAMES):
-        spectra = np.fft.rfft(frames[start : start + CACHED_FRAMES] * _hann(MEL_WINDOW), axis=1)
+        spectra = np.fft.rfft(frames[start : start + CACHED_FRAMES] * hann(MEL_WINDOW), axis=1)
         power = np.square(spectra.real, dtype=np.float32)
         power += np.square(spectra.imag, dtype=np.float32)
         _to_mel(power, out=mel[start : start + CACHED_FRAMES])
@@ -142,7 +142,7 @@ def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=4)
-def _hann(length: int) -> Matrix:
+def hann(length: int) -> Matrix:
     """The periodic Hann window, (length,)."""
     return np.hanning(length + 1)[:-1].astype(np.float32)
 

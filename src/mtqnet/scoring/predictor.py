@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, overload
@@ -29,7 +29,7 @@ from mtqnet.errors import AudioError, MtqnetError, UnreadableError, UsageError
 from mtqnet.scoring import batch, models
 from mtqnet.scoring.batch import Advance, Job, Meter, PathLike, increments, path_to_text
 from mtqnet.scoring.intervals import DISTANCE
-from mtqnet.scoring.runtime import Runtime
+from mtqnet.scoring.runtime import Output, Runtime
 from mtqnet.scoring.scores import Results, Scores, Track, WindowScores
 from mtqnet.targets import named
 
@@ -225,15 +225,9 @@ class Predictor:
             active_s = windows.active_seconds(window, samples, analysis.active_power)
             output = self._runtime.run(samples[window.start % FRAME :])
             reading.on_progress()
-            yield _Window(
-                window,
-                active_s,
-                self._clip(output.values),
-                self._clip(output.frames if self._keep_track else output.frames[:0]),
-                np.zeros((0, 0)) if output.causes is None else output.causes,
-                len(output.frames),
-                output.distance,
-            )
+            frames = output.frames if self._keep_track else output.frames[:0]
+            kept = replace(output, values=self._clip(output.values), frames=self._clip(frames))
+            yield _Window(window, active_s, kept, len(output.frames))
             done += 1
             if progress is not None:
                 progress(done / len(cut))
@@ -251,19 +245,19 @@ class Predictor:
         """Combine the windows of a recording into its scores."""
         analysis, keys = recording.analysis, self.record.targets
         weights = windows.settled([each.window for each in scored], [each.active_s for each in scored])
-        means = self._clip(windows.combine(np.stack([each.values for each in scored]), weights))
+        means = self._clip(windows.combine(np.stack([each.output.values for each in scored]), weights))
         values = dict(zip(keys, means.tolist(), strict=True))
         fractions = (weights / weights.sum()).tolist()
-        raw = np.concatenate([each.causes for each in scored])
+        raw = np.concatenate([each.output.causes for each in scored])
         probabilities = calibrated(raw, self.record.causes) if self.record.causes else {}
         cause_keys = tuple(self.record.causes)
         times, kinds = self._times(scored, analysis.start), self._calibrated(raw)
-        distances = [each.distance for each in scored if each.distance is not None]
+        distances = [each.output.distance for each in scored if each.output.distance is not None]
         distance = float(np.average(distances, weights=weights)) if distances else None
         intervals = self._intervals(values, distance)
         track = None
         if self._keep_track:
-            frames = np.concatenate([each.frames for each in scored])
+            frames = np.concatenate([each.output.frames for each in scored])
             track = Track(times, frames, keys, kinds if cause_keys else None, cause_keys)
         return Scores(
             **cast(Any, values),
@@ -283,11 +277,13 @@ class Predictor:
                     (analysis.start + each.window.start) / SAMPLE_RATE,
                     (analysis.start + each.window.stop) / SAMPLE_RATE,
                     fraction,
-                    tuple(each.values.tolist()),
+                    tuple(each.output.values.tolist()),
                     keys,
                     intervals
                     if len(scored) == 1
-                    else self._intervals(dict(zip(keys, each.values.tolist(), strict=True)), each.distance),
+                    else self._intervals(
+                        dict(zip(keys, each.output.values.tolist(), strict=True)), each.output.distance
+                    ),
                 )
                 for each, fraction in zip(scored, fractions, strict=True)
             ),
@@ -322,15 +318,9 @@ class _Window:
     window: Window
     active_s: float
     """Seconds of active sound"""
-    values: Array
-    """(targets,)"""
-    frames: Array
-    """(frames, targets); no frames if they are not kept"""
-    causes: Array
-    """(frames, causes); empty for a model without causes"""
+    output: Output
+    """Clipped to the ranges of the targets; without frames if they are not kept"""
     frame_count: int
-    distance: float | None
-    """From the training clips; None for a model that does not measure it"""
 
 
 def source_of(audio: Audio, rate: float | None) -> AudioSource:

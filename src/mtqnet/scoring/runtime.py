@@ -35,8 +35,8 @@ class Output:
     """(targets,)"""
     frames: NDArray[np.float64]
     """(frames, targets)"""
-    causes: NDArray[np.float64] | None = None
-    """(frames, causes): probabilities, not calibrated; None for a model without causes"""
+    causes: NDArray[np.float64]
+    """(frames, causes): probabilities, not calibrated; empty for a model without causes"""
     distance: float | None = None
     """Distance from the training clips; None for a model that does not measure it"""
 
@@ -80,9 +80,10 @@ class Runtime:
                 f"model '{self.record.name}' returned a score that is not finite: check that full scale of the "
                 f"samples is 1 (their peak is {float(np.abs(clip).max()):.3g})"
             )
-        causes = found["causes"][0, : counts[0]].astype(np.float64) if "causes" in found else None
+        causes = found["causes"][0, : counts[0]] if "causes" in found else np.zeros((0, 0))
         distance = float(found["distance"][0]) if "distance" in found else None
-        return Output(values[0].astype(np.float64), frames[0, : counts[0]].astype(np.float64), causes, distance)
+        values, frames, causes = (x.astype(np.float64) for x in (values[0], frames[0, : counts[0]], causes))
+        return Output(values, frames, causes, distance)
 
     def _check_shapes(self, found: Mapping[str, NDArray[Any]]) -> None:
         targets = len(self.record.targets)
