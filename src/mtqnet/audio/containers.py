@@ -296,7 +296,7 @@ def _avr_end(file: BinaryIO) -> int:
     """AVR: a header of 128 bytes with channels, bits and number of samples per channel."""
     file.seek(12)
     channels, bits, _, frames = struct.unpack(">HH10sI", file.read(18).ljust(18, b"\0"))
-    return 128 + frames * (2 if channels else 1) * (bits // 8)
+    return 128 + int(frames) * (2 if channels else 1) * (int(bits) // 8)
 
 
 def _avi_end(file: BinaryIO) -> int:

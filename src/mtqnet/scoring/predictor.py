@@ -466,7 +466,11 @@ def score(
     return cached(model).score(audio, rate, channels=channels)
 
 
-@lru_cache(maxsize=4)
 def cached(model: PathLike) -> Predictor:
     """Return a Predictor that stays loaded while it is among the last four."""
+    return _cached(os.fspath(model))
+
+
+@lru_cache(maxsize=4)
+def _cached(model: str) -> Predictor:
     return Predictor(model)
