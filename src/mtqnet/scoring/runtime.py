@@ -126,6 +126,11 @@ def _session(record: ModelRecord, threads: int) -> Any:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a dozen exception types without a common base class
         raise ModelError(f"onnxruntime cannot load {record.path} ({first_line(error)})") from error
+    _check(record, session)
+    return session
+
+
+def _check(record: ModelRecord, session: Any) -> None:
     inputs = {node.name for node in session.get_inputs()}
     different = inputs ^ {"samples", *record.features}
     different |= set(_outputs(record)) - {node.name for node in session.get_outputs()}
@@ -139,4 +144,3 @@ def _session(record: ModelRecord, threads: int) -> Any:
         raise ModelError(
             f"{record.path.name} has {width} output values, but its record has {len(record.targets)} targets"
         )
-    return session
