@@ -257,7 +257,7 @@ def test_a_model_with_few_targets_leaves_the_others_empty(
 
     def first_two(clip: Samples) -> runtime.Output:
         output = run(clip)
-        return runtime.Output(output.values[:2], output.frames[:, :2])
+        return runtime.Output(output.values[:2], output.frames[:, :2], output.causes)
 
     monkeypatch.setattr(narrow._runtime, "run", first_two)
     scores = narrow.score(good_file)
