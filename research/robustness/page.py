@@ -67,12 +67,17 @@ INTRODUCTIONS = {
     ),
     "Golden scores": (
         "Scores of the same recordings with other versions of the dependencies, and on processors without "
-        "some instruction sets. *Pinned* are the versions in `constraints.txt` of the repository. Scores of "
-        "two machines can be compared without such differences only if both correspond to rows in which all "
-        "values are equal."
+        "some instruction sets. *Oldest* are the oldest versions that the package accepts (pyproject.toml), *pinned* "
+        "those in `constraints.txt` of the repository, *newest* the newest ones at the time of the measurement. A row "
+        "in which all values are equal is a combination of versions and processor that gives the committed scores. "
+        "Two machines that both correspond to such rows give the same scores; otherwise they may differ by the "
+        "differences in the table."
     ),
     "Mutation testing": (
-        "This measures the tests: how often they detect an error that is inserted into the code."
+        "This measures the tests: how often they detect an error that is inserted into the code. The names and lines "
+        "of the modules are those at the time of the measurement. Since then, `labels/composite.py` was merged into "
+        "`labels/intrusive.py`, `labels/ensemble.py` into `corpus/ensemble.py`, and `training/calibration.py` into "
+        "`training/evaluation.py`; the fraction applies to the former code."
     ),
 }
 """What is tested, in a sentence or two, by section"""

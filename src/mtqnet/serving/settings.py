@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         description="Host names that requests may use. Default: loopback names on a loopback address, else any.",
     )
     models: Names = Field(
-        (), description="Shipped names or paths of models to offer, the default one first. Default: all shipped."
+        (), description="Shipped names or paths of models to offer, the default one first. Default: base, small."
     )
     workers: int = Field(0, ge=0, description="Scoring processes; 0 is one per core.")
     queue: int = Field(32, ge=0, description="Jobs that may wait for a process; beyond that the answer is 429.")
