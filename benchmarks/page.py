@@ -36,7 +36,7 @@ TITLES = {
     "same bytes": (
         "Reproducibility",
         "Number of different tables of scores that repeated runs over the same folder wrote; 1 means that all runs "
-        "wrote the same bytes.",
+        "wrote the same bytes. *any jobs*: the runs with one and two processes together.",
     ),
     "streams": (
         "A live stream",

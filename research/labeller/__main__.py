@@ -49,6 +49,9 @@ and N-MOS, and these to G-MOS. This is what "3QUEST-style, anchored on public P.
 the scales of 3QUEST, but they are not scores of the licensed 3QUEST instrument.
 
 This page compares measures for the speech and for the background. *Chosen* marks those that the labeller uses.
+*ViSQOL, lattice* is ViSQOL in its speech mode, in which a lattice network maps similarity to MOS. *Loudness in the
+pauses (Stevens, 0.3)* compares the loudness of the recording during speech with that in pauses. Loudness is the sum of
+the powers of the mel bands, each raised to 0.3 (Stevens' power law).
 
 Two sets of ratings were used. CSP835 has P.835 ratings of 78 clips: three speakers in 13 conditions. The labels of
 each speaker were computed with curves that were fitted to the other two speakers. *Error, MOS* (RMSE) and *LCC*
