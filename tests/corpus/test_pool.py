@@ -33,7 +33,7 @@ def test_short_recordings_are_no_references(material: Any, tmp_path: Path, voice
 
 def test_too_few_speakers_are_refused(material: Any, tmp_path: Path, voice: Callable[..., Samples]) -> None:
     sf.write(tmp_path / "100-1-0000.wav", voice(3.0), SAMPLE_RATE)
-    with pytest.raises(CorpusError, match="There are 1 speakers and 6 noise files"):
+    with pytest.raises(CorpusError, match="there are 1 speakers and 6 noise files"):
         pools(Sources((tmp_path,), (material.noise,)), 0)
 
 

@@ -90,8 +90,8 @@ def test_noise_in_the_middle_of_a_recording_is_marked(broken: Path) -> None:
     assert scores.track is not None
     found = worst_stretch(scores.track)
     assert found is not None
-    assert 9 < found.start_s < 13
-    assert 17 < found.stop_s < 21
+    assert abs(found.start_s - 10) < 2
+    assert abs(found.stop_s - 20) < 2
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

@@ -90,7 +90,7 @@ def test_a_long_recording_scores_like_its_windows(base: mtqnet.Predictor, voice:
     pieces = [base.score(piece, SAMPLE_RATE) for piece in np.array_split(samples, 3)]
     whole = base.score(samples, SAMPLE_RATE)
     for key in KEYS:  # products in 8 bits round samples that differ in the last digit to neighbouring steps
-        assert whole.value(key) == pytest.approx(np.mean([piece.value(key) or 0 for piece in pieces]), rel=5e-3)
+        assert whole.value(key) == pytest.approx(np.mean([piece.value(key) or 0 for piece in pieces]), rel=1e-2)
 
 
 def test_two_predictors_agree_to_the_bit(base: mtqnet.Predictor, voice: Voice) -> None:
