@@ -49,7 +49,7 @@ is `mosa-net`.
 
 ![LCC by method](ratings.svg)
 
-## What holds of the paper's claim
+## Is the paper's claim confirmed?
 
 {claim}
 

@@ -56,16 +56,16 @@ def _head(table: Table, facts: Facts) -> str:
 
 Written by `{facts.command}`; edit the code, not this page.
 
-- {facts.seeds} seeds; each draws other weights, another order and, where only some clips carry labels, other
-  clips to carry them. Mean and 95 % interval of both chances: the seed and the draw of test clips
+- {facts.seeds} seeds. The seed determines the initial weights, the order of the clips and, if only some clips have
+  labels, which ones. Means with 95 % intervals, which account for the seed and for the choice of test clips
   (src/mtqnet/evaluation/seeds.py).
 - clips: {clips}
-- labels: 3QUEST-style, anchored on public P.835 ratings; on the rated sets: the votes of people
+- labels: 3QUEST-style, anchored on public P.835 ratings; on the rated sets: listeners' votes
 - best epoch by S-, N- and G-MOS of the validation clips
-- {facts.core_minutes:.0f} minutes of one core for the runs of this table, features and peers not counted;
+- {facts.core_minutes:.0f} minutes of one core for the runs of this table, without features and existing predictors;
   {facts.date}, mtqnet {facts.version}
 
-## Arms
+## Conditions
 
 {arms}
 
@@ -77,14 +77,14 @@ Written by `{facts.command}`; edit the code, not this page.
 
 def _means(table: Table, summary: Summary) -> str:
     splits = ("validation", "test", "unseen", "csp835", "noizeus")
-    head = ["arm", *(SAYS[split] for split in splits)]
+    head = ["condition", *(SAYS[split] for split in splits)]
     rows = []
     for arm in table.arms:
         cells = [summary.arm(arm, split, MEAN) for split in splits]
         if any(cells):
             rows.append([arm, *(_with_interval(cell) for cell in cells)])
     lines = ["## Mean LCC over S-, N- and G-MOS", "", *_table(head, rows), ""]
-    head = ["arm", "less", *(f"{SAYS[split]}: difference, 95 %, p" for split in splits)]
+    head = ["condition", "minus", *(f"{SAYS[split]}: difference, 95 %, p" for split in splits)]
     rows = []
     for arm in table.arms:
         found = [summary.arm(arm, split, MEAN) for split in splits]
@@ -99,7 +99,7 @@ def _per_target(table: Table, summary: Summary) -> str:
     lines = ["## By target", "", "LCC with its 95 % interval / SRCC / MSE in MOS squared, means over seeds.", ""]
     for split in ("test", "unseen", *RATED):
         targets = [t for t in QUEST if any(summary.arm(arm, split, t.key) for arm in table.arms)]
-        head = ["arm", *(t.name for t in targets)]
+        head = ["condition", *(t.name for t in targets)]
         rows = [
             [arm, *(_full(summary.arm(arm, split, t.key), summary.over_seeds(arm, split, t.key)) for t in targets)]
             for arm in table.arms
