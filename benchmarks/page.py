@@ -46,7 +46,8 @@ TITLES = {
 }
 LARGER_IS_BETTER = {"folder"}
 LIMITS = (
-    "Limits that the project set itself, and whether this run meets them. Speeds for clips of 6 to 10 s are "
+    "Limits that the project set itself, and whether this run meets them; the measurements "
+    "[follow](#time-per-second-of-audio). Speeds for clips of 6 to 10 s are "
     "those on one core, over the clips of 6, 8 and 10 s together: the sum of their processing times, divided "
     "by the sum of their durations. Most other figures are ratios of values in the tables below; *speechmos* "
     "is the package with DNSMOS."
