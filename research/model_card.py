@@ -1,12 +1,11 @@
-"""Write MODEL_CARD.md from the records of models and the result files of commands. No figure is typed by hand.
+"""Write MODEL_CARD.md from the records of models and the result files of commands. All figures are read from files.
 
     python -m research.model_card base small --results docs/results/card -o MODEL_CARD.md
 
-
-The words are in model_card.md.j2. A folder of results holds, for each model NAME, whatever of these is there:
+The text is in model_card.md.j2. A folder of results may contain these files for each model NAME:
     NAME.rated.csv        agreement with rated sets, as tools/rated_sets.py check --csv writes it
     NAME.invariance.csv   as `python -m research.invariance` writes it
-and for all of them
+and these for all models:
     witnesses.csv         agreement with predictors after noise suppression, as `make witnesses` writes it
     peers.csv             rows arm, split, target, lcc of other predictors on the same rated sets
                           (docs/results/models.csv of `python -m research.experiments` has them)
@@ -32,15 +31,15 @@ from mtqnet.targets import BY_KEY, QUEST, TARGETS
 Row = dict[str, str]
 
 NEEDED = frozenset(("parameters", "config", "seed", "minutes", "labels", "figures", "parity"))
-"""What training writes into a record beyond what scoring reads"""
+"""Entries of a record that training writes and scoring does not read"""
 RATED = {
     "p835_csp835_refconditions": ("csp835", "CSP835"),
     "p835_noizeus_refconditions_8k": ("noizeus", "NOIZEUS, 8 kHz"),
     "mushra_neural_codec": ("mushra", "neural codecs, MUSHRA"),
 }
-"""Folder of a rated set -> its name in tables of experiments, and for readers"""
+"""Folder of a rated set -> its name in tables of experiments, and its name on the card"""
 PEERS = {"dnsmos": "DNSMOS P.835", "dnsmos_p808": "DNSMOS P.808", "distillmos": "Distill-MOS"}
-"""Arm of the table of experiments -> what readers call it"""
+"""Condition in the table of experiments -> its name on the card"""
 PREDICTORS = {
     "dnsmos_sig": "DNSMOS SIG",
     "dnsmos_bak": "DNSMOS BAK",
@@ -60,7 +59,7 @@ STAGES = {
 }
 """Stage in the record of a model -> its name on the card"""
 POOR_COVERAGE = 0.85
-"""Kinds of processing whose intervals cover less are named"""
+"""Kinds of processing whose intervals contain a smaller fraction of the labels are listed"""
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,12 @@ class Carded:
 
     @property
     def behind(self) -> str:
-        """The encoder, and whether it learned too"""
+        """The encoder, and whether it was trained or frozen"""
         encoder = self.record["config"]["encoder"]
         if "encoder" not in self.record["config"]["network"]["front_ends"]:
             return "no encoder"
-        learned = ", trained jointly" if self.record.get("tuned_encoder") else ", frozen"
-        return f"layers {encoder['layers']} of {encoder['name']}{learned}"
+        training = ", trained jointly" if self.record.get("tuned_encoder") else ", frozen"
+        return f"layers {encoder['layers']} of {encoder['name']}{training}"
 
     @property
     def taught_by(self) -> str:
@@ -122,7 +121,7 @@ class Carded:
 
 
 def text(models: Sequence[ModelRecord], results: Path) -> str:
-    """The card in Markdown. Raises ModelError for a model that training left no record of."""
+    """Return the card in Markdown. Raises ModelError for a model whose record has no entries of a training."""
     carded = [_carded(model, results) for model in models]
     peers = _rows(results / "peers.csv")
     suppressed = _rows(results / "witnesses.csv")
@@ -185,7 +184,7 @@ def _carded(model: ModelRecord, results: Path) -> Carded:
 
 
 def _since(carded: Sequence[Carded]) -> list[tuple[str, str]]:
-    """Teacher and pupil where the teacher has got other weights since."""
+    """Return names of teacher and student if the teacher of the student is not the shipped model of that name."""
     here = {one.name: one.model.sha256 for one in carded}
     taught = [(one.record["teacher"], one.name) for one in carded if one.record["teacher"]]
     return [(t["name"], pupil) for t, pupil in taught if here.get(t["name"], t["sha256"]) != t["sha256"]]
@@ -207,7 +206,7 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _head(carded: Sequence[Carded], first: Sequence[str], each: str, others: Sequence[str]) -> str:
-    """The head of a table with a column for each model."""
+    """Return the header of a table with a column for each model."""
     names = [*first, *(f"`{one.name}`: {each}" for one in carded), *others]
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
 
