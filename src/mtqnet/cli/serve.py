@@ -14,7 +14,7 @@ HELP = (
     "Serve scores over HTTP and WebSocket, with a web page.\n\n"
     "The web page is at /, the endpoints are at /v1/score, /v1/compare, /v1/stream, /v1/history and /v1/models; "
     "/v1/openapi.json describes them. Without options it accepts connections from this computer only, and stores a "
-    "history of scores (never of audio) for 90 days. All other settings, such as the number of processes and "
+    "history of scores, without audio, for 90 days. All other settings, such as the number of processes and "
     "the database, are environment variables: [cyan]python -m mtqnet.serving.settings[/] lists them. Needs "
     "mtqnet\\[serve].\n\n"
     "[bold]Examples[/]\n\n"
@@ -38,7 +38,7 @@ def serve(
             "--model",
             "-m",
             help="A model to offer; may be repeated, the first is the default.",
-            show_default="all shipped",
+            show_default="base, small",
         ),
     ] = None,
     keys: Annotated[
