@@ -13,13 +13,14 @@ MtqnetError
 ├── UsageError                invalid arguments or input tables (also a ValueError)
 ├── ModelError                a model that is missing, damaged or incompatible
 ├── CorpusError               speech, noise or rooms from which no corpus can be built
-├── LabelError                signals that cannot be labelled: silent, too short, or of different length
+├── LabelError                signals that cannot be labelled: silent, too short, or not of the same speech
 ├── GateError                 recordings that do not meet the limits of `mtqnet gate`
 ├── NotBetterError            a fine-tuned model that is not better than the model it would replace
 └── MissingExtraError         an optional dependency that is not installed (also an ImportError)
 
 `exit_code` is the exit code of the command line. There are four: 0 done, 1 some recordings were not scored, 2 wrong
-use (arguments, input, model or installation), 3 a gate failed. The reason for each recording is in the table.
+use (arguments, input, model or installation), 3 a gate failed or a fine-tuned model is not better. The reason for each
+recording is in the table.
 """
 
 from __future__ import annotations

@@ -126,5 +126,5 @@ _ALL: dict[str, Target] = {target.key: target for target in (*TARGETS, *PEERS)}
 
 
 def named(keys: tuple[str, ...] | list[str]) -> Iterator[Target]:
-    """Return the targets of these keys in order, including PEERS. Raises KeyError for an unknown key."""
+    """Return the targets of these keys in order; PEERS (DNSMOS, Distill-MOS) are accepted. Raises KeyError."""
     return (_ALL[key] for key in keys)

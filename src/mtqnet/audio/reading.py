@@ -248,7 +248,7 @@ class MonoSignal:
         if not self._samples and self.source.problem is not None:
             raise UnreadableError(f"no audio can be decoded ({self.source.problem})")
         if not self._samples:
-            raise EmptyAudioError("the file has a header but no samples: record or copy it again")
+            raise EmptyAudioError("the recording has no samples: record or copy it again")
         if self._not_finite:
             raise NotFiniteError(
                 f"{self._not_finite} samples are NaN, infinite or above {LARGEST_SAMPLE:.0e}: correct the program "

@@ -266,7 +266,9 @@ def score(
     }
     missing = [path for path in chunks if not path.exists()]
     if missing and not python.exists():
-        raise UsageError(f"no {python}: run `make peers`, or name the Python that has speechmos and distillmos")
+        raise UsageError(
+            f"no {python}: run `make peers`, or set MTQNET_PEERS to a Python interpreter with speechmos and distillmos"
+        )
     total = len(clips) * len(predictors)
     done = total - sum(len(chunks[path][1]) for path in missing)
     progress(done, total)

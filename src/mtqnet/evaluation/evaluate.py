@@ -116,11 +116,12 @@ def evaluate(labels: RatingTable, recordings: Recordings, by: str) -> Evaluation
             (file, reason), *_ = recordings.unscored
             raise UsageError(
                 f"none of the {len(recordings.rows)} recordings in {labels.path} could be scored ({file}: {reason}): "
-                "if they are in another folder, name it with --audio"
+                "check --audio, the folder to which the file names are relative (default: the folder of the table)"
             )
         why = "; ".join(f"{file}: {reason}" for file, reason in _unscored(labels, rows)[:1])
         raise UsageError(
-            f"no rating in {labels.path} belongs to a score of {recordings.name}: the table has "
+            f"no rating in {labels.path} belongs to a score of {recordings.name}; both must name the same files: "
+            f"{labels.path.name} has "
             f"{', '.join(labels.ratings)} of {labels.files[0]}, ... {f'({why})' if why else ''}".rstrip()
         )
     groups = labels.column(by) if by else ()

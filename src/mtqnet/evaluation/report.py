@@ -76,7 +76,10 @@ def content(recordings: Recordings, by: str, groups: Mapping[str, Sequence[Row]]
     """What the page shows. Raises UsageError where no recording has a score."""
     rows = recordings.scored
     if not rows:
-        raise UsageError(f"no recording of {recordings.name} has a score: the report would be empty")
+        raise UsageError(
+            f"no recording of {recordings.name} has a score: the report would be empty; "
+            "`mtqnet score` shows the reasons"
+        )
     check_sort(sort)
     keys = recordings.keys
     if sort not in keys:

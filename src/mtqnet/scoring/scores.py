@@ -88,6 +88,10 @@ class Scores:
     A score is None if there is an error, or if the model does not have this target. Higher is better, except for
     `sdi_est`. `mtqnet.TARGETS` describes all six.
 
+    `causes` are probabilities of kinds of degradation (`mtqnet.causes.CAUSES`), and `cause` is a sentence about them;
+    both are empty for a model without causes. `distance` is the distance of the recording from the training clips of
+    the model. `windows` are the scores of the windows of up to 10 s.
+
     >>> scores = mtqnet.score("call.wav")           # doctest: +SKIP
     >>> scores.g_mos, scores.flags                  # doctest: +SKIP
     (3.4, ())

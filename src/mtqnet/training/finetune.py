@@ -220,8 +220,8 @@ def divide(groups: Sequence[str], by: str, hold_out: Sequence[str], each: bool) 
     description = f"{len(test)} of {len(groups)} recordings are held out: those whose {by} is {listed}"
     if not by:
         description = (
-            f"{len(test)} of {len(groups)} recordings are held out one by one, because --by was not given: the same "
-            "speaker or condition may be in training and held-out data, which makes the results too optimistic"
+            f"{len(test)} of {len(groups)} recordings are held out, not complete groups, because --by was not given: "
+            "the same speaker or condition may be in training and held-out data, which makes the results too optimistic"
         )
     return Plan((test,), np.setdiff1d(everything, test), description)
 
