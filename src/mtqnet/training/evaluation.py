@@ -404,7 +404,6 @@ def tuned_intervals(original: Intervals | None, before: Values, after: Values, t
             messages[key] = f"re-calibrated on {len(ratio)} held-out recordings"
         else:
             factor = max(band.factor, needed)
-            more = factor / band.factor - 1
-            messages[key] = f"widened by {more:.0%}: {why}" if more >= 0.005 else "not widened"
+            messages[key] = f"widened by {factor / band.factor - 1:.0%}: {why}"
         bands[key] = replace(band, factor=factor)
     return TunedIntervals(Intervals(original.coverage, bands), messages)
