@@ -112,8 +112,8 @@ def pools(sources: Sources, split_seed: int, needed: Sequence[Split] = SPLITS) -
         if split in needed and not (made[split].speech and made[split].noise):
             raise CorpusError(
                 f"too few speakers or noise files for the split {split}: there are {len({i.group for i in speech})} "
-                f"speakers and {len(noise)} noise files in all, divided between the splits by a hash of their names, and "
-                f"each split needs one of each; add more, or build no such clips (--clips {split}=0)"
+                f"speakers and {len(noise)} noise files, divided between the splits by a hash of their names; "
+                f"each split needs one of each: add more, or build no such clips (--clips {split}=0)"
             )
     return made
 

@@ -354,7 +354,10 @@ def library(name: str) -> Need:
 
 def weights(folder: str, *files: str) -> Need:
     """Files in a folder of weights."""
-    install = f"copy {', '.join(files)} from {SOURCES[folder]} into ${VARIABLE}/{folder}"
+    install = (
+        f"copy {', '.join(files)} from {SOURCES[folder]} into the folder {folder} of the folder that the environment "
+        f"variable {VARIABLE} names (default: {WEIGHTS})"
+    )
     return Need(folder, install, lambda: all(_weights(folder, file) for file in files))
 
 
