@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 MODELS ?= base small
-WORKERS ?= 2
+WORKERS ?= 3
 LOAD_MODEL ?= base
 STREAM_MODEL ?= $(LOAD_MODEL)
 FILES ?= 5000
@@ -19,7 +19,7 @@ PARTS ?= cluster ddp cost speed simulation
 demo: .venv/demo.done  ## score the example recordings and print the table
 	$(BIN)/mtqnet score examples/recordings
 
-test: .venv/dev.done  ## all tests, in two processes with a math thread each; WORKERS=0 for one process
+test: .venv/dev.done  ## all tests, in three processes with a math thread each, because long tests wait for other processes; WORKERS=0 for one process
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 

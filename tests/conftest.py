@@ -40,7 +40,7 @@ TOGETHER = ("experiments",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: begun last, they would leave one of two processes waiting."""
+    """The long ones first: begun last, they would leave the other processes waiting."""
 
     def place(item: pytest.Item) -> int:
         module = item.nodeid.removeprefix("tests/")

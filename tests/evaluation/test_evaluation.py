@@ -178,7 +178,7 @@ def test_recordings_that_are_not_there_are_reported(run: Callable[..., Any], sma
     done = run("evaluate", small[0])
     assert done.returncode == 2
     assert "0.wav: no such file: check the path)" in done.stderr
-    assert "name it with --audio" in done.stderr
+    assert "check --audio, the folder to which the file names are relative" in done.stderr
 
 
 def test_every_format_contains_the_same_rows(
