@@ -38,7 +38,7 @@ GAIN_RATE, SAMPLE_STEP = 0.05, 5e-4
 
 
 @dataclass(frozen=True)
-class Heard:
+class Measured:
     """A recording with its scores and measures."""
 
     samples: Tensor
@@ -48,25 +48,25 @@ class Heard:
     stoi: float
 
 
-def si_sdr(clean: Tensor, heard: Tensor) -> float:
+def si_sdr(clean: Tensor, processed: Tensor) -> float:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., ICASSP 2019) of (samples,) twice."""
-    one, other = clean.double(), heard.double()
+    one, other = clean.double(), processed.double()
     target = (one @ other) / (one @ one) * one
     return float(10 * torch.log10(target.square().sum() / (other - target).square().sum()))
 
 
-def climb(judge: ScoreModule, start: Tensor, made: Callable[[Tensor], Tensor], rate: float, steps: int) -> Tensor:
+def climb(module: ScoreModule, start: Tensor, made: Callable[[Tensor], Tensor], rate: float, steps: int) -> Tensor:
     """Parameters `start` after so many steps up the gradient; `made` turns them into (samples,)."""
     found = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([found], lr=rate, maximize=True)
     for _ in range(steps):
         optimiser.zero_grad()
-        torch.autograd.backward(judge(made(found)[None]).sum())
+        torch.autograd.backward(module(made(found)[None]).sum())
         optimiser.step()
     return made(found.detach()).detach()
 
 
-def by_gains(judge: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
+def by_gains(module: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
     """(samples,) -> (samples,), its spectrogram multiplied by gains of 0 to 1."""
     window = torch.hann_window(FRAME)
     spectrum = torch.stft(noisy, FRAME, HOP, window=window, return_complex=True)
@@ -74,29 +74,29 @@ def by_gains(judge: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
     def made(gains: Tensor) -> Tensor:
         return torch.istft(spectrum * torch.sigmoid(gains), FRAME, HOP, window=window, length=len(noisy))
 
-    return climb(judge, torch.full(spectrum.shape, START), made, GAIN_RATE, steps)
+    return climb(module, torch.full(spectrum.shape, START), made, GAIN_RATE, steps)
 
 
-def by_samples(judge: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
+def by_samples(module: ScoreModule, noisy: Tensor, steps: int) -> Tensor:
     """(samples,) -> (samples,), each moved freely."""
-    return climb(judge, noisy, lambda samples: samples, SAMPLE_STEP, steps)
+    return climb(module, noisy, lambda samples: samples, SAMPLE_STEP, steps)
 
 
-def measured(judge: ScoreModule, clean: Tensor, heard: Tensor) -> Heard:
-    """What the judge says, and what is true."""
+def measured(module: ScoreModule, clean: Tensor, processed: Tensor) -> Measured:
+    """Predict the G-MOS of a recording, and measure its true SI-SDR and STOI."""
     with torch.no_grad():
-        said = float(judge(heard[None])[0, 0])
-    return Heard(heard, said, si_sdr(clean, heard), stoi(clean.numpy(), heard.numpy()))
+        g_mos = float(module(processed[None])[0, 0])
+    return Measured(processed, g_mos, si_sdr(clean, processed), stoi(clean.numpy(), processed.numpy()))
 
 
-def ways_up(judge: ScoreModule, clean: Tensor, noisy: Tensor, steps: int) -> dict[str, Heard]:
+def ways_up(module: ScoreModule, clean: Tensor, noisy: Tensor, steps: int) -> dict[str, Measured]:
     """Before, and after both ways."""
     ways = {
         "noisy": noisy,
-        "gains": by_gains(judge, noisy, steps),
-        "samples": by_samples(judge, noisy, steps),
+        "gains": by_gains(module, noisy, steps),
+        "samples": by_samples(module, noisy, steps),
     }
-    return {name: measured(judge, clean, samples) for name, samples in ways.items()}
+    return {name: measured(module, clean, samples) for name, samples in ways.items()}
 
 
 def main(
@@ -111,8 +111,8 @@ def main(
     length = min(len(one), len(other))
     found = ways_up(ScoreModule(model, ["g_mos"]), one[:length], other[:length], steps)
     print("way      G-MOS  SI-SDR  STOI")
-    for name, heard in found.items():
-        print(f"{name:8} {heard.g_mos:5.2f}  {heard.si_sdr:6.2f}  {heard.stoi:.3f}")
+    for name, processed in found.items():
+        print(f"{name:8} {processed.g_mos:5.2f}  {processed.si_sdr:6.2f}  {processed.stoi:.3f}")
     if output is not None:
         sf.write(output, found["gains"].samples.numpy(), SAMPLE_RATE)
 

@@ -290,10 +290,10 @@ class FlatTop:
         return sum(self._count(bins[1:]) for bins in self._bins.reshape(2, -1))  # without zeros
 
     def _count(self, bins: NDArray[np.int64]) -> int:
-        upto = np.cumsum(bins)
-        if not upto[-1]:
+        cumulative = np.cumsum(bins)
+        if not cumulative[-1]:
             return 0
-        ceiling = int(np.searchsorted(upto, FLAT_TOP_QUANTILE * (upto[-1] - 1), side="right")) + 1
+        ceiling = int(np.searchsorted(cumulative, FLAT_TOP_QUANTILE * (cumulative[-1] - 1), side="right")) + 1
         centre = np.array([0x8000, ceiling], dtype="<u2").view("<f4")
         first = int(((1 - FLAT_TOP_TOLERANCE) * centre).astype("<f4").view("<u2")[1])
         return int(bins[max(0, first - 1) :].sum())

@@ -159,10 +159,10 @@ class WhisperEncoder(SpeechEncoder):
 
     def _normalised(self, logmel: Tensor, rows: Tensor) -> Tensor:
         """Apply Whisper's scaling with the loudest band of the clip at PEAK; padding is zero."""
-        heard = logmel
+        valid = logmel  # without the padding
         if not torch.onnx.is_in_onnx_export():
-            heard = logmel.masked_fill(frame_mask(rows, logmel.shape[1])[:, :, None] == 0, -99.0)
-        level = torch.clamp(logmel - heard.amax(dim=(1, 2), keepdim=True), min=-DYNAMIC_RANGE) + PEAK
+            valid = logmel.masked_fill(frame_mask(rows, logmel.shape[1])[:, :, None] == 0, -99.0)
+        level = torch.clamp(logmel - valid.amax(dim=(1, 2), keepdim=True), min=-DYNAMIC_RANGE) + PEAK
         return masked((level + 4.0) / 4.0, rows)
 
 

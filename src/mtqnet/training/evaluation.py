@@ -74,7 +74,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model says of clips; NaN for a refused clip: of 36,000 clips, one is too quiet."""
+    """Scores of clips by a model; NaN for a clip that is refused, such as one of 36,000 that is too quiet."""
 
     scores: Values
     """(clips,) by target"""
